@@ -1,0 +1,39 @@
+# Two commands: `make run` and `make test`. Everything else here is a part of them, or a longer loop.
+PYTHON ?= python3
+BIN := .venv/bin
+STAMP := .venv/.installed
+TEST_STAMP := .venv/.installed-tests
+
+.PHONY: run test bench check browser clean
+
+run: $(STAMP)
+	@exec $(BIN)/blockhf up
+
+test: $(TEST_STAMP) browser check
+	$(BIN)/pytest
+
+check: $(TEST_STAMP)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+browser:
+	@command -v chromium >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && \
+	  apt-get update -q >/dev/null && apt-get install -y -q chromium >/dev/null; } || \
+	  echo "no chromium found and it cannot be installed here: the browser tests will be skipped"
+
+.venv/bin/python:
+	$(PYTHON) -m venv .venv
+
+$(STAMP): .venv/bin/python pyproject.toml
+	$(BIN)/pip install --disable-pip-version-check -q -e .
+	@touch $@
+
+# The peers that our tests compare with are installed without their own needs: one of them asks for torchvision.
+$(TEST_STAMP): $(STAMP)
+	$(BIN)/pip install --disable-pip-version-check -q -e '.[dev]' einconv einops linear_operator opt_einsum tqdm
+	$(BIN)/pip install --disable-pip-version-check -q --no-deps curvlinops-for-pytorch backpack-for-pytorch unfoldNd
+	@touch $@
+
+clean:
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis build *.egg-info

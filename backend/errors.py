@@ -1,0 +1,126 @@
+"""The tree of exceptions; each knows its HTTP status.
+
+BlockHFError                 500
+├── InvalidInput             422   a list of problems: field, value, limit
+├── NotFound                 404
+├── Conflict                 409   the thing is in a state that does not allow this
+│   └── LeaseLost            409   another worker holds the run, or it ended: stop writing at once
+├── QueueFull                429
+└── BackendUnavailable       503   the client could not reach the backend
+"""
+
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar
+
+from pydantic import ValidationError
+
+
+@dataclass(frozen=True)
+class FieldError:
+    """One thing wrong with the input."""
+
+    field: str
+    value: Any
+    limit: str
+
+    def __str__(self) -> str:
+        """Name field, value and limit in one sentence."""
+        return f"{self.field} is {self.value!r}: {self.limit}"
+
+
+class BlockHFError(Exception):
+    """Any error that BlockHF raises on purpose."""
+
+    status: ClassVar[int] = 500
+    code: ClassVar[str] = "error"
+
+    def body(self) -> dict[str, Any]:
+        """RFC 9457 problem details."""
+        return {"type": f"urn:blockhf:{self.code}", "title": str(self), "status": self.status}
+
+
+class InvalidInput(BlockHFError):
+    """The input breaks the contract."""
+
+    status = 422
+    code = "invalid-input"
+
+    def __init__(self, errors: list[FieldError]) -> None:
+        super().__init__("; ".join(str(e) for e in errors))
+        self.errors = errors
+
+    def body(self) -> dict[str, Any]:
+        """Problem details with the list of fields."""
+        return super().body() | {"errors": [asdict(e) for e in self.errors]}
+
+
+class NotFound(BlockHFError):
+    """There is no such thing."""
+
+    status = 404
+    code = "not-found"
+
+
+class Conflict(BlockHFError):
+    """The thing is in a state that does not allow this."""
+
+    status = 409
+    code = "conflict"
+
+
+class LeaseLost(Conflict):
+    """The run is not, or no longer, this worker's."""
+
+    code = "lease-lost"
+
+
+class QueueFull(BlockHFError):
+    """Too many runs wait."""
+
+    status = 429
+    code = "queue-full"
+
+
+class BackendUnavailable(BlockHFError):
+    """The backend cannot be reached."""
+
+    status = 503
+    code = "unavailable"
+
+
+def _limit(error: Any) -> str:
+    """Say what is allowed, in pydantic's words, with the choices where there are some."""
+    message: str = error["msg"]
+    return message.removeprefix("Value error, ")
+
+
+def from_validation(error: ValidationError | list[Any], prefix: tuple[str, ...] = ()) -> InvalidInput:
+    """Translate pydantic's list of errors into ours: dotted field, value, limit."""
+    rows = error.errors() if isinstance(error, ValidationError) else error
+    return InvalidInput(
+        [
+            FieldError(".".join(str(p) for p in (*prefix, *row["loc"])), _shown(row["input"]), _limit(row))
+            for row in rows
+        ]
+    )
+
+
+_TAGS = {"adam", "hf", "bhf", "problem", "layers", "equal", "explicit"}
+
+
+def _path(location: tuple[str | int, ...]) -> str:
+    """Join a location with dots, without the tags that pydantic adds for the members of a union."""
+    steps = [
+        step
+        for before, step in zip((None, *location), location, strict=False)
+        if not (step in _TAGS and (isinstance(before, int) or before in {"optimizer", "partition"}))
+    ]
+    return ".".join(str(step) for step in steps)
+
+
+def _shown(value: Any) -> Any:
+    """Keep a value short and printable: an error must not echo a megabyte."""
+    if value is None or (isinstance(value, bool | int) and abs(value) < 2**53):
+        return value
+    text = value if isinstance(value, str) else repr(value)
+    return text if len(text) <= 200 else text[:200] + "…"

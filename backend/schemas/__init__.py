@@ -1,0 +1,88 @@
+"""THE CONTRACT: what a run is, what it reports, what a worker can do. Pydantic only; every package imports it.
+
+A knob lives here once, with type, bounds, default, unit and one line of help; form, API docs, command line and
+validation follow from it. `paper` in a knob's JSON schema is the value of Zhang et al. (2017), "Block-diagonal Hessian-free
+optimization for training neural networks", where the paper states one.
+"""
+
+from backend.schemas.catalog import Catalog, DataSet, Dimension, Layer, ProblemInfo, WorkerInfo
+from backend.schemas.configuration import (
+    Adam,
+    BlockHessianFree,
+    Budget,
+    CgStop,
+    Device,
+    EqualPartition,
+    Evaluation,
+    ExperimentSpec,
+    ExplicitPartition,
+    HessianFree,
+    LayerPartition,
+    Optimizer,
+    OptionValue,
+    Partition,
+    Problem,
+    ProblemPartition,
+    RunConfig,
+)
+from backend.schemas.contract import (
+    MAX_BLOCKS,
+    MAX_IMAGES,
+    MAX_RUNS_PER_EXPERIMENT,
+    MAX_UPDATES,
+    STEPS_PER_BATCH,
+    Contract,
+    Id,
+    LayerName,
+    Seed,
+    Slug,
+    Title,
+    knob,
+)
+from backend.schemas.records import BlockStats, Experiment, Run, RunError, RunStatus, StopReason, Summary, Update
+
+__all__ = [
+    "MAX_BLOCKS",
+    "MAX_IMAGES",
+    "MAX_RUNS_PER_EXPERIMENT",
+    "MAX_UPDATES",
+    "STEPS_PER_BATCH",
+    "Adam",
+    "BlockHessianFree",
+    "BlockStats",
+    "Budget",
+    "Catalog",
+    "CgStop",
+    "Contract",
+    "DataSet",
+    "Device",
+    "Dimension",
+    "EqualPartition",
+    "Evaluation",
+    "Experiment",
+    "ExperimentSpec",
+    "ExplicitPartition",
+    "HessianFree",
+    "Id",
+    "Layer",
+    "LayerName",
+    "LayerPartition",
+    "Optimizer",
+    "OptionValue",
+    "Partition",
+    "Problem",
+    "ProblemInfo",
+    "ProblemPartition",
+    "Run",
+    "RunConfig",
+    "RunError",
+    "RunStatus",
+    "Seed",
+    "Slug",
+    "StopReason",
+    "Summary",
+    "Title",
+    "Update",
+    "WorkerInfo",
+    "knob",
+]

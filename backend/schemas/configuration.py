@@ -1,0 +1,222 @@
+"""What a user asks for: problem x optimizer x budget, one run or a comparison of many."""
+
+from enum import StrEnum
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, StringConstraints, ValidationInfo, field_validator, model_validator
+
+from backend.schemas.contract import (
+    MAX_BLOCKS,
+    MAX_IMAGES,
+    MAX_RUNS_PER_EXPERIMENT,
+    MAX_UPDATES,
+    Contract,
+    LayerName,
+    Seed,
+    Slug,
+    Title,
+    knob,
+)
+
+OptionValue = bool | int | float | Slug
+
+
+class Problem(Contract):
+    """A network with its loss, on a data set."""
+
+    name: Slug = knob("autoencoder", "which network and loss")
+    data: Slug = knob("mnist-5k", "which data set")
+    train_size: int | None = knob(
+        None, "how many training images to use; empty: all", unit="images", ge=2, le=MAX_IMAGES
+    )
+    test_size: int | None = knob(None, "how many test images to use; empty: all", unit="images", ge=1, le=MAX_IMAGES)
+    options: dict[Slug, OptionValue] = knob({}, "the problem's own options, such as layer widths", max_length=32)
+
+
+class Adam(Contract):
+    """Adam (Kingma and Ba, 2015), the first-order baseline."""
+
+    kind: Literal["adam"] = "adam"
+    learning_rate: float = knob(0.001, "step size", gt=0, le=100, paper=0.001)
+    gradient_batch: int = knob(1000, "images per gradient (S_g)", unit="images", ge=1, le=MAX_IMAGES)
+    beta1: float = knob(0.9, "decay of the gradient's running mean", ge=0, lt=1, paper=0.9)
+    beta2: float = knob(0.999, "decay of the squared gradient's running mean", ge=0, lt=1, paper=0.999)
+    eps: float = knob(1e-8, "added to the root in the denominator", gt=0, le=1, paper=1e-8)
+
+
+class CgStop(StrEnum):
+    """When conjugate gradient stops before its iterations are used up."""
+
+    ITERATIONS = "iterations"
+    RESIDUAL = "residual"
+    MARTENS = "martens"
+
+
+class _SecondOrder(Contract):
+    learning_rate: float = knob(0.1, "share of the solution that is added to the weights", gt=0, le=100, paper=0.1)
+    gradient_batch: int = knob(1000, "images per gradient (S_g)", unit="images", ge=2, le=MAX_IMAGES)
+    curvature_batch: int = knob(
+        250, "images per curvature product (S_c), a strict subset of S_g", unit="images", ge=1, le=MAX_IMAGES
+    )
+    damping: float = knob(0.0, "added to the curvature matrix's diagonal", unit="loss per weight squared", ge=0, le=1e6)
+    max_cg_iterations: int = knob(
+        30, "conjugate gradient iterations per update and block, at most", unit="iterations", ge=1, le=10_000, paper=30
+    )
+    cg_stop: CgStop = knob(
+        CgStop.ITERATIONS,
+        "stop early: iterations (only when converged to rounding), residual (small against the gradient), "
+        "martens (relative progress, Martens 2010)",
+    )
+    cg_tolerance: float = knob(
+        5e-4, "tolerance of the early stop: relative residual, or progress per iteration", gt=0, lt=1
+    )
+    momentum: float = knob(0.95, "conjugate gradient starts at this share of the last solution", ge=0, le=1, paper=0.95)
+
+    @field_validator("curvature_batch")
+    @classmethod
+    def _is_strict_subset(cls, value: int, info: ValidationInfo) -> int:
+        gradient_batch = info.data.get("gradient_batch")
+        if gradient_batch is not None and value >= gradient_batch:
+            raise ValueError(f"must be smaller than gradient_batch, which is {gradient_batch}")
+        return value
+
+
+class HessianFree(_SecondOrder):
+    """Hessian-free (Martens 2010, with the paper's fixed settings): one block holds every parameter."""
+
+    kind: Literal["hf"] = "hf"
+
+
+class ProblemPartition(Contract):
+    """The problem's own blocks: the paper's, for its three problems."""
+
+    kind: Literal["problem"] = "problem"
+
+
+class LayerPartition(Contract):
+    """One block per layer."""
+
+    kind: Literal["layers"] = "layers"
+
+
+class EqualPartition(Contract):
+    """Consecutive layers in blocks of roughly equal size."""
+
+    kind: Literal["equal"] = "equal"
+    count: int = knob(2, "how many blocks", unit="blocks", ge=1, le=MAX_BLOCKS)
+
+
+class ExplicitPartition(Contract):
+    """Blocks as lists of layer names; every layer with parameters stands in exactly one."""
+
+    kind: Literal["explicit"] = "explicit"
+    blocks: list[Annotated[list[LayerName], Field(min_length=1, max_length=1000)]] = knob(
+        ..., "each block's layers", min_length=1, max_length=MAX_BLOCKS
+    )
+
+
+Partition = Annotated[
+    ProblemPartition | LayerPartition | EqualPartition | ExplicitPartition, Field(discriminator="kind")
+]
+
+
+class BlockHessianFree(_SecondOrder):
+    """Block-diagonal Hessian-free (the paper): each block's Gauss-Newton system is solved on its own."""
+
+    kind: Literal["bhf"] = "bhf"
+    partition: Partition = knob(ProblemPartition(), "how the layers are split into blocks")
+
+
+Optimizer = Annotated[Adam | HessianFree | BlockHessianFree, Field(discriminator="kind")]
+
+
+class Budget(Contract):
+    """When a run ends: at the first of its limits."""
+
+    updates: int | None = knob(100, "end after this many updates", unit="updates", ge=1, le=MAX_UPDATES)
+    epochs: float | None = knob(
+        None, "end after this many passes over the training set", unit="epochs", gt=0, le=100_000, paper=1000
+    )
+    seconds: float | None = knob(
+        None, "end after this much training time, evaluation not counted", unit="s", gt=0, le=10_000_000
+    )
+    patience: int | None = knob(
+        None,
+        "end when the test measure has not improved for this many evaluations (accuracy where there is one, else loss)",
+        unit="evaluations",
+        ge=1,
+        le=100_000,
+    )
+
+    @model_validator(mode="after")
+    def _is_finite(self) -> Self:
+        if self.updates is None and self.epochs is None and self.seconds is None:
+            raise ValueError("updates, epochs and seconds are all empty; set at least one, or the run never ends")
+        return self
+
+
+class Evaluation(Contract):
+    """When and on what the curves' losses are computed; its time is not counted as training."""
+
+    every: int = knob(1, "evaluate after every n updates (and after the last one)", unit="updates", ge=1, le=100_000)
+    train_subset: int = knob(
+        1000, "training images, always the same ones, over which the train loss is computed", unit="images", ge=1,
+        le=MAX_IMAGES,
+    )  # fmt: skip
+    polyak_decay: float | None = knob(
+        None, "evaluate the weights' running mean with this decay (Polyak averaging); empty: the weights", gt=0, lt=1,
+        paper=0.99,
+    )  # fmt: skip
+
+
+Device = Annotated[str, StringConstraints(pattern=r"^(auto|cpu|cuda(:[0-9]{1,2})?)$")]
+
+
+class _Shared(Contract):
+    """What the runs of one experiment have in common."""
+
+    problem: Problem = Problem()
+    budget: Budget = Budget()
+    evaluation: Evaluation = Evaluation()
+    device: Device = knob("auto", "auto (the GPU where the worker has one), cpu, cuda or cuda:N")
+    precision: Literal["float32", "float64"] = knob("float32", "floating-point type of weights and products")
+    threads: int | None = knob(
+        None, "CPU threads of the run; empty: the worker's choice", unit="threads", ge=1, le=1024
+    )
+
+
+class RunConfig(_Shared):
+    """One training run, complete: the same configuration gives the same rows, bit for bit, on the same machine."""
+
+    optimizer: Optimizer
+    seed: Seed = knob(0, "sets initialization and data order, alike for every optimizer")
+
+
+class ExperimentSpec(_Shared):
+    """A named comparison: every optimizer with every seed, over the same problem."""
+
+    name: Title = knob("comparison", "how the comparison is called")
+    optimizers: list[Optimizer] = knob(..., "the optimizers to compare", min_length=1, max_length=32)
+    seeds: list[Seed] = knob([0], "one run per optimizer and seed", min_length=1, max_length=100)
+
+    @field_validator("optimizers")
+    @classmethod
+    def _optimizers_differ(cls, value: list[Optimizer]) -> list[Optimizer]:
+        if len({o.model_dump_json() for o in value}) < len(value):
+            raise ValueError("the same optimizer with the same settings stands there twice; remove one")
+        return value
+
+    @field_validator("seeds")
+    @classmethod
+    def _seeds_differ(cls, value: list[int], info: ValidationInfo) -> list[int]:
+        if len(set(value)) < len(value):
+            raise ValueError("each seed may stand there once")
+        count = len(value) * len(info.data.get("optimizers", []))
+        if count > MAX_RUNS_PER_EXPERIMENT:
+            raise ValueError(f"optimizers x seeds is {count} runs; at most {MAX_RUNS_PER_EXPERIMENT} are allowed")
+        return value
+
+    def runs(self) -> list[RunConfig]:
+        """Expand into runs, seeds outermost, so that all optimizers show a curve early."""
+        shared = {name: getattr(self, name) for name in _Shared.model_fields}
+        return [RunConfig(**shared, optimizer=o, seed=s) for s in self.seeds for o in self.optimizers]

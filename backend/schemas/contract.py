@@ -1,0 +1,29 @@
+"""What every part of the contract is made of: the strict base class, names with limits, and the knob."""
+
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+MAX_IMAGES = 1_000_000
+MAX_UPDATES = 1_000_000
+MAX_RUNS_PER_EXPERIMENT = 200
+MAX_BLOCKS = 64
+STEPS_PER_BATCH = 1_000
+
+Id = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]{8,32}$")]
+Slug = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_.-]{0,63}$")]
+LayerName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.]{0,127}$")]
+Title = Annotated[str, StringConstraints(min_length=1, max_length=120, strip_whitespace=True)]
+Seed = Annotated[int, Field(ge=0, le=2**31 - 1)]
+
+
+class Contract(BaseModel):
+    """Unknown fields, NaN and infinity are refused; an instance never changes."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+def knob(default: Any, description: str, *, unit: str = "", paper: Any = None, **bounds: Any) -> Any:
+    """Declare a field a user can set, with its unit and the paper's value for form, API docs and command line."""
+    extra = {"unit": unit} | ({} if paper is None else {"paper": paper})
+    return Field(default, description=description, json_schema_extra=extra, **bounds)

@@ -1,0 +1,132 @@
+"""What a run reports, and a run as the queue knows it."""
+
+from datetime import datetime
+from enum import StrEnum
+
+from pydantic import Field
+
+from backend.schemas.configuration import ExperimentSpec, RunConfig
+from backend.schemas.contract import MAX_UPDATES, Contract, Id
+
+
+class RunStatus(StrEnum):
+    """Where a run stands; the last three are final."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    FINISHED = "finished"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+    @property
+    def final(self) -> bool:
+        """Whether nothing can change any more."""
+        return self in {RunStatus.FINISHED, RunStatus.FAILED, RunStatus.CANCELLED}
+
+
+class StopReason(StrEnum):
+    """Why a block's conjugate gradient stopped."""
+
+    ITERATIONS = "iterations"
+    RESIDUAL = "residual"
+    PROGRESS = "progress"
+    CURVATURE = "curvature"
+    DIVERGED = "diverged"
+
+    @property
+    def text(self) -> str:
+        """Say the cause and, where something is wrong, the cure."""
+        return _STOP_TEXT[self]
+
+
+_STOP_TEXT = {
+    StopReason.ITERATIONS: "the iterations were used up",
+    StopReason.RESIDUAL: "the residual became small against the gradient",
+    StopReason.PROGRESS: "the last iterations hardly lowered the quadratic model",
+    StopReason.CURVATURE: "the curvature along the direction was not positive (rounding, when damping is 0): "
+    "the iterate was kept; more damping or fewer iterations avoid it",
+    StopReason.DIVERGED: "a value was not finite: more damping or a smaller learning rate may help",
+}
+
+
+class BlockStats(Contract):
+    """One block's conjugate gradient run within one update."""
+
+    cg_iterations: int = Field(ge=0, description="iterations done")
+    stop_reason: StopReason
+    residual: float | None = Field(description="norm of the last residual; null: not finite")
+    model_decrease: float | None = Field(
+        description="decrease of the quadratic model, -q(x) = -(x'(G + d I)x / 2 + g'x); null: not finite"
+    )
+
+
+class Update(Contract):
+    """One update of a run. Losses not evaluated, or not finite, are null; `diverged` tells these apart."""
+
+    update: int = Field(ge=1, le=MAX_UPDATES, description="1 is the first")
+    epoch: float = Field(ge=0, description="passes over the training set so far")
+    samples: int = Field(ge=0, le=2**53, description="images drawn for gradients so far")
+    seconds: float = Field(ge=0, description="training time so far, evaluation not counted [s]")
+    cost: float = Field(ge=0, description="work so far [gradients of one image batch of size gradient_batch]")
+    batch_loss: float | None = Field(description="loss over S_g before the update")
+    train_loss: float | None = Field(None, description="loss over the fixed evaluation subset, after the update")
+    test_loss: float | None = Field(None, description="loss over the test subset, after the update")
+    test_accuracy: float | None = Field(None, ge=0, le=1, description="share of test images classified correctly")
+    gradient_norm: float | None = Field(description="Euclidean norm of the gradient over S_g")
+    step_norm: float | None = Field(description="Euclidean norm of the change of the weights")
+    diverged: bool = Field(False, description="a loss, gradient or step is not finite")
+    blocks: list[BlockStats] = Field([], max_length=1000)
+
+
+class RunError(Contract):
+    """Why a run failed."""
+
+    message: str = Field(max_length=2000)
+    traceback: str = Field("", max_length=20_000, description="its last lines")
+
+
+class Summary(Contract):
+    """What a table shows of a run's rows; null: not measured yet."""
+
+    updates: int = 0
+    epoch: float = 0
+    seconds: float = 0
+    cost: float = 0
+    last_train_loss: float | None = None
+    best_train_loss: float | None = None
+    last_test_loss: float | None = None
+    best_test_loss: float | None = None
+    last_test_accuracy: float | None = None
+    best_test_accuracy: float | None = None
+
+
+class Run(Contract):
+    """A run as the queue knows it."""
+
+    id: Id
+    experiment_id: Id
+    experiment_name: str
+    config: RunConfig
+    status: RunStatus
+    cancel_requested: bool = False
+    attempts: int = Field(0, description="how many times a worker has claimed it; its rows are the last attempt's")
+    created_at: datetime
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    ended_by: str = Field("", description="which limit of the budget ended it, or what cancelled it")
+    error: RunError | None = None
+    worker_id: Id | None = None
+    environment: dict[str, str] = Field({}, description="device, threads and versions it runs with")
+    blocks: list[list[str]] = Field([], description="the layers of each block; empty for Adam")
+    parameters: int | None = Field(None, description="trainable parameters")
+    summary: Summary = Summary()
+
+
+class Experiment(Contract):
+    """A named group of runs over the same problem."""
+
+    id: Id
+    name: str
+    created_at: datetime
+    spec: ExperimentSpec
+    runs: list[Run]

@@ -1,0 +1,39 @@
+"""Every environment variable, with its default and meaning."""
+
+from pathlib import Path
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """Read from the environment: `Settings().port` is BLOCKHF_PORT. Build it in a main function and pass it down."""
+
+    model_config = SettingsConfigDict(env_prefix="BLOCKHF_", extra="ignore")
+
+    home: Path = Field(Path(".blockhf"), description="folder of the database and of fetched data sets")
+    database_url: str = Field("", description="SQLAlchemy URL; empty: SQLite in BLOCKHF_HOME")
+    host: str = Field("127.0.0.1", description="address the backend binds to")
+    port: int = Field(8700, ge=0, le=65535, description="the backend's port")
+    dashboard_host: str = Field("127.0.0.1", description="address the dashboard binds to")
+    dashboard_port: int = Field(8701, ge=0, le=65535, description="the dashboard's port")
+    backend_url: str = Field("", description="where the others find the backend; empty: host and port above")
+    allowed_hosts: str = Field(
+        "127.0.0.1,localhost,[::1]", description="names a request may give in its Host header, without port"
+    )
+    lease_seconds: float = Field(30, gt=0, description="a worker not heard of for this long loses its run")
+    heartbeat_seconds: float = Field(2, gt=0, description="how often a worker says that it is alive")
+    max_attempts: int = Field(5, ge=1, description="claims of one run without progress until it is failed")
+    max_queued: int = Field(10_000, ge=1, description="runs that may wait at once")
+    max_body_bytes: int = Field(1_000_000, ge=1000, description="largest request body")
+    demo: bool = Field(True, description="queue a small comparison on an empty database (`blockhf up`)")
+
+    @property
+    def url(self) -> str:
+        """The database's SQLAlchemy URL."""
+        return self.database_url or f"sqlite:///{self.home / 'blockhf.sqlite3'}"
+
+    @property
+    def api(self) -> str:
+        """The backend's base URL."""
+        return self.backend_url or f"http://{self.host}:{self.port}"

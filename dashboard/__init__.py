@@ -1,0 +1,1 @@
+"""The pages: launch a comparison and watch its curves."""

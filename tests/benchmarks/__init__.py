@@ -1,0 +1,1 @@
+"""Scripts that print ratios, ours beside a peer's."""

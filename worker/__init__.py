@@ -1,0 +1,1 @@
+"""Claims runs from the backend and trains them."""

@@ -1,0 +1,1 @@
+"""Networks, losses and data sets; a registry that plug-ins join."""
