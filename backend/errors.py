@@ -88,18 +88,12 @@ class BackendUnavailable(BlockHFError):
     code = "unavailable"
 
 
-def _limit(error: Any) -> str:
-    """Say what is allowed, in pydantic's words, with the choices where there are some."""
-    message: str = error["msg"]
-    return message.removeprefix("Value error, ")
-
-
 def from_validation(error: ValidationError | list[Any], prefix: tuple[str, ...] = ()) -> InvalidInput:
     """Translate pydantic's list of errors into ours: dotted field, value, limit."""
     rows = error.errors() if isinstance(error, ValidationError) else error
     return InvalidInput(
         [
-            FieldError(".".join(str(p) for p in (*prefix, *row["loc"])), _shown(row["input"]), _limit(row))
+            FieldError(_path((*prefix, *row["loc"])), _shown(row["input"]), row["msg"].removeprefix("Value error, "))
             for row in rows
         ]
     )

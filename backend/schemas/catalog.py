@@ -65,4 +65,4 @@ class WorkerInfo(Contract):
     name: str = Field(max_length=200)
     device: str = Field(max_length=200)
     threads: int = Field(ge=1)
-    versions: dict[str, str] = {}
+    versions: dict[str, str] = Field({}, description="of python, torch, blockhf")
