@@ -6,7 +6,8 @@ BlockHFError                 500
 ├── Conflict                 409   the thing is in a state that does not allow this
 │   └── LeaseLost            409   another worker holds the run, or it ended: stop writing at once
 ├── QueueFull                429
-└── BackendUnavailable       503   the client could not reach the backend
+├── BackendUnavailable       503   the client could not reach the backend
+└── RunFailed                500   training cannot go on; the text says why and what to change
 """
 
 from dataclasses import asdict, dataclass
@@ -86,6 +87,12 @@ class BackendUnavailable(BlockHFError):
 
     status = 503
     code = "unavailable"
+
+
+class RunFailed(BlockHFError):
+    """Training cannot start, or cannot go on; the text says why and what to change."""
+
+    code = "run-failed"
 
 
 def from_validation(error: ValidationError | list[Any], prefix: tuple[str, ...] = ()) -> InvalidInput:
