@@ -37,3 +37,8 @@ class Settings(BaseSettings):
     def api(self) -> str:
         """The backend's base URL."""
         return self.backend_url or f"http://{self.host}:{self.port}"
+
+    @property
+    def dashboard(self) -> str:
+        """The dashboard's base URL, as `blockhf` on the same machine reaches it."""
+        return f"http://{self.dashboard_host}:{self.dashboard_port}"

@@ -1,0 +1,248 @@
+"""The command line: start BlockHF, launch comparisons, watch, cancel and export them; all but `up` speak REST."""
+
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+import yaml
+from pydantic import ValidationError
+from rich.console import Console
+
+from backend import knobs, terminal
+from backend.client import Client
+from backend.demo import launch_demo
+from backend.errors import BlockHFError, FieldError, InvalidInput, NotFound, from_validation
+from backend.schemas import ExperimentSpec, Run, RunStatus
+from backend.settings import Settings
+from backend.supervisor import ServiceName, Stack, answers, stop_signals
+
+UNITS = (
+    "Units: a loss is in its problem's unit (the autoencoder's: squared error, summed over the pixels, mean over the "
+    "images); seconds are training time, evaluation not counted; cost is in gradients of one gradient batch."
+)
+
+app = typer.Typer(
+    help="Compare Adam, Hessian-free (HF) and block-diagonal Hessian-free (BHF) on the same network.",
+    epilog="BLOCKHF_BACKEND_URL says where the backend is (default http://127.0.0.1:8700).",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+Ids = Annotated[list[str], typer.Argument(help="Ids of runs or of experiments.", show_default=False)]
+
+
+def main() -> None:
+    """Run the command line; an error of ours is a line on standard error and exit code 1."""
+    try:
+        app()
+    except BlockHFError as error:
+        lines = error.errors if isinstance(error, InvalidInput) else [error]
+        for line in lines:
+            typer.echo(f"error: {line}", err=True)
+        sys.exit(1)
+
+
+def _client() -> Client:
+    return Client(Settings().api)
+
+
+def _runs_of(client: Client, ids: list[str]) -> list[Run]:
+    """Return the runs that the ids name, an experiment's in its order."""
+    runs: list[Run] = []
+    for name in ids:
+        try:
+            runs.extend(client.experiment(name).runs)
+        except NotFound:
+            runs.append(client.run(name))
+    return runs
+
+
+@app.command()
+def up() -> None:
+    """Start backend, worker and dashboard; Ctrl-C stops all three."""
+    settings = Settings()
+    stack = Stack(settings, lambda line: typer.echo(f"blockhf: {line}"))
+    with stop_signals() as stopped:
+        try:
+            stack.start(stopped)
+            if settings.demo and not stopped():
+                with _client() as client:
+                    launch_demo(client)
+            if not stopped():
+                typer.echo(f"\n  BlockHF is ready: {settings.dashboard}\n\n  Ctrl-C stops it.\n")
+            while not stopped():
+                stack.watch()
+                time.sleep(0.5)
+        finally:
+            stack.stop()
+
+
+def _knob_lines() -> str:
+    """List every knob, one paragraph each, for the help of `launch`."""
+    groups = {"Of the experiment (--set)": knobs.shared_knobs()}
+    groups |= {f"Of {kind} (--optimizer)": rows for kind, rows in knobs.optimizer_knobs().items()}
+    return "\n\n".join(f"{title}:\n\n" + "\n\n".join(f"- {knob}" for knob in rows) for title, rows in groups.items())
+
+
+@app.command(epilog=f"{UNITS}\n\n{_knob_lines()}")
+def launch(
+    file: Annotated[
+        Path | None, typer.Argument(help="A YAML or JSON file with an experiment's fields.", show_default=False)
+    ] = None,
+    optimizer: Annotated[
+        list[str] | None,
+        typer.Option("--optimizer", "-o", help="adam, hf or bhf with its knobs: 'bhf damping=0.1'. May be repeated."),
+    ] = None,
+    setting: Annotated[
+        list[str] | None,
+        typer.Option("--set", "-s", help="path=value of a knob: 'budget.updates=50'. May be repeated."),
+    ] = None,
+    seed: Annotated[list[int] | None, typer.Option("--seed", help="One run per optimizer and seed.")] = None,
+    name: Annotated[str | None, typer.Option(help="How the comparison is called.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be queued.")] = False,
+    follow: Annotated[bool, typer.Option("--watch", help="Stay and show the progress.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Queue a comparison: the problem's preset (or FILE), changed by the options; prints the experiment's id."""
+    with _client() as client:
+        spec = _specification(client, file, optimizer or [], setting or [], seed, name)
+        if dry_run:
+            plan = client.check(spec)
+            typer.echo(plan.model_dump_json(indent=2))
+            return
+        experiment = client.launch(spec)
+        runs = [run.id for run in experiment.runs]
+        typer.echo(json.dumps({"id": experiment.id, "runs": runs}) if as_json else experiment.id)
+        if follow:
+            _follow(client, [experiment.id])
+
+
+def _specification(
+    client: Client,
+    file: Path | None,
+    optimizers: list[str],
+    settings: list[str],
+    seeds: list[int] | None,
+    name: str | None,
+) -> ExperimentSpec:
+    """Assemble file or preset and options into one specification; raises InvalidInput."""
+    fields = _read(file) if file else None
+    chosen: dict[str, Any] = {}
+    for setting in settings:
+        knobs.assign(chosen, setting)
+    if fields is None:
+        fields = _preset(client, chosen.get("problem", {}).get("name", "autoencoder"))
+    fields = _merged(fields, chosen)
+    if optimizers:
+        fields["optimizers"] = [knobs.parse_optimizer(text) for text in optimizers]
+    if seeds is not None:
+        fields["seeds"] = seeds
+    if name is not None:
+        fields["name"] = name
+    try:
+        return ExperimentSpec.model_validate(fields)
+    except ValidationError as error:
+        raise from_validation(error) from None
+
+
+def _merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """Return base with changes laid over it, dictionaries field by field."""
+    return base | {
+        key: _merged(base[key], value) if isinstance(value, dict) and isinstance(base.get(key), dict) else value
+        for key, value in changes.items()
+    }
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        fields = yaml.safe_load(file.read_text())
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise InvalidInput([FieldError("file", str(file), " ".join(str(error).split()))]) from None
+    if not isinstance(fields, dict):
+        raise InvalidInput([FieldError("file", str(file), "must hold the fields of an experiment")])
+    return fields
+
+
+def _preset(client: Client, problem: str) -> dict[str, Any]:
+    catalog = client.catalog().catalog
+    known = {info.name: info for info in catalog.problems} if catalog else {}
+    if problem not in known:
+        allowed = ", ".join(known) or "none: no worker has registered yet"
+        raise InvalidInput([FieldError("problem.name", problem, f"must be one of {allowed}")])
+    return known[problem].preset.model_dump(mode="json")
+
+
+@app.command()
+def health(
+    name: Annotated[ServiceName, typer.Argument(help="Which process.")],
+) -> None:
+    """Tell by the exit code whether a process answers: 0 yes, 1 no."""
+    if not answers(name, Settings()):
+        raise typer.Exit(1)
+
+
+@app.command(epilog=UNITS)
+def watch(ids: Ids, interval: Annotated[float, typer.Option(min=0.1, help="Seconds between looks.")] = 1.0) -> None:
+    """Show the runs' progress until all have ended; exit code 1 if one failed. Ctrl-C leaves them running."""
+    with _client() as client:
+        _follow(client, ids, interval)
+
+
+def _follow(client: Client, ids: list[str], interval: float = 1.0) -> None:
+    try:
+        runs = terminal.watch(lambda: _runs_of(client, ids), Console(), interval=interval)
+    except KeyboardInterrupt:
+        raise typer.Exit(130) from None
+    if any(run.status is RunStatus.FAILED for run in runs):
+        raise typer.Exit(1)
+
+
+@app.command(epilog=UNITS)
+def runs(
+    experiment: Annotated[str | None, typer.Option(help="Only this experiment's.")] = None,
+    status: Annotated[RunStatus | None, typer.Option(help="Only these.")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="At most so many, newest first.")] = 100,
+    as_json: Json = False,
+) -> None:
+    """List runs: status, updates done, last and best values."""
+    with _client() as client:
+        found = client.runs(experiment=experiment, status=status, limit=limit)
+    if as_json:
+        typer.echo(json.dumps([terminal.run_record(run) for run in found], indent=2))
+    else:
+        Console().print(terminal.runs_table(found))
+
+
+@app.command()
+def cancel(ids: Ids) -> None:
+    """Cancel runs, or all runs of experiments: a queued one at once, a running one within seconds."""
+    with _client() as client:
+        for run in _runs_of(client, ids):
+            if not run.status.final:
+                typer.echo(f"{run.id} {client.cancel(run.id).status.value}")
+
+
+@app.command(epilog=UNITS)
+def export(
+    ids: Ids,
+    to: Annotated[
+        Path | None, typer.Option("--to", help="A folder for one file per run; without it, one run to standard output.")
+    ] = None,
+) -> None:
+    """Write every update of the runs as CSV, one file per run, complete."""
+    with _client() as client:
+        found = _runs_of(client, ids)
+        if to is None:
+            if len(found) != 1:
+                raise InvalidInput([FieldError("ids", len(found), "several runs need a folder: add --to FOLDER")])
+            sys.stdout.write(client.export(found[0].id))
+            return
+        to.mkdir(parents=True, exist_ok=True)
+        for run in found:
+            path = to / f"{run.id}.csv"
+            path.write_text(client.export(run.id))
+            typer.echo(path)
