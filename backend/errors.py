@@ -1,8 +1,10 @@
 """The tree of exceptions; each knows its HTTP status.
 
 BlockHFError                 500
-├── InvalidInput             422   a list of problems: field, value, limit
+├── BadRequest               400   not understood as HTTP or JSON
+├── Forbidden                403   a foreign Host or Origin
 ├── NotFound                 404
+├── MethodNotAllowed         405
 ├── Conflict                 409   the thing is in a state that does not allow this
 │   └── LeaseLost            409   another worker holds the run, or it ended: stop writing at once
 ├── QueueFull                429
@@ -55,11 +57,32 @@ class InvalidInput(BlockHFError):
         return super().body() | {"errors": [asdict(e) for e in self.errors]}
 
 
+class BadRequest(BlockHFError):
+    """The request is not understood."""
+
+    status = 400
+    code = "bad-request"
+
+
+class Forbidden(BlockHFError):
+    """The request comes by a foreign name or from a foreign page."""
+
+    status = 403
+    code = "forbidden"
+
+
 class NotFound(BlockHFError):
     """There is no such thing."""
 
     status = 404
     code = "not-found"
+
+
+class MethodNotAllowed(BlockHFError):
+    """The path exists, the method does not."""
+
+    status = 405
+    code = "method-not-allowed"
 
 
 class Conflict(BlockHFError):
@@ -80,6 +103,20 @@ class QueueFull(BlockHFError):
 
     status = 429
     code = "queue-full"
+
+
+class TooLarge(BlockHFError):
+    """The request's body is over the limit."""
+
+    status = 413
+    code = "too-large"
+
+
+class NoWorker(BlockHFError):
+    """No worker has announced what it can train."""
+
+    status = 503
+    code = "no-worker"
 
 
 class BackendUnavailable(BlockHFError):

@@ -1,0 +1,164 @@
+"""What travels between backend and clients beside the records: requests of a worker, and answers made of records."""
+
+from datetime import datetime
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, model_validator
+
+from backend.schemas.catalog import Catalog, WorkerInfo
+from backend.schemas.contract import MAX_BLOCKS, STEPS_PER_BATCH, Contract, Id, LayerName
+from backend.schemas.records import Experiment, Run, RunError, RunStatus, Update
+
+AXES = ("epoch", "samples", "seconds", "cost")
+MEASURES = ("batch_loss", "train_loss", "test_loss", "test_accuracy", "gradient_norm", "step_norm")
+SERIES_FIELDS = (*AXES, *MEASURES, "diverged")
+BLOCK_FIELDS = ("cg_iterations", "stop_reason", "residual", "model_decrease")
+
+Token = Annotated[int, Field(ge=1, le=2**53, description="the claim's fencing token")]
+
+
+class Health(Contract):
+    """The process answers."""
+
+    status: Literal["ok"] = "ok"
+
+
+class Worker(Contract):
+    """A worker as the backend knows it."""
+
+    id: Id
+    info: WorkerInfo
+    registered_at: datetime
+    seen_at: datetime
+    alive: bool = Field(description="heard of within the lease")
+    run_id: Id | None = Field(None, description="the run it holds")
+
+
+class CatalogAnswer(Contract):
+    """What can be launched, and who could run it; no catalog before the first worker registers."""
+
+    catalog: Catalog | None
+    workers: list[Worker]
+
+
+class BlockPlan(Contract):
+    """One block of a run that would be queued."""
+
+    layers: list[LayerName]
+    parameters: int
+
+
+class RunPlan(Contract):
+    """One run that would be queued; Adam has no blocks."""
+
+    label: str
+    blocks: list[BlockPlan]
+
+
+class Plan(Contract):
+    """What a launch would queue."""
+
+    runs: list[RunPlan]
+    total: int = Field(description="trainable parameters of the network")
+
+
+class ExperimentList(Contract):
+    """Experiments, newest first."""
+
+    experiments: list[Experiment]
+
+
+class RunList(Contract):
+    """Runs, newest first."""
+
+    runs: list[Run]
+
+
+class Announcement(Contract):
+    """A worker registers: who it is and what it can do."""
+
+    info: WorkerInfo
+    catalog: Catalog
+
+
+class Registration(Contract):
+    """A worker's id and how often it must be heard of."""
+
+    worker_id: Id
+    lease_seconds: float = Field(description="a worker not heard of for this long loses its run [s]")
+    heartbeat_seconds: float = Field(description="how often to send a heartbeat [s]")
+
+
+class Claim(Contract):
+    """A run that is now the worker's; every write about it must repeat the token."""
+
+    run: Run
+    token: Token
+
+
+class Heartbeat(Contract):
+    """The worker still trains the run."""
+
+    token: Token
+
+
+class HeartbeatAnswer(Contract):
+    """What the user wants of the run."""
+
+    cancel: bool
+
+
+class Start(Contract):
+    """What the worker found out when it built the run."""
+
+    token: Token
+    environment: dict[Annotated[str, Field(max_length=100)], Annotated[str, Field(max_length=1000)]] = Field(
+        max_length=100, description="device, threads and versions"
+    )
+    blocks: list[list[LayerName]] = Field(max_length=MAX_BLOCKS, description="the layers of each block; none for Adam")
+    parameters: int = Field(ge=0, le=2**53, description="trainable parameters")
+
+
+class Append(Contract):
+    """The next updates of a run, in order and without gaps; those that are stored already are skipped."""
+
+    token: Token
+    rows: list[Update] = Field(max_length=STEPS_PER_BATCH)
+
+
+class Appended(Contract):
+    """How far the run is stored."""
+
+    last_update: int
+
+
+class Finish(Contract):
+    """A run's end."""
+
+    token: Token
+    status: Literal[RunStatus.FINISHED, RunStatus.FAILED, RunStatus.CANCELLED]
+    ended_by: str = Field("", max_length=200, description="which limit of the budget ended it, or what cancelled it")
+    error: RunError | None = None
+
+    @model_validator(mode="after")
+    def _failure_has_a_reason(self) -> Self:
+        if (self.status is RunStatus.FAILED) != (self.error is not None):
+            raise ValueError("a failed run needs an error, and only a failed run has one")
+        return self
+
+
+class ProblemField(Contract):
+    """One thing wrong with the input."""
+
+    field: str
+    value: Any
+    limit: str
+
+
+class ProblemDetails(Contract):
+    """An error as RFC 9457 has it; `errors` where fields of the input are at fault."""
+
+    type: str = Field(description="urn:blockhf: and the error's code")
+    title: str
+    status: int
+    errors: list[ProblemField] = Field([], description="the fields at fault")
