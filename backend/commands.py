@@ -246,3 +246,7 @@ def export(
             path = to / f"{run.id}.csv"
             path.write_text(client.export(run.id))
             typer.echo(path)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,51 @@
+"""Tests of the supervisor's parts; the whole stack is started in tests/e2e/test_up.py."""
+
+import os
+import signal
+import socket
+
+import pytest
+
+from backend.settings import Settings
+from backend.supervisor import PortTaken, ServiceName, answers, check_port, stop_signals
+
+
+def test_a_taken_port_is_said_in_one_line() -> None:
+    """The message names the port, the address and the variable that moves it."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(PortTaken) as error:
+            check_port("127.0.0.1", port, "BLOCKHF_PORT")
+    text = str(error.value)
+    assert f"port {port} on 127.0.0.1" in text
+    assert "set BLOCKHF_PORT" in text
+    assert "\n" not in text
+
+
+def test_a_free_port_passes() -> None:
+    """A port that nobody listens on is accepted."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    check_port("127.0.0.1", port, "BLOCKHF_PORT")
+
+
+@pytest.mark.parametrize("name", list(ServiceName))
+def test_nothing_answers_where_nothing_runs(name: ServiceName) -> None:
+    """A process that is not there does not answer, and that is no exception."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    assert not answers(name, Settings(port=port, dashboard_port=port, backend_url=""))
+
+
+def test_a_signal_is_noted_and_the_old_handler_returns() -> None:
+    """SIGTERM sets the answer to true instead of ending the process; afterwards all is as before."""
+    before = signal.getsignal(signal.SIGTERM)
+    with stop_signals() as stopped:
+        assert not stopped()
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert stopped()
+    assert signal.getsignal(signal.SIGTERM) is before

@@ -1,0 +1,117 @@
+"""`blockhf up` as a user starts it: three processes, one URL, a first comparison, restart, a clean end."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TypeVar
+
+import psutil
+import pytest
+
+from backend.client import Client
+from backend.schemas import RunStatus
+
+T = TypeVar("T")
+
+
+def free_port() -> int:
+    """Return a port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def until(look: Callable[[], T | None], seconds: float) -> T:
+    """Return the first value that is not None or False; fail after `seconds`."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if value := look():
+            return value
+        time.sleep(0.2)
+    pytest.fail(f"nothing came within {seconds} s")
+
+
+class Up:
+    """A running `blockhf up` with its output."""
+
+    def __init__(self, home: Path, **environment: str) -> None:
+        self.port, self.dashboard_port = free_port(), free_port()
+        self.log = home / "up.log"
+        ours = {
+            "BLOCKHF_HOME": str(home),
+            "BLOCKHF_PORT": str(self.port),
+            "BLOCKHF_DASHBOARD_PORT": str(self.dashboard_port),
+        }
+        with self.log.open("wb") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "backend.commands", "up"],
+                env=os.environ | ours | environment,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+
+    def words(self) -> str:
+        """Return all it has printed so far."""
+        return self.log.read_text()
+
+    def children(self) -> dict[str, psutil.Process]:
+        """Return the three processes by name."""
+        return {child.cmdline()[-1]: child for child in psutil.Process(self.process.pid).children()}
+
+    def end(self) -> int:
+        """Press Ctrl-C and return the exit code."""
+        self.process.send_signal(signal.SIGINT)
+        return self.process.wait(30)
+
+
+@pytest.fixture
+def up(tmp_path: Path) -> Iterator[Up]:
+    """Start the stack on free ports with an empty home."""
+    running = Up(tmp_path)
+    yield running
+    if running.process.poll() is None:
+        running.end()
+
+
+def test_first_start_to_the_end(up: Up) -> None:
+    """Curves grow after the first start; a killed worker comes back; Ctrl-C leaves no process behind."""
+    until(lambda: "BlockHF is ready" in up.words(), 120)
+    assert f"http://127.0.0.1:{up.dashboard_port}" in up.words()
+    with Client(f"http://127.0.0.1:{up.port}") as client:
+        runs = client.runs()
+        assert sorted(run.config.optimizer.kind for run in runs) == ["adam", "bhf", "hf"]
+        until(lambda: any(run.summary.updates >= 2 for run in client.runs()), 60)
+        children = up.children()
+        assert set(children) == {"backend", "worker", "dashboard"}
+        children["worker"].kill()
+        until(lambda: up.children().get("worker", children["worker"]).pid != children["worker"].pid, 20)
+        assert "worker ended" in up.words()
+        assert all(run.status is not RunStatus.FAILED for run in client.runs())
+    everyone = psutil.Process(up.process.pid).children(recursive=True)
+    assert up.end() == 0
+    _, alive = psutil.wait_procs(everyone, timeout=10)
+    assert alive == []
+
+
+def test_a_taken_port_is_one_line(tmp_path: Path) -> None:
+    """Where the backend's port is taken, the command says so in one line and ends with 1."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        done = subprocess.run(
+            [sys.executable, "-m", "backend.commands", "up"],
+            env=os.environ | {"BLOCKHF_HOME": str(tmp_path), "BLOCKHF_PORT": str(port)},
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1
+    assert f"port {port} on 127.0.0.1 cannot be used" in done.stderr
