@@ -1,0 +1,54 @@
+"""`python -m worker`: claims runs from the backend and trains them, until SIGTERM or SIGINT."""
+
+import logging
+import os
+import platform
+import signal
+import threading
+from types import FrameType
+
+import torch
+
+from backend.client import Client
+from backend.schemas import WorkerInfo
+from backend.settings import Settings
+from worker import device
+from worker.engines.local import LocalEngine
+from worker.loop import Worker
+from worker.problems.registry import discover
+
+
+def main() -> None:
+    """Read the settings, register, loop."""
+    logging.basicConfig(level=logging.INFO, format="worker %(levelname)s %(message)s")
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    settings = Settings()
+    stopped = threading.Event()
+    _stop_on_signals(stopped)
+    with Client(settings.api) as client:
+        Worker(
+            client,
+            LocalEngine(),
+            info=WorkerInfo(
+                name=f"{platform.node()}:{os.getpid()}",
+                device=device.describe(device.choose_device("auto")),
+                threads=torch.get_num_threads(),
+                versions=device.versions(),
+            ),
+            catalog=discover().catalog(),
+            api=settings.api,
+            folder=(settings.home / "data").absolute(),
+            stopped=stopped,
+        ).loop()
+
+
+def _stop_on_signals(stopped: threading.Event) -> None:
+    def stop(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - a signal handler's arguments
+        stopped.set()
+
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, stop)
+
+
+if __name__ == "__main__":
+    main()

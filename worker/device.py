@@ -1,0 +1,95 @@
+"""Where a run computes: device, threads, and what else its figures depend on."""
+
+import platform
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+
+from backend.errors import RunFailed
+
+
+def choose_device(name: str) -> torch.device:
+    """Find the device for auto, cpu, cuda or cuda:N.
+
+    Raises:
+        RunFailed: there is no such device.
+    """
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if name == "auto":
+        name = "cuda" if count else "cpu"
+    device = torch.device(name)
+    if device.type == "cuda":
+        if not count:
+            raise RunFailed(f"the run asks for {name}, but this worker has no CUDA device; choose auto or cpu")
+        index = device.index or 0
+        if index >= count:
+            raise RunFailed(f"the run asks for {name}, but this worker has {count} CUDA devices, numbered from 0")
+        return torch.device("cuda", index)
+    return device
+
+
+@contextmanager
+def threads(count: int | None) -> Iterator[None]:
+    """Compute with this many CPU threads; None leaves torch's choice."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@contextmanager
+def memory_explained() -> Iterator[None]:
+    """Turn an allocation that failed into a RunFailed that says what to change."""
+    try:
+        yield
+    except (MemoryError, torch.OutOfMemoryError) as error:
+        raise _out_of_memory(error) from error
+    except RuntimeError as error:
+        if "allocate memory" not in str(error):  # what torch's CPU allocator says
+            raise
+        raise _out_of_memory(error) from error
+
+
+def _out_of_memory(error: Exception) -> RunFailed:
+    detail = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
+    return RunFailed(
+        f"out of memory; choose a smaller gradient_batch, curvature_batch or network, or another device ({detail})"
+    )
+
+
+def describe(device: torch.device) -> str:
+    """Name a device for people."""
+    return f"{device} ({torch.cuda.get_device_name(device)})" if device.type == "cuda" else f"cpu ({processor()})"
+
+
+def versions() -> dict[str, str]:
+    """Name the versions that a run's figures depend on."""
+    return {"python": platform.python_version(), "torch": torch.__version__, "blockhf": version("blockhf")}
+
+
+def environment(device: torch.device) -> dict[str, str]:
+    """Say everything that the figures of a run depend on, beside its configuration."""
+    return {
+        "device": describe(device),
+        "threads": str(torch.get_num_threads()),
+        "processor": processor(),
+        "instructions": torch.backends.cpu.get_cpu_capability(),
+        "system": platform.system(),
+        **versions(),
+    }
+
+
+def processor() -> str:
+    """Name the processor."""
+    info = Path("/proc/cpuinfo")
+    if sys.platform == "linux" and info.is_file():
+        for line in info.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()

@@ -1,0 +1,68 @@
+"""What an engine is: it executes a claimed run somewhere, so that the run's death is not the worker's."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from backend.schemas import Claim
+from backend.schemas.contract import Contract
+
+TOLD = 0
+LEASE_LOST = 3
+ABANDONED = 4
+
+
+class Task(Contract):
+    """All that an execution needs to know."""
+
+    claim: Claim
+    api: str
+    folder: Path
+
+
+@dataclass(frozen=True)
+class Exit:
+    """How an execution ended.
+
+    Attributes:
+        code: TOLD: the run was ended at the backend; LEASE_LOST or ABANDONED: it is not this worker's business any
+            more; anything else is an accident.
+        reason: the accident in words.
+        output: the last lines of what it printed.
+    """
+
+    code: int
+    reason: str
+    output: str
+
+
+class Execution(Protocol):
+    """A run that executes. It reports its updates and its end to the backend by itself."""
+
+    def wait(self, seconds: float) -> Exit | None:
+        """Wait for its end, at most so long; None: it goes on."""
+        ...
+
+    def cancel(self) -> None:
+        """Ask it to end after the current update, as cancelled."""
+        ...
+
+    def interrupt(self) -> None:
+        """Ask it, after `cancel`, to end within the current update."""
+        ...
+
+    def abandon(self) -> None:
+        """Make it end soon without a word to the backend."""
+        ...
+
+    def kill(self) -> None:
+        """End it at once."""
+        ...
+
+
+class Engine(Protocol):
+    """Starts executions."""
+
+    def start(self, task: Task) -> Execution:
+        """Start one."""
+        ...

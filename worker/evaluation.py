@@ -1,0 +1,49 @@
+"""The losses that a run's curves show, over whole subsets, in the published unit."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from worker.problems.data import Split
+from worker.problems.problem import Problem
+
+CHUNK = 1000
+
+
+@dataclass(frozen=True)
+class Measures:
+    """Mean loss over a subset, and the share of its images classified correctly, where there are classes to predict."""
+
+    loss: float
+    accuracy: float | None
+
+
+@torch.no_grad()
+def measure(problem: Problem, model: nn.Module, split: Split, dtype: torch.dtype) -> Measures:
+    """Evaluate a model over a whole split, in chunks, as it would be used: in evaluation mode, without gradients.
+
+    The mean is over images, each chunk weighted by its size and summed in float64. Squared error is the sum over an
+    image's outputs, without 1/2: the unit in which autoencoder results are published.
+
+    Args:
+        problem: gives loss, inputs and targets.
+        model: is left in the mode it was in.
+        split: n images.
+        dtype: floating-point type of the model.
+    """
+    training = model.training
+    model.eval()
+    total = torch.zeros((), dtype=torch.float64, device=split.labels.device)
+    correct = torch.zeros((), dtype=torch.int64, device=split.labels.device)
+    for start in range(0, len(split), CHUNK):
+        images, labels = split.batch(slice(start, start + CHUNK), dtype)
+        outputs = model(problem.inputs(images))
+        total += problem.loss.value(outputs, problem.targets(images, labels)) * len(labels)
+        correct += _correct(problem, outputs, labels)
+    model.train(training)
+    return Measures(loss=float(total) / len(split), accuracy=int(correct) / len(split) if problem.accuracy else None)
+
+
+def _correct(problem: Problem, outputs: Tensor, labels: Tensor) -> Tensor | int:
+    return (outputs.argmax(1) == labels).sum() if problem.accuracy else 0

@@ -1,0 +1,187 @@
+"""The worker's loop: claim a run, start it, watch it, note its end; no run's failure ends the loop."""
+
+import logging
+import threading
+import time
+from pathlib import Path
+
+from backend.client import Client
+from backend.errors import BackendUnavailable, BlockHFError, LeaseLost, NotFound
+from backend.schemas import Catalog, Claim, Registration, RunError, RunStatus, WorkerInfo
+from worker.engines.engine import ABANDONED, LEASE_LOST, TOLD, Engine, Execution, Exit, Task
+from worker.reporting import persist
+
+log = logging.getLogger(__name__)
+
+IDLE_SECONDS = 0.5
+WATCH_SECONDS = 0.1
+INTERRUPT_SECONDS = 2.0
+KILL_SECONDS = 8.0
+ABANDON_SECONDS = 3.0
+
+
+class Worker:
+    """Claims runs from one backend and has an engine execute them, one at a time.
+
+    Args:
+        client: the backend.
+        engine: where runs execute.
+        info: who this worker is.
+        catalog: what it can train.
+        api: the backend's address, for the executions.
+        folder: where data sets are kept.
+        stopped: ends the loop, and the current run, which is left to its lease.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        engine: Engine,
+        *,
+        info: WorkerInfo,
+        catalog: Catalog,
+        api: str,
+        folder: Path,
+        stopped: threading.Event,
+    ) -> None:
+        self._client = client
+        self._engine = engine
+        self._info = info
+        self._catalog = catalog
+        self._api = api
+        self._folder = folder
+        self._stopped = stopped
+        self._registration: Registration | None = None
+
+    def loop(self) -> None:
+        """Iterate until stopped; wait a moment when there was nothing to do, or the backend is away."""
+        while not self._stopped.is_set():
+            try:
+                busy = self.iterate()
+            except BackendUnavailable:  # logged where it was tried again; also raised when stopped
+                busy = False
+            except NotFound:
+                log.warning("the backend does not know this worker any more; registering again")
+                self._registration, busy = None, True
+            except BlockHFError as error:
+                log.error("the backend refuses: %s", error)
+                busy = False
+            if not busy:
+                self._stopped.wait(IDLE_SECONDS)
+
+    def iterate(self) -> bool:
+        """Register if need be, claim one run and see it through; return whether there was one.
+
+        Raises:
+            BackendUnavailable: the backend is away.
+            NotFound: the backend does not know this worker.
+        """
+        registration = self._registered()
+        claim = self._claim(registration)
+        if claim is None:
+            return False
+        log.info("run %s: claimed (%s, seed %d)", claim.run.id, claim.run.config.optimizer.kind, claim.run.config.seed)
+        self._see_through(claim, registration)
+        return True
+
+    def _registered(self) -> Registration:
+        if self._registration is None:
+            self._registration = persist(lambda: self._client.register(self._info, self._catalog), self._stopped)
+            log.info("registered as worker %s at %s", self._registration.worker_id, self._api)
+        return self._registration
+
+    def _claim(self, registration: Registration) -> Claim | None:
+        return persist(lambda: self._client.claim(registration.worker_id), self._stopped)
+
+    def _see_through(self, claim: Claim, registration: Registration) -> None:
+        """Start a run and watch it; when it ends without a word, note that on the run."""
+        run_id = claim.run.id
+        try:
+            execution = self._engine.start(Task(claim=claim, api=self._api, folder=self._folder))
+        except OSError as error:
+            self._finish(claim, RunStatus.FAILED, error=RunError(message=f"the training process cannot start: {error}"))
+            return
+        with Pulse(self._client, claim, registration) as pulse:
+            end = self._watch(execution, pulse)
+        log.info("run %s: %s", run_id, "ended" if end.code == TOLD else end.reason)
+        if end.code in {TOLD, LEASE_LOST, ABANDONED} or pulse.lost.is_set() or self._stopped.is_set():
+            return
+        if pulse.cancelled.is_set():
+            self._finish(claim, RunStatus.CANCELLED, ended_by="cancelled; the training process had to be killed")
+        else:
+            self._finish(claim, RunStatus.FAILED, error=RunError(message=end.reason, traceback=end.output))
+
+    def _watch(self, execution: Execution, pulse: "Pulse") -> Exit:
+        """Wait for the end of a run; when it must end, ask more and more firmly."""
+        asked: float | None = None
+        interrupted = False
+        while (end := execution.wait(WATCH_SECONDS)) is None:
+            if self._stopped.is_set() or pulse.lost.is_set():
+                return _abandoned(execution)
+            if not pulse.cancelled.is_set():
+                continue
+            if asked is None:
+                asked = time.monotonic()
+                execution.cancel()
+            waited = time.monotonic() - asked
+            if waited > KILL_SECONDS:
+                execution.kill()
+            elif waited > INTERRUPT_SECONDS and not interrupted:
+                interrupted = True
+                execution.interrupt()
+        return end
+
+    def _finish(self, claim: Claim, status: RunStatus, *, ended_by: str = "", error: RunError | None = None) -> None:
+        def send() -> None:
+            self._client.finish(claim.run.id, claim.token, status, ended_by=ended_by, error=error)
+
+        try:
+            persist(send, self._stopped)
+        except LeaseLost:
+            log.info("run %s: ended already", claim.run.id)
+
+
+class Pulse:
+    """Renews a run's lease from a thread, and learns there that the run was cancelled or lost.
+
+    Attributes:
+        cancelled: a user wants the run to end.
+        lost: the run is not this worker's any more.
+    """
+
+    def __init__(self, client: Client, claim: Claim, registration: Registration) -> None:
+        self.cancelled = threading.Event()
+        self.lost = threading.Event()
+        self._client = client
+        self._claim = claim
+        self._seconds = registration.heartbeat_seconds
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._beat, name="pulse", daemon=True)
+
+    def __enter__(self) -> "Pulse":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._over.set()
+        self._thread.join(timeout=1)  # a heartbeat under way may wait for a backend that is away
+
+    def _beat(self) -> None:
+        while not self._over.wait(self._seconds) and not self.lost.is_set():
+            try:
+                if self._client.heartbeat(self._claim.run.id, self._claim.token):
+                    self.cancelled.set()
+            except (LeaseLost, NotFound):
+                self.lost.set()
+            except BlockHFError as error:
+                log.warning("run %s: heartbeat failed: %s", self._claim.run.id, error)
+
+
+def _abandoned(execution: Execution) -> Exit:
+    """Make an execution end without a word to the backend, by force if it does not obey."""
+    execution.abandon()
+    end = execution.wait(ABANDON_SECONDS)
+    while end is None:
+        execution.kill()
+        end = execution.wait(ABANDON_SECONDS)
+    return end

@@ -1,0 +1,63 @@
+"""From a run's configuration to an optimizer of `worker.optim`."""
+
+from typing import Protocol
+
+from torch import Tensor, nn
+
+from backend import schemas
+from backend.schemas import EqualPartition, ExplicitPartition, LayerPartition
+from worker.optim import (
+    Adam,
+    BlockHessianFree,
+    HessianFree,
+    Loss,
+    StepResult,
+    StopRule,
+    equal_partition,
+    layer_names,
+    layer_partition,
+)
+from worker.problems.problem import Problem
+
+
+class Optimizer(Protocol):
+    """Makes one update from a batch."""
+
+    def step(self, inputs: Tensor, targets: Tensor) -> StepResult:
+        """Update the weights."""
+        ...
+
+
+def resolve_blocks(chosen: schemas.Optimizer, problem: Problem, model: nn.Module) -> list[list[str]]:
+    """List the layers of each block: none for Adam, one block of every layer for HF."""
+    if isinstance(chosen, schemas.Adam):
+        return []
+    if isinstance(chosen, schemas.HessianFree):
+        return [layer_names(model)]
+    partition = chosen.partition
+    if isinstance(partition, ExplicitPartition):
+        return partition.blocks
+    if isinstance(partition, EqualPartition):
+        return equal_partition(model, partition.count)
+    return layer_partition(model) if isinstance(partition, LayerPartition) else problem.partition
+
+
+def make_optimizer(chosen: schemas.Optimizer, model: nn.Module, loss: Loss, blocks: list[list[str]]) -> Optimizer:
+    """Make the optimizer with the configured knobs.
+
+    Raises:
+        OptimError: the blocks do not fit the model, or the model cannot be optimized so.
+    """
+    if isinstance(chosen, schemas.Adam):
+        return Adam(model, loss, lr=chosen.learning_rate, betas=(chosen.beta1, chosen.beta2), eps=chosen.eps)
+    knobs = {
+        "lr": chosen.learning_rate,
+        "damping": chosen.damping,
+        "max_cg_iters": chosen.max_cg_iterations,
+        "momentum": chosen.momentum,
+        "stop": StopRule(chosen.cg_stop.value, chosen.cg_tolerance),
+        "curvature_batch": chosen.curvature_batch,
+    }
+    if isinstance(chosen, schemas.HessianFree):
+        return HessianFree(model, loss, **knobs)
+    return BlockHessianFree(model, loss, blocks, **knobs)

@@ -1,0 +1,236 @@
+"""Training one run: draw a batch, update, measure, report, until the budget is spent. Knows no HTTP."""
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import torch
+from pydantic import ValidationError
+from torch import nn
+
+from backend.errors import RunFailed, from_validation
+from backend.schemas import Adam, BlockStats, RunConfig, RunStatus, StopReason, Update
+from worker import device as devices
+from worker.budget import Limits
+from worker.evaluation import measure
+from worker.optim import OptimError, Polyak, StepResult
+from worker.optimizers import Optimizer, make_optimizer, resolve_blocks
+from worker.problems.data import Dataset, Split
+from worker.problems.problem import Problem
+from worker.problems.registry import Registry
+from worker.sampling import Sampler
+
+
+class Report(Protocol):
+    """What a run tells as it goes."""
+
+    def start(self, *, environment: dict[str, str], blocks: list[list[str]], parameters: int) -> None:
+        """Say what the run is made of, before the first update."""
+        ...
+
+    def update(self, row: Update) -> None:
+        """Hand over an update's figures."""
+        ...
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run that did not fail ended."""
+
+    status: RunStatus
+    ended_by: str
+
+
+def train(
+    config: RunConfig, report: Report, cancelled: Callable[[], bool], *, registry: Registry, folder: Path
+) -> Outcome:
+    """Train one run to its end.
+
+    The seed sets the initial weights and the data order, alike for every optimizer; the same configuration gives the
+    same rows, bit for bit but for `seconds`, on the same device with the same threads and versions.
+
+    Args:
+        config: what to train.
+        report: is told what the run is made of, and every update.
+        cancelled: is asked after every update whether to stop.
+        registry: the problems and data sets.
+        folder: where data sets are kept.
+
+    Raises:
+        RunFailed: it cannot be trained as configured, or diverged, or memory ran out; the text says what to change.
+    """
+    device = devices.choose_device(config.device)
+    with devices.threads(config.threads), devices.memory_explained(), _explained():
+        trainer = Trainer(config, registry, folder, device)
+        report.start(environment=devices.environment(device), blocks=trainer.blocks, parameters=trainer.parameters)
+        return trainer.run(report, cancelled)
+
+
+class Trainer:
+    """One run's network, data, optimizer and clock.
+
+    Attributes:
+        model: the network that is trained.
+        blocks: layer names of each block; empty for Adam.
+    """
+
+    def __init__(self, config: RunConfig, registry: Registry, folder: Path, device: torch.device) -> None:
+        self._config = config
+        self._problem = registry.problem(config.problem.name)
+        self._dtype = getattr(torch, config.precision)
+        data = registry.source(config.problem.data).load(folder)
+        self._train = _subset(data.train, config.problem.train_size, "train_size").to(device)
+        self._test = _subset(data.test, config.problem.test_size, "test_size").to(device)
+        self._shown = self._train.head(config.evaluation.train_subset)
+        self._sampler = _sampler(config, len(self._train))
+        self.model = initial_model(self._problem, config, data).to(device, self._dtype)
+        self.blocks = resolve_blocks(config.optimizer, self._problem, self.model)
+        self._optimizer: Optimizer = make_optimizer(config.optimizer, self.model, self._problem.loss, self.blocks)
+        decay = config.evaluation.polyak_decay
+        self._average = None if decay is None else Polyak(self.model, decay)
+        self._seconds = 0.0
+        self._cost = 0.0
+
+    @property
+    def parameters(self) -> int:
+        """Number of trainable parameters."""
+        return sum(p.numel() for p in self.model.parameters() if p.requires_grad)
+
+    def run(self, report: Report, cancelled: Callable[[], bool]) -> Outcome:
+        """Update until a limit of the budget is reached, or someone cancels.
+
+        Raises:
+            RunFailed: a loss, gradient or step is not finite.
+        """
+        limits = Limits(self._config.budget)
+        update = 0
+        while True:
+            update += 1
+            row = self.update(update)
+            ended_by = limits.reached(row)
+            if not row.diverged and (ended_by or update % self._config.evaluation.every == 0):
+                row = self.evaluated(row)
+                ended_by = ended_by or limits.stalled(row)
+            report.update(row)
+            if row.diverged:
+                raise RunFailed(_divergence(row, self._config))
+            if ended_by:
+                return Outcome(RunStatus.FINISHED, ended_by)
+            if cancelled():
+                return Outcome(RunStatus.CANCELLED, f"cancelled after {update} updates")
+
+    def update(self, update: int) -> Update:
+        """Draw a batch and make one update; its row has no evaluation yet."""
+        started = time.perf_counter()
+        rows = self._sampler.draw().to(self._train.labels.device)
+        images, labels = self._train.batch(rows, self._dtype)
+        step = self._optimizer.step(self._problem.inputs(images), self._problem.targets(images, labels))
+        self._seconds += time.perf_counter() - started
+        self._cost += step.cost
+        if self._average is not None:
+            self._average.update()
+        samples = update * len(rows)
+        return _row(
+            step, update=update, samples=samples, epoch=samples / len(self._train), seconds=self._seconds,
+            cost=self._cost,
+        )  # fmt: skip
+
+    def evaluated(self, row: Update) -> Update:
+        """Add the losses over the fixed training subset and the test subset, of the averaged weights if asked for."""
+        with self._average.swapped() if self._average is not None else nullcontext():
+            train = measure(self._problem, self.model, self._shown, self._dtype)
+            test = measure(self._problem, self.model, self._test, self._dtype)
+        return row.model_copy(
+            update={
+                "train_loss": _finite(train.loss),
+                "test_loss": _finite(test.loss),
+                "test_accuracy": test.accuracy,
+                "diverged": not (math.isfinite(train.loss) and math.isfinite(test.loss)),
+            }
+        )
+
+
+def initial_model(problem: Problem, config: RunConfig, data: Dataset) -> nn.Module:
+    """Build the network with the initial weights of the run's seed, on the CPU in float32.
+
+    So the weights do not depend on device, precision or optimizer. The default generator is left as it was.
+
+    Raises:
+        RunFailed: an option is unknown or out of bounds, or the problem cannot use the data set.
+    """
+    if not problem.accepts(data.info):
+        raise RunFailed(
+            f"the problem {problem.name} cannot use images of the shape {data.info.shape} ({data.info.name})"
+        )
+    try:
+        options = problem.options.model_validate(config.problem.options)
+    except ValidationError as error:
+        raise RunFailed(str(from_validation(error, ("problem", "options")))) from None
+    with torch.random.fork_rng(devices=[]):
+        torch.random.default_generator.manual_seed(config.seed)
+        return problem.build(options, data.info)
+
+
+def _subset(split: Split, size: int | None, name: str) -> Split:
+    if size is not None and size > len(split):
+        raise RunFailed(f"problem.{name} is {size}, but the data set has only {len(split)} such images")
+    return split.head(size)
+
+
+def _sampler(config: RunConfig, size: int) -> Sampler:
+    batch = config.optimizer.gradient_batch
+    if batch > size:
+        raise RunFailed(f"gradient_batch is {batch}, but there are only {size} training images; choose at most {size}")
+    return Sampler(size, batch, config.seed)
+
+
+def _row(step: StepResult, **counted: float) -> Update:
+    """Turn an update's figures into a row; what is not finite becomes null."""
+    figures = (step.loss, step.gradient_norm, step.step_norm)
+    return Update.model_validate(
+        {
+            **counted,
+            "batch_loss": _finite(step.loss),
+            "gradient_norm": _finite(step.gradient_norm),
+            "step_norm": _finite(step.step_norm),
+            "diverged": not all(math.isfinite(figure) for figure in figures),
+            "blocks": [
+                BlockStats(
+                    cg_iterations=block.iterations,
+                    stop_reason=StopReason(block.reason.value),
+                    residual=_finite(block.residual),
+                    model_decrease=_finite(block.decrease),
+                )
+                for block in step.blocks
+            ],
+        }
+    )
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def _divergence(row: Update, config: RunConfig) -> str:
+    """Say what is not finite, and what to change."""
+    named = {
+        "the loss over the batch": row.batch_loss, "the gradient": row.gradient_norm, "the step": row.step_norm,
+    }  # fmt: skip
+    broken = [name for name, value in named.items() if value is None] or ["the loss after the update"]
+    cure = "choose a smaller learning_rate"
+    if not isinstance(config.optimizer, Adam):
+        cure += " or more damping, or fewer max_cg_iterations"
+    return f"diverged at update {row.update}: {' and '.join(broken)} is not a finite number; {cure}"
+
+
+@contextmanager
+def _explained() -> Iterator[None]:
+    """Turn the optimizers' errors, whose texts say what to change, into RunFailed."""
+    try:
+        yield
+    except OptimError as error:
+        raise RunFailed(str(error)) from error
