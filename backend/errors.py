@@ -137,7 +137,11 @@ def from_validation(error: ValidationError | list[Any], prefix: tuple[str, ...] 
     rows = error.errors() if isinstance(error, ValidationError) else error
     return InvalidInput(
         [
-            FieldError(_path((*prefix, *row["loc"])), _shown(row["input"]), row["msg"].removeprefix("Value error, "))
+            FieldError(
+                _path((*prefix, *row["loc"])),
+                None if row["type"] == "missing" else _shown(row["input"]),
+                row["msg"].removeprefix("Value error, "),
+            )
             for row in rows
         ]
     )

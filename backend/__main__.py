@@ -1,0 +1,24 @@
+"""`python -m backend`: serve the API on the address that the settings give."""
+
+import uvicorn
+
+from backend.app import create_app
+from backend.settings import Settings
+
+
+def main() -> None:
+    """Serve until a signal ends it."""
+    settings = Settings()
+    uvicorn.run(
+        create_app(settings),
+        host=settings.host,
+        port=settings.port,
+        log_level="warning",
+        server_header=False,
+        proxy_headers=False,
+        timeout_graceful_shutdown=5,
+    )
+
+
+if __name__ == "__main__":
+    main()

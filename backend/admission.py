@@ -1,0 +1,164 @@
+"""Whether a comparison may be queued: everything about it that needs a worker's catalog."""
+
+from collections.abc import Iterable
+
+from jsonschema import Draft202012Validator
+from jsonschema.exceptions import SchemaError
+from referencing import Registry
+
+from backend.errors import FieldError, InvalidInput
+from backend.partitions import check_blocks, expand, layer_sizes, option_values
+from backend.schemas import (
+    Adam,
+    BlockHessianFree,
+    BlockPlan,
+    Catalog,
+    DataSet,
+    ExperimentSpec,
+    HessianFree,
+    Optimizer,
+    Plan,
+    ProblemInfo,
+    RunPlan,
+)
+
+MAX_PARAMETERS = 200_000_000
+_MAX_EXACT = 2**53
+_TITLES = {"adam": "Adam", "hf": "HF", "bhf": "BHF"}
+
+
+def plan(spec: ExperimentSpec, catalog: Catalog) -> Plan:
+    """Say what a comparison would queue; raise InvalidInput with every reason why it cannot be."""
+    info, data = _problem(spec, catalog)
+    errors = [*_option_errors(spec, info), *_size_errors(spec, data)]
+    if errors:
+        raise InvalidInput(errors)
+    sizes = layer_sizes(info, data, spec.problem.options)
+    total = sum(sizes.values())
+    if total > MAX_PARAMETERS:
+        raise InvalidInput([_too_large(spec, info, total)])
+    blocks = _blocks(spec.optimizers, info, sizes)
+    plans = [[BlockPlan(layers=b, parameters=sum(sizes[n] for n in b)) for b in of_one] for of_one in blocks]
+    labels = [_label(optimizer, of_one) for optimizer, of_one in zip(spec.optimizers, blocks, strict=True)]
+    return Plan(
+        runs=[
+            RunPlan(label=f"{label}, seed {seed}", blocks=of_one)
+            for seed in spec.seeds
+            for label, of_one in zip(labels, plans, strict=True)
+        ],
+        total=total,
+    )
+
+
+def check_catalog(catalog: Catalog) -> None:
+    """Raise InvalidInput where a worker announces something that could never be queued."""
+    data = {d.name: d for d in catalog.data}
+    errors: list[FieldError] = []
+    for i, info in enumerate(catalog.problems):
+        at = f"catalog.problems.{i}"
+        try:
+            Draft202012Validator.check_schema(info.options)
+        except SchemaError as error:
+            errors.append(FieldError(f"{at}.options", info.name, f"not a JSON schema: {error.message[:300]}"))
+            continue
+        for name in info.data:
+            if name not in data:
+                errors.append(FieldError(f"{at}.data", name, "a data set that the catalog does not describe"))
+                continue
+            try:
+                sizes = layer_sizes(info, data[name], {})
+                check_blocks(info.partition, list(sizes), field=f"{at}.partition")
+            except InvalidInput as error:
+                errors += error.errors
+    if errors:
+        raise InvalidInput(errors)
+
+
+def _problem(spec: ExperimentSpec, catalog: Catalog) -> tuple[ProblemInfo, DataSet]:
+    problems = {p.name: p for p in catalog.problems}
+    data = {d.name: d for d in catalog.data}
+    choice = spec.problem
+    if choice.name not in problems:
+        raise InvalidInput([_unknown("problem.name", choice.name, "problem", problems)])
+    info = problems[choice.name]
+    usable = [name for name in info.data if name in data]
+    if choice.data not in usable:
+        raise InvalidInput([_unknown("problem.data", choice.data, f"data set of {info.name}", usable)])
+    return info, data[choice.data]
+
+
+def _unknown(field: str, value: str, kind: str, allowed: Iterable[str]) -> FieldError:
+    return FieldError(field, value, f"no such {kind}; there are {', '.join(allowed) or 'none'}")
+
+
+def _option_errors(spec: ExperimentSpec, info: ProblemInfo) -> Iterable[FieldError]:
+    known = info.options.get("properties", {})
+    given = spec.problem.options
+    for name, value in given.items():
+        if name not in known:
+            yield _unknown(f"problem.options.{name}", str(value), f"option of {info.name}", known)
+        elif isinstance(value, int | float) and abs(value) > _MAX_EXACT:
+            yield FieldError(f"problem.options.{name}", str(value), f"must lie within -{_MAX_EXACT} and {_MAX_EXACT}")
+        else:
+            # One option at a time and no registry: errors name their field, and no reference is ever fetched.
+            schema = {"$defs": info.options.get("$defs", {}), "allOf": [known[name]]}
+            for error in Draft202012Validator(schema, registry=Registry()).iter_errors(value):
+                yield FieldError(f"problem.options.{name}", value, error.message[:300])
+    for name in info.options.get("required", []):
+        if name not in given:
+            yield FieldError(f"problem.options.{name}", None, "this option has no default: give a value")
+
+
+def _size_errors(spec: ExperimentSpec, data: DataSet) -> Iterable[FieldError]:
+    choice = spec.problem
+    for name, value, size in [
+        ("train_size", choice.train_size, data.train_size),
+        ("test_size", choice.test_size, data.test_size),
+    ]:
+        if value is not None and value > size:
+            yield FieldError(f"problem.{name}", value, f"at most {size}, which is all that {data.name} has")
+    train = min(choice.train_size or data.train_size, data.train_size)
+    if spec.evaluation.train_subset > train:
+        limit = f"at most {train}, the number of training images"
+        yield FieldError("evaluation.train_subset", spec.evaluation.train_subset, limit)
+    for i, optimizer in enumerate(spec.optimizers):
+        if optimizer.gradient_batch > train:
+            limit = f"at most {train}, the number of training images"
+            yield FieldError(f"optimizers.{i}.gradient_batch", optimizer.gradient_batch, limit)
+
+
+def _too_large(spec: ExperimentSpec, info: ProblemInfo, total: int) -> FieldError:
+    """Name the option that weighs most: the largest of those that are a layer's dimension."""
+    values = option_values(info, spec.problem.options)
+    names = {d for layer in info.layers for shape in layer.parameters.values() for d in shape if isinstance(d, str)}
+    sizes = {name: value for name, value in values.items() if name in names and isinstance(value, int | float)}
+    limit = f"makes {total:,} parameters; at most {MAX_PARAMETERS:,} are allowed"
+    if not sizes:
+        return FieldError("problem.name", info.name, limit)
+    largest = max(sizes, key=lambda name: sizes[name])
+    return FieldError(f"problem.options.{largest}", sizes[largest], limit)
+
+
+def _blocks(optimizers: list[Optimizer], info: ProblemInfo, sizes: dict[str, int]) -> list[list[list[str]]]:
+    """Return each optimizer's blocks; Adam has none, HF one."""
+    blocks: list[list[list[str]]] = []
+    errors: list[FieldError] = []
+    for i, optimizer in enumerate(optimizers):
+        match optimizer:
+            case Adam():
+                blocks.append([])
+            case HessianFree():
+                blocks.append([list(sizes)])
+            case BlockHessianFree(partition=partition):
+                try:
+                    blocks.append(expand(partition, info, sizes, field=f"optimizers.{i}.partition"))
+                except InvalidInput as error:
+                    errors += error.errors
+    if errors:
+        raise InvalidInput(errors)
+    return blocks
+
+
+def _label(optimizer: Optimizer, blocks: list[list[str]]) -> str:
+    title = _TITLES[optimizer.kind]
+    return f"{title}, {len(blocks)} blocks" if optimizer.kind == "bhf" else title

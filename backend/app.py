@@ -1,0 +1,65 @@
+"""The web application: routes over a store, behind a guard."""
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from importlib.metadata import version
+
+from fastapi import FastAPI
+from fastapi.concurrency import run_in_threadpool
+from sqlalchemy.exc import SQLAlchemyError
+
+from backend import failures, openapi
+from backend.routes import catalog, experiments, health, runs, series, updates, workers
+from backend.security import Guard
+from backend.settings import Settings
+from backend.store import Store
+
+_LOG = logging.getLogger(__name__)
+_SWEEP_SECONDS = 5.0
+
+
+def create_app(settings: Settings, *, clock: Callable[[], float] = time.time) -> FastAPI:
+    """Build the application; the database is opened and brought up to date when it starts."""
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        store = await run_in_threadpool(Store, settings, clock=clock)
+        app.state.store = store
+        sweeper = asyncio.create_task(_sweep(store))
+        try:
+            yield
+        finally:
+            sweeper.cancel()
+            with suppress(asyncio.CancelledError):
+                await sweeper
+            await run_in_threadpool(store.close)
+
+    app = FastAPI(
+        title="BlockHF",
+        version=version("blockhf"),
+        description=openapi.DESCRIPTION,
+        lifespan=lifespan,
+        openapi_url="/api/v1/openapi.json",
+        docs_url=None,  # these pages load scripts from elsewhere
+        redoc_url=None,
+    )
+    failures.install(app)
+    app.include_router(health.router)
+    for noun in (health, catalog, experiments, runs, series, workers, updates):
+        app.include_router(noun.router, prefix="/api/v1")
+    openapi.install(app)
+    app.add_middleware(Guard, allowed_hosts=settings.allowed_hosts.split(","), max_body_bytes=settings.max_body_bytes)
+    return app
+
+
+async def _sweep(store: Store) -> None:
+    """End lost runs that nobody will claim, even while no worker asks for one."""
+    while True:
+        await asyncio.sleep(min(_SWEEP_SECONDS, store.settings.lease_seconds))
+        try:
+            await run_in_threadpool(store.queue.sweep)
+        except SQLAlchemyError:
+            _LOG.exception("the queue could not be swept; it is tried again")

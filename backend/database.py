@@ -1,0 +1,77 @@
+"""The engine with its pragmas, and short transactions for reading and writing."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
+
+_BUSY_SECONDS = 30
+
+
+class Database:
+    """Open a database by SQLAlchemy URL and bring its tables up to date."""
+
+    def __init__(self, url: str) -> None:
+        parsed = make_url(url)
+        self.sqlite = parsed.get_backend_name() == "sqlite"
+        if self.sqlite and parsed.database:
+            Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
+        self.engine = _sqlite_engine(url) if self.sqlite else create_engine(url, pool_size=40, pool_pre_ping=True)
+        # SQLite has one writer; threads that wait in line for a lock are served sooner than those that poll the file.
+        self._writer = Lock() if self.sqlite else nullcontext()
+        self._immediate = self.engine.execution_options(immediate=True)
+        self._migrate()
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """Open one consistent view of the data."""
+        with self.engine.connect() as connection:
+            yield connection
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        """Open a transaction that commits at the end and rolls back on any exception."""
+        with self._writer, self._immediate.begin() as connection:
+            yield connection
+
+    def check(self) -> None:
+        """Raise where the database cannot be read."""
+        with self.read() as connection:
+            connection.execute(text("SELECT count(*) FROM alembic_version"))
+
+    def close(self) -> None:
+        """Close the connections."""
+        self.engine.dispose()
+
+    def _migrate(self) -> None:
+        config = Config()
+        config.set_main_option("script_location", "backend:migrations")
+        config.set_main_option("path_separator", "os")
+        with self.write() as connection:
+            config.attributes["connection"] = connection
+            command.upgrade(config, "head")
+
+
+def _sqlite_engine(url: str) -> Engine:
+    engine = create_engine(
+        url,
+        connect_args={"isolation_level": None, "timeout": _BUSY_SECONDS, "check_same_thread": False},
+        pool_size=40,
+    )
+
+    @event.listens_for(engine, "connect")
+    def _set_pragmas(connection: Any, _record: Any) -> None:
+        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", f"busy_timeout={_BUSY_SECONDS}000"):
+            connection.execute(f"PRAGMA {pragma}")
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Connection) -> None:
+        immediate = connection.get_execution_options().get("immediate", False)
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
+
+    return engine

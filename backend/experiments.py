@@ -1,0 +1,146 @@
+"""Comparisons: checked against the catalog, queued as a whole or not at all."""
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from sqlalchemy import Connection, Row, func, insert, select
+
+from backend.admission import plan
+from backend.database import Database
+from backend.errors import Conflict, NotFound, NoWorker, QueueFull
+from backend.ids import new_id
+from backend.runs import moment, select_runs, to_run
+from backend.schemas import Catalog, Experiment, ExperimentSpec, Plan, Run, RunStatus
+from backend.settings import Settings
+from backend.tables import EXPERIMENTS, RUNS
+from backend.workers import Workers
+
+
+class Experiments:
+    """Named groups of runs over the same problem."""
+
+    def __init__(
+        self, database: Database, settings: Settings, workers: Workers, *, clock: Callable[[], float] = time.time
+    ) -> None:
+        self._database = database
+        self._settings = settings
+        self._workers = workers
+        self._clock = clock
+
+    def check(self, spec: ExperimentSpec) -> Plan:
+        """Say what a launch would queue, or raise what it would raise."""
+        return plan(spec, self._catalog())
+
+    def launch(self, spec: ExperimentSpec, *, idempotency_key: str | None = None) -> Experiment:
+        """Queue every run of a comparison; a key seen before returns what it queued then.
+
+        Raises NoWorker, InvalidInput, QueueFull, or Conflict where the key came with another comparison.
+        """
+        earlier = self._earlier(spec, idempotency_key)
+        if earlier is not None:
+            return earlier
+        plan(spec, self._catalog())
+        with self._database.write() as connection:
+            # Two requests with the same key may both have come this far.
+            if (number := _keyed(connection, spec, idempotency_key)) is None:
+                self._check_room(connection, len(spec.seeds) * len(spec.optimizers))
+                number = _insert(connection, spec, idempotency_key, self._clock())
+            return _experiments(connection, [_row(connection, EXPERIMENTS.c.number == number)])[0]
+
+    def get(self, experiment_id: str) -> Experiment:
+        """Return one experiment with its runs, in the order of the queue."""
+        with self._database.read() as connection:
+            return _experiments(connection, [_row(connection, EXPERIMENTS.c.id == experiment_id, experiment_id)])[0]
+
+    def list(self, *, limit: int = 50, before: str | None = None) -> Sequence[Experiment]:
+        """Return experiments, newest first, older than the experiment `before`."""
+        query = select(EXPERIMENTS).order_by(EXPERIMENTS.c.number.desc()).limit(limit)
+        with self._database.read() as connection:
+            if before is not None:
+                query = query.where(EXPERIMENTS.c.number < _row(connection, EXPERIMENTS.c.id == before, before).number)
+            return _experiments(connection, connection.execute(query).all())
+
+    def _catalog(self) -> Catalog:
+        catalog = self._workers.catalog().catalog
+        if catalog is None:
+            raise NoWorker("no worker has registered yet, so nothing can be queued: start one, or wait a moment")
+        return catalog
+
+    def _earlier(self, spec: ExperimentSpec, key: str | None) -> Experiment | None:
+        with self._database.read() as connection:
+            number = _keyed(connection, spec, key)
+            if number is None:
+                return None
+            return _experiments(connection, [_row(connection, EXPERIMENTS.c.number == number)])[0]
+
+    def _check_room(self, connection: Connection, count: int) -> None:
+        waiting = connection.scalar(select(func.count()).where(RUNS.c.status == RunStatus.QUEUED)) or 0
+        if waiting + count > self._settings.max_queued:
+            raise QueueFull(
+                f"{waiting} runs wait already; with these {count} there would be more than "
+                f"{self._settings.max_queued}: cancel some, or wait"
+            )
+
+
+def _keyed(connection: Connection, spec: ExperimentSpec, key: str | None) -> int | None:
+    """Return the number of the experiment that this key queued; raise Conflict where it was another one."""
+    if key is None:
+        return None
+    row = connection.execute(select(EXPERIMENTS).where(EXPERIMENTS.c.idempotency_key == key)).one_or_none()
+    if row is None:
+        return None
+    if row.spec != spec.model_dump_json():
+        raise Conflict(f"the idempotency key {key} has queued another comparison, {row.id}")
+    return int(row.number)
+
+
+def _insert(connection: Connection, spec: ExperimentSpec, key: str | None, now: float) -> int:
+    values = {
+        "id": new_id(),
+        "name": spec.name,
+        "spec": spec.model_dump_json(),
+        "idempotency_key": key,
+        "created_at": now,
+    }
+    inserted = connection.execute(insert(EXPERIMENTS).values(values).returning(EXPERIMENTS.c.number)).scalar_one()
+    number = int(inserted)
+    rows = [
+        {
+            "id": new_id(),
+            "experiment": number,
+            "problem": config.problem.name,
+            "data": config.problem.data,
+            "config": config.model_dump_json(),
+            "status": RunStatus.QUEUED,
+            "created_at": now,
+        }
+        for config in spec.runs()
+    ]
+    connection.execute(insert(RUNS), rows)
+    return number
+
+
+def _row(connection: Connection, where: Any, name: str = "") -> Row[Any]:
+    row = connection.execute(select(EXPERIMENTS).where(where)).one_or_none()
+    if row is None:
+        raise NotFound(f"there is no experiment {name}")
+    return row
+
+
+def _experiments(connection: Connection, rows: Sequence[Row[Any]]) -> list[Experiment]:
+    numbers = [row.number for row in rows]
+    of_all = connection.execute(select_runs().where(RUNS.c.experiment.in_(numbers)).order_by(RUNS.c.number))
+    runs: dict[int, list[Run]] = {number: [] for number in numbers}
+    for run in of_all:
+        runs[run.experiment].append(to_run(run))
+    return [
+        Experiment(
+            id=row.id,
+            name=row.name,
+            created_at=moment(row.created_at),
+            spec=ExperimentSpec.model_validate_json(row.spec),
+            runs=runs[row.number],
+        )
+        for row in rows
+    ]

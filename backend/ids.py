@@ -1,0 +1,12 @@
+"""Opaque ids: nothing can be guessed from them, and they fit a path, a file name and a query."""
+
+import secrets
+import string
+
+_ALPHABET = string.ascii_lowercase + string.digits
+_LENGTH = 16
+
+
+def new_id() -> str:
+    """Draw an id at random: 82 bits, letters a to z and digits."""
+    return "".join(secrets.choice(_ALPHABET) for _ in range(_LENGTH))

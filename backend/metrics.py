@@ -1,0 +1,204 @@
+"""The rows that runs report: append without doubling, read what is new, thin to what a screen can show."""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from operator import attrgetter
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, func, insert, select, update
+
+from backend.database import Database
+from backend.errors import FieldError, InvalidInput, NotFound
+from backend.queue import hold
+from backend.schemas import AXES, BLOCK_FIELDS, SERIES_FIELDS, Append, Update
+from backend.settings import Settings
+from backend.tables import BLOCKS, RUNS, UPDATES
+
+MAX_POINTS = 200_000
+
+_ROW_FIELDS = ("update", *SERIES_FIELDS)
+_values_of_row = attrgetter(*_ROW_FIELDS)
+_values_of_block = attrgetter(*BLOCK_FIELDS)
+_BEST: dict[str, Callable[[Sequence[float]], float]] = {"train_loss": min, "test_loss": min, "test_accuracy": max}
+_EXPORT_PAGE = 2_000
+
+Columns = dict[str, Any]
+
+
+class Metrics:
+    """Every update of every run."""
+
+    def __init__(self, database: Database, settings: Settings, *, clock: Callable[[], float] = time.time) -> None:
+        self._database = database
+        self._settings = settings
+        self._clock = clock
+
+    def append(self, run_id: str, body: Append) -> int:
+        """Store the next updates and renew the lease; skip what is stored already; return the last update stored.
+
+        Raises LeaseLost where the token is stale, InvalidInput where an update is left out.
+        """
+        with self._database.write() as connection:
+            lease = hold(connection, run_id, body.token)
+            fresh = [row for row in body.rows if row.update > lease.updates]
+            _check_order(body.rows, lease.updates)
+            changes = {"lease_until": self._clock() + self._settings.lease_seconds}
+            if fresh:
+                _insert(connection, lease.number, fresh)
+                changes |= _summary(lease, fresh)
+            connection.execute(update(RUNS).where(RUNS.c.number == lease.number).values(changes))
+            return fresh[-1].update if fresh else int(lease.updates)
+
+    def series(
+        self,
+        runs: Sequence[str],
+        *,
+        after: Sequence[int] | None = None,
+        bucket: int = 1,
+        fields: Sequence[str] = SERIES_FIELDS,
+        blocks: bool = False,
+    ) -> dict[str, Columns]:
+        """Return each run's columns after its update `after`, from one consistent view of the data.
+
+        With a `bucket` above 1 each point stands for the updates j * bucket to (j + 1) * bucket - 1: the last one's
+        axes, and mean, smallest and largest of each measure; every bucket with an update above `after` is complete.
+        An answer holds at most 200,000 points, shared by the runs: read on where `update` ends below `last_update`.
+        """
+        limit = max(1, MAX_POINTS // len(runs))
+        answer: dict[str, Columns] = {}
+        with self._database.read() as connection:
+            for run_id, above in zip(runs, after or [0] * len(runs), strict=True):
+                number, head = _head(connection, run_id)
+                if bucket == 1:
+                    columns = _rows(connection, number, above, fields, limit)
+                else:
+                    columns = _buckets(connection, number, above, fields, limit, bucket)
+                if blocks:
+                    columns["blocks"] = _blocks(connection, number, columns["update"])
+                answer[run_id] = head | columns
+        return answer
+
+    def export(self, run_id: str) -> Iterator[list[Any]]:
+        """Yield a header and then one line per update; a block's columns start with block0_, block1_ ..."""
+        with self._database.read() as connection:
+            number, head = _head(connection, run_id)
+            width = connection.scalar(select(func.max(BLOCKS.c.block)).where(BLOCKS.c.run == number))
+        count = 0 if width is None else int(width) + 1
+        yield [*_ROW_FIELDS, *(f"block{b}_{name}" for b in range(count) for name in BLOCK_FIELDS)]
+        above = 0
+        while above < head["last_update"]:
+            with self._database.read() as connection:
+                if _head(connection, run_id)[1]["attempt"] != head["attempt"]:
+                    raise NotFound(f"run {run_id} began again while it was read")
+                columns = _rows(connection, number, above, SERIES_FIELDS, _EXPORT_PAGE)
+                parts = _blocks(connection, number, columns["update"])
+            above = columns["update"][-1]
+            parts += [dict.fromkeys(BLOCK_FIELDS, [None] * len(columns["update"]))] * (count - len(parts))
+            flat = [columns[name] for name in _ROW_FIELDS] + [part[name] for part in parts for name in BLOCK_FIELDS]
+            yield from map(list, zip(*flat, strict=True))
+
+
+def _check_order(rows: Sequence[Update], stored: int) -> None:
+    due = min(stored + 1, rows[0].update) if rows else 0
+    for i, row in enumerate(rows):
+        if row.update != due + i:
+            limit = f"updates follow each other without gaps; the next one is {due + i}"
+            raise InvalidInput([FieldError(f"rows.{i}.update", row.update, limit)])
+
+
+def _insert(connection: Connection, number: int, rows: Sequence[Update]) -> None:
+    of_row = ("run", *_ROW_FIELDS)
+    connection.execute(
+        insert(UPDATES), [dict(zip(of_row, (number, *_values_of_row(row)), strict=True)) for row in rows]
+    )
+    of_block = ("run", "update", "block", *BLOCK_FIELDS)
+    parts = [
+        dict(zip(of_block, (number, row.update, b, *_values_of_block(block)), strict=True))
+        for row in rows
+        for b, block in enumerate(row.blocks)
+    ]
+    if parts:
+        connection.execute(insert(BLOCKS), parts)
+
+
+def _summary(stored: Any, rows: Sequence[Update]) -> dict[str, Any]:
+    """Carry the run's summary on from what is stored, so that a list of runs never reads rows."""
+    last = rows[-1]
+    changes: dict[str, Any] = {"updates": last.update, "epoch": last.epoch, "seconds": last.seconds, "cost": last.cost}
+    for name, better in _BEST.items():
+        values = [value for row in rows if (value := getattr(row, name)) is not None]
+        if values:
+            best = getattr(stored, f"best_{name}")
+            changes[f"last_{name}"] = values[-1]
+            changes[f"best_{name}"] = better(values if best is None else [*values, best])
+    return changes
+
+
+def _head(connection: Connection, run_id: str) -> tuple[int, Columns]:
+    columns = (RUNS.c.number, RUNS.c.status, RUNS.c.attempts, RUNS.c.updates)
+    row = connection.execute(select(*columns).where(RUNS.c.id == run_id)).one_or_none()
+    if row is None:
+        raise NotFound(f"there is no run {run_id}")
+    return row.number, {"status": row.status, "attempt": row.attempts, "last_update": row.updates}
+
+
+def _rows(connection: Connection, number: int, above: int, fields: Sequence[str], limit: int) -> Columns:
+    names = ("update", *fields)
+    query = (
+        select(*(UPDATES.c[name] for name in names))
+        .where(UPDATES.c.run == number, UPDATES.c.update > above)
+        .order_by(UPDATES.c.update)
+        .limit(limit)
+    )
+    return _turned(names, connection.execute(query).all())
+
+
+def _buckets(
+    connection: Connection, number: int, above: int, fields: Sequence[str], limit: int, bucket: int
+) -> Columns:
+    index = UPDATES.c.update // bucket
+    wanted: dict[str, ColumnElement[Any]] = {"update": func.max(UPDATES.c.update)}
+    for name in fields:
+        column = UPDATES.c[name]
+        if (
+            name in AXES or name == "diverged"
+        ):  # axes never fall, so the largest is the last one's; one diverged update marks the bucket
+            wanted[name] = func.max(column)
+        else:
+            wanted |= {name: func.avg(column), f"{name}_min": func.min(column), f"{name}_max": func.max(column)}
+    query = (
+        select(*wanted.values())
+        .where(UPDATES.c.run == number, UPDATES.c.update >= (above + 1) // bucket * bucket)
+        .where(select(UPDATES.c.update).where(UPDATES.c.run == number, UPDATES.c.update > above).exists())
+        .group_by(index)
+        .order_by(index)
+        .limit(limit)
+    )
+    return _turned(tuple(wanted), connection.execute(query).all())
+
+
+def _turned(names: Sequence[str], rows: Sequence[Any]) -> Columns:
+    """Turn rows into one list per column."""
+    columns: Columns = dict(zip(names, map(list, zip(*rows, strict=True)), strict=True)) if rows else {}
+    columns = columns or {name: [] for name in names}
+    if "diverged" in columns:
+        columns["diverged"] = [bool(value) for value in columns["diverged"]]
+    return columns
+
+
+def _blocks(connection: Connection, number: int, updates: Sequence[int]) -> list[Columns]:
+    """Return each block's columns, in step with the list of updates."""
+    if not updates:
+        return []
+    query = (
+        select(BLOCKS.c.block, BLOCKS.c.update, *(BLOCKS.c[name] for name in BLOCK_FIELDS))
+        .where(BLOCKS.c.run == number, BLOCKS.c.update.between(updates[0], updates[-1]))
+        .order_by(BLOCKS.c.update, BLOCKS.c.block)
+    )
+    parts: list[Columns] = []
+    for block, at, *values in connection.execute(query):
+        while block >= len(parts):
+            parts.append({name: [None] * len(updates) for name in BLOCK_FIELDS})
+        for name, value in zip(BLOCK_FIELDS, values, strict=True):
+            parts[block][name][at - updates[0]] = value
+    return parts

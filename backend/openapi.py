@@ -1,0 +1,64 @@
+"""The description of the API: errors that any call may answer with, examples, and their media type."""
+
+from typing import Any
+
+from fastapi import FastAPI
+
+from backend.schemas import ProblemDetails
+
+DESCRIPTION = (
+    "Launch comparisons of optimizers, follow and cancel their runs, read their curves. Users need catalog, "
+    "experiments, runs and series; workers need workers and updates. Times are UTC; losses are in the problem's unit; "
+    "`seconds` are training time without evaluation; `cost` is in gradients of one gradient batch."
+)
+
+_EVERYWHERE = {400: "not understood", 403: "foreign Host or Origin", 413: "the body is too large"}
+_TEXTS = _EVERYWHERE | {
+    404: "there is no such thing",
+    409: "its state does not allow this, or the lease is lost",
+    422: "invalid input: field, value, limit",
+    429: "too many runs wait",
+    503: "the database cannot be read, or no worker has registered yet",
+}
+_EXAMPLE = {
+    "type": "urn:blockhf:invalid-input",
+    "title": "optimizers.0.learning_rate is -1: Input should be greater than 0",
+    "status": 422,
+    "errors": [{"field": "optimizers.0.learning_rate", "value": -1, "limit": "Input should be greater than 0"}],
+}
+
+
+def errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """Declare the errors of a route, beside those that every route has."""
+    return {
+        status: {"model": ProblemDetails, "description": _TEXTS[status]}
+        for status in sorted({*_EVERYWHERE, 422, *statuses})
+    }
+
+
+def example(value: Any, *, status: int = 200, media_type: str = "application/json") -> dict[int | str, dict[str, Any]]:
+    """Declare what a good answer looks like."""
+    return {status: {"content": {media_type: {"example": value}}}}
+
+
+def body_example(value: Any) -> dict[str, Any]:
+    """Declare what a good request looks like."""
+    return {"requestBody": {"content": {"application/json": {"example": value}}}}
+
+
+def install(app: FastAPI) -> None:
+    """Write errors under their own media type, with an example."""
+    describe = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        schema = describe()
+        for path in schema["paths"].values():
+            for operation in path.values():
+                for status, answer in operation["responses"].items():
+                    content = answer.get("content", {})
+                    if status >= "400" and "application/json" in content:
+                        problem = content.pop("application/json")
+                        content["application/problem+json"] = problem | {"example": _EXAMPLE}
+        return schema
+
+    app.openapi = openapi  # type: ignore[method-assign] # FastAPI's own way to change the description

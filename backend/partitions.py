@@ -1,0 +1,119 @@
+"""Layer sizes from a catalog's symbolic dimensions, and partitions as lists of layer names: no torch needed."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from math import prod
+
+from backend.errors import FieldError, InvalidInput
+from backend.schemas import (
+    MAX_BLOCKS,
+    DataSet,
+    Dimension,
+    EqualPartition,
+    ExplicitPartition,
+    LayerPartition,
+    OptionValue,
+    Partition,
+    ProblemInfo,
+)
+
+
+def option_values(info: ProblemInfo, options: Mapping[str, OptionValue]) -> dict[str, OptionValue]:
+    """Return every option of a problem: the given ones, the others at their defaults."""
+    defaults = {name: knob["default"] for name, knob in info.options.get("properties", {}).items() if "default" in knob}
+    return defaults | dict(options)
+
+
+def layer_sizes(info: ProblemInfo, data: DataSet, options: Mapping[str, OptionValue]) -> dict[str, int]:
+    """Count each layer's parameters, in the order of the forward pass.
+
+    A dimension given by name is that option's value, or one of the data set's inputs, classes, channels, height and
+    width. Raises InvalidInput where a name is neither, or where its value is not a count.
+    """
+    channels, height, width = [*data.shape, 1, 1, 1][:3]
+    known: dict[str, OptionValue] = {"channels": channels, "height": height, "width": width}
+    known |= {"inputs": data.inputs, "classes": data.classes}
+    known |= option_values(info, options)
+    return {
+        layer.name: sum(prod(_size(d, known) for d in shape) for shape in layer.parameters.values())
+        for layer in info.layers
+    }
+
+
+def _size(dimension: Dimension, known: Mapping[str, OptionValue]) -> int:
+    value = known.get(dimension) if isinstance(dimension, str) else dimension
+    if isinstance(value, bool | str) or value is None or value != int(value) or value < 0:
+        limit = "is the size of a layer, so it must be a whole number"
+        raise InvalidInput([FieldError(f"problem.options.{dimension}", value, limit)])
+    return int(value)
+
+
+def expand(partition: Partition, info: ProblemInfo, sizes: Mapping[str, int], *, field: str) -> list[list[str]]:
+    """Turn any kind of partition into blocks of layer names; `field` is its place in the input, for errors.
+
+    Raises InvalidInput where an explicit partition is not one, or where there would be too many blocks.
+    """
+    match partition:
+        case ExplicitPartition(blocks=blocks):
+            check_blocks(blocks, list(sizes), f"{field}.blocks")
+            return blocks
+        case EqualPartition(count=count):
+            if count > len(sizes):
+                limit = f"there are only {len(sizes)} layers, so at most {len(sizes)} blocks"
+                raise InvalidInput([FieldError(f"{field}.count", count, limit)])
+            return equal_blocks(sizes, count)
+        case LayerPartition():
+            if len(sizes) > MAX_BLOCKS:
+                raise InvalidInput([FieldError(field, f"{len(sizes)} blocks", f"at most {MAX_BLOCKS} are allowed")])
+            return [[name] for name in sizes]
+        case _:
+            return info.partition
+
+
+def equal_blocks(sizes: Mapping[str, int], count: int) -> list[list[str]]:
+    """Cut consecutive layers into `count` blocks so that the largest block is as small as possible.
+
+    Of the cuts that reach this size it takes the one whose early blocks hold as many layers as possible.
+    """
+    low, high = max(sizes.values()), sum(sizes.values())
+    while low < high:
+        middle = (low + high) // 2
+        low, high = (low, middle) if len(_fill(sizes, middle, 1)) <= count else (middle + 1, high)
+    return _fill(sizes, low, count)
+
+
+def _fill(sizes: Mapping[str, int], room: int, count: int) -> list[list[str]]:
+    """Fill blocks of size `room` in order, but leave at least one layer for each of the `count` blocks."""
+    blocks: list[list[str]] = []
+    left = 0
+    for position, (name, size) in enumerate(sizes.items()):
+        one_each = len(sizes) - position <= count - len(blocks)
+        if blocks and size <= left and not one_each:
+            blocks[-1].append(name)
+            left -= size
+        else:
+            blocks.append([name])
+            left = room - size
+    return blocks
+
+
+def check_blocks(blocks: Sequence[Sequence[str]], layers: Sequence[str], field: str) -> None:
+    """Raise InvalidInput unless each layer stands in exactly one block."""
+    allowed = "the layers are " + ", ".join(layers)
+    count = Counter(name for block in blocks for name in block)
+    errors: list[FieldError] = []
+    seen: set[str] = set()
+    for b, block in enumerate(blocks):
+        for i, name in enumerate(block):
+            if name not in layers:
+                errors.append(FieldError(f"{field}.{b}.{i}", name, f"no such layer; {allowed}"))
+            elif name in seen:
+                limit = f"layer {name} stands in {count[name]} places; each layer belongs to exactly one block"
+                errors.append(FieldError(f"{field}.{b}.{i}", name, limit))
+            seen.add(name)
+    missing = [name for name in layers if name not in seen]
+    if missing:
+        names = ", ".join(missing)
+        errors.append(FieldError(field, f"without {names}", f"each layer belongs to exactly one block; {allowed}"))
+    if errors:
+        raise InvalidInput(errors)

@@ -1,0 +1,72 @@
+"""Runs: read, cancel, export."""
+
+import csv
+import io
+from collections.abc import Iterable, Iterator
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query
+from fastapi.responses import StreamingResponse
+
+from backend.examples import CSV, RUN
+from backend.openapi import errors, example
+from backend.routes.parameters import Limit, RunId
+from backend.schemas import Id, Run, RunList, RunStatus
+from backend.store import StoreOfRequest
+
+router = APIRouter(prefix="/runs", tags=["runs"])
+
+_LINES_PER_CHUNK = 500
+
+
+@router.get("", responses=errors(404) | example({"runs": [RUN]}))
+def list_runs(
+    store: StoreOfRequest,
+    experiment: Annotated[Id | None, Query(description="only this experiment's")] = None,
+    status: Annotated[RunStatus | None, Query(description="only those that stand there")] = None,
+    limit: Limit = 100,
+    before: Annotated[Id | None, Query(description="older than this run")] = None,
+) -> RunList:
+    """Runs, newest first."""
+    return RunList(runs=list(store.runs.list(experiment=experiment, status=status, limit=limit, before=before)))
+
+
+@router.get("/{run_id}", responses=errors(404) | example(RUN))
+def run(store: StoreOfRequest, run_id: RunId) -> Run:
+    """One run."""
+    return store.runs.get(run_id)
+
+
+@router.post("/{run_id}/cancel", status_code=202, responses=errors(404, 409) | example(RUN, status=202))
+def cancel(store: StoreOfRequest, run_id: RunId) -> Run:
+    """Cancel a run: at once while it waits, within seconds while it trains."""
+    return store.queue.cancel(run_id)
+
+
+@router.get(
+    "/{run_id}/export.csv",
+    response_class=StreamingResponse,
+    responses=errors(404) | example(CSV, media_type="text/csv"),
+)
+def export(store: StoreOfRequest, run_id: RunId) -> StreamingResponse:
+    """Every row of a run as CSV, one line per update; a block's columns start with block0_, block1_ ..."""
+    lines = store.metrics.export(run_id)
+    header = next(lines)  # a run that does not exist is an error before the answer begins
+    return StreamingResponse(
+        _csv(header, lines),
+        media_type="text/csv; charset=utf-8",
+        headers={"Content-Disposition": f'attachment; filename="{run_id}.csv"'},
+    )
+
+
+def _csv(header: list[Any], lines: Iterable[list[Any]]) -> Iterator[str]:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(header)
+    for i, line in enumerate(lines, 1):
+        writer.writerow(line)
+        if i % _LINES_PER_CHUNK == 0:
+            yield text.getvalue()
+            text.seek(0)
+            text.truncate()
+    yield text.getvalue()

@@ -1,0 +1,83 @@
+"""Curves: the columns of many runs at once, only what is new, thinned to the screen."""
+
+from typing import Annotated
+
+import orjson
+from fastapi import APIRouter, Query, Response
+from pydantic import StringConstraints
+
+from backend.errors import FieldError, InvalidInput
+from backend.examples import SERIES
+from backend.openapi import errors, example
+from backend.schemas import MAX_RUNS_PER_EXPERIMENT, MAX_UPDATES, SERIES_FIELDS
+from backend.store import StoreOfRequest
+
+router = APIRouter(tags=["series"])
+
+MAX_BUCKET = 2**20
+
+RunIds = Annotated[
+    str,
+    Query(description="runs' ids with commas between", examples=["3x8kq0v5m2a7c9d1"]),
+    StringConstraints(pattern=r"^[a-z0-9]{8,32}(,[a-z0-9]{8,32})*$", max_length=33 * MAX_RUNS_PER_EXPERIMENT),
+]
+After = Annotated[
+    str | None,
+    Query(description="for each run, the last update that is known already; empty: 0"),
+    StringConstraints(pattern=r"^[0-9]{1,7}(,[0-9]{1,7})*$", max_length=8 * MAX_RUNS_PER_EXPERIMENT),
+]
+Bucket = Annotated[int, Query(ge=1, le=MAX_BUCKET, description="updates per point, a power of 2")]
+Fields = Annotated[
+    str | None, Query(max_length=400, description=f"with commas between; empty: all of {', '.join(SERIES_FIELDS)}")
+]
+Blocks = Annotated[bool, Query(description="1: also each block's conjugate gradient (only with bucket=1)")]
+
+
+@router.get("/series", response_class=Response, responses=errors(404, 422) | example(SERIES))
+def series(
+    store: StoreOfRequest,
+    runs: RunIds,
+    after: After = None,
+    bucket: Bucket = 1,
+    fields: Fields = None,
+    blocks: Blocks = False,
+) -> Response:
+    """Each run's columns after its update `after`; where `attempt` has changed, drop what you hold and read anew.
+
+    With a bucket above 1, a point stands for the updates j * bucket to (j + 1) * bucket - 1: the last one's `update`,
+    `epoch`, `samples`, `seconds` and `cost`; mean, `_min` and `_max` of the others. Buckets are complete: replace your
+    last point by the first new one where they overlap. An answer holds at most 200,000 points, shared by the runs: read
+    on where `update` ends below `last_update`. What was not measured, or is not finite, is null.
+    """
+    ids = runs.split(",")
+    columns = store.metrics.series(
+        ids,
+        after=_after(after, len(ids)),
+        bucket=_bucket(bucket, blocks),
+        fields=_fields(fields),
+        blocks=blocks,
+    )
+    return Response(orjson.dumps({"runs": columns}), media_type="application/json")
+
+
+def _after(text: str | None, count: int) -> list[int]:
+    after = [0] * count if text is None else [int(n) for n in text.split(",")]
+    if len(after) != count:
+        raise InvalidInput([FieldError("after", text, f"{len(after)} numbers for {count} runs; give one for each")])
+    return [min(n, MAX_UPDATES) for n in after]
+
+
+def _bucket(bucket: int, blocks: bool) -> int:
+    if bucket & (bucket - 1):
+        raise InvalidInput([FieldError("bucket", bucket, "must be a power of 2")])
+    if blocks and bucket > 1:
+        raise InvalidInput([FieldError("blocks", 1, "needs bucket=1, since blocks are not thinned")])
+    return bucket
+
+
+def _fields(text: str | None) -> list[str]:
+    fields = list(SERIES_FIELDS) if not text else list(dict.fromkeys(text.split(",")))
+    unknown = [name for name in fields if name not in SERIES_FIELDS]
+    if unknown:
+        raise InvalidInput([FieldError("fields", unknown[0], f"no such field; there are {', '.join(SERIES_FIELDS)}")])
+    return fields

@@ -1,0 +1,38 @@
+"""Workers: register, take runs, be heard of."""
+
+from fastapi import APIRouter, Response
+
+from backend.examples import ANNOUNCEMENT, CLAIM, REGISTRATION
+from backend.openapi import body_example, errors, example
+from backend.routes.parameters import WorkerId
+from backend.schemas import Announcement, Claim, Registration
+from backend.store import StoreOfRequest
+
+router = APIRouter(prefix="/workers", tags=["workers"])
+
+
+@router.post(
+    "",
+    status_code=201,
+    responses=errors(422) | example(REGISTRATION, status=201),
+    openapi_extra=body_example(ANNOUNCEMENT),
+)
+def register(store: StoreOfRequest, body: Announcement) -> Registration:
+    """Announce a worker, its problems and its data sets."""
+    return store.workers.register(body)
+
+
+@router.post(
+    "/{worker_id}/claim",
+    response_model=Claim,
+    responses=errors(404) | example(CLAIM) | {204: {"description": "nothing to do"}},
+)
+def claim(store: StoreOfRequest, worker_id: WorkerId) -> Claim | Response:
+    """Take the oldest run that waits, or whose worker is lost; a run taken anew starts from the beginning."""
+    return store.queue.claim(worker_id) or Response(status_code=204)
+
+
+@router.post("/{worker_id}/heartbeat", status_code=204, responses=errors(404))
+def heartbeat(store: StoreOfRequest, worker_id: WorkerId) -> None:
+    """Say that an idle worker is alive."""
+    store.workers.heartbeat(worker_id)

@@ -1,0 +1,103 @@
+"""Who may ask: Host allow-list, same-origin requests, a limit on the body, and headers that browsers obey.
+
+Together they stop pages of other sites: by a name that they made point here (Host), or by a request that the browser
+sends for them (Origin, Sec-Fetch-Site).
+"""
+
+from collections.abc import Iterable
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from backend.errors import BadRequest, BlockHFError, Forbidden, TooLarge
+from backend.failures import response
+
+_HEADERS = {
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+}
+
+
+class Guard:
+    """ASGI middleware around everything else, so that no route can be forgotten."""
+
+    def __init__(self, app: ASGIApp, *, allowed_hosts: Iterable[str], max_body_bytes: int) -> None:
+        self._app = app
+        self._hosts = frozenset(host.strip().lower() for host in allowed_hosts if host.strip())
+        self._max_body_bytes = max_body_bytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Check, then pass on."""
+        if scope["type"] == "websocket":
+            await send({"type": "websocket.close", "code": 1008})
+            return
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message).update(_HEADERS)
+            await send(message)
+
+        try:
+            self._check(scope)
+            body = await self._body(scope, receive)
+        except BlockHFError as error:
+            await response(error)(scope, receive, send_with_headers)
+            return
+        await self._app(scope, _replay(body, receive), send_with_headers)
+
+    def _check(self, scope: Scope) -> None:
+        headers = Headers(scope=scope)
+        host = headers.get("host", "").lower()
+        if _name(host) not in self._hosts:
+            allowed = ", ".join(sorted(self._hosts))
+            raise Forbidden(f"Host {host[:200]!r} is not allowed; BLOCKHF_ALLOWED_HOSTS has {allowed}")
+        origin = headers.get("origin")
+        if origin is not None and origin.lower().partition("://")[2] != host:
+            raise Forbidden(f"requests from pages of {origin[:200]!r} are not allowed")
+        if headers.get("sec-fetch-site") == "cross-site":
+            raise Forbidden("requests from pages of other sites are not allowed")
+
+    async def _body(self, scope: Scope, receive: Receive) -> bytes:
+        """Read the whole body, or refuse it as soon as it is known to be too large."""
+        limit = f"the body may hold at most {self._max_body_bytes} bytes"
+        announced = Headers(scope=scope).get("content-length", "0")
+        if not (announced.isascii() and announced.isdigit()):
+            raise BadRequest(f"Content-Length {announced[:40]!r} is not a number")
+        if int(announced[:20]) > self._max_body_bytes:
+            raise TooLarge(limit)
+        body = bytearray()
+        while True:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                raise BadRequest("the connection broke before the body's end")
+            body += message.get("body", b"")
+            if len(body) > self._max_body_bytes:
+                raise TooLarge(limit)
+            if not message.get("more_body", False):
+                return bytes(body)
+
+
+def _replay(body: bytes, receive: Receive) -> Receive:
+    """Hand over the body once; after it, wait for what the server still has to say."""
+    waiting = [body]
+
+    async def again() -> Message:
+        if waiting:
+            return {"type": "http.request", "body": waiting.pop(), "more_body": False}
+        return await receive()
+
+    return again
+
+
+def _name(host: str) -> str:
+    """Take the port off a Host header; an IPv6 address keeps its brackets."""
+    if host.startswith("["):
+        return host.partition("]")[0] + "]"
+    return host.partition(":")[0]

@@ -1,0 +1,40 @@
+"""Everything the backend keeps, opened once and handed to every route."""
+
+import time
+from collections.abc import Callable
+from typing import Annotated
+
+from fastapi import Depends, Request
+
+from backend.database import Database
+from backend.experiments import Experiments
+from backend.metrics import Metrics
+from backend.queue import Queue
+from backend.runs import Runs
+from backend.settings import Settings
+from backend.workers import Workers
+
+
+class Store:
+    """The verbs over one database."""
+
+    def __init__(self, settings: Settings, *, clock: Callable[[], float] = time.time) -> None:
+        self.settings = settings
+        self.database = Database(settings.url)
+        self.workers = Workers(self.database, settings, clock=clock)
+        self.experiments = Experiments(self.database, settings, self.workers, clock=clock)
+        self.runs = Runs(self.database)
+        self.queue = Queue(self.database, settings, clock=clock)
+        self.metrics = Metrics(self.database, settings, clock=clock)
+
+    def close(self) -> None:
+        """Close the database."""
+        self.database.close()
+
+
+def _of_request(request: Request) -> Store:
+    store: Store = request.app.state.store
+    return store
+
+
+StoreOfRequest = Annotated[Store, Depends(_of_request)]

@@ -1,0 +1,124 @@
+"""The tables. Times are seconds since 1970 on the server's clock; documents are JSON text as the contract writes it."""
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    Double,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    SmallInteger,
+    String,
+    Table,
+    Text,
+)
+
+METADATA = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+WORKERS = Table(
+    "workers",
+    METADATA,
+    Column("id", String(32), primary_key=True),
+    Column("info", Text, nullable=False),
+    Column("catalog", Text, nullable=False),
+    Column("registered_at", Double, nullable=False),
+    Column("seen_at", Double, nullable=False, index=True),
+)
+
+EXPERIMENTS = Table(
+    "experiments",
+    METADATA,
+    Column("number", Integer, primary_key=True),
+    Column("id", String(32), nullable=False, unique=True),
+    Column("name", Text, nullable=False),
+    Column("spec", Text, nullable=False),
+    Column("idempotency_key", String(200), unique=True),
+    Column("created_at", Double, nullable=False),
+    sqlite_autoincrement=True,
+)
+
+RUNS = Table(
+    "runs",
+    METADATA,
+    Column("number", Integer, primary_key=True, comment="the order of the queue"),
+    Column("id", String(32), nullable=False, unique=True),
+    Column("experiment", Integer, ForeignKey("experiments.number", ondelete="CASCADE"), nullable=False, index=True),
+    Column("problem", String(64), nullable=False, comment="what a worker must know"),
+    Column("data", String(64), nullable=False, comment="what a worker must load"),
+    Column("config", Text, nullable=False),
+    Column("status", String(16), nullable=False),
+    Column("cancel_requested", Boolean, nullable=False, default=False),
+    Column("token", Integer, nullable=False, default=0, comment="grows by 1 at each claim"),
+    Column("attempts", Integer, nullable=False, default=0),
+    Column(
+        "stalled", Integer, nullable=False, default=0, comment="claims since an attempt got further than any before"
+    ),
+    Column("furthest", Integer, nullable=False, default=0, comment="the last update of the lost attempts' best"),
+    Column("lease_until", Double),
+    Column("worker", String(32)),
+    Column("created_at", Double, nullable=False),
+    Column("started_at", Double),
+    Column("finished_at", Double),
+    Column("ended_by", String(200), nullable=False, default=""),
+    Column("error", Text),
+    Column("environment", Text, nullable=False, default="{}"),
+    Column("blocks", Text, nullable=False, default="[]"),
+    Column("parameters", BigInteger),
+    Column("updates", Integer, nullable=False, default=0, comment="the last update stored; from here on the summary"),
+    Column("epoch", Double, nullable=False, default=0.0),
+    Column("seconds", Double, nullable=False, default=0.0),
+    Column("cost", Double, nullable=False, default=0.0),
+    Column("last_train_loss", Double),
+    Column("best_train_loss", Double),
+    Column("last_test_loss", Double),
+    Column("best_test_loss", Double),
+    Column("last_test_accuracy", Double),
+    Column("best_test_accuracy", Double),
+    CheckConstraint("status in ('queued', 'running', 'finished', 'failed', 'cancelled')", name="status"),
+    Index(None, "status", "number"),
+    sqlite_autoincrement=True,
+)
+
+# The key of both: a replay cannot double a row, and one run's rows lie together.
+UPDATES = Table(
+    "updates",
+    METADATA,
+    Column("run", Integer, ForeignKey("runs.number", ondelete="CASCADE"), primary_key=True, autoincrement=False),
+    Column("update", Integer, primary_key=True, autoincrement=False),
+    Column("epoch", Double, nullable=False),
+    Column("samples", BigInteger, nullable=False),
+    Column("seconds", Double, nullable=False),
+    Column("cost", Double, nullable=False),
+    Column("batch_loss", Double),
+    Column("train_loss", Double),
+    Column("test_loss", Double),
+    Column("test_accuracy", Double),
+    Column("gradient_norm", Double),
+    Column("step_norm", Double),
+    Column("diverged", SmallInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+BLOCKS = Table(
+    "blocks",
+    METADATA,
+    Column("run", Integer, ForeignKey("runs.number", ondelete="CASCADE"), primary_key=True, autoincrement=False),
+    Column("update", Integer, primary_key=True, autoincrement=False),
+    Column("block", SmallInteger, primary_key=True, autoincrement=False),
+    Column("cg_iterations", Integer, nullable=False),
+    Column("stop_reason", String(16), nullable=False),
+    Column("residual", Double),
+    Column("model_decrease", Double),
+    sqlite_with_rowid=False,
+)
