@@ -1,0 +1,112 @@
+"""The compare page: live curves and the table of the runs of one or more comparisons."""
+
+from collections.abc import Sequence
+
+import streamlit as st
+
+from backend.errors import BlockHFError
+from backend.schemas import Experiment
+from dashboard import frames
+from dashboard.connection import ask, client
+from dashboard.live import live, read_view
+
+
+def page() -> None:
+    """Draw the page."""
+    experiments = ask("experiments", lambda backend: backend.experiments(limit=100))
+    catalog = ask("catalog", lambda backend: backend.catalog())
+    if not experiments:
+        _empty(known=experiments is not None)
+        st.stop()
+    chosen = _choose(experiments)
+    if not chosen:
+        st.info("Choose one or more comparisons above to see their curves.")
+        st.stop()
+    runs = [run for experiment in chosen for run in experiment.runs]
+    known = catalog.catalog if catalog else None
+    _live(chosen, frames.has_accuracy(known, runs), frames.loss_unit(known, runs[0].config.problem.name))
+
+
+def _empty(*, known: bool) -> None:
+    st.title("Compare")
+    if not known:
+        return
+    st.write("Nothing has been launched yet: choose a problem and the optimizers to compare, and watch them train.")
+    if st.button("Launch a comparison", type="primary"):
+        st.switch_page(st.session_state["pages"]["launch"])
+    _await_first()
+
+
+@st.fragment(run_every=2)
+def _await_first() -> None:
+    try:
+        if client().experiments(limit=1):
+            st.rerun()
+    except BlockHFError:
+        st.rerun()
+
+
+def _choose(experiments: Sequence[Experiment]) -> list[Experiment]:
+    """Let the user pick comparisons; the choice stands in the URL."""
+    by_id = {experiment.id: experiment for experiment in experiments}
+    asked = [id_ for id_ in st.query_params.get("experiments", "").split(",") if id_]
+    for id_ in asked:
+        if id_ not in by_id:
+            older = _find(id_)
+            by_id |= {id_: older} if older else {}
+    default = [id_ for id_ in asked if id_ in by_id] or [experiments[0].id]
+    if st.session_state.get("asked") != asked:
+        st.session_state["asked"] = asked
+        st.session_state["chosen"] = default
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        chosen: list[str] = st.multiselect(
+            "Comparisons",
+            list(by_id),
+            key="chosen",
+            format_func=lambda id_: _title(by_id[id_]),
+            placeholder="Choose comparisons",
+        )
+        if st.button("New comparison", type="primary", icon=":material/add:"):
+            st.switch_page(st.session_state["pages"]["launch"])
+    if chosen != asked:
+        st.query_params["experiments"] = ",".join(chosen)
+        st.session_state["asked"] = chosen
+    return [by_id[id_] for id_ in chosen]
+
+
+def _find(experiment_id: str) -> Experiment | None:
+    """Return an experiment that the list no longer shows; None where there is no such one."""
+    try:
+        return ask(f"experiment {experiment_id}", lambda backend: backend.experiment(experiment_id))
+    except BlockHFError:
+        return None
+
+
+def _title(experiment: Experiment) -> str:
+    when = experiment.created_at.astimezone().strftime("%d %b %H:%M")
+    return f"{experiment.name} · {when}"
+
+
+@st.fragment
+def _live(experiments: Sequence[Experiment], accuracy: bool, loss_unit: str) -> None:
+    ids = [experiment.id for experiment in experiments]
+    view = read_view(st.query_params.to_dict(), accuracy=accuracy)
+    asked = live(
+        frames.live_groups(frames.groups(experiments)),
+        experiments=ids,
+        view=view,
+        accuracy=accuracy,
+        loss_unit=loss_unit,
+        key="live",
+    )
+    st.query_params.from_dict({"experiments": ",".join(ids)} | asked.view.query())
+    if asked.cancel:
+        _cancel(asked.cancel)
+
+
+def _cancel(run_id: str) -> None:
+    try:
+        client().cancel(run_id)
+        st.toast("Cancelling the run")
+    except BlockHFError as error:
+        st.error(f"The run could not be cancelled: {error}")

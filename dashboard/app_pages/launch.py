@@ -1,0 +1,262 @@
+"""The launch page: a comparison as a form, what it would queue, and the button that queues it."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+from uuid import uuid4
+
+import streamlit as st
+from pydantic import ValidationError
+from streamlit.delta_generator import DeltaGenerator
+
+from backend.errors import BackendUnavailable, BlockHFError, FieldError, InvalidInput, from_validation
+from backend.schemas import (
+    Adam,
+    BlockHessianFree,
+    Budget,
+    Catalog,
+    Contract,
+    DataSet,
+    Evaluation,
+    ExperimentSpec,
+    HessianFree,
+    Plan,
+    Problem,
+    ProblemInfo,
+)
+from dashboard import blocks, frames
+from dashboard.connection import ask, client
+from dashboard.drafts import Draft, Entry, draft, seeds_of
+from dashboard.forms import Form
+from dashboard.knobs import knobs
+
+MODELS: dict[str, type[Contract]] = {"adam": Adam, "hf": HessianFree, "bhf": BlockHessianFree}
+
+
+def page() -> None:
+    """Draw the page."""
+    st.title("Launch a comparison")
+    answer = ask("catalog", lambda backend: backend.catalog())
+    if answer is None:
+        st.stop()
+    if answer.catalog is None or not answer.catalog.problems:
+        _no_worker()
+        st.stop()
+    held = draft(answer.catalog)
+    form = Form(f"launch{held.generation}")
+    info, data, problem = _problem(form, held, answer.catalog)
+    layers = frames.layer_rows(info, data, problem["options"])
+    optimizers, places = _optimizers(form, held, layers)
+    shared = _shared(form, held)
+    _review(form, shared | {"problem": problem, "optimizers": optimizers}, held, layers, places)
+
+
+def _no_worker() -> None:
+    st.write("No worker has registered yet, so it is not known what can be trained: start one with `python -m worker`.")
+    if st.button("Look again", type="primary"):
+        st.rerun()
+
+
+def _problem(form: Form, held: Draft, catalog: Catalog) -> tuple[ProblemInfo, DataSet, dict[str, Any]]:
+    """Draw the section of the problem, its data and its options."""
+    problems = {info.name: info for info in catalog.problems}
+    with st.container(border=True, key="section-problem"):
+        st.subheader("Problem")
+        first, second, third, fourth = st.columns([2, 2, 1, 1])
+        with first:
+            name = _pick(form, "problem.name", "Network", list(problems), held.spec.problem.name, problems)
+        info = problems[name]
+        sets = {data.name: data for data in catalog.data if data.name in info.data}
+        with second:
+            chosen = _pick(form, "problem.data", "Data set", list(sets), held.spec.problem.data, sets)
+        sizes = {knob.name: knob for knob in knobs(Problem) if knob.name in {"train_size", "test_size"}}
+        answer: dict[str, Any] = {"name": name, "data": chosen}
+        for place, size in ((third, "train_size"), (fourth, "test_size")):
+            with place:
+                answer[size] = form.knob(f"problem.{size}", sizes[size], getattr(held.spec.problem, size))
+        st.caption(f"{info.summary} Loss: {info.loss_unit}. {_described(sets[chosen])}")
+        form.slot("problem.options")
+        options = knobs(info.options)
+        answer["options"] = form.knobs(
+            "problem.options",
+            options,
+            held.spec.problem.options,
+            columns=max(1, min(5, len(options))),
+            key=f"{name}.options",
+        )
+    return info, sets[chosen], answer
+
+
+def _pick(form: Form, path: str, label: str, names: list[str], now: str, titles: Mapping[str, Any]) -> str:
+    picked: str = st.selectbox(
+        label,
+        names,
+        index=names.index(now) if now in names else 0,
+        format_func=lambda name: titles[name].title,
+        key=form.key(path),
+        persist_state="session",
+    )
+    form.slot(path)
+    return picked
+
+
+def _described(data: DataSet) -> str:
+    shape = frames.TIMES.join(map(str, data.shape))
+    where = "ships with BlockHF" if data.embedded else "fetched at first use"
+    return f"{data.train_size:,} training and {data.test_size:,} test images of {shape}, {where}."
+
+
+def _optimizers(
+    form: Form, held: Draft, layers: Sequence[frames.LayerRow]
+) -> tuple[list[dict[str, Any]], dict[int, DeltaGenerator]]:
+    """Draw a card per optimizer; return their settings, and where each one's planned blocks are to be shown."""
+    places: dict[int, DeltaGenerator] = {}
+    with st.container(border=True, key="section-optimizers"):
+        with st.container(horizontal=True, vertical_alignment="center"):
+            st.subheader("Optimizers", width="stretch")
+            for kind, title in frames.OPTIMIZER_NAMES.items():
+                if st.button(title, icon=":material/add:", key=form.key(f"add.{kind}"), help=f"Add {title} once more"):
+                    held.add(kind)
+                    st.rerun()
+        form.slot("optimizers")
+        answers = []
+        for start in range(0, len(held.entries), 3):
+            row = list(enumerate(held.entries))[start : start + 3]
+            for place, (position, entry) in zip(st.columns(3), row, strict=False):
+                with place:
+                    answers.append(_card(form, held, entry, position))
+        for answer, (position, entry) in zip(answers, enumerate(held.entries), strict=True):
+            if entry.kind == "bhf":
+                st.markdown(f"**Blocks of {_name(held, entry)}**")
+                path = f"optimizers.{position}.partition"
+                before = entry.values.get("partition", {})
+                answer["partition"] = blocks.partition(form, path, f"{entry.id}.partition", before, layers)
+                places[position] = st.empty()
+    return answers, places
+
+
+def _card(form: Form, held: Draft, entry: Entry, position: int) -> dict[str, Any]:
+    path = f"optimizers.{position}"
+    with st.container(border=True, key=form.key(f"card-{entry.kind}-{entry.id}")):
+        with st.container(horizontal=True, vertical_alignment="center"):
+            st.markdown(f"**{_name(held, entry)}**", width="stretch")
+            if st.button("Remove", key=form.key(f"remove.{entry.id}"), type="tertiary", icon=":material/close:"):
+                held.remove(entry)
+                st.rerun()
+        values = form.knobs(path, knobs(MODELS[entry.kind]), entry.values, key=entry.id)
+        form.slot(path)
+    return {"kind": entry.kind} | values
+
+
+def _name(held: Draft, entry: Entry) -> str:
+    same = [other.id for other in held.entries if other.kind == entry.kind]
+    title = frames.OPTIMIZER_TITLES[entry.kind]
+    return title if len(same) == 1 else f"{title} {same.index(entry.id) + 1}"
+
+
+def _shared(form: Form, held: Draft) -> dict[str, Any]:
+    """Draw the sections that all runs share."""
+    spec = held.spec
+    answer: dict[str, Any] = {}
+    places = st.columns(3)
+    with places[0].container(border=True, height="stretch", key="section-budget"):
+        st.subheader("Budget", help="A run ends at the first of its limits; empty: no such limit")
+        answer["budget"] = form.knobs("budget", knobs(Budget), spec.budget.model_dump())
+        form.slot("budget")
+    with places[1].container(border=True, height="stretch", key="section-evaluation"):
+        st.subheader("Evaluation", help="When and on what the curves are computed; its time is not counted")
+        answer["evaluation"] = form.knobs("evaluation", knobs(Evaluation), spec.evaluation.model_dump())
+    with places[2].container(border=True, height="stretch", key="section-machine"):
+        st.subheader("Seeds and machine")
+        text = st.text_input(
+            "Seeds",
+            value=", ".join(map(str, spec.seeds)),
+            key=form.key("seeds"),
+            help="One run per optimizer and seed, such as 0, 1, 2 or 0-4. A seed sets initialization and data order, "
+            "alike for every optimizer",
+            persist_state="session",
+        )
+        form.slot("seeds")
+        answer["seeds"] = seeds_of(text)
+        machine = [knob for knob in knobs(ExperimentSpec) if knob.name != "name"]
+        answer |= form.knobs("", machine, spec.model_dump(mode="json"))
+    return answer
+
+
+def _review(
+    form: Form,
+    asked: dict[str, Any],
+    held: Draft,
+    layers: Sequence[frames.LayerRow],
+    places: Mapping[int, DeltaGenerator],
+) -> None:
+    """Say what would be queued, and queue it on request."""
+    with st.container(border=True, key="section-review"):
+        st.subheader("What will be queued")
+        name = next(knob for knob in knobs(ExperimentSpec) if knob.name == "name")
+        asked["name"] = form.knob("name", name, held.spec.name)
+        spec, plan = _checked(form, asked)
+        if plan:
+            _planned(plan, layers, places)
+        queued = st.button(
+            f"Launch {len(plan.runs)} runs" if plan else "Launch",
+            type="primary",
+            icon=":material/rocket_launch:",
+            disabled=plan is None,
+            key=form.key("launch"),
+        )
+    if queued and spec:
+        _launch(form, held, spec)
+
+
+def _checked(form: Form, asked: dict[str, Any]) -> tuple[ExperimentSpec | None, Plan | None]:
+    """Ask the backend what a launch would do; show what it refuses beside the fields."""
+    try:
+        spec = ExperimentSpec.model_validate(asked)
+        return spec, client().check(spec)
+    except ValidationError as error:
+        _refused(form, from_validation(error).errors)
+    except InvalidInput as error:
+        _refused(form, error.errors)
+    except BackendUnavailable:
+        st.warning("The backend cannot be reached, so nothing can be launched now. What you entered is kept.")
+        _again()
+    except BlockHFError as error:
+        st.error(str(error))
+    return None, None
+
+
+@st.fragment(run_every=1.5)
+def _again() -> None:
+    if client().health():
+        st.rerun()
+
+
+def _refused(form: Form, errors: Sequence[FieldError]) -> None:
+    homeless = form.show(errors)
+    count = len(errors)
+    st.warning(f"{count} {'entry is' if count == 1 else 'entries are'} refused; see the red lines beside the fields.")
+    for error in homeless:
+        st.error(str(error))
+
+
+def _planned(plan: Plan, layers: Sequence[frames.LayerRow], places: Mapping[int, DeltaGenerator]) -> None:
+    for position, place in places.items():
+        with place.container():
+            blocks.sizes(plan.runs[position].blocks, layers)
+    st.html(
+        f"<p class='bhf-plan'><b>{len(plan.runs)} runs</b> of a network with <b>{plan.total:,}</b> parameters: "
+        f"{', '.join(run.label for run in plan.runs[:12])}{' …' if len(plan.runs) > 12 else ''}</p>"
+    )
+
+
+def _launch(form: Form, held: Draft, spec: ExperimentSpec) -> None:
+    try:
+        experiment = client().launch(spec, idempotency_key=held.token)
+    except InvalidInput as error:
+        _refused(form, error.errors)
+        return
+    except BlockHFError as error:
+        st.error(f"Nothing was queued: {error}")
+        return
+    held.token = uuid4().hex
+    st.switch_page(st.session_state["pages"]["compare"], query_params={"experiments": experiment.id})

@@ -1,0 +1,158 @@
+"""From what the API says to plain records that pages and charts show; no Streamlit, no plotly."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from math import prod
+from typing import Any
+
+from backend.schemas import Catalog, DataSet, Dimension, Experiment, OptionValue, ProblemInfo, Run, RunConfig
+
+TIMES = " \N{MULTIPLICATION SIGN} "
+OPTIMIZER_NAMES = {"adam": "Adam", "hf": "HF", "bhf": "BHF"}
+OPTIMIZER_TITLES = {"adam": "Adam", "hf": "Hessian-free (HF)", "bhf": "Block-diagonal Hessian-free (BHF)"}
+
+
+@dataclass(frozen=True)
+class Group:
+    """Runs that differ by seed alone; one style of line."""
+
+    key: str
+    label: str
+    kind: str
+    variant: int
+    runs: list[Run] = field(default_factory=list)
+
+
+def flatten(value: Any, prefix: str = "") -> dict[str, Any]:
+    """Turn nested mappings into dotted paths; a list stays a value."""
+    if not isinstance(value, Mapping):
+        return {prefix: value}
+    return {
+        path: leaf
+        for name, inner in value.items()
+        for path, leaf in flatten(inner, f"{prefix}.{name}" if prefix else str(name)).items()
+    }
+
+
+def knobs_of(config: RunConfig) -> dict[str, Any]:
+    """Return every setting of a run but its seed, by dotted path; optimizer's settings without their prefix."""
+    rows = flatten(config.model_dump(mode="json", exclude={"seed"}))
+    return {path.removeprefix("optimizer."): value for path, value in rows.items()}
+
+
+def show(value: Any) -> str:
+    """Write a setting's value shortly."""
+    if value is None:
+        return "none"
+    if isinstance(value, float):
+        return f"{value:g}"
+    if isinstance(value, list):
+        return " | ".join("+".join(map(str, item)) if isinstance(item, list) else str(item) for item in value)
+    return str(value)
+
+
+def groups(experiments: Sequence[Experiment]) -> list[Group]:
+    """Group the runs of experiments by configuration, in the experiments' order; labels say what differs."""
+    members: dict[tuple[str, str], list[Run]] = {}
+    for experiment in experiments:
+        for run in sorted(experiment.runs, key=lambda run: run.config.seed):
+            identity = run.config.model_copy(update={"seed": 0}).model_dump_json()
+            members.setdefault((experiment.id, identity), []).append(run)
+    order = {
+        (experiment.id, optimizer.model_dump_json()): position
+        for experiment in experiments
+        for position, optimizer in enumerate(experiment.spec.optimizers)
+    }
+    variants: Counter[str] = Counter()
+    found = []
+    rows = sorted(members.items(), key=lambda row: _position(row[1][0], experiments, order))
+    for ((experiment_id, _), runs), label in zip(rows, labels([runs[0] for _, runs in rows]), strict=True):
+        kind = runs[0].config.optimizer.kind
+        position = order.get((experiment_id, runs[0].config.optimizer.model_dump_json()), 0)
+        found.append(Group(f"{experiment_id}-{position}", label, kind, variants[kind], runs))
+        variants[kind] += 1
+    return found
+
+
+def _position(run: Run, experiments: Sequence[Experiment], order: Mapping[tuple[str, str], int]) -> tuple[int, int]:
+    rank = [experiment.id for experiment in experiments].index(run.experiment_id)
+    return rank, order.get((run.experiment_id, run.config.optimizer.model_dump_json()), 0)
+
+
+def labels(runs: Sequence[Run]) -> list[str]:
+    """Name each run by its optimizer and by what tells it from the others of the same optimizer."""
+    settings = [knobs_of(run.config) for run in runs]
+    names = []
+    for run, own in zip(runs, settings, strict=True):
+        same = [other for other in settings if other["kind"] == own["kind"]]
+        differing = [path for path, value in own.items() if any(other.get(path) != value for other in same)]
+        parts = [f"{path.rsplit('.', 1)[-1].replace('_', ' ')} {show(own[path])}" for path in differing]
+        names.append(" · ".join([OPTIMIZER_NAMES[run.config.optimizer.kind], *parts]))
+    repeated = {name for name, count in Counter(names).items() if count > 1}
+    return [
+        f"{name} · {run.experiment_name}" if name in repeated else name for name, run in zip(names, runs, strict=True)
+    ]
+
+
+def live_groups(found: Sequence[Group]) -> list[dict[str, Any]]:
+    """Write groups as the live component reads them."""
+    rows = []
+    order = 0
+    for group in found:
+        runs = []
+        for run in group.runs:
+            title = f"{group.label}, seed {run.config.seed}"
+            runs.append({"id": run.id, "seed": run.config.seed, "title": title, "order": order})
+            order += 1
+        rows.append(
+            {"key": group.key, "label": group.label, "kind": group.kind, "variant": group.variant, "runs": runs}
+        )
+    return rows
+
+
+@dataclass(frozen=True)
+class LayerRow:
+    """A layer as the block editor shows it."""
+
+    name: str
+    shapes: str
+    parameters: int
+
+
+def layer_rows(problem: ProblemInfo, data: DataSet, options: Mapping[str, OptionValue | None]) -> list[LayerRow]:
+    """Resolve each layer's shapes with the chosen options, the defaults of the others, and the data set's sizes."""
+    names: dict[str, Any] = {"inputs": data.inputs, "classes": data.classes}
+    names |= dict(zip(("channels", "height", "width"), data.shape, strict=False))
+    names |= {name: knob.get("default") for name, knob in problem.options.get("properties", {}).items()}
+    names |= {name: value for name, value in options.items() if value is not None}
+    rows = []
+    for layer in problem.layers:
+        shapes = {name: [_size(n, names) for n in shape] for name, shape in layer.parameters.items()}
+        count = sum(prod(shape) for shape in shapes.values())
+        text = ", ".join(f"{name} {TIMES.join(map(str, shape))}" for name, shape in shapes.items())
+        rows.append(LayerRow(layer.name, text, count))
+    return rows
+
+
+def _size(dimension: Dimension, names: Mapping[str, Any]) -> int:
+    value = names.get(dimension, 0) if isinstance(dimension, str) else dimension
+    return int(value) if isinstance(value, int | float) else 0
+
+
+def imbalance(sizes: Sequence[int]) -> float:
+    """Return the largest block's size over the mean block's; 1 is balanced."""
+    return max(sizes) * len(sizes) / sum(sizes) if sizes and sum(sizes) else 1.0
+
+
+def loss_unit(catalog: Catalog | None, problem: str) -> str:
+    """Return the unit of a problem's loss, as far as it is known."""
+    found = [info.loss_unit for info in catalog.problems if info.name == problem] if catalog else []
+    return found[0] if found else ""
+
+
+def has_accuracy(catalog: Catalog | None, runs: Sequence[Run]) -> bool:
+    """Tell whether a test accuracy exists for any of the runs."""
+    problems = {run.config.problem.name for run in runs}
+    announced = catalog is not None and any(info.accuracy for info in catalog.problems if info.name in problems)
+    return announced or any(run.summary.last_test_accuracy is not None for run in runs)

@@ -1,0 +1,136 @@
+"""The live comparison in the browser: registers the component, gives it its data, takes what the user did."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import streamlit as st
+
+from dashboard.theme import OPTIMIZER_COLOURS, OTHER_COLOURS
+
+# The scripts come from the dashboard's own route, so that they are fetched once and not with every rerun. They arrive
+# after the first call: what is known by then is shown when they do.
+_LOADER = """
+const loading = import(new URL("/assets/%s", window.location.origin).href);
+const waiting = new WeakMap();
+export default function (component) {
+  const host = component.parentElement;
+  const first = !waiting.has(host);
+  const state = waiting.get(host) ?? { gone: false };
+  waiting.set(host, state);
+  state.component = component;
+  if (state.module) state.stop = state.module.default(component);
+  else if (first) loading.then((module) => {
+    if (state.gone) return;
+    state.module = module;
+    state.stop = module.default(state.component);
+  });
+  state.leave ??= () => {
+    state.gone = true;
+    waiting.delete(host);
+    state.stop?.();
+  };
+  return state.leave;
+}
+"""
+
+X_AXES = ("update", "epoch", "seconds", "cost", "samples")
+MEASURES = ("train_loss", "test_loss", "test_accuracy", "batch_loss", "gradient_norm", "step_norm")
+
+
+@dataclass(frozen=True)
+class View:
+    """What the user chose to see; lives in the page's URL."""
+
+    x: str = "update"
+    panels: tuple[str, ...] = ("train_loss", "test_loss")
+    logX: bool = False  # noqa: N815 # read by the browser's script
+    logY: bool = True  # noqa: N815 # read by the browser's script
+    seeds: str = "both"
+    band: str = "range"
+    smooth: float = 0
+    refresh: float = 1
+    hidden: tuple[str, ...] = ()
+
+    def query(self) -> dict[str, str]:
+        """Return what differs from the default, as parts of a URL."""
+        return {name: _text(value) for name, value in vars(self).items() if value != getattr(View(), name)}
+
+
+_CHOICES: dict[str, tuple[Any, ...]] = {
+    "x": X_AXES,
+    "seeds": ("both", "band", "each"),
+    "band": ("range", "deviation", "confidence"),
+    "smooth": (0, 0.6, 0.9, 0.97),
+    "refresh": (0, 0.5, 1, 5),
+    "logX": (True, False),
+    "logY": (True, False),
+}
+
+
+def read_view(query: dict[str, str], *, accuracy: bool) -> View:
+    """Read a view from the parts of a URL; what makes no sense is left at its default."""
+    known: dict[str, Any] = {"panels": ("train_loss", "test_loss", *(["test_accuracy"] if accuracy else []))}
+    for name, choices in _CHOICES.items():
+        found = [choice for choice in choices if _text(choice) == query.get(name)]
+        known |= {name: found[0]} if found else {}
+    panels = tuple(name for name in MEASURES if name in query.get("panels", "").split(","))
+    known |= {"panels": panels} if panels else {}
+    known["hidden"] = tuple(key for key in query.get("hidden", "").split(",") if key)[:200]
+    return View(**known)
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(int(value))
+    return ",".join(value) if isinstance(value, tuple) else f"{value:g}" if isinstance(value, float | int) else value
+
+
+def register(name: str, module: str) -> Callable[..., Any]:
+    """Register a component whose script is a module under /assets."""
+    renderer: Callable[..., Any] = st.components.v2.component(name, js=_LOADER % module, isolate_styles=False)
+    return renderer
+
+
+@st.cache_resource(show_spinner=False)
+def _component() -> Callable[..., Any]:
+    return register("blockhf_live", "live.js")
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What the user did in the component since the last run of the script."""
+
+    view: View
+    cancel: str | None
+
+
+def live(
+    groups: list[dict[str, Any]], *, experiments: list[str], view: View, accuracy: bool, loss_unit: str, key: str
+) -> Asked:
+    """Show live curves and the table of the groups' runs."""
+    data = {
+        "groups": groups,
+        "experiments": experiments,
+        "view": vars(view),
+        "accuracy": accuracy,
+        "lossUnit": loss_unit,
+        "colours": {
+            mode: {"optimizers": OPTIMIZER_COLOURS[mode], "others": OTHER_COLOURS[mode]} for mode in ("light", "dark")
+        },
+    }
+    result = _component()(
+        key=key,
+        data=json.loads(json.dumps(data)),
+        default={"view": None},
+        on_view_change=lambda: None,
+        on_cancel_change=lambda: None,
+    )
+    chosen = result.view
+    return Asked(_chosen(chosen) if chosen else view, result.cancel)
+
+
+def _chosen(view: Any) -> View:
+    query = {name: _text(tuple(value) if isinstance(value, list) else value) for name, value in view.items()}
+    return read_view(query, accuracy=False)

@@ -1,0 +1,55 @@
+"""The routes beside the pages: a read-only pass-through to the backend, plotly.js, the components' scripts, health."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import httpx
+import plotly
+from starlette.requests import Request
+from starlette.responses import FileResponse, JSONResponse, Response
+from starlette.routing import BaseRoute, Mount, Route
+from starlette.staticfiles import StaticFiles
+
+from backend.errors import BackendUnavailable
+
+STATIC = Path(__file__).parent / "static"
+PLOTLY = Path(plotly.__file__).parent / "package_data" / "plotly.min.js"
+_FORWARDED = ("content-type", "content-disposition", "etag", "cache-control")
+
+
+class PassThrough:
+    """Answers GET /api/... with what the backend answers to it, so that the browser needs one origin and no token."""
+
+    def __init__(self, http: httpx.AsyncClient) -> None:
+        self.http = http
+
+    async def __call__(self, request: Request) -> Response:
+        """Ask the backend; 503 where it cannot be reached."""
+        url = httpx.URL(path=request.url.path, query=request.url.query.encode())
+        try:
+            answer = await self.http.get(url)
+        except httpx.HTTPError:
+            error = BackendUnavailable("the backend cannot be reached")
+            return JSONResponse(error.body(), error.status, media_type="application/problem+json")
+        headers = {name: answer.headers[name] for name in _FORWARDED if name in answer.headers}
+        return Response(answer.content, answer.status_code, headers)
+
+
+async def health(_: Request) -> Response:
+    """Say that the dashboard's process serves."""
+    return JSONResponse({"status": "ok"})
+
+
+async def plotly_script(_: Request) -> Response:
+    """Serve the plotly.js inside the installed plotly package: the pages work without a network."""
+    return FileResponse(PLOTLY, media_type="text/javascript", headers={"cache-control": "public, max-age=86400"})
+
+
+def create_routes(http: httpx.AsyncClient) -> Sequence[BaseRoute]:
+    """Return the routes; `http` has the backend's address as its base URL."""
+    return [
+        Route("/healthz", health, methods=["GET"]),
+        Route("/api/{path:path}", PassThrough(http).__call__, methods=["GET"]),
+        Route("/plotly.min.js", plotly_script, methods=["GET"]),
+        Mount("/assets", StaticFiles(directory=STATIC)),
+    ]

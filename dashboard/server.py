@@ -1,0 +1,62 @@
+"""The dashboard as one server: Streamlit's pages, and our routes beside them on the same origin."""
+
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import streamlit
+from starlette.middleware import Middleware
+from starlette.middleware.trustedhost import TrustedHostMiddleware
+
+from backend.settings import Settings
+from dashboard.routes import create_routes
+from dashboard.theme import streamlit_theme
+
+SCRIPT = Path(__file__).parent / "streamlit_app.py"
+
+
+def streamlit_options(settings: Settings) -> dict[str, Any]:
+    """Return every Streamlit setting, so that no file in the current folder is needed."""
+    return {
+        "server.address": settings.dashboard_host,
+        "server.port": settings.dashboard_port,
+        "server.headless": True,
+        "server.fileWatcherType": "none",
+        "server.allowedHosts": _hosts(settings),
+        "server.showEmailPrompt": False,
+        "browser.gatherUsageStats": False,
+        "client.toolbarMode": "minimal",
+        "client.showErrorDetails": "type",
+        "client.showErrorLinks": False,
+        "logger.level": "warning",
+    } | streamlit_theme()
+
+
+def create_app(settings: Settings) -> "streamlit.App":
+    """Assemble the ASGI application: pages, routes, and the check of the Host header."""
+    http = httpx.AsyncClient(base_url=settings.api, timeout=10)
+
+    @asynccontextmanager
+    async def lifespan(_: "streamlit.App") -> AsyncIterator[None]:
+        async with http:
+            yield
+
+    return streamlit.App(
+        SCRIPT,
+        routes=create_routes(http),
+        middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=_hosts(settings), www_redirect=False)],
+        lifespan=lifespan,
+    )
+
+
+def serve(settings: Settings) -> None:
+    """Serve until SIGINT or SIGTERM; the pages find the backend through the environment."""
+    os.environ["BLOCKHF_BACKEND_URL"] = settings.api
+    create_app(settings).run(config=streamlit_options(settings))
+
+
+def _hosts(settings: Settings) -> list[str]:
+    return [host.strip() for host in settings.allowed_hosts.split(",") if host.strip()]

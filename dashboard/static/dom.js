@@ -1,0 +1,50 @@
+// Elements are made here and nowhere else: text enters the page as text, never as markup.
+
+/** Make an element: attributes, `on...` listeners, then children (strings become text). */
+export function element(tag, attributes = {}, ...children) {
+  const node = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) {
+    if (name.startsWith("on")) node.addEventListener(name.slice(2), value);
+    else if (value === true) node.setAttribute(name, "");
+    else if (value !== false && value != null) node.setAttribute(name, String(value));
+  }
+  node.append(...children.filter((child) => child != null));
+  return node;
+}
+
+/** A short sample of a line's colour and dash. */
+export function swatch(colour, dash) {
+  const space = "http://www.w3.org/2000/svg";
+  const svg = document.createElementNS(space, "svg");
+  const line = document.createElementNS(space, "line");
+  svg.setAttribute("class", "bhf-swatch");
+  svg.setAttribute("viewBox", "0 0 28 8");
+  svg.setAttribute("aria-hidden", "true");
+  const shape = { x1: 1, x2: 27, y1: 4, y2: 4, stroke: colour, "stroke-width": 3, "stroke-dasharray": DASHES[dash] };
+  for (const [name, value] of Object.entries(shape)) line.setAttribute(name, value);
+  svg.append(line);
+  return svg;
+}
+
+const DASHES = { solid: "none", dash: "7 4", dot: "2 3", dashdot: "8 3 2 3", longdash: "12 4", longdashdot: "12 3 2 3" };
+
+/** Load a classic script once; resolves when it has run. */
+export function script(url) {
+  loads[url] ??= new Promise((resolve, reject) => {
+    document.head.append(element("script", { src: url, onload: resolve, onerror: () => reject(new Error(url)) }));
+  }).catch((error) => {
+    delete loads[url]; // the next visit may try again
+    throw error;
+  });
+  return loads[url];
+}
+
+/** Load a style sheet once; resolves when it applies. */
+export function styles(url) {
+  loads[url] ??= new Promise((resolve) => {
+    document.head.append(element("link", { rel: "stylesheet", href: url, onload: resolve, onerror: resolve }));
+  });
+  return loads[url];
+}
+
+const loads = {};

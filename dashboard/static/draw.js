@@ -1,0 +1,173 @@
+// From what the store holds and what the view asks to plotly's traces and layout. Pure functions, no page.
+
+import { divergence, mean, points, smooth } from "./series.js";
+
+export const X_AXES = {
+  update: { label: "Updates", title: "updates" },
+  epoch: { label: "Epochs", title: "epochs" },
+  seconds: { label: "Seconds", title: "training time [s]" },
+  cost: { label: "Cost", title: "cost [gradients of one batch]" },
+  samples: { label: "Images", title: "images drawn" },
+};
+
+export const MEASURES = {
+  train_loss: { label: "Train loss", loss: true },
+  test_loss: { label: "Test loss", loss: true },
+  test_accuracy: { label: "Test accuracy", share: true },
+  batch_loss: { label: "Batch loss", loss: true },
+  gradient_norm: { label: "Gradient norm" },
+  step_norm: { label: "Step norm" },
+};
+
+const DASHES = ["solid", "dash", "dot", "dashdot", "longdash", "longdashdot"];
+const MAX_BANDS = 24; // filled areas are what costs in a redraw
+
+/** Plotly reads tags and entities in texts; a name must stay a name. */
+export function plain(text) {
+  return text.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;");
+}
+
+/** Colour and dash of a configuration: the optimizer gives the colour, the variant the dash. */
+export function style(group, theme) {
+  const colours = theme.colours;
+  const colour = colours[group.kind] ?? theme.others[group.variant % theme.others.length];
+  return { colour, dash: DASHES[group.variant % DASHES.length] };
+}
+
+function faint(colour, alpha) {
+  const value = Number.parseInt(colour.slice(1), 16);
+  return `rgba(${value >> 16}, ${(value >> 8) & 255}, ${value & 255}, ${alpha})`;
+}
+
+/** How many panels stand side by side, and how high all rows are together. */
+export function grid(width, count) {
+  const columns = Math.max(1, Math.min(count, Math.floor(width / 470)));
+  return { columns, rows: Math.ceil(count / columns), height: 0 };
+}
+
+/** Everything Plotly.react needs. */
+export function figure({ groups, store, view, theme, width, unit }) {
+  const measures = view.panels.filter((name) => MEASURES[name]);
+  const { columns, rows } = grid(width, measures.length);
+  const height = Math.max(1, rows) * (width < 500 ? 300 : 380) + 20;
+  const traces = [];
+  const layout = baseLayout(view, theme, height);
+  const shown = groups.filter((group) => !view.hidden.includes(group.key));
+  measures.forEach((measure, panel) => {
+    const axis = panel ? String(panel + 1) : "";
+    addAxes(layout, { measure, panel, columns, rows, view, theme, unit, height, width });
+    const bands = shown.length * measures.length <= MAX_BANDS;
+    for (const group of shown) traces.push(...lines({ group, store, measure, axis, view, theme, bands, first: panel === 0 }));
+  });
+  return { traces, layout };
+}
+
+function baseLayout(view, theme, height) {
+  return {
+    height,
+    margin: { l: 0, r: 0, t: 0, b: 0 },
+    paper_bgcolor: "rgba(0,0,0,0)",
+    plot_bgcolor: "rgba(0,0,0,0)",
+    font: { family: theme.font, size: 13, color: theme.text },
+    showlegend: false,
+    hovermode: view.x === "update" || view.x === "epoch" ? "x unified" : "closest",
+    hoverlabel: { bgcolor: theme.surface, bordercolor: theme.border, font: { color: theme.text }, namelength: -1 },
+    dragmode: "zoom",
+    uirevision: "kept",
+    annotations: [],
+    shapes: [],
+  };
+}
+
+function addAxes(layout, { measure, panel, columns, rows, view, theme, unit, height, width }) {
+  const axis = panel ? String(panel + 1) : "";
+  const [left, right, gapY] = [58 / width, 12 / width, 84 / height];
+  const [row, column] = [Math.floor(panel / columns), panel % columns];
+  const [cell, cellHeight] = [1 / columns, 1 / rows];
+  const top = 1 - row * cellHeight - 34 / height;
+  const domainX = [column * cell + left, (column + 1) * cell - right];
+  const domainY = [1 - (row + 1) * cellHeight + gapY - 34 / height, top];
+  const lines = { gridcolor: theme.grid, linecolor: theme.border, zeroline: false, tickcolor: theme.border, ticks: "outside" };
+  const { label, loss, share } = MEASURES[measure];
+  const logY = view.logY && !share;
+  layout[`xaxis${axis}`] = {
+    ...lines,
+    domain: domainX,
+    anchor: `y${axis}`,
+    type: view.logX ? "log" : "linear",
+    matches: panel ? "x" : undefined,
+    title: { text: X_AXES[view.x].title, standoff: 8, font: { size: 12, color: theme.muted } },
+    uirevision: `${view.x} ${view.logX} ${view.reset}`,
+    rangemode: view.logX ? "normal" : "tozero",
+    exponentformat: "SI",
+    minexponent: 4,
+  };
+  layout[`yaxis${axis}`] = {
+    ...lines,
+    domain: domainY,
+    anchor: `x${axis}`,
+    type: logY ? "log" : "linear",
+    tickformat: share ? ".0%" : undefined,
+    uirevision: `${measure} ${logY} ${view.reset}`,
+    exponentformat: "power",
+    dtick: undefined,
+    minor: logY ? { showgrid: false, ticks: "outside", ticklen: 2, tickcolor: theme.border } : undefined,
+    nticks: 6,
+  };
+  layout.annotations.push({
+    text: `<b>${label}</b>${loss && unit ? ` <span style="color:${theme.muted}">[${plain(unit)}]</span>` : ""}`,
+    xref: "paper", yref: "paper", x: domainX[0], y: top, xanchor: "left", yanchor: "bottom", yshift: 6, showarrow: false,
+    font: { size: 14 },
+  });
+}
+
+function lines({ group, store, measure, axis, view, theme, bands, first }) {
+  const { colour, dash } = style(group, theme);
+  const scale = { logX: view.logX, logY: view.logY && !MEASURES[measure].share };
+  const held = group.runs.map((run) => ({ run, columns: store.series.get(run.id) })).filter(({ columns }) => columns);
+  const each = held.map(({ run, columns }) => ({ run, columns, line: points(columns, view.x, measure, scale) }));
+  const base = { xaxis: `x${axis}`, yaxis: `y${axis}`, type: "scatter", mode: "lines", hovertemplate: hover(measure) };
+  const name = plain(group.label);
+  const many = each.length > 1 && view.seeds !== "each";
+  const traces = [];
+  if (many) {
+    const centre = mean(each.map(({ line }) => line), store.bucket, view.band);
+    if (bands) traces.push(...band(centre, base, faint(colour, 0.17)));
+    traces.push({ ...base, ...stroke(centre.x, smooth(centre.y, view.smooth), colour, dash, 2.4), name: `${name} · mean of ${centre.n}` });
+  }
+  for (const { run, line } of each) {
+    const label = group.runs.length > 1 ? `${name} · seed ${run.seed}` : name;
+    const alone = bands && !many && store.bucket > 1;
+    if (alone) traces.push(...band(line, base, faint(colour, 0.15)));
+    if (view.smooth) traces.push({ ...base, ...stroke(line.x, line.y, faint(colour, 0.25), "solid", 1), hoverinfo: "skip", hovertemplate: undefined });
+    if (many && view.seeds === "band") continue;
+    const paint = many ? [faint(colour, 0.4), 1] : [colour, 2];
+    const extra = many ? { hoverinfo: "skip", hovertemplate: undefined } : {};
+    traces.push({ ...base, ...stroke(line.x, smooth(line.y, view.smooth), paint[0], dash, paint[1]), name: label, ...extra });
+  }
+  for (const { run, columns } of each) traces.push(...event({ columns, run, view, measure, base, colour, name }));
+  return first ? traces : traces;
+}
+
+function stroke(x, y, color, dash, width) {
+  return { x, y, line: { color, dash, width }, ...(x.length === 1 ? { mode: "markers", marker: { color, size: 7 } } : {}) };
+}
+
+function band({ x, low, high }, base, fillcolor) {
+  const quiet = { ...base, x, hoverinfo: "skip", hovertemplate: undefined, line: { width: 0 } };
+  return [{ ...quiet, y: low }, { ...quiet, y: high, fill: "tonexty", fillcolor }];
+}
+
+function hover(measure) {
+  return MEASURES[measure].share ? "%{y:.2%}" : "%{y:.4~g}";
+}
+
+function event({ columns, run, view, measure, base, colour, name }) {
+  const at = divergence(columns, view.x, measure);
+  if (!at || at.x == null || at.y == null) return [];
+  const text = `${name} (seed ${run.seed}) diverged at update ${at.update}`;
+  return [{
+    ...base, x: [at.x], y: [at.y], mode: "markers", name: text, text: [text], hovertemplate: "%{text}<extra></extra>",
+    marker: { symbol: "x", size: 12, color: colour, line: { width: 1.5, color: "#fff" } },
+  }];
+}

@@ -1,0 +1,210 @@
+// The live part of the compare page: controls, charts and the table of runs, kept fresh without Streamlit's help.
+
+import { element, script, styles } from "./dom.js";
+import { figure, MEASURES } from "./draw.js";
+import { Store } from "./store.js";
+import { Table } from "./table.js";
+import { Toolbar } from "./toolbar.js";
+
+const mounted = new WeakMap(); // Streamlit calls again at every rerun, with the same host element
+
+/** Show the component in its host; returns what to call when it goes. */
+export default function mount(component) {
+  const host = component.parentElement;
+  let live = mounted.get(host);
+  if (!live) {
+    live = new Live(host, component.data.view);
+    mounted.set(host, live);
+  }
+  live.update(component);
+  return live.dispose;
+}
+
+class Live {
+  constructor(host, view) {
+    this.host = host;
+    this.view = { ...view };
+    this.paused = false;
+    this.pending = new Set();
+    this.dragging = false;
+    this.root = element("section", { class: "bhf-live", "aria-label": "Live comparison" });
+    this.banner = element("div", { class: "bhf-banner", role: "status", hidden: true });
+    const bar = element("div", { class: "bhf-toolbar" });
+    this.chart = element("div", { class: "bhf-chart", role: "img", "aria-label": "Curves of the runs; the table below holds their values" });
+    this.note = element("p", { class: "bhf-note" });
+    const table = element("div", {});
+    this.root.append(bar, this.banner, this.chart, this.note, table);
+    host.replaceChildren(this.root);
+    this.toolbar = new Toolbar(bar, {
+      set: (changes) => this.change(changes),
+      pause: () => this.pause(),
+      reset: () => this.change({ reset: (this.view.reset ?? 0) + 1 }),
+    });
+    this.table = new Table(table, {
+      cancel: (id) => this.cancel(id),
+      toggle: (key) => this.toggle(key),
+      redraw: () => this.draw(),
+    });
+    this.store = new Store(() => this.draw());
+    this.dispose = () => this.stop();
+    this.watch();
+  }
+
+  watch() {
+    this.sizes = new ResizeObserver(() => this.resized());
+    this.sizes.observe(this.root);
+    this.chart.addEventListener("pointerdown", () => { this.dragging = true; }, true);
+    this.released = () => {
+      this.dragging = false;
+      if (this.missed) this.draw();
+    };
+    window.addEventListener("pointerup", this.released);
+    this.themes = new MutationObserver(() => this.draw());
+    this.themes.observe(document.head, { childList: true, subtree: true, characterData: true });
+    this.dark = window.matchMedia("(prefers-color-scheme: dark)");
+    this.recoloured = () => setTimeout(() => this.draw(), 300);
+    this.dark.addEventListener("change", this.recoloured);
+  }
+
+  stop() {
+    this.store.stop();
+    this.sizes.disconnect();
+    this.themes.disconnect();
+    this.dark.removeEventListener("change", this.recoloured);
+    window.removeEventListener("pointerup", this.released);
+    if (this.drawn) window.Plotly.purge(this.chart);
+    mounted.delete(this.host);
+  }
+
+  update({ data, setStateValue, setTriggerValue }) {
+    this.data = data;
+    this.tell = { state: setStateValue, trigger: setTriggerValue };
+    this.store.refresh = this.view.refresh;
+    const ids = data.groups.flatMap((group) => group.runs.map((run) => run.id));
+    this.store.want(ids, data.experiments, this.view.panels);
+    this.draw();
+  }
+
+  change(changes) {
+    Object.assign(this.view, changes);
+    this.store.refresh = this.view.refresh;
+    this.store.want(this.store.ids, this.store.experiments, this.view.panels);
+    if ("refresh" in changes) this.store.wake();
+    this.draw();
+    const { reset, ...shared } = this.view;
+    this.tell.state("view", shared);
+  }
+
+  toggle(key) {
+    const { hidden } = this.view;
+    this.change({ hidden: hidden.includes(key) ? hidden.filter((held) => held !== key) : [...hidden, key] });
+  }
+
+  pause() {
+    this.paused = !this.paused;
+    this.store.paused = this.paused;
+    if (!this.paused) this.store.wake();
+    this.draw();
+  }
+
+  cancel(id) {
+    this.pending.add(id);
+    this.tell.trigger("cancel", id);
+    setTimeout(() => this.pending.delete(id), 5000);
+    this.draw();
+    setTimeout(() => this.store.wake(), 300);
+  }
+
+  resized() {
+    const width = Math.round(this.root.clientWidth);
+    if (width && width !== this.width) {
+      this.width = width;
+      this.draw();
+    }
+  }
+
+  draw() {
+    if (!this.data) return;
+    if (this.dragging) {
+      this.missed = true;
+      return;
+    }
+    this.missed = false;
+    const theme = themeOf(this.root, this.data.colours);
+    const shown = { groups: this.data.groups, store: this.store, view: this.view, theme };
+    this.toolbar.show(this.view, { paused: this.paused, seeded: this.data.groups.some((group) => group.runs.length > 1) });
+    this.table.show({ ...shown, accuracy: this.data.accuracy, pending: this.pending });
+    this.drawBanner();
+    this.drawNote();
+    this.plot(shown).catch((error) => this.say(`The chart could not be drawn: ${error.message}`));
+  }
+
+  async plot(shown) {
+    await script("/plotly.min.js");
+    const width = this.width || Math.round(this.root.clientWidth);
+    if (!width || this.store.stopped) return;
+    const { traces, layout } = figure({ ...shown, width, unit: this.data.lossUnit });
+    const began = performance.now();
+    const options = { displaylogo: false, responsive: false, displayModeBar: false, doubleClick: "reset" };
+    await window.Plotly.react(this.chart, traces, { ...layout, width }, options);
+    this.drawn = true;
+    this.root.dataset.redrawMs = String(Math.round(performance.now() - began));
+    this.root.dataset.draws = String(1 + Number(this.root.dataset.draws ?? 0));
+  }
+
+  drawBanner() {
+    const { unreachableSince, problem } = this.store;
+    if (unreachableSince) {
+      const since = unreachableSince.toLocaleTimeString();
+      this.say(`The backend cannot be reached since ${since}. What arrived before is shown; trying again.`);
+    } else this.say(problem);
+  }
+
+  say(text) {
+    this.banner.hidden = !text;
+    if (this.banner.textContent !== text) this.banner.textContent = text;
+  }
+
+  drawNote() {
+    const { store } = this;
+    const parts = [];
+    if (store.ended) parts.push("All runs have ended.");
+    else if (this.paused) parts.push("Paused.");
+    else if (!this.view.refresh) parts.push("Refresh is off.");
+    else parts.push("Live.");
+    if (store.bucket > 1) parts.push(`One point is the mean of ${store.bucket} updates; where a band is drawn it holds their extremes.`);
+    else parts.push("One point is one update.");
+    if (store.updatedAt) parts.push(`Updated ${store.updatedAt.toLocaleTimeString()}.`);
+    parts.push("Drag to zoom, double-click to zoom out.");
+    const text = parts.join(" ");
+    if (this.note.textContent !== text) this.note.textContent = text;
+    this.root.dataset.updates = String(Math.max(0, ...[...store.cursors.values()].map((cursor) => cursor.after)));
+    this.root.dataset.measures = Object.keys(MEASURES).length;
+  }
+}
+
+function themeOf(node, colours) {
+  const css = getComputedStyle(node);
+  const value = (name, other) => css.getPropertyValue(name).trim() || other;
+  const background = value("--st-background-color", "#ffffff");
+  const mode = luminance(background) < 0.4 ? "dark" : "light";
+  return {
+    colours: colours[mode].optimizers,
+    others: colours[mode].others,
+    text: value("--st-text-color", "#222222"),
+    muted: mode === "dark" ? "#a3adbb" : "#5a6473",
+    border: value("--st-border-color", "#cccccc"),
+    grid: mode === "dark" ? "#262e3a" : "#e8ebf0",
+    surface: value("--st-secondary-background-color", "#ffffff"),
+    font: css.fontFamily,
+  };
+}
+
+function luminance(colour) {
+  const hex = /^#([0-9a-f]{6})/i.exec(colour)?.[1];
+  if (!hex) return 1;
+  const part = (i) => Number.parseInt(hex.slice(i, i + 2), 16) / 255;
+  return 0.2126 * part(0) + 0.7152 * part(2) + 0.0722 * part(4);
+}
+
+await styles("/assets/live.css");

@@ -1,0 +1,101 @@
+// Columns of runs: choosing the bucket, joining increments, means over seeds. Pure functions, no page.
+
+const POINTS = 400; // about what a panel can show
+
+/** Width of a bucket, a power of two, such that `lastUpdate` updates make at most about POINTS points. */
+export function bucketFor(lastUpdate) {
+  return 2 ** Math.max(0, Math.ceil(Math.log2(Math.max(1, lastUpdate) / POINTS)));
+}
+
+/** Replace the held buckets that `got` holds again, and append the new ones. */
+export function join(held, got, bucket) {
+  if (!got.update?.length) return held;
+  if (!held) return columnsOf(got);
+  const first = Math.floor(got.update[0] / bucket);
+  let keep = held.update.length;
+  while (keep > 0 && Math.floor(held.update[keep - 1] / bucket) >= first) keep -= 1;
+  const joined = {};
+  for (const [name, column] of Object.entries(columnsOf(got))) {
+    joined[name] = (held[name] ?? []).slice(0, keep).concat(column);
+  }
+  return joined;
+}
+
+function columnsOf(got) {
+  return Object.fromEntries(Object.entries(got).filter(([, value]) => Array.isArray(value)));
+}
+
+/** Points of one line: the rows where the measure was evaluated and finite. A log axis takes positive values only. */
+export function points(columns, x, y, { logX = false, logY = false } = {}) {
+  const line = { x: [], y: [], low: [], high: [], update: [] };
+  const [xs, ys] = [columns[x], columns[y]];
+  if (!xs || !ys) return line;
+  for (let i = 0; i < ys.length; i += 1) {
+    if (ys[i] == null || (logY && ys[i] <= 0) || (logX && xs[i] <= 0)) continue;
+    line.x.push(xs[i]);
+    line.y.push(ys[i]);
+    line.low.push(columns[`${y}_min`]?.[i] ?? ys[i]);
+    line.high.push(columns[`${y}_max`]?.[i] ?? ys[i]);
+    line.update.push(columns.update[i]);
+  }
+  return line;
+}
+
+/** The row of the first update that was not finite, with the last finite value before it; null: none. */
+export function divergence(columns, x, y) {
+  const flags = columns.diverged_max ?? columns.diverged;
+  const at = flags ? flags.findIndex((flag) => flag) : -1;
+  if (at < 0) return null;
+  let before = at;
+  while (before >= 0 && columns[y]?.[before] == null) before -= 1;
+  return { update: columns.update[at], x: columns[x]?.[at], y: before < 0 ? null : columns[y][before] };
+}
+
+const T975 = [0, 12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228]; // Student's t, by degrees of freedom
+
+/**
+ * Mean of several lines at equal buckets of updates, where all of them have a value, with a band.
+ * band: "range" (smallest to largest), "deviation" (one standard deviation), "confidence" (95 % of the mean).
+ */
+export function mean(lines, bucket, band) {
+  const started = lines.filter((line) => line.x.length);
+  const result = { x: [], y: [], low: [], high: [], n: started.length };
+  if (!started.length) return result;
+  const maps = started.map((line) => new Map(line.update.map((update, i) => [Math.floor(update / bucket), i])));
+  for (const key of maps[0].keys()) {
+    const at = maps.map((map) => map.get(key));
+    if (at.includes(undefined)) continue;
+    const values = started.map((line, i) => line.y[at[i]]);
+    const centre = average(values);
+    const [low, high] = spread(values, centre, band);
+    result.x.push(average(started.map((line, i) => line.x[at[i]])));
+    result.y.push(centre);
+    result.low.push(low);
+    result.high.push(high);
+  }
+  return result;
+}
+
+function average(values) {
+  return values.reduce((sum, value) => sum + value, 0) / values.length;
+}
+
+function spread(values, centre, band) {
+  if (values.length < 2 || band === "range") return [Math.min(...values), Math.max(...values)];
+  const variance = values.reduce((sum, value) => sum + (value - centre) ** 2, 0) / (values.length - 1);
+  let half = Math.sqrt(variance);
+  if (band === "confidence") half *= (T975[values.length - 1] ?? 1.96) / Math.sqrt(values.length);
+  return [centre - half, centre + half];
+}
+
+/** Exponential moving average with weight `decay` on the past, corrected for its start; 0: the values themselves. */
+export function smooth(values, decay) {
+  if (!decay) return values;
+  let sum = 0;
+  let weight = 0;
+  return values.map((value) => {
+    sum = decay * sum + (1 - decay) * value;
+    weight = decay * weight + (1 - decay);
+    return sum / weight;
+  });
+}

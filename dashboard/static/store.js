@@ -1,0 +1,183 @@
+// What the page knows of its runs, and the polling that keeps it fresh.
+
+import { bucketFor, join } from "./series.js";
+
+const X_COLUMNS = ["epoch", "seconds", "cost", "samples"];
+const CHUNK = 50; // runs per request: a URL has a length
+const RETRY_SECONDS = 1.5;
+const FINAL = new Set(["finished", "failed", "cancelled"]);
+
+export class Unreachable extends Error {}
+
+/** GET JSON from the dashboard's own origin; Unreachable where the backend does not answer. */
+export async function get(path, signal) {
+  let answer;
+  try {
+    answer = await fetch(path, { headers: { accept: "application/json" }, signal });
+  } catch (error) {
+    if (signal?.aborted && signal.reason !== TIMEOUT) throw error;
+    throw new Unreachable(String(error));
+  }
+  if (answer.status >= 502) throw new Unreachable(`status ${answer.status}`);
+  const body = await answer.json();
+  if (!answer.ok) throw new Error(body.title ?? `status ${answer.status}`);
+  return body;
+}
+
+const TIMEOUT = "timeout";
+
+export class Store {
+  /** `changed` is called after everything that a reader may want to show. */
+  constructor(changed) {
+    this.changed = changed;
+    this.series = new Map(); // run id -> columns
+    this.runs = new Map(); // run id -> Run of the API
+    this.cursors = new Map(); // run id -> {attempt, after, status}
+    this.bucket = 1;
+    this.ids = [];
+    this.experiments = [];
+    this.fields = [];
+    this.refresh = 1;
+    this.paused = false;
+    this.unreachableSince = null;
+    this.problem = "";
+    this.updatedAt = null;
+    this.generation = 0; // an answer to an older question is dropped
+    this.onVisible = () => this.wake();
+    document.addEventListener("visibilitychange", this.onVisible);
+  }
+
+  /** Say which runs and measures are wanted; keeps what is held of them. */
+  want(ids, experiments, fields) {
+    const same = (a, b) => a.length === b.length && a.every((value) => b.includes(value));
+    const changed = !same(ids, this.ids) || !same(experiments, this.experiments);
+    if (!same(fields, this.fields)) this.cursors.clear(); // every line is asked for anew, the old ones stay until then
+    if (changed || !same(fields, this.fields)) {
+      [this.ids, this.experiments, this.fields] = [ids, experiments, fields];
+      this.generation += 1;
+      for (const id of this.series.keys()) if (!ids.includes(id)) this.forget(id);
+      this.wake();
+    }
+  }
+
+  forget(id) {
+    this.series.delete(id);
+    this.cursors.delete(id);
+    this.runs.delete(id);
+  }
+
+  /** Ask now, and then again as often as `refresh` says. */
+  wake() {
+    clearTimeout(this.timer);
+    if (!document.hidden && !this.stopped) this.tick();
+  }
+
+  stop() {
+    this.stopped = true;
+    clearTimeout(this.timer);
+    this.abort?.abort();
+    document.removeEventListener("visibilitychange", this.onVisible);
+  }
+
+  get ended() {
+    return this.ids.length > 0 && this.ids.every((id) => this.isEnded(id));
+  }
+
+  isEnded(id) {
+    const cursor = this.cursors.get(id);
+    return Boolean(cursor?.complete && FINAL.has(this.runs.get(id)?.status));
+  }
+
+  async tick() {
+    if (this.busy) {
+      this.again = true;
+      return;
+    }
+    this.busy = true;
+    this.again = false;
+    const started = performance.now();
+    try {
+      await this.read();
+      this.unreachableSince = null;
+      this.problem = "";
+      this.updatedAt = new Date();
+    } catch (error) {
+      if (error instanceof Unreachable) this.unreachableSince ??= new Date();
+      else this.problem = error.message;
+    }
+    this.busy = false;
+    if (this.stopped) return;
+    this.changed();
+    this.schedule((performance.now() - started) / 1000);
+  }
+
+  schedule(spent) {
+    clearTimeout(this.timer);
+    if (this.again) this.timer = setTimeout(() => this.wake(), 0);
+    else if (this.unreachableSince) this.timer = setTimeout(() => this.wake(), RETRY_SECONDS * 1000);
+    else if (this.refresh && !this.paused && !this.ended) {
+      this.timer = setTimeout(() => this.wake(), Math.max(0.05, this.refresh - spent) * 1000);
+    }
+  }
+
+  async read() {
+    this.abort = new AbortController();
+    const late = setTimeout(() => this.abort.abort(TIMEOUT), 8000);
+    try {
+      await Promise.all([this.readRuns(), this.readSeries(this.bucket)]);
+      const wanted = bucketFor(Math.max(1, ...[...this.cursors.values()].map((cursor) => cursor.after)));
+      if (wanted !== this.bucket) {
+        this.cursors.clear();
+        this.bucket = wanted;
+        await this.readSeries(wanted);
+      }
+    } finally {
+      clearTimeout(late);
+    }
+  }
+
+  async readRuns() {
+    const asks = this.experiments.map((id) => get(`/api/v1/runs?experiment=${id}&limit=200`, this.abort.signal));
+    for (const { runs } of await Promise.all(asks)) for (const run of runs) this.runs.set(run.id, run);
+  }
+
+  async readSeries(bucket) {
+    const ids = this.ids.filter((id) => !this.isEnded(id));
+    const asks = [];
+    for (let i = 0; i < ids.length; i += CHUNK) asks.push(this.readChunk(ids.slice(i, i + CHUNK), bucket));
+    await Promise.all(asks);
+  }
+
+  async readChunk(ids, bucket) {
+    const query = new URLSearchParams({
+      runs: ids.join(","),
+      after: ids.map((id) => this.cursors.get(id)?.after ?? 0).join(","),
+      bucket,
+      fields: [...this.fields, ...X_COLUMNS, "diverged"].join(","),
+    });
+    const { generation } = this;
+    const { runs } = await get(`/api/v1/series?${query}`, this.abort.signal);
+    if (generation !== this.generation) return;
+    const restarted = ids.filter((id) => runs[id] && (this.cursors.get(id)?.attempt ?? runs[id].attempt) !== runs[id].attempt);
+    for (const id of ids) if (runs[id] && !restarted.includes(id)) this.accept(id, runs[id], bucket);
+    if (restarted.length) {
+      // another worker began these anew: what we hold of them no longer exists
+      for (const id of restarted) this.forgetRows(id);
+      await this.readChunk(restarted, bucket);
+    }
+  }
+
+  forgetRows(id) {
+    this.series.delete(id);
+    this.cursors.delete(id);
+  }
+
+  accept(id, got, bucket) {
+    const held = this.cursors.has(id) ? this.series.get(id) : undefined;
+    const joined = join(held, got, bucket);
+    if (joined) this.series.set(id, joined);
+    else this.series.delete(id);
+    const after = joined?.update.at(-1) ?? 0;
+    this.cursors.set(id, { attempt: got.attempt, after, complete: FINAL.has(got.status) && after >= got.last_update });
+  }
+}

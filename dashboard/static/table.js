@@ -1,0 +1,177 @@
+// The table of runs: status, progress, last and best values, cancel. Rows are kept and only their texts change.
+
+import { element, swatch } from "./dom.js";
+import { style } from "./draw.js";
+import { divergence } from "./series.js";
+
+const FINAL = new Set(["finished", "failed", "cancelled"]);
+const STATUS_TEXT = { queued: "Queued", running: "Running", finished: "Finished", failed: "Failed", cancelled: "Cancelled" };
+
+/** Write a measured number: four digits, or a dash where it is not there. */
+export function number(value) {
+  if (value == null) return "–";
+  if (value !== 0 && (Math.abs(value) < 1e-3 || Math.abs(value) >= 1e6)) return value.toExponential(2);
+  return Number(value.toPrecision(4)).toLocaleString("en-US", { maximumFractionDigits: 6 });
+}
+
+const share = (value) => (value == null ? "–" : `${(100 * value).toFixed(2)} %`);
+const time = (value) => (value >= 600 ? `${(value / 60).toFixed(1)} min` : `${value.toFixed(1)} s`);
+
+/** How much of its budget a run has used, by the limit that is nearest: 0 to 1, or null without such a limit. */
+export function progress(run) {
+  if (FINAL.has(run.status)) return run.status === "finished" ? 1 : used(run);
+  return used(run);
+}
+
+function used({ config: { budget }, summary }) {
+  const shares = [
+    budget.updates && summary.updates / budget.updates,
+    budget.epochs && summary.epoch / budget.epochs,
+    budget.seconds && summary.seconds / budget.seconds,
+  ].filter((value) => value != null);
+  return shares.length ? Math.min(1, Math.max(...shares)) : null;
+}
+
+const COLUMNS = [
+  { key: "label", title: "Run", value: (run, info) => info.order },
+  { key: "seed", title: "Seed", value: (run) => run.config.seed, text: String, numeric: true },
+  { key: "status", title: "Status", value: (run) => run.status },
+  { key: "progress", title: "Progress", value: (run) => progress(run) },
+  { key: "last_train_loss", title: "Train loss, last", loss: true },
+  { key: "best_train_loss", title: "best", sub: "Train loss, best" },
+  { key: "last_test_loss", title: "Test loss, last" },
+  { key: "best_test_loss", title: "best", sub: "Test loss, best" },
+  { key: "last_test_accuracy", title: "Accuracy, last", text: share, accuracy: true },
+  { key: "best_test_accuracy", title: "best", sub: "Accuracy, best", text: share, accuracy: true },
+  { key: "seconds", title: "Time", text: time },
+  { key: "cost", title: "Cost", sub: "Cost in gradients of one batch" },
+].map((column) => ({ value: (run) => run.summary[column.key], text: number, ...column }));
+
+export class Table {
+  /** `act.cancel(id)` and `act.toggle(group)` are called on the user's wish. */
+  constructor(root, act) {
+    this.act = act;
+    this.sort = { key: "label", down: false };
+    this.rows = new Map();
+    this.head = element("tr");
+    this.body = element("tbody");
+    const table = element("table", { class: "bhf-table" }, element("thead", {}, this.head), this.body);
+    root.append(element("div", { class: "bhf-scroll", tabindex: 0, role: "region", "aria-label": "Runs" }, table));
+  }
+
+  show({ groups, store, view, theme, accuracy, pending }) {
+    this.columns = COLUMNS.filter((column) => accuracy || !column.accuracy);
+    this.drawHead();
+    const entries = groups.flatMap((group) => group.runs.map((info) => ({ group, info, run: store.runs.get(info.id) })));
+    const known = entries.filter(({ run }) => run);
+    for (const [id, row] of this.rows) {
+      if (!known.some(({ info }) => info.id === id)) {
+        row.line.remove();
+        this.rows.delete(id);
+      }
+    }
+    for (const entry of known) this.drawRow({ ...entry, store, view, theme, pending });
+    this.order(known);
+  }
+
+  drawHead() {
+    const signature = JSON.stringify([this.columns.map(({ key }) => key), this.sort]);
+    if (signature === this.signature) return;
+    this.signature = signature;
+    const cells = this.columns.map(({ key, title, sub }) => {
+      const sorted = this.sort.key === key ? (this.sort.down ? "descending" : "ascending") : "none";
+      const click = () => this.sortBy(key);
+      const button = element("button", { type: "button", onclick: click, title: `Sort by ${sub ?? title}`, "aria-label": sub ?? title }, title);
+      return element("th", { scope: "col", "aria-sort": sorted, class: `bhf-${key}` }, button);
+    });
+    this.head.replaceChildren(...cells, element("th", { scope: "col" }, element("span", { class: "bhf-hidden" }, "Actions")));
+  }
+
+  sortBy(key) {
+    this.sort = { key, down: this.sort.key === key && !this.sort.down };
+    this.act.redraw();
+  }
+
+  drawRow({ group, info, run, store, view, theme, pending }) {
+    const row = this.rows.get(info.id) ?? this.makeRow(group, info);
+    const hidden = view.hidden.includes(group.key);
+    row.line.classList.toggle("bhf-off", hidden);
+    const { colour, dash } = style(group, theme);
+    if (row.painted !== colour + dash) {
+      row.painted = colour + dash;
+      row.cells.label.replaceChildren(this.legend(group, info, colour, dash, row));
+    }
+    row.eye.setAttribute("aria-pressed", String(!hidden));
+    for (const column of this.columns) {
+      const cell = row.cells[column.key];
+      if (column.key === "status") drawStatus(cell, run, store.series.get(run.id), pending.has(run.id));
+      else if (column.key === "progress") drawProgress(cell, run);
+      else if (column.key !== "label") put(cell, column.text(column.value(run, info)));
+    }
+    row.line.replaceChildren(...this.columns.map(({ key }) => row.cells[key]), row.actions);
+    const open = !FINAL.has(run.status);
+    row.cancel.hidden = !open;
+    row.cancel.disabled = run.cancel_requested || pending.has(run.id);
+  }
+
+  makeRow(group, info) {
+    const cells = Object.fromEntries(COLUMNS.map(({ key }) => [key, element("td", { class: `bhf-${key}` })]));
+    const name = info.title;
+    const cancel = element(
+      "button", { type: "button", class: "bhf-button bhf-cancel", "aria-label": `Cancel ${name}`, onclick: () => this.act.cancel(info.id) },
+      "Cancel",
+    );
+    const row = { cells, cancel, actions: element("td", {}, cancel), line: element("tr", { "data-run": info.id }) };
+    row.eye = element("button", { type: "button", class: "bhf-eye", title: "Show or hide its curves", onclick: () => this.act.toggle(group.key) });
+    this.rows.set(info.id, row);
+    return row;
+  }
+
+  legend(group, info, colour, dash, row) {
+    row.eye.replaceChildren(swatch(colour, dash), element("span", {}, group.label));
+    return row.eye;
+  }
+
+  order(known) {
+    const column = COLUMNS.find(({ key }) => key === this.sort.key);
+    const sign = this.sort.down ? -1 : 1;
+    const sorted = [...known].sort((a, b) => sign * compare(column.value(a.run, a.info), column.value(b.run, b.info), sign));
+    const lines = sorted.map(({ info }) => this.rows.get(info.id).line);
+    if (lines.some((line, i) => this.body.children[i] !== line)) this.body.replaceChildren(...lines);
+  }
+}
+
+/** Smaller first; what is not there comes last in either direction. */
+function compare(a, b, sign) {
+  if (a == null || b == null) return (a == null) - (b == null) === 0 ? 0 : ((a == null) - (b == null)) * sign;
+  return a < b ? -1 : Number(a > b);
+}
+
+function put(cell, text) {
+  if (cell.textContent !== text) cell.textContent = text;
+}
+
+function drawStatus(cell, run, columns, pending) {
+  const asked = (run.cancel_requested || pending) && !FINAL.has(run.status);
+  const at = columns && divergence(columns, "update", "train_loss");
+  const text = asked ? "Cancelling" : STATUS_TEXT[run.status];
+  const detail = run.error?.message ?? (at ? `Diverged at update ${at.update}` : "");
+  const signature = `${text} ${detail} ${run.ended_by}`;
+  if (cell.dataset.signature === signature) return;
+  cell.dataset.signature = signature;
+  const badge = element("span", { class: `bhf-badge bhf-is-${run.status}`, title: run.ended_by ? `Ended by ${run.ended_by}` : "" }, text);
+  cell.replaceChildren(badge);
+  if (detail) cell.append(element("span", { class: "bhf-detail", title: run.error?.traceback ?? "" }, detail));
+}
+
+function drawProgress(cell, run) {
+  const part = progress(run);
+  const { updates } = run.config.budget;
+  const text = updates ? `${run.summary.updates} / ${updates}` : `${run.summary.updates}`;
+  if (!cell.firstChild) cell.append(element("progress", { max: 1 }), element("span", {}));
+  const [bar, label] = cell.children;
+  bar.setAttribute("aria-label", `Progress: ${text} updates`);
+  if (part == null) bar.removeAttribute("value");
+  else bar.value = part;
+  put(label, text);
+}

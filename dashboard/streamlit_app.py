@@ -1,0 +1,22 @@
+"""The script that Streamlit runs for every visitor: the frame around the pages."""
+
+import streamlit as st
+
+from dashboard.app_pages import compare, launch
+from dashboard.theme import style_sheet
+
+
+def main() -> None:
+    """Draw the navigation and the page that the URL names."""
+    st.set_page_config(page_title="BlockHF", page_icon=":material/ssid_chart:", layout="wide")
+    st.html(style_sheet())
+    pages = {
+        "compare": st.Page(compare.page, title="Compare", icon=":material/monitoring:", default=True),
+        "launch": st.Page(launch.page, title="Launch", url_path="launch", icon=":material/rocket_launch:"),
+    }
+    st.session_state["pages"] = pages
+    st.navigation(list(pages.values()), position="top").run()
+
+
+if __name__ == "__main__":
+    main()

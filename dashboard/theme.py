@@ -1,0 +1,51 @@
+"""Colours and the other looks of the pages, light and dark."""
+
+from pathlib import Path
+from typing import Any
+
+# Okabe and Ito's palette, which colour-blind readers can tell apart; lighter on a dark page. One per optimizer.
+OPTIMIZER_COLOURS = {
+    "light": {"adam": "#c8500a", "hf": "#0072b2", "bhf": "#00825f"},
+    "dark": {"adam": "#f59b56", "hf": "#62b5f5", "bhf": "#35cda3"},
+}
+OTHER_COLOURS = {"light": ["#8a5a9e", "#7a6a00"], "dark": ["#d3a4e6", "#d9c64a"]}
+
+_PALETTE = {
+    "light": {
+        "primaryColor": "#1f5fbf",
+        "backgroundColor": "#ffffff",
+        "secondaryBackgroundColor": "#f3f5f8",
+        "textColor": "#1b2330",
+        "borderColor": "#d9dee6",
+        "grayTextColor": "#5a6473",
+        "redTextColor": "#b3261e",
+        "greenTextColor": "#00694c",
+    },
+    "dark": {
+        "primaryColor": "#3f7fd9",
+        "backgroundColor": "#10141b",
+        "secondaryBackgroundColor": "#1a202a",
+        "textColor": "#e8ecf2",
+        "borderColor": "#323b49",
+        "grayTextColor": "#a3adbb",
+        "redTextColor": "#ff8a80",
+        "greenTextColor": "#5fd6b0",
+    },
+}
+
+
+def streamlit_theme() -> dict[str, Any]:
+    """Return the theme as Streamlit's options."""
+    colours = {f"theme.{mode}.{name}": value for mode, names in _PALETTE.items() for name, value in names.items()}
+    return colours | {
+        "theme.baseRadius": "8px",
+        "theme.showWidgetBorder": True,
+        "theme.headingFontSizes": ["1.75rem", "1.35rem", "1.1rem"],
+        "theme.headingFontWeights": [650, 620, 600],
+        "theme.baseFontSize": 15,
+    }
+
+
+def style_sheet() -> str:
+    """Return the pages' own style sheet, beyond what Streamlit's theme can say."""
+    return f"<style>{(Path(__file__).parent / 'static' / 'pages.css').read_text()}</style>"
