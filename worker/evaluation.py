@@ -39,7 +39,7 @@ def measure(problem: Problem, model: nn.Module, split: Split, dtype: torch.dtype
     for start in range(0, len(split), CHUNK):
         images, labels = split.batch(slice(start, start + CHUNK), dtype)
         outputs = model(problem.inputs(images))
-        total += problem.loss.value(outputs, problem.targets(images, labels)) * len(labels)
+        total += problem.loss.value(outputs, problem.targets(images, labels)).double() * len(labels)
         correct += _correct(problem, outputs, labels)
     model.train(training)
     return Measures(loss=float(total) / len(split), accuracy=int(correct) / len(split) if problem.accuracy else None)

@@ -1,6 +1,6 @@
 """From a run's configuration to an optimizer of `worker.optim`."""
 
-from typing import Protocol
+from typing import Any, Protocol
 
 from torch import Tensor, nn
 
@@ -50,7 +50,7 @@ def make_optimizer(chosen: schemas.Optimizer, model: nn.Module, loss: Loss, bloc
     """
     if isinstance(chosen, schemas.Adam):
         return Adam(model, loss, lr=chosen.learning_rate, betas=(chosen.beta1, chosen.beta2), eps=chosen.eps)
-    knobs = {
+    knobs: dict[str, Any] = {
         "lr": chosen.learning_rate,
         "damping": chosen.damping,
         "max_cg_iters": chosen.max_cg_iterations,

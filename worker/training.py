@@ -17,7 +17,7 @@ from backend.schemas import Adam, BlockStats, RunConfig, RunStatus, StopReason, 
 from worker import device as devices
 from worker.budget import Limits
 from worker.evaluation import measure
-from worker.optim import OptimError, Polyak, StepResult
+from worker.optim import EvaluationAverage, OptimError, StepResult
 from worker.optimizers import Optimizer, make_optimizer, resolve_blocks
 from worker.problems.data import Dataset, Split
 from worker.problems.problem import Problem
@@ -91,7 +91,7 @@ class Trainer:
         self.blocks = resolve_blocks(config.optimizer, self._problem, self.model)
         self._optimizer: Optimizer = make_optimizer(config.optimizer, self.model, self._problem.loss, self.blocks)
         decay = config.evaluation.polyak_decay
-        self._average = None if decay is None else Polyak(self.model, decay)
+        self._average = None if decay is None else EvaluationAverage(self.model, decay)
         self._seconds = 0.0
         self._cost = 0.0
 
@@ -141,7 +141,7 @@ class Trainer:
 
     def evaluated(self, row: Update) -> Update:
         """Add the losses over the fixed training subset and the test subset, of the averaged weights if asked for."""
-        with self._average.swapped() if self._average is not None else nullcontext():
+        with self._average.evaluating() if self._average is not None else nullcontext():
             train = measure(self._problem, self.model, self._shown, self._dtype)
             test = measure(self._problem, self.model, self._test, self._dtype)
         return row.model_copy(
@@ -171,7 +171,7 @@ def initial_model(problem: Problem, config: RunConfig, data: Dataset) -> nn.Modu
     except ValidationError as error:
         raise RunFailed(str(from_validation(error, ("problem", "options")))) from None
     with torch.random.fork_rng(devices=[]):
-        torch.random.default_generator.manual_seed(config.seed)
+        torch.default_generator.manual_seed(config.seed)
         return problem.build(options, data.info)
 
 

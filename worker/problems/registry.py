@@ -4,7 +4,7 @@ import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from backend.errors import RunFailed
 from backend.schemas import Catalog, DataSet, ProblemInfo
@@ -87,16 +87,17 @@ def discover(points: Iterable[EntryPoint] | None = None) -> Registry:
     Args:
         points: the entry points; by default those of the installed packages.
     """
-    found = list(entry_points()) if points is None else list(points)
-    problems = _load(found, PROBLEMS, Problem)
-    sources = list(BUILT_IN_DATA) + _load(found, DATA, Source)
+    found = [*entry_points(group=PROBLEMS), *entry_points(group=DATA)] if points is None else list(points)
+    problems: list[Problem] = _load(found, PROBLEMS, Problem)
+    sources: list[Source] = [*BUILT_IN_DATA, *_load(found, DATA, Source)]
     return Registry(
         problems={problem.name: problem for problem in problems},
         data={source.info.name: source for source in sources},
     )
 
 
-def _load(points: Iterable[EntryPoint], group: str, kind: type[T]) -> list[T]:
+def _load(points: Iterable[EntryPoint], group: str, kind: type) -> list[Any]:
+    """Load the plug-ins of one group that can be loaded and are instances of the kind."""
     loaded = []
     for point in points:
         if point.group != group:
