@@ -1,8 +1,8 @@
 """From a run's configuration to an optimizer of `worker.optim`."""
 
-from typing import Any, Protocol
+from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 
 from backend import schemas
 from backend.schemas import EqualPartition, ExplicitPartition, LayerPartition
@@ -11,7 +11,6 @@ from worker.optim import (
     BlockHessianFree,
     HessianFree,
     Loss,
-    StepResult,
     StopRule,
     equal_partition,
     layer_names,
@@ -19,13 +18,7 @@ from worker.optim import (
 )
 from worker.problems.problem import Problem
 
-
-class Optimizer(Protocol):
-    """Makes one update from a batch."""
-
-    def step(self, inputs: Tensor, targets: Tensor) -> StepResult:
-        """Update the weights."""
-        ...
+Optimizer = Adam | BlockHessianFree  # HF is the latter, with one block
 
 
 def resolve_blocks(chosen: schemas.Optimizer, problem: Problem, model: nn.Module) -> list[list[str]]:

@@ -18,7 +18,7 @@ from worker import device as devices
 from worker.budget import Limits
 from worker.evaluation import measure
 from worker.optim import EvaluationAverage, OptimError, StepResult
-from worker.optimizers import Optimizer, make_optimizer, resolve_blocks
+from worker.optimizers import make_optimizer, resolve_blocks
 from worker.problems.data import Dataset, Split
 from worker.problems.problem import Problem
 from worker.problems.registry import Registry
@@ -89,7 +89,7 @@ class Trainer:
         self._sampler = _sampler(config, len(self._train))
         self.model = initial_model(self._problem, config, data).to(device, self._dtype)
         self.blocks = resolve_blocks(config.optimizer, self._problem, self.model)
-        self._optimizer: Optimizer = make_optimizer(config.optimizer, self.model, self._problem.loss, self.blocks)
+        self._optimizer = make_optimizer(config.optimizer, self.model, self._problem.loss, self.blocks)
         decay = config.evaluation.polyak_decay
         self._average = None if decay is None else EvaluationAverage(self.model, decay)
         self._seconds = 0.0

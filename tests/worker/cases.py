@@ -1,0 +1,55 @@
+"""Small runs that several tests train."""
+
+from importlib.metadata import EntryPoint
+from pathlib import Path
+from typing import Any
+
+from backend.schemas import Adam, BlockHessianFree, Budget, HessianFree, Optimizer, Problem, RunConfig, Update
+from worker.problems.registry import PROBLEMS, Registry, discover
+from worker.training import Outcome, train
+
+SMALL = {"hidden_1": 12, "hidden_2": 8, "hidden_3": 6, "code": 3}
+OPTIMIZERS: dict[str, Optimizer] = {
+    "adam": Adam(gradient_batch=30),
+    "hf": HessianFree(gradient_batch=30, curvature_batch=10, max_cg_iterations=4),
+    "bhf": BlockHessianFree(gradient_batch=30, curvature_batch=10, max_cg_iterations=4),
+}
+PLUGINS = ["classifier", "zero", "slow_evaluation", "crash"]
+NOWHERE = Path("nowhere")
+
+
+class Rows:
+    """A report that keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.started: dict[str, Any] = {}
+        self.rows: list[Update] = []
+
+    def start(self, *, environment: dict[str, str], blocks: list[list[str]], parameters: int) -> None:
+        """Keep what the run is made of."""
+        self.started = {"environment": environment, "blocks": blocks, "parameters": parameters}
+
+    def update(self, row: Update) -> None:
+        """Keep a row."""
+        self.rows.append(row)
+
+
+def small_run(optimizer: Optimizer, **changes: Any) -> RunConfig:
+    """Configure a small autoencoder on 100 digits, 7 updates, one thread."""
+    problem = Problem(options=SMALL, train_size=100, test_size=40)
+    return RunConfig(
+        **({"problem": problem, "optimizer": optimizer, "budget": Budget(updates=7), "threads": 1} | changes)
+    )
+
+
+def registry() -> Registry:
+    """Join the built-in problems and the tests' plug-ins."""
+    plugins = [EntryPoint(name, f"tests.worker.problems.plugin:{name.upper()}", PROBLEMS) for name in PLUGINS]
+    return Registry(problems={**discover().problems, **discover(plugins).problems}, data=discover().data)
+
+
+def trained(config: RunConfig, *, cancel_after: int | None = None) -> tuple[Outcome, Rows]:
+    """Train a run in this process."""
+    rows = Rows()
+    outcome = train(config, rows, lambda: len(rows.rows) == cancel_after, registry=registry(), folder=NOWHERE)
+    return outcome, rows

@@ -1,0 +1,239 @@
+"""Tests of the loop over updates."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from backend.errors import RunFailed
+from backend.schemas import (
+    Adam,
+    BlockHessianFree,
+    Budget,
+    Evaluation,
+    ExplicitPartition,
+    HessianFree,
+    Optimizer,
+    Problem,
+    RunStatus,
+    Update,
+)
+from tests.worker.cases import NOWHERE, OPTIMIZERS, SMALL, Rows, registry, small_run, trained
+from worker.problems.data import mnist_5k
+from worker.training import initial_model, train
+
+CLASSIFIER = Problem(name="classifier", train_size=100, test_size=40)
+STILL = {"learning_rate": 1e-30}  # the weights stay what they were, bit for bit
+
+
+def without_seconds(rows: list[Update]) -> list[Update]:
+    """Leave out the one figure that may differ between two trainings of one run."""
+    return [row.model_copy(update={"seconds": 0.0}) for row in rows]
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS.values(), ids=OPTIMIZERS)
+@pytest.mark.parametrize("precision", ["float32", "float64"])
+def test_same_run_twice_gives_the_same_rows(optimizer: Optimizer, precision: str) -> None:
+    """Every figure but the seconds is the same, bit for bit; another seed gives others."""
+    config = small_run(optimizer, precision=precision, evaluation=Evaluation(train_subset=50))
+    (_, first), (_, second) = trained(config), trained(config)
+    _, other = trained(config.model_copy(update={"seed": 1}))
+    assert len(first.rows) == 7
+    assert without_seconds(first.rows) == without_seconds(second.rows)
+    assert first.rows[0].batch_loss != other.rows[0].batch_loss
+
+
+def test_seed_gives_every_optimizer_the_same_start_and_data() -> None:
+    """With a step size that changes no weight, all three see the same losses: same weights, same batches."""
+    still = [optimizer.model_copy(update=STILL) for optimizer in OPTIMIZERS.values()]
+    losses = [[row.batch_loss for row in trained(small_run(optimizer))[1].rows] for optimizer in still]
+    assert len(set(losses[0])) == 7
+    assert losses[0] == losses[1] == losses[2]
+
+
+def test_initial_weights_do_not_depend_on_the_precision() -> None:
+    """In float64 a run starts from the float32 weights."""
+    single, double = (
+        trained(small_run(OPTIMIZERS["adam"].model_copy(update=STILL), precision=precision))[1].rows[0].batch_loss
+        for precision in ("float32", "float64")
+    )
+    assert single == pytest.approx(double, rel=1e-5)
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS.values(), ids=OPTIMIZERS)
+def test_training_lowers_the_loss(optimizer: Optimizer) -> None:
+    """After 30 updates train and test loss are far below the first ones."""
+    _, rows = trained(small_run(optimizer, budget=Budget(updates=30)))
+    first, last = rows.rows[0], rows.rows[-1]
+    assert first.train_loss is not None
+    assert last.train_loss is not None
+    assert last.train_loss < 0.9 * first.train_loss
+
+
+def test_rows_count_work_and_data() -> None:
+    """Row n has seen n batches; an epoch is all training images; the cost adds up; blocks are reported."""
+    _, rows = trained(small_run(OPTIMIZERS["bhf"]))
+    assert [row.update for row in rows.rows] == list(range(1, 8))
+    assert [row.samples for row in rows.rows] == [30 * n for n in range(1, 8)]
+    assert [row.epoch for row in rows.rows] == pytest.approx([0.3 * n for n in range(1, 8)])
+    costs = [row.cost for row in rows.rows]
+    assert costs == sorted(costs)
+    assert costs[0] > 1
+    assert all(len(row.blocks) == 2 and row.blocks[0].cg_iterations == 4 for row in rows.rows)
+
+
+def test_adam_costs_one_gradient_per_update() -> None:
+    """The cost of Adam's update n is n."""
+    _, rows = trained(small_run(OPTIMIZERS["adam"]))
+    assert [row.cost for row in rows.rows] == list(range(1, 8))
+
+
+def test_start_says_what_the_run_is_made_of() -> None:
+    """Blocks, parameters and the environment are told before the first update."""
+    _, rows = trained(small_run(OPTIMIZERS["bhf"]))
+    assert [len(block) for block in rows.started["blocks"]] == [4, 4]
+    assert rows.started["parameters"] == sum(
+        (a + 1) * b for a, b in [(784, 12), (12, 8), (8, 6), (6, 3), (3, 6), (6, 8), (8, 12), (12, 784)]
+    )
+    assert rows.started["environment"]["threads"] == "1"
+
+
+def test_evaluation_every_n_updates_and_after_the_last() -> None:
+    """With every = 3, updates 3, 6 and the last, 7, have a train and a test loss; the others have none."""
+    _, rows = trained(small_run(OPTIMIZERS["adam"], evaluation=Evaluation(every=3)))
+    assert [row.update for row in rows.rows if row.train_loss is not None] == [3, 6, 7]
+    assert [row.update for row in rows.rows if row.test_loss is not None] == [3, 6, 7]
+
+
+def test_losses_are_those_of_fixed_subsets() -> None:
+    """An untrained network's train loss is over the first training images, and its test loss over the test images."""
+    evaluation = Evaluation(train_subset=20)
+    config = small_run(OPTIMIZERS["adam"].model_copy(update=STILL), evaluation=evaluation)
+    data = mnist_5k.load(NOWHERE)
+    model = initial_model(registry().problem("autoencoder"), config, data)
+    row = trained(config)[1].rows[-1]
+    for split, size, loss in ((data.train, 20, row.train_loss), (data.test, 40, row.test_loss)):
+        images = split.images[:size].flatten(1) / 255
+        with torch.no_grad():
+            direct = float((model(images) - images).square().sum(1).mean())
+        assert loss == pytest.approx(direct, rel=1e-5)
+
+
+def test_train_subset_does_not_depend_on_the_seed() -> None:
+    """A network that predicts black whatever the seed has the same losses for every seed, though other batches."""
+    problem = Problem(name="zero", options=SMALL, train_size=100, test_size=40)
+    still = Adam(gradient_batch=10, **STILL)
+    rows = [
+        trained(small_run(still, problem=problem, seed=seed, evaluation=Evaluation(train_subset=10)))[1].rows[0]
+        for seed in range(3)
+    ]
+    assert len({row.train_loss for row in rows}) == 1
+    assert len({row.test_loss for row in rows}) == 1
+    assert len({row.batch_loss for row in rows}) == 3
+
+
+def test_accuracy_is_reported_for_a_classifier() -> None:
+    """A plug-in classifier trains by its name, and its rows have an accuracy that grows beyond chance."""
+    optimizer = BlockHessianFree(
+        gradient_batch=100, curvature_batch=50, damping=0.1, learning_rate=1, max_cg_iterations=9
+    )
+    _, rows = trained(small_run(optimizer, problem=CLASSIFIER))
+    assert rows.rows[-1].test_accuracy is not None
+    assert rows.rows[-1].test_accuracy > 0.4
+    assert rows.started["blocks"] == [["hidden"], ["scores"]]
+
+
+def test_polyak_average_is_evaluated_and_does_not_touch_training() -> None:
+    """With a decay the batch losses stay the same, and the evaluated losses are those of slower weights."""
+    plain, averaged = (
+        trained(small_run(OPTIMIZERS["bhf"], evaluation=Evaluation(polyak_decay=decay)))[1].rows
+        for decay in (None, 0.9)
+    )
+    assert [row.batch_loss for row in plain] == [row.batch_loss for row in averaged]
+    assert (plain[-1].train_loss or 0) < (averaged[-1].train_loss or 0) < (averaged[0].train_loss or 0)
+
+
+def test_budget_ends_the_run() -> None:
+    """A run ends at the first limit and says which."""
+    outcome, rows = trained(small_run(OPTIMIZERS["adam"], budget=Budget(updates=50, epochs=1)))
+    assert outcome.status is RunStatus.FINISHED
+    assert outcome.ended_by == "epochs = 1 reached"
+    assert len(rows.rows) == 4  # 4 batches of 30 are the first to hold 100 images
+
+
+def test_patience_ends_the_run() -> None:
+    """A run whose weights stand still ends after its patience."""
+    config = small_run(OPTIMIZERS["adam"].model_copy(update=STILL), budget=Budget(updates=50, patience=3))
+    outcome, rows = trained(config)
+    assert outcome.ended_by == "patience = 3 reached: the test loss got no better"
+    assert len(rows.rows) == 4
+
+
+def test_cancel_ends_after_the_update() -> None:
+    """A cancelled run ends after the current update, as cancelled."""
+    outcome, rows = trained(small_run(OPTIMIZERS["adam"]), cancel_after=3)
+    assert outcome.status is RunStatus.CANCELLED
+    assert outcome.ended_by == "cancelled after 3 updates"
+    assert len(rows.rows) == 3
+
+
+def test_seconds_leave_out_evaluation() -> None:
+    """An evaluation that takes a second does not count as training."""
+    config = small_run(
+        OPTIMIZERS["adam"], problem=CLASSIFIER.model_copy(update={"name": "slow-evaluation"}), budget=Budget(updates=2)
+    )
+    _, rows = trained(config)
+    assert 0 < rows.rows[0].seconds < rows.rows[1].seconds < 0.9
+
+
+@pytest.mark.parametrize("optimizer", [Adam(gradient_batch=30), HessianFree(gradient_batch=30, curvature_batch=10)])
+def test_divergence_is_a_row_and_a_reason(optimizer: Optimizer) -> None:
+    """A step size that explodes gives a last row marked diverged, with nulls, and an error that says what to change."""
+    rows = Rows()
+    config = small_run(optimizer.model_copy(update={"learning_rate": 1e30}), budget=Budget(updates=100))
+    with pytest.raises(RunFailed, match=r"^diverged at update \d+: .*choose a smaller learning_rate"):
+        train(config, rows, lambda: False, registry=registry(), folder=NOWHERE)
+    assert [row.diverged for row in rows.rows] == [False] * (len(rows.rows) - 1) + [True]
+    last = rows.rows[-1]
+    assert None in (last.batch_loss, last.gradient_norm, last.step_norm, last.train_loss, last.test_loss)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"optimizer": Adam(gradient_batch=101)}, "gradient_batch is 101, but there are only 100 training images"),
+        ({"problem": Problem(train_size=4001)}, "train_size is 4001, but the data set has only 4000"),
+        ({"problem": Problem(test_size=1001)}, "test_size is 1001, but the data set has only 1000"),
+        ({"problem": Problem(name="nothing")}, "no problem nothing"),
+        ({"problem": Problem(data="nothing")}, "no data set nothing"),
+        ({"problem": Problem(options={"code": 0})}, "problem.options.code is 0: Input should be greater than"),
+        ({"problem": Problem(options={"wings": 2})}, "problem.options.wings is 2: Extra inputs"),
+        (
+            {
+                "optimizer": BlockHessianFree(
+                    gradient_batch=30, curvature_batch=10, partition=ExplicitPartition(blocks=[["encoder.code"]])
+                )
+            },
+            "in no block",
+        ),
+    ],
+)
+def test_what_cannot_be_trained_says_why(changes: dict[str, Any], message: str) -> None:
+    """A configuration that this worker cannot train ends before the first update, in plain words."""
+    rows = Rows()
+    with pytest.raises(RunFailed, match=message):
+        train(
+            small_run(**{"optimizer": Adam(gradient_batch=30)} | changes), rows, lambda: False,
+            registry=registry(), folder=Path("nowhere"),
+        )  # fmt: skip
+    assert rows.rows == []
+
+
+def test_the_default_generator_is_left_alone() -> None:
+    """Training draws nothing from torch's default generator."""
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    trained(small_run(OPTIMIZERS["adam"], problem=CLASSIFIER))
+    assert torch.equal(torch.rand(3), expected)
