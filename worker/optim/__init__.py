@@ -1,1 +1,30 @@
-"""The mathematics: torch alone."""
+"""The mathematics: Adam, Hessian-free and block-diagonal Hessian-free for any torch module; torch alone."""
+
+from worker.optim.adam import Adam
+from worker.optim.averaging import EvaluationAverage
+from worker.optim.blocks import equal_partition, layer_names, layer_partition
+from worker.optim.errors import BatchError, ModelError, OptimError, PartitionError
+from worker.optim.hessian_free import BlockHessianFree, HessianFree
+from worker.optim.losses import Loss, SoftmaxCrossEntropy, SquaredError
+from worker.optim.results import BlockResult, StepResult, StopReason, StopRule
+
+__all__ = [
+    "Adam",
+    "BatchError",
+    "BlockHessianFree",
+    "BlockResult",
+    "EvaluationAverage",
+    "HessianFree",
+    "Loss",
+    "ModelError",
+    "OptimError",
+    "PartitionError",
+    "SoftmaxCrossEntropy",
+    "SquaredError",
+    "StepResult",
+    "StopReason",
+    "StopRule",
+    "equal_partition",
+    "layer_names",
+    "layer_partition",
+]

@@ -1,0 +1,96 @@
+"""Layers, partitions and their checks."""
+
+from itertools import pairwise
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
+
+from worker.optim import ModelError, PartitionError, equal_partition, layer_names, layer_partition
+from worker.optim.blocks import make_blocks
+
+
+def chain(*widths: int) -> nn.Sequential:
+    """Dense layers named "0", "1", ..."""
+    return nn.Sequential(*(nn.Linear(a, b, bias=False) for a, b in pairwise(widths)))
+
+
+def test_layers_are_the_owners_of_parameters() -> None:
+    """Layers stand in the model's order by dotted names, without activations, containers and frozen ones."""
+    model = nn.Sequential(nn.Sequential(nn.Linear(3, 2), nn.Tanh()), nn.Linear(2, 2), nn.Linear(2, 1))
+    model[1].requires_grad_(False)
+    assert layer_names(model) == ["0.0", "2"]
+    assert layer_partition(model) == [["0.0"], ["2"]]
+
+
+def test_block_vectors_are_views_in_the_order_of_its_parameters() -> None:
+    """Writing into a view writes into the flat vector."""
+    block = make_blocks(nn.Sequential(nn.Linear(3, 2)), [["0"]])[0]
+    vector = block.vector()
+    block.views(vector)["0.bias"].fill_(1)
+    assert vector.tolist() == [0, 0, 0, 0, 0, 0, 1, 1]
+    assert block.names == ("0.weight", "0.bias")
+
+
+@given(st.lists(st.integers(1, 9), min_size=2, max_size=8), st.data())
+def test_equal_partition_has_the_smallest_largest_block(widths: list[int], data: st.DataObject) -> None:
+    """No other split into runs of consecutive layers has a smaller largest block."""
+    model = chain(*widths)
+    names = layer_names(model)
+    count = data.draw(st.integers(1, len(names)))
+    sizes = [p.numel() for p in model.parameters()]
+
+    def largest(start: int, parts: int) -> int:
+        if parts == 1:
+            return sum(sizes[start:])
+        ends = range(start + 1, len(sizes) - parts + 2)
+        return min(max(sum(sizes[start:end]), largest(end, parts - 1)) for end in ends)
+
+    blocks = equal_partition(model, count)
+    assert [name for block in blocks for name in block] == names
+    assert len(blocks) == count
+    assert max(b.size for b in make_blocks(model, blocks)) == largest(0, count)
+
+
+@pytest.mark.parametrize(
+    ("partition", "says"),
+    [
+        ([["0"], ["1", "9"]], "layer '9' is not in the model; its layers are '0', '1', '2'"),
+        ([["0", "1"]], "parameter '2.weight' is in no block"),
+        ([["0", "1"], ["1", "2"]], "parameter '1.weight' is in blocks 0 and 1"),
+        ([["0", "1", "2"], []], "block 1 is empty"),
+        ([["0", "0", "1", "2"]], "names a layer twice"),
+    ],
+)
+def test_wrong_partitions_are_refused(partition: list[list[str]], says: str) -> None:
+    """An error names the layer or parameter that is unknown, missing or doubled."""
+    with pytest.raises(PartitionError, match=says):
+        make_blocks(chain(2, 2, 2, 2), partition)
+
+
+@pytest.mark.parametrize("count", [0, 4])
+def test_impossible_counts_are_refused(count: int) -> None:
+    """There are from one block to as many as layers."""
+    with pytest.raises(PartitionError, match="from 1 to 3"):
+        equal_partition(chain(2, 2, 2, 2), count)
+
+
+def test_tied_parameters_stay_together() -> None:
+    """Tied parameters count once within a block and are refused across blocks."""
+    model = chain(2, 2, 2)
+    model[1].weight = model[0].weight
+    assert make_blocks(model, [["0", "1"]])[0].names == ("0.weight",)
+    with pytest.raises(PartitionError, match=r"'0.weight' and '1.weight' are tied"):
+        make_blocks(model, [["0"], ["1"]])
+
+
+def test_mixed_and_small_types_are_refused() -> None:
+    """All parameters have one type, float32 or float64."""
+    mixed = chain(2, 2, 2)
+    mixed[0].double()
+    with pytest.raises(ModelError, match="several types"):
+        make_blocks(mixed, [["0", "1"]])
+    with pytest.raises(ModelError, match="bfloat16"):
+        make_blocks(chain(2, 2).to(torch.bfloat16), [["0"]])

@@ -1,0 +1,199 @@
+"""Conjugate gradient on matrices: solutions, stop reasons, rounding."""
+
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+from tests.worker.optim.reference import conjugate_gradient
+from worker.optim import BlockResult, StopReason, StopRule
+from worker.optim.cg import FlatInner, Solution, solve
+
+SIZE = 20
+
+
+class Matrix(FlatInner):
+    """An explicit A that counts its products."""
+
+    def __init__(self, matrix: Tensor) -> None:
+        self.matrix, self.products = matrix, 0
+
+    def product(self, vector: Tensor, out: Tensor) -> None:
+        """Write A v into out."""
+        self.products += 1
+        torch.mv(self.matrix, vector, out=out)
+
+
+def matrix(smallest: float = 0.1, *, dtype: torch.dtype = torch.float64) -> Tensor:
+    """A symmetric matrix with eigenvalues spread evenly over a logarithmic scale up to 10."""
+    generator = torch.Generator().manual_seed(0)
+    q, _ = torch.linalg.qr(torch.randn(SIZE, SIZE, dtype=torch.float64, generator=generator))
+    eigenvalues = torch.logspace(math.log10(smallest), 1, SIZE, dtype=torch.float64)
+    return torch.mm(q * eigenvalues, q.t()).to(dtype)
+
+
+def right_side(dtype: torch.dtype = torch.float64) -> Tensor:
+    """A fixed b."""
+    return torch.linspace(-1, 2, SIZE, dtype=dtype)
+
+
+def run(
+    a: Tensor,
+    b: Tensor,
+    x: Tensor | None = None,
+    *,
+    limit: int = 200,
+    kind: str = "iterations",
+    tolerance: float = 5e-4,
+) -> tuple[Tensor, Solution]:
+    """Solve from x, or from zero."""
+    start = torch.full_like(b, math.nan) if x is None else x.clone()
+    found = solve(Matrix(a), b, start, warm=x is not None, max_iterations=limit, stop=StopRule(kind, tolerance))
+    return start, found
+
+
+def test_solves_to_the_end() -> None:
+    """With iterations to spare the solution is the linear solver's, and the reason is the residual."""
+    a, b = matrix(), right_side()
+    x, found = run(a, b)
+    torch.testing.assert_close(x, torch.linalg.solve(a, b), rtol=1e-10, atol=1e-10)
+    assert found.reason is StopReason.RESIDUAL
+    assert found.iterations < 2 * SIZE
+
+
+@pytest.mark.parametrize("limit", [1, 2, 7])
+@pytest.mark.parametrize("warm", [True, False])
+def test_truncated_iterates_are_the_textbook_ones(limit: int, warm: bool) -> None:
+    """After so many iterations, from zero or from a start, x, residual and model equal the textbook's."""
+    a, b = matrix(), right_side()
+    start = torch.ones(SIZE, dtype=torch.float64) if warm else None
+    x, found = run(a, b, start, limit=limit)
+    expected = conjugate_gradient(a, b, torch.zeros_like(b) if start is None else start, limit)
+    torch.testing.assert_close(x, expected, rtol=1e-11, atol=1e-11)
+    assert found.reason is StopReason.ITERATIONS
+    assert found.iterations == limit
+    assert found.residual == pytest.approx((a @ x - b).norm().item(), rel=1e-9)
+    assert found.model == pytest.approx((x @ a @ x / 2 - b @ x).item(), rel=1e-9)
+
+
+@pytest.mark.parametrize("warm", [True, False])
+def test_products_are_counted(warm: bool) -> None:
+    """One product per iteration, one for a warm start, one per refreshed residual, none for the model."""
+    a, b = Matrix(matrix(1e-4)), right_side()
+    found = solve(a, b, torch.ones_like(b), warm=warm, max_iterations=10, stop=StopRule(), refresh=4)
+    assert a.products == found.products == 10 + 2 + int(warm)
+
+
+def test_residual_rule_stops_at_its_tolerance() -> None:
+    """The residual rule stops as soon as |r| <= tolerance |b|."""
+    a, b = matrix(), right_side()
+    x, found = run(a, b, kind="residual", tolerance=1e-2)
+    assert found.reason is StopReason.RESIDUAL
+    assert (a @ x - b).norm() <= 1e-2 * b.norm()
+    before = conjugate_gradient(a, b, torch.zeros_like(b), found.iterations - 1)
+    assert (a @ before - b).norm() > 1e-2 * b.norm()
+
+
+def test_martens_rule_compares_with_k_times_the_tolerance() -> None:
+    """The relative progress over the last k iterations is below k eps at the end and nowhere before."""
+    a, b, eps = matrix(1e-2), right_side(), 1e-2
+    _, found = run(a, b, kind="martens", tolerance=eps)
+    assert found.reason is StopReason.PROGRESS
+
+    def progress(i: int) -> float:
+        k = max(10, math.ceil(0.1 * i))
+        now, then = (conjugate_gradient(a, b, torch.zeros_like(b), j) for j in (i, i - k))
+        q = [(x @ a @ x / 2 - b @ x).item() for x in (now, then)]
+        return (q[0] - q[1]) / q[0] / k
+
+    assert progress(found.iterations) < eps
+    assert found.iterations > 11
+    assert all(progress(i) >= eps for i in range(11, found.iterations))
+
+
+@pytest.mark.parametrize("eigenvalue", [0.0, -1.0])
+def test_curvature_that_is_not_positive_keeps_the_iterate(eigenvalue: float) -> None:
+    """A direction with p'Ap <= 0 ends the run with the x reached before."""
+    a = torch.diag(torch.tensor([2.0, eigenvalue], dtype=torch.float64))
+    x, found = run(a, torch.tensor([0.0, 1.0], dtype=torch.float64), torch.tensor([3.0, 4.0], dtype=torch.float64) * 0)
+    assert found.reason is StopReason.CURVATURE
+    assert found.iterations == 0
+    assert x.tolist() == [0.0, 0.0]
+    x, found = run(a, torch.tensor([1.0, 1e-3], dtype=torch.float64))
+    assert found.reason is StopReason.CURVATURE
+    assert found.iterations == 1
+    assert x[0] == pytest.approx(0.5, rel=1e-3)
+
+
+@pytest.mark.parametrize("where", ["matrix", "right side"])
+def test_values_that_are_not_finite_end_the_run(where: str) -> None:
+    """NaN in A or b is reported as diverged, and x stays as it was."""
+    a, b, start = matrix(), right_side(), torch.ones(SIZE, dtype=torch.float64)
+    (a if where == "matrix" else b)[3] = math.nan
+    x, found = run(a, b) if where == "matrix" else run(a, b, start)
+    assert found.reason is StopReason.DIVERGED
+    assert bool(x.isfinite().all())
+
+
+def test_overflow_leaves_a_finite_iterate() -> None:
+    """A step beyond the largest float is not taken."""
+    a = torch.eye(2) * 1e-30
+    x, found = run(a, torch.full((2,), 1e30))
+    assert found.reason in {StopReason.DIVERGED, StopReason.CURVATURE}
+    assert bool(x.isfinite().all())
+
+
+def test_zero_right_side_needs_no_product() -> None:
+    """b = 0 from zero is solved at once."""
+    x, found = run(matrix(), torch.zeros(SIZE, dtype=torch.float64))
+    assert found.reason is StopReason.RESIDUAL
+    assert found.products == 0
+    assert not x.any()
+
+
+@pytest.mark.parametrize("limit", [5, 30, 300, 3000])
+def test_float32_stays_close_to_float64(limit: int) -> None:
+    """On an ill-conditioned matrix q(x) in float32 is within 1e-3 of float64's, however long the run, and never NaN."""
+    x, found = run(matrix(1e-2, dtype=torch.float32), right_side(torch.float32), limit=limit)
+    _, wide = run(matrix(1e-2), right_side(), limit=limit)
+    assert found.model == pytest.approx(wide.model, rel=1e-3)
+    assert bool(x.isfinite().all())
+
+
+def test_refreshed_residual_is_exact() -> None:
+    """Refreshing often in float32 gives a residual that is the true one to rounding."""
+    a, b, x = matrix(1e-5, dtype=torch.float32), right_side(torch.float32), torch.zeros(SIZE)
+    found = solve(Matrix(a), b, x, warm=False, max_iterations=101, stop=StopRule(), refresh=100)
+    true = (matrix(1e-5) @ x.double() - right_side()).norm().item()
+    assert found.residual == pytest.approx(true, rel=0.2)
+
+
+def test_float32_inner_product_is_accumulated_in_float64() -> None:
+    """Half a million products of float32 numbers are summed without losing digits."""
+    left = torch.linspace(-1, 1, 500_001)
+    right = torch.linspace(3, 5, 500_001)
+    exact = torch.dot(left.double(), right.double()).item()
+    assert FlatInner().inner(left, right).item() == pytest.approx(exact, rel=1e-13)
+    assert FlatInner().inner(left, left).item() == pytest.approx(
+        torch.dot(left.double(), left.double()).item(), rel=1e-13
+    )
+
+
+def test_ritz_values_are_the_eigenvalues() -> None:
+    """alpha and beta of a run to the end give the extreme eigenvalues of A."""
+    a = matrix(0.5)
+    _, found = run(a, right_side(), limit=SIZE)
+    result = BlockResult(
+        found.iterations, found.reason, found.residual, -found.model, steps=found.steps, ratios=found.ratios
+    )
+    values = result.ritz_values()
+    assert values[0] == pytest.approx(0.5, rel=1e-6)
+    assert values[-1] == pytest.approx(10, rel=1e-6)
+
+
+@pytest.mark.parametrize(("kind", "tolerance"), [("sometimes", 0.1), ("residual", 0.0), ("martens", 1.0)])
+def test_stop_rules_out_of_range_are_refused(kind: str, tolerance: float) -> None:
+    """An unknown kind or a tolerance outside (0, 1) is an error."""
+    with pytest.raises(ValueError, match="must be"):
+        StopRule(kind, tolerance)

@@ -1,0 +1,295 @@
+"""Updates against a dense reference, and how the optimizer behaves."""
+
+import copy
+import math
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from tests.worker.optim.cases import CASES, Case, make
+from tests.worker.optim.reference import Dense, conjugate_gradient
+from worker.optim import (
+    BatchError,
+    BlockHessianFree,
+    HessianFree,
+    ModelError,
+    PartitionError,
+    SquaredError,
+    StopReason,
+    StopRule,
+    layer_names,
+)
+
+CURVATURE = 8
+
+
+def weights(model: nn.Module) -> Tensor:
+    """All weights, flat, in the model's order."""
+    return torch.cat([p.detach().flatten() for p in model.parameters()])
+
+
+def optimizer(case: Case, **knobs: Any) -> BlockHessianFree:
+    """Build with few iterations, so that truncation shows."""
+    knobs = {"curvature_batch": CURVATURE, "damping": 0.1, "max_cg_iters": 4} | knobs
+    return BlockHessianFree(case.model, case.loss, case.blocks, **knobs)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_updates_equal_the_dense_reference(name: str) -> None:
+    """Three updates with momentum equal dense G, textbook conjugate gradient and w + lr x, block by block."""
+    case = make(name)
+    under_test = optimizer(case, lr=0.3, momentum=0.9)
+    starts: dict[int, Tensor] = {}
+    for _ in range(3):
+        dense = Dense.of(case.model, case.loss, case.inputs, case.targets, curvature_batch=CURVATURE)
+        expected = weights(case.model)
+        for i, layers in enumerate(case.blocks):
+            at = dense.indices(case.model, layers)
+            matrix = dense.matrix[at][:, at] + 0.1 * torch.eye(len(at), dtype=torch.float64)
+            start = starts.get(i, torch.zeros(len(at), dtype=torch.float64)) * 0.9
+            starts[i] = conjugate_gradient(matrix, -dense.gradient[at], start, 4)
+            expected[at] += 0.3 * starts[i]
+        under_test.step(case.inputs, case.targets)
+        torch.testing.assert_close(weights(case.model), expected, rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_step_reports_what_it_did(name: str) -> None:
+    """Loss, norms, residual and decrease of the quadratic model equal those of the dense reference."""
+    case = make(name)
+    before = weights(case.model)
+    dense = Dense.of(case.model, case.loss, case.inputs, case.targets, curvature_batch=CURVATURE)
+    loss = case.loss.value(case.model(case.inputs), case.targets).item()
+    under_test = optimizer(case)
+    result = under_test.step(case.inputs, case.targets)
+    assert result.loss == pytest.approx(loss, rel=1e-12)
+    assert result.gradient_norm == pytest.approx(dense.gradient.norm().item(), rel=1e-12)
+    assert result.step_norm == pytest.approx((weights(case.model) - before).norm().item(), rel=1e-12)
+    for layers, block in zip(case.blocks, result.blocks, strict=True):
+        at = dense.indices(case.model, layers)
+        x = (weights(case.model) - before)[at] / 0.1
+        residual = dense.matrix[at][:, at] @ x + 0.1 * x + dense.gradient[at]
+        assert block.residual == pytest.approx(residual.norm().item(), rel=1e-8)
+        assert block.decrease == pytest.approx(-((residual + dense.gradient[at]) @ x).item() / 2, rel=1e-8)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_one_block_is_hessian_free_bit_for_bit(name: str) -> None:
+    """HessianFree and BlockHessianFree with one block give the same bits."""
+    one, other = make(name), make(name)
+    knobs: dict[str, Any] = {"curvature_batch": CURVATURE, "damping": 0.01}
+    hf = HessianFree(one.model, one.loss, **knobs)
+    bhf = BlockHessianFree(other.model, other.loss, [layer_names(other.model)], **knobs)
+    for _ in range(4):
+        assert hf.step(one.inputs, one.targets) == bhf.step(other.inputs, other.targets)
+    assert torch.equal(weights(one.model), weights(other.model))
+
+
+class Apart(nn.Module):
+    """Two networks that share no parameter and no output: G is block-diagonal."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.left, self.right = nn.Linear(3, 2), nn.Linear(3, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Run both."""
+        return torch.cat([torch.tanh(self.left(x[:, :3])), self.right(x[:, 3:])], 1)
+
+
+def test_block_diagonal_problem_needs_no_other_blocks() -> None:
+    """Where G is block-diagonal, solved to the end, HF and BHF are the same."""
+    x, t = torch.rand(12, 6, dtype=torch.float64), torch.rand(12, 4, dtype=torch.float64)
+    torch.manual_seed(0)
+    one = Apart().double()
+    other = copy.deepcopy(one)
+    knobs: dict[str, Any] = {"curvature_batch": 8, "damping": 0.01, "max_cg_iters": 60}
+    hf = HessianFree(one, SquaredError(), **knobs)
+    bhf = BlockHessianFree(other, SquaredError(), [["left"], ["right"]], **knobs)
+    for _ in range(3):
+        hf.step(x, t)
+        bhf.step(x, t)
+    torch.testing.assert_close(weights(one), weights(other), rtol=1e-10, atol=1e-10)
+
+
+def test_blocks_are_solved_from_the_same_weights() -> None:
+    """The order of the blocks changes nothing."""
+    one, other = make("autoencoder"), make("autoencoder")
+    a = optimizer(one)
+    b = BlockHessianFree(
+        other.model, other.loss, one.blocks[::-1], curvature_batch=CURVATURE, damping=0.1, max_cg_iters=4
+    )
+    for _ in range(3):
+        a.step(one.inputs, one.targets)
+        b.step(other.inputs, other.targets)
+    assert torch.equal(weights(one.model), weights(other.model))
+
+
+@pytest.mark.parametrize("name", ["autoencoder", "uncovered"])
+def test_resumes_bit_for_bit(name: str) -> None:
+    """A new optimizer that loads state_dict goes on with the same bits, hyperparameters included."""
+    case = make(name)
+    first = optimizer(case, damping=0.02, stop=StopRule("martens", tolerance=1e-4))
+    for _ in range(3):
+        first.step(case.inputs, case.targets)
+    resumed = Case(copy.deepcopy(case.model), case.loss, case.inputs, case.targets, case.blocks)
+    second = optimizer(resumed, damping=7.0)
+    second.load_state_dict(copy.deepcopy(first.state_dict()))
+    for _ in range(3):
+        assert first.step(case.inputs, case.targets) == second.step(case.inputs, case.targets)
+    assert torch.equal(weights(case.model), weights(resumed.model))
+
+
+def test_knobs_are_read_at_each_step() -> None:
+    """A block's damping changed in param_groups acts on that block alone."""
+    one, other = make("autoencoder"), make("autoencoder")
+    a, b = optimizer(one), optimizer(other)
+    b.param_groups[1]["damping"] = 5.0
+    first, second = a.step(one.inputs, one.targets), b.step(other.inputs, other.targets)
+    assert first.blocks[0] == second.blocks[0]
+    assert first.blocks[1].decrease > second.blocks[1].decrease
+
+
+def test_float32_reaches_the_quadratic_model_of_float64() -> None:
+    """After 30 iterations the decrease in float32 is within 1e-3 of that in float64."""
+    wide, narrow = make("autoencoder"), make("autoencoder")
+    narrow.model.float()
+    a = optimizer(wide, max_cg_iters=30, damping=1e-3).step(wide.inputs, wide.targets)
+    b = optimizer(narrow, max_cg_iters=30, damping=1e-3).step(narrow.inputs.float(), narrow.targets.float())
+    for x, y in zip(a.blocks, b.blocks, strict=True):
+        assert y.decrease == pytest.approx(x.decrease, rel=1e-3)
+
+
+def test_long_float32_solves_stay_finite() -> None:
+    """Ten times more iterations than the block has parameters end with a small residual, never with NaN."""
+    case = make("classifier")
+    case.model.float()
+    under_test = optimizer(case, max_cg_iters=1000, damping=0.01)
+    for _ in range(5):
+        result = under_test.step(case.inputs.float(), case.targets)
+        assert math.isfinite(result.loss)
+        assert all(b.reason is StopReason.RESIDUAL and math.isfinite(b.residual) for b in result.blocks)
+    assert bool(weights(case.model).isfinite().all())
+
+
+def test_not_finite_gradient_is_said() -> None:
+    """A batch with NaN leaves the weights as they are and is reported as diverged."""
+    case = make("autoencoder")
+    before = weights(case.model)
+    result = optimizer(case).step(case.inputs * math.nan, case.targets)
+    assert {b.reason for b in result.blocks} == {StopReason.DIVERGED}
+    assert torch.equal(weights(case.model), before)
+
+
+def test_uncovered_module_says_so() -> None:
+    """The generic way names itself and what no rule covered; written rules have nothing to say."""
+    case = make("uncovered")
+    block = optimizer(case).step(case.inputs, case.targets).blocks[0]
+    assert block.way == "generic"
+    assert "Scaled" in block.note
+    case = make("functional")
+    assert optimizer(case).step(case.inputs, case.targets).blocks[0].note == ""
+
+
+class Dropping(nn.Module):
+    """Dropout that no module shows."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.dense = nn.Linear(6, 6)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Run it."""
+        return nn.functional.dropout(self.dense(x), training=self.training)
+
+
+@pytest.mark.parametrize(
+    ("model", "says"),
+    [
+        (nn.Sequential(nn.Linear(6, 6), nn.BatchNorm1d(6)), "'1' is BatchNorm1d in training mode"),
+        (nn.Sequential(nn.Linear(6, 6), nn.Dropout(0.5)), "'1' is active dropout"),
+        (Dropping(), "draws random numbers"),
+    ],
+)
+def test_models_without_a_gauss_newton_matrix_are_refused(model: nn.Module, says: str) -> None:
+    """Batch statistics and dropout are refused before anything changes, and are fine in evaluation mode."""
+    x = torch.rand(12, 6)
+    before = weights(model)
+    with pytest.raises(ModelError, match=says):
+        HessianFree(model, SquaredError(), curvature_batch=8).step(x, x)
+    assert torch.equal(weights(model), before)
+    model.eval()
+    HessianFree(model, SquaredError(), curvature_batch=8, damping=0.1).step(x, x)
+
+
+def test_mode_changed_between_steps_is_noticed() -> None:
+    """Dropout switched on after some steps is refused at the next."""
+    x = torch.rand(12, 6)
+    model = nn.Sequential(nn.Linear(6, 6), nn.Dropout(0.5)).eval()
+    under_test = HessianFree(model, SquaredError(), curvature_batch=8, damping=0.1)
+    under_test.step(x, x)
+    model.train()
+    with pytest.raises(ModelError, match="active dropout"):
+        under_test.step(x, x)
+
+
+class Unused(nn.Module):
+    """Holds a parameter that the outputs do not depend on."""
+
+    def __init__(self, *, covered: bool) -> None:
+        super().__init__()
+        self.covered = covered
+        self.used, self.idle = nn.Linear(6, 6), nn.Linear(6, 6)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Run it."""
+        result: Tensor = self.used(x if self.covered else torch.sin(x))
+        return result
+
+
+@pytest.mark.parametrize("covered", [True, False])
+def test_unreached_parameter_is_named(covered: bool) -> None:
+    """A parameter that the loss does not reach is an error that names it."""
+    x = torch.rand(12, 6)
+    with pytest.raises(ModelError, match=r"'idle.weight' is not reached"):
+        HessianFree(Unused(covered=covered), SquaredError(), curvature_batch=8).step(x, x)
+
+
+@pytest.mark.parametrize(
+    ("knobs", "says"),
+    [
+        ({"lr": 0.0}, "lr is 0.0"),
+        ({"damping": -1.0}, "damping is -1.0"),
+        ({"damping": math.nan}, "damping is nan"),
+        ({"max_cg_iters": 0}, "max_cg_iters is 0"),
+        ({"momentum": 1.5}, "momentum is 1.5"),
+        ({"curvature_batch": 0}, "curvature_batch is 0"),
+    ],
+)
+def test_numbers_out_of_range_are_refused(knobs: dict[str, Any], says: str) -> None:
+    """An error names the knob, its value and the limit."""
+    with pytest.raises(ValueError, match=says):
+        optimizer(make("autoencoder"), **knobs)
+
+
+def test_batches_that_do_not_fit_are_refused() -> None:
+    """Too few images, unequal numbers and wrong shapes are errors before anything changes."""
+    case = make("autoencoder")
+    before = weights(case.model)
+    under_test = optimizer(case)
+    with pytest.raises(BatchError, match="curvature_batch is 8"):
+        under_test.step(case.inputs[:7], case.targets[:7])
+    with pytest.raises(BatchError, match="12 inputs and 11 targets"):
+        under_test.step(case.inputs, case.targets[:11])
+    with pytest.raises(BatchError, match="needs equal shapes"):
+        under_test.step(case.inputs, case.targets[:, :5])
+    assert torch.equal(weights(case.model), before)
+
+
+def test_partition_must_fit_the_model() -> None:
+    """A layer left out is an error that names its parameter."""
+    case = make("autoencoder")
+    with pytest.raises(PartitionError, match=r"'1.2.weight' is in no block"):
+        BlockHessianFree(case.model, case.loss, [["0.0", "0.2"], ["1.0"]], curvature_batch=8)

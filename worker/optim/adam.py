@@ -1,0 +1,56 @@
+"""Adam with the same step as the second-order optimizers."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from worker.optim.errors import BatchError
+from worker.optim.losses import Loss
+from worker.optim.results import StepResult
+
+
+class Adam(torch.optim.Adam):
+    """Adam (Kingma and Ba 2015), torch's own; `step` takes the batch and returns what it did."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        loss: Loss,
+        *,
+        lr: float = 0.001,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+    ) -> None:
+        self._model, self._loss = model, loss
+        named: Any = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
+        super().__init__(named, lr=lr, betas=betas, eps=eps)
+        self._before: dict[Tensor, Tensor] = {}
+
+    def step(self, inputs: Tensor, targets: Tensor) -> StepResult:  # type: ignore[override]  # a step needs the batch
+        """Do one update from a batch: inputs N x ..., targets as the loss takes them."""
+        if len(inputs) != len(targets):
+            raise BatchError(f"there are {len(inputs)} inputs and {len(targets)} targets: must be as many")
+        parameters = [p for group in self.param_groups for p in group["params"]]
+        self.zero_grad(set_to_none=True)
+        with torch.enable_grad():
+            outputs = self._model(inputs)
+        value = self._loss.value(outputs.detach(), targets)
+        outputs.backward(self._loss.gradient(outputs.detach(), targets))
+        norm = torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
+        before = self._remember(parameters)
+        super().step()
+        torch._foreach_sub_(before, parameters)
+        return StepResult(
+            loss=value.item(),
+            gradient_norm=norm.item(),
+            step_norm=torch.nn.utils.get_total_norm(before).item(),
+            cost=1.0,
+        )
+
+    @torch.no_grad()
+    def _remember(self, parameters: list[Tensor]) -> list[Tensor]:
+        """Copy the weights into buffers that are kept from step to step."""
+        for p in parameters:
+            self._before.setdefault(p, torch.empty_like(p)).copy_(p)
+        return [self._before[p] for p in parameters]

@@ -1,0 +1,43 @@
+"""Counts the floating-point operations of matrix products as they are dispatched, and refuses random ones."""
+
+from collections.abc import Callable
+from typing import Any
+
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry
+
+from worker.optim.errors import ModelError
+
+_RANDOM = {
+    "_fused_dropout", "bernoulli", "bernoulli_", "multinomial", "native_dropout", "normal_", "rand", "rand_like",
+    "randn", "randn_like", "rrelu_with_noise", "uniform_",
+}  # fmt: skip
+
+
+class Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's is not annotated
+    """Sums up what torch's own registry says of each operation.
+
+    With `refuse_random`, raises ModelError for an operation that draws random numbers: the function would differ
+    between two products.
+    """
+
+    def __init__(self, *, refuse_random: bool = False) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]  # torch's is not annotated
+        self.flops = 0
+        self._refuse_random = refuse_random
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        name = func._schema.name.removeprefix("aten::")
+        if self._refuse_random and name in _RANDOM:
+            raise ModelError(
+                f"the forward pass draws random numbers ({name}), so it is another function at each pass: "
+                "call the model's eval() or remove the dropout"
+            )
+        result = func(*args, **kwargs)
+        count: Callable[..., int] | None = flop_registry.get(func._overloadpacket)
+        if count is not None:
+            self.flops += count(*args, **kwargs, out_val=result)
+        return result

@@ -1,0 +1,137 @@
+"""Gradient and curvature of any torch module: a double-backward graph, stored once per curvature batch.
+
+u -> J'u is linear, and its graph, kept, is differentiated by u: v -> (d(J'u)/du)' v = J v. Both graphs are reused by
+all products. Source: Townsend (2017), "A new trick for calculating Jacobian vector products".
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from worker.optim.blocks import Block
+from worker.optim.curvature.counting import Counter
+from worker.optim.errors import BatchError, ModelError
+from worker.optim.losses import Loss
+
+
+@dataclass
+class GenericModel:
+    """Any module that maps one tensor of N examples to one tensor of N outputs. `note`: why no faster way serves."""
+
+    model: nn.Module
+    loss: Loss
+    note: str
+    flops: dict[Any, int] = field(default_factory=dict)
+    """operations counted so far: what, shape -> floating-point operations"""
+
+    @property
+    def parameters(self) -> dict[str, nn.Parameter]:
+        """Trainable parameters by name."""
+        return {name: p for name, p in self.model.named_parameters() if p.requires_grad}
+
+    def unreached(self, block: Block) -> list[str]:  # noqa: ARG002 - known only when a gradient is taken
+        """Return nothing: a parameter that the outputs do not depend on shows at the first gradient."""
+        return []
+
+    def at(self, inputs: Tensor, targets: Tensor) -> "GenericBatch":
+        """Run the forward pass over S_g, under automatic differentiation."""
+        return GenericBatch(self, inputs, targets, self.outputs(inputs))
+
+    def outputs(self, inputs: Tensor) -> Tensor:
+        """Run the forward pass; raises BatchError unless it gives one output per example."""
+        with self.counted("forward", inputs.shape, refuse_random=True), torch.enable_grad():
+            outputs = self.model(inputs)
+        if not isinstance(outputs, Tensor) or len(outputs) != len(inputs):
+            raise BatchError(f"the model must return one tensor with {len(inputs)} examples in dimension 0")
+        return outputs
+
+    def counted(self, what: Any, shape: torch.Size, *, refuse_random: bool = False) -> "_Counted":
+        """Count the operations of the first run of something at a shape."""
+        return _Counted(self.flops, (what, tuple(shape)), refuse_random)
+
+
+class _Counted:
+    def __init__(self, flops: dict[Any, int], key: Any, refuse_random: bool) -> None:
+        self._flops, self._key = flops, key
+        self._counter = None if key in flops else Counter(refuse_random=refuse_random)
+
+    def __enter__(self) -> None:
+        if self._counter is not None:
+            self._counter.__enter__()  # type: ignore[no-untyped-call]  # torch's is not annotated
+
+    def __exit__(self, *error: Any) -> None:
+        if self._counter is not None:
+            self._counter.__exit__(*error)  # type: ignore[no-untyped-call]  # torch's is not annotated
+            if error[0] is None:
+                self._flops[self._key] = self._counter.flops
+
+
+@dataclass
+class GenericBatch:
+    """The model at a batch, with its graph."""
+
+    source: GenericModel
+    inputs: Tensor
+    targets: Tensor
+    outputs: Tensor
+    u: Tensor | None = None
+    transposed: dict[str, Tensor] = field(default_factory=dict)
+    """J'u by parameter name, with its graph"""
+
+    @property
+    def value(self) -> Tensor:
+        """The mean loss."""
+        return self.source.loss.value(self.outputs.detach(), self.targets)
+
+    @property
+    def gradient_flops(self) -> int:
+        """Operations of forward and backward pass."""
+        return self._flops("forward") + self._flops("backward")
+
+    @property
+    def setup_flops(self) -> int:
+        """Operations of the forward pass and the stored graph."""
+        return self._flops("forward") + self._flops("transposed")
+
+    def gradient(self, out: Mapping[str, Tensor]) -> None:
+        """Write the mean gradient into `out`, by parameter name; raises ModelError for one that is not reached."""
+        named = self.source.parameters
+        cotangent = self.source.loss.gradient(self.outputs.detach(), self.targets)
+        with self.source.counted("backward", self.inputs.shape):
+            parts = torch.autograd.grad(self.outputs, list(named.values()), cotangent, allow_unused=True)
+        for name, part in zip(named, parts, strict=True):
+            if part is None:
+                raise ModelError(f"parameter {name!r} is not reached by the loss: freeze it or use it")
+            out[name].copy_(part)
+
+    def narrow(self, count: int, blocks: Sequence[Block]) -> "GenericBatch":  # noqa: ARG002 - one graph serves all
+        """Build the graphs at the first `count` examples, for all blocks."""
+        inputs = self.inputs[:count]
+        outputs = self.source.outputs(inputs)
+        named = self.source.parameters
+        with torch.enable_grad(), self.source.counted("transposed", inputs.shape):
+            u = torch.zeros_like(outputs, requires_grad=True)
+            parts = torch.autograd.grad(outputs, list(named.values()), u, create_graph=True)
+        transposed = dict(zip(named, parts, strict=True))
+        return GenericBatch(self.source, inputs, self.targets[:count], outputs, u, transposed)
+
+    def product(self, block: Block, vector: Tensor, out: Tensor) -> None:
+        """Write G_b v into out: v -> J_b v -> H_l J_b v -> J_b' H_l J_b v by the stored graphs."""
+        assert self.u is not None
+        with self.source.counted(block.names, self.inputs.shape):
+            columns = [self.transposed[name] for name in block.names]
+            (jv,) = torch.autograd.grad(columns, self.u, list(block.views(vector).values()), retain_graph=True)
+            hjv = self.source.loss.hessian_product(self.outputs.detach(), self.targets, jv)
+            parts = torch.autograd.grad(self.outputs, block.parameters, hjv, retain_graph=True)
+        for view, part in zip(block.views(out).values(), parts, strict=True):
+            view.copy_(part)
+
+    def product_flops(self, block: Block) -> int:
+        """Operations of one product, once it has been done."""
+        return self._flops(block.names)
+
+    def _flops(self, what: Any) -> int:
+        return self.source.flops.get((what, tuple(self.inputs.shape)), 0)

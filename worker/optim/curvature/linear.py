@@ -1,0 +1,63 @@
+"""The dense layer y = x W' + b."""
+
+from dataclasses import dataclass, replace
+from typing import Self
+
+import torch
+from torch import Tensor, nn
+
+from worker.optim.curvature.rules import Rule, Weights, covers
+
+
+@dataclass
+class LinearRule(Rule):
+    """y' = x' W' + x (W')' + b'. x: N x in, or N x ... x in; W: out x in."""
+
+    x: Tensor
+    weight: Tensor
+
+    @property
+    def flops(self) -> int:  # type: ignore[override]  # a field of the base, computed here
+        """Count a multiplication and an addition per weight and row."""
+        return 2 * (self.x.numel() // self.weight.shape[1]) * self.weight.numel()
+
+    def tangent(self, inputs: tuple[Tensor | None, ...], weights: Weights) -> Tensor:
+        """Return x' W' + x (W')' + b'."""
+        (x,) = inputs
+        result = None if x is None else x @ self.weight.t()
+        if "weight" in weights:
+            result = _plus_product(result, self.x, weights["weight"].t())
+        if "bias" in weights:
+            bias = weights["bias"]
+            shape = (*self.x.shape[:-1], len(bias))
+            result = bias.expand(shape) if result is None else result.add_(bias)
+        assert result is not None
+        return result
+
+    def backward(self, cotangent: Tensor, needs: tuple[bool, ...], weights: Weights) -> tuple[Tensor | None, ...]:
+        """Write y'x and the sum of y' into the weights' cotangents; return y' W."""
+        if weights:
+            rows = cotangent.reshape(-1, cotangent.shape[-1])
+            if "weight" in weights:
+                torch.mm(rows.t(), self.x.reshape(-1, self.x.shape[-1]), out=weights["weight"])
+            if "bias" in weights:
+                torch.sum(rows, 0, out=weights["bias"])
+        return (cotangent @ self.weight if needs[0] else None,)
+
+    def narrow(self, count: int) -> Self:
+        """Return the rule for the first examples."""
+        return replace(self, x=self.x[:count])
+
+
+def _plus_product(total: Tensor | None, x: Tensor, weight: Tensor) -> Tensor:
+    if total is None:
+        return x @ weight
+    if total.dim() == 2:
+        return torch.addmm(total, x, weight, out=total)
+    return total.add_(x @ weight)
+
+
+@covers(nn.Linear)
+def linear(module: nn.Linear, x: Tensor) -> tuple[Tensor, Rule]:
+    """Apply a dense layer."""
+    return module(x), LinearRule(x, module.weight.detach())

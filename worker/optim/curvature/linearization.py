@@ -1,0 +1,95 @@
+"""A model linearized at a batch: the forward pass kept, tangents and cotangents sent through it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Self
+
+from torch import Tensor
+
+from worker.optim.curvature.graph import Graph, Path
+from worker.optim.curvature.rules import Rule
+
+
+@dataclass(frozen=True)
+class Linearization:
+    """f(w + w') = f(w) + J w' at one batch of N examples, J written rule by rule.
+
+    `outputs`: N x ... . `values`: of every step, where they are kept. Memory: the activations of the batch.
+    """
+
+    graph: Graph
+    rules: tuple[Rule, ...]
+    outputs: Tensor
+
+    @classmethod
+    def at(cls, graph: Graph, inputs: Tensor) -> Self:
+        """Run the forward pass."""
+        values, rules = graph.forward(inputs)
+        return cls(graph, tuple(rules), values[-1])
+
+    def narrow(self, count: int) -> Self:
+        """Return the linearization at the first `count` examples; nothing is computed or copied."""
+        return type(self)(self.graph, tuple(rule.narrow(count) for rule in self.rules), self.outputs[:count])
+
+    def tangent(
+        self,
+        path: Path,
+        weights: Mapping[str, Tensor],
+        *,
+        seed: Tensor | None = None,
+        responses: Mapping[int, Tensor] | None = None,
+    ) -> Tensor:
+        """Return the tangent at the path's head.
+
+        weights: w' by parameter name. seed: the tangent at the path's source, where it has one. responses: for a
+        step given here, dy/dw w' itself, in place of its weights' tangents.
+        """
+        tangents: dict[int, Tensor] = {}
+        if path.source is not None and seed is not None:
+            tangents[path.source] = seed
+        responses = responses or {}
+        for step, inputs, names in path.steps:
+            parents = self.graph.operations[step].parents
+            given = tuple(tangents[p] if active else None for p, active in zip(parents, inputs, strict=True))
+            if step not in responses:
+                local = {k: weights[full] for k, full in names.items()}
+                tangents[step] = self.rules[step].tangent(given, local)
+            elif any(inputs):
+                tangents[step] = self.rules[step].tangent(given, {}).add_(responses[step])
+            else:
+                tangents[step] = responses[step]
+        return tangents[path.head]
+
+    def backward(
+        self,
+        path: Path,
+        cotangent: Tensor,
+        weights: Mapping[str, Tensor],
+        *,
+        cotangents: dict[int, Tensor] | None = None,
+    ) -> Tensor | None:
+        """Send the head's cotangent down the path; overwrite `weights` with the parameters' cotangents.
+
+        Returns the cotangent at the path's source, where it has one. A step that is a key of `cotangents` gets its
+        own cotangent written there, in place of its weights'.
+        """
+        waiting = {path.head: cotangent}
+        for step, inputs, names in reversed(path.steps):
+            own = waiting.pop(step)
+            local = {k: weights[full] for k, full in names.items()}
+            if cotangents is not None and step in cotangents:
+                cotangents[step].copy_(own)
+                local = {}
+            parents = self.graph.operations[step].parents
+            for parent, part in zip(parents, self.rules[step].backward(own, inputs, local), strict=True):
+                if part is not None:
+                    waiting[parent] = waiting[parent] + part if parent in waiting else part
+        return waiting.get(path.source) if path.source is not None else None
+
+    def forward_flops(self) -> int:
+        """Floating-point operations of the forward pass in matrix products."""
+        return sum(rule.flops for rule in self.rules)
+
+    def tangent_flops(self, path: Path) -> int:
+        """Floating-point operations of one tangent along the path, or of one backward pass."""
+        return sum(self.rules[step].flops * (any(inputs) + bool(names)) for step, inputs, names in path.steps)

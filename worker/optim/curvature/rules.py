@@ -1,0 +1,54 @@
+"""What an operation must know to be linearized by hand, and the table of the operations that do."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from typing import Any, Self
+
+from torch import Tensor
+
+Weights = Mapping[str, Tensor]
+Factory = Callable[..., "tuple[Tensor, Rule]"]
+
+_FACTORIES: dict[Any, Factory] = {}
+
+
+class NotCovered(Exception):
+    """No rule fits the operation; the message says which and why, and the generic way takes over."""
+
+
+class Rule(ABC):
+    """One operation y = f(x_1, ..; w), linearized at a batch: y' = df/dx x' + df/dw w', and its transpose.
+
+    x and y have the examples in dimension 0; tangents and cotangents may carry one more dimension in front, a stack of
+    K vectors. `flops`: floating-point operations of the forward pass in matrix products; each of the parts by inputs
+    and by weights, of tangent and of transpose, takes as many.
+    """
+
+    flops: int = 0
+
+    @abstractmethod
+    def tangent(self, inputs: tuple[Tensor | None, ...], weights: Weights) -> Tensor:
+        """Return y' from x' (None: zero) and w' (a missing name: zero); at least one is there."""
+
+    @abstractmethod
+    def backward(self, cotangent: Tensor, needs: tuple[bool, ...], weights: Weights) -> tuple[Tensor | None, ...]:
+        """Return the inputs' cotangents where `needs` asks, and overwrite `weights` with the weights' own."""
+
+    @abstractmethod
+    def narrow(self, count: int) -> Self:
+        """Return the rule for the first `count` examples; tensors are shared."""
+
+
+def covers(*targets: Any) -> Callable[[Factory], Factory]:
+    """Enter a factory (module or function's arguments -> output, rule) for module classes, functions, method names."""
+
+    def enter(factory: Factory) -> Factory:
+        _FACTORIES.update(dict.fromkeys(targets, factory))
+        return factory
+
+    return enter
+
+
+def factory_of(target: Any) -> Factory | None:
+    """Return what covers a module class, a function or a method's name; None: nothing does."""
+    return _FACTORIES.get(target)

@@ -1,0 +1,92 @@
+"""Gradient and curvature of a model whose every operation has a rule: the forward pass is done once per batch."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from worker.optim.blocks import Block
+from worker.optim.curvature.graph import Graph, Path, trace
+from worker.optim.curvature.linearization import Linearization
+from worker.optim.curvature.rules import NotCovered
+from worker.optim.losses import Loss
+
+
+@dataclass
+class WrittenModel:
+    """A traced model; raises NotCovered where the trace is not the model."""
+
+    model: nn.Module
+    loss: Loss
+    graph: Graph = field(init=False)
+    all: Path = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.graph = trace(self.model)
+        self.all = self.graph.path(name for name, p in self.model.named_parameters() if p.requires_grad)
+
+    def unreached(self, block: Block) -> list[str]:
+        """Return the block's parameters that the outputs do not depend on."""
+        reached = {full for _, _, names in self.all.steps for full in names.values()}
+        return [name for name in block.names if name not in reached]
+
+    def check(self, inputs: Tensor) -> None:
+        """Compare the trace with the model on two examples; raise NotCovered where they differ."""
+        few = inputs[:2]
+        outputs = Linearization.at(self.graph, few).outputs
+        if not torch.equal(outputs, self.model(few)) and bool(outputs.isfinite().all()):
+            raise NotCovered("the traced forward pass differs from the model's own")
+
+    def at(self, inputs: Tensor, targets: Tensor) -> "WrittenBatch":
+        """Run the forward pass over S_g."""
+        return WrittenBatch(self, Linearization.at(self.graph, inputs), targets)
+
+
+@dataclass
+class WrittenBatch:
+    """The model linearized at a batch, with its targets."""
+
+    source: WrittenModel
+    linearization: Linearization
+    targets: Tensor
+    paths: dict[tuple[str, ...], Path] = field(default_factory=dict)
+
+    @property
+    def value(self) -> Tensor:
+        """The mean loss."""
+        return self.source.loss.value(self.linearization.outputs, self.targets)
+
+    @property
+    def gradient_flops(self) -> int:
+        """Operations of forward and backward pass."""
+        return self.linearization.forward_flops() + self.linearization.tangent_flops(self.source.all)
+
+    def gradient(self, out: Mapping[str, Tensor]) -> None:
+        """Write the mean gradient into `out`, by parameter name."""
+        cotangent = self.source.loss.gradient(self.linearization.outputs, self.targets)
+        self.linearization.backward(self.source.all, cotangent, out)
+
+    def narrow(self, count: int, blocks: Sequence[Block]) -> "WrittenBatch":
+        """Return the first `count` examples' part, ready for products; costs nothing."""
+        paths = {block.names: self.source.graph.path(block.names) for block in blocks}
+        return WrittenBatch(self.source, self.linearization.narrow(count), self.targets[:count], paths)
+
+    def hessian_product(self, tangent: Tensor) -> Tensor:
+        """Return H_l times a tangent of the outputs."""
+        return self.source.loss.hessian_product(self.linearization.outputs, self.targets, tangent)
+
+    def product(self, block: Block, vector: Tensor, out: Tensor) -> None:
+        """Write G_b v into out: v -> J_b v -> H_l J_b v -> J_b' H_l J_b v, all of it within the block's path."""
+        path = self.paths[block.names]
+        jv = self.linearization.tangent(path, block.views(vector))
+        self.linearization.backward(path, self.hessian_product(jv), block.views(out))
+
+    def product_flops(self, block: Block) -> int:
+        """Operations of one product."""
+        return 2 * self.linearization.tangent_flops(self.paths[block.names])
+
+    @property
+    def setup_flops(self) -> int:
+        """Operations spent on getting ready for products."""
+        return 0

@@ -1,0 +1,100 @@
+"""Losses in closed form: value, gradient, Hessian by the outputs and a root of it."""
+
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from worker.optim.errors import BatchError
+
+
+class Loss(Protocol):
+    """A loss that is convex in the outputs f (N x ...), a mean over the N examples.
+
+    Every method but `value` gives what belongs to the mean, so the factor 1/N is inside. `vectors` may carry leading
+    dimensions beside the outputs' own: K x N x ... holds K vectors.
+    """
+
+    def value(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Return the mean loss, a scalar."""
+        ...
+
+    def gradient(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Return the derivative of `value` by the outputs, in their shape."""
+        ...
+
+    def hessian_product(self, outputs: Tensor, targets: Tensor, vectors: Tensor) -> Tensor:
+        """Return H_l times the vectors, H_l the Hessian of `value` by the outputs."""
+        ...
+
+    def root(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Return S (K x N x ...) with H_l = sum over k of S_k S_k', block by block of the examples."""
+        ...
+
+
+class SquaredError:
+    """l = mean over examples of sum over outputs (f - t)^2; gradient 2 (f - t) / N, H_l = (2 / N) I."""
+
+    def value(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Return the mean over examples of the sum over outputs; raises BatchError on unequal shapes."""
+        _check_equal(outputs, targets)
+        return (outputs - targets).square().sum() / len(outputs)
+
+    def gradient(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Return 2 (f - t) / N."""
+        return (outputs - targets).mul_(2 / len(outputs))
+
+    def hessian_product(self, outputs: Tensor, targets: Tensor, vectors: Tensor) -> Tensor:  # noqa: ARG002 - protocol
+        """Return 2 v / N."""
+        return vectors * (2 / len(outputs))
+
+    def root(self, outputs: Tensor, targets: Tensor) -> Tensor:  # noqa: ARG002 - protocol
+        """Return sqrt(2 / N) e_k for every output k."""
+        width = outputs[0].numel()
+        eye = torch.eye(width, dtype=outputs.dtype, device=outputs.device).mul_((2 / len(outputs)) ** 0.5)
+        return eye.view(width, 1, *outputs.shape[1:]).expand(width, *outputs.shape)
+
+
+class SoftmaxCrossEntropy:
+    """l = mean over examples of -log softmax(f)[t], f logits (N x C), t class numbers (N).
+
+    Gradient (p - e_t) / N, H_l = (diag(p) - p p') / N = S S' with S = (diag(sqrt p) - p sqrt(p)') / sqrt N.
+    """
+
+    def value(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Return the mean cross-entropy; raises BatchError where logits and class numbers do not fit."""
+        _check_classes(outputs, targets)
+        return torch.nn.functional.cross_entropy(outputs, targets)
+
+    def gradient(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Return (p - e_t) / N."""
+        result = outputs.softmax(1)
+        result[torch.arange(len(targets), device=targets.device), targets] -= 1
+        return result.div_(len(outputs))
+
+    def hessian_product(self, outputs: Tensor, targets: Tensor, vectors: Tensor) -> Tensor:  # noqa: ARG002 - protocol
+        """Return (p * v - p (p'v)) / N."""
+        p = outputs.softmax(1)
+        pv = p * vectors
+        return (pv - p * pv.sum(-1, keepdim=True)).div_(len(outputs))
+
+    def root(self, outputs: Tensor, targets: Tensor) -> Tensor:  # noqa: ARG002 - protocol
+        """Return the columns of S: sqrt(p_k) (e_k - p) / sqrt N."""
+        p = outputs.softmax(1)
+        columns = torch.eye(p.shape[1], dtype=p.dtype, device=p.device)[:, None, :] - p
+        return columns * (p / len(p)).sqrt().t()[:, :, None]
+
+
+def _check_equal(outputs: Tensor, targets: Tensor) -> None:
+    if outputs.shape != targets.shape:
+        raise BatchError(
+            f"outputs are {list(outputs.shape)} and targets {list(targets.shape)}: squared error needs equal shapes"
+        )
+
+
+def _check_classes(outputs: Tensor, targets: Tensor) -> None:
+    if outputs.dim() != 2 or targets.shape != outputs.shape[:1] or targets.dtype != torch.int64:
+        raise BatchError(
+            f"outputs are {list(outputs.shape)} and targets {list(targets.shape)} of {targets.dtype}: "
+            "softmax cross-entropy needs logits [N, C] and int64 class numbers [N]"
+        )
