@@ -2,6 +2,7 @@
 
 import html
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -40,7 +41,11 @@ class Form:
         """Draw several settings in columns; return their values by name."""
         answers = {}
         for start in range(0, len(found), columns):
-            for place, knob in zip(st.columns(columns, gap="small"), found[start : start + columns], strict=False):
+            for place, knob in zip(
+                st.columns(columns, gap="small", vertical_alignment="bottom"),
+                found[start : start + columns],
+                strict=False,
+            ):
                 with place:
                     held = values.get(knob.name, knob.default)
                     inner = f"{key}.{knob.name}" if key else None
@@ -89,15 +94,16 @@ def _draw(knob: Knob, value: Any, key: str) -> Any:
             return st.text_input(label, value="" if value is None else str(value), **kept)
         case "integer":
             held = None if value is None else int(value)
-            return st.number_input(label, value=held, step=_step(held), placeholder="none", format="%d", **kept)
+            return st.number_input(label, value=held, step=_step(held), placeholder=_empty(knob), format="%d", **kept)
         case "number":
             size = None if value is None else float(value)
-            return st.number_input(label, value=size, step=_fine(size), placeholder="none", format="%g", **kept)
+            return st.number_input(label, value=size, step=_fine(size), placeholder=_empty(knob), format="%g", **kept)
 
 
 def _unit(knob: Knob) -> str:
     paper = "" if knob.paper is None else f"paper: {_plain(knob.paper)}"
-    return " · ".join(part for part in (knob.unit, paper) if part)
+    told = knob.title.lower().endswith(knob.unit)
+    return " · ".join(part for part in ("" if told else knob.unit, paper) if part)
 
 
 def _help(knob: Knob) -> str:
@@ -105,6 +111,12 @@ def _help(knob: Knob) -> str:
     if knob.paper is not None:
         sentences.append(f"The paper uses {_plain(knob.paper)}")
     return escape(". ".join(sentence for sentence in sentences if sentence) + ".")
+
+
+def _empty(knob: Knob) -> str:
+    """Say what an empty entry means, where the help says it."""
+    found = re.search(r"empty: ([^;)]+)", knob.help)
+    return found[1] if found else "none"
 
 
 def _plain(value: Any) -> str:

@@ -11,8 +11,8 @@ from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from backend.errors import BackendUnavailable
+from dashboard.theme import STATIC
 
-STATIC = Path(__file__).parent / "static"
 PLOTLY = Path(plotly.__file__).parent / "package_data" / "plotly.min.js"
 _FORWARDED = ("content-type", "content-disposition", "etag", "cache-control")
 

@@ -3,13 +3,14 @@
 import streamlit as st
 
 from dashboard.app_pages import compare, launch
-from dashboard.theme import style_sheet
+from dashboard.theme import STATIC, style_sheet
 
 
 def main() -> None:
     """Draw the navigation and the page that the URL names."""
-    st.set_page_config(page_title="BlockHF", page_icon=":material/ssid_chart:", layout="wide")
+    st.set_page_config(page_title="BlockHF", page_icon=STATIC / "icon.png", layout="wide")
     st.html(style_sheet())
+    st.logo(STATIC / "logo.svg", size="large")
     pages = {
         "compare": st.Page(compare.page, title="Compare", icon=":material/monitoring:", default=True),
         "launch": st.Page(launch.page, title="Launch", url_path="launch", icon=":material/rocket_launch:"),

@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import Any
 
+STATIC = Path(__file__).parent / "static"
+
 # Okabe and Ito's palette, which colour-blind readers can tell apart; lighter on a dark page. One per optimizer.
 OPTIMIZER_COLOURS = {
     "light": {"adam": "#c8500a", "hf": "#0072b2", "bhf": "#00825f"},
@@ -41,11 +43,11 @@ def streamlit_theme() -> dict[str, Any]:
         "theme.baseRadius": "8px",
         "theme.showWidgetBorder": True,
         "theme.headingFontSizes": ["1.75rem", "1.35rem", "1.1rem"],
-        "theme.headingFontWeights": [650, 620, 600],
+        "theme.headingFontWeights": [650, 600, 600],
         "theme.baseFontSize": 15,
     }
 
 
 def style_sheet() -> str:
     """Return the pages' own style sheet, beyond what Streamlit's theme can say."""
-    return f"<style>{(Path(__file__).parent / 'static' / 'pages.css').read_text()}</style>"
+    return f"<style>{(STATIC / 'pages.css').read_text()}</style>"

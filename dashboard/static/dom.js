@@ -6,7 +6,7 @@ export function element(tag, attributes = {}, ...children) {
   for (const [name, value] of Object.entries(attributes)) {
     if (name.startsWith("on")) node.addEventListener(name.slice(2), value);
     else if (value === true) node.setAttribute(name, "");
-    else if (value !== false && value != null) node.setAttribute(name, String(value));
+    else if ((value !== false || name.startsWith("aria-")) && value != null) node.setAttribute(name, String(value));
   }
   node.append(...children.filter((child) => child != null));
   return node;

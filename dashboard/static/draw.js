@@ -45,9 +45,14 @@ export function grid(width, count) {
   return { columns, rows: Math.ceil(count / columns), height: 0 };
 }
 
+/** The measures to draw; an accuracy only where there is one. */
+export function panelsOf(view, accuracy) {
+  return view.panels.filter((name) => MEASURES[name] && (accuracy || name !== "test_accuracy"));
+}
+
 /** Everything Plotly.react needs. */
-export function figure({ groups, store, view, theme, width, unit }) {
-  const measures = view.panels.filter((name) => MEASURES[name]);
+export function figure({ groups, store, view, theme, width, unit, accuracy }) {
+  const measures = panelsOf(view, accuracy);
   const { columns, rows } = grid(width, measures.length);
   const height = Math.max(1, rows) * (width < 500 ? 300 : 380) + 20;
   const traces = [];
@@ -55,11 +60,23 @@ export function figure({ groups, store, view, theme, width, unit }) {
   const shown = groups.filter((group) => !view.hidden.includes(group.key));
   measures.forEach((measure, panel) => {
     const axis = panel ? String(panel + 1) : "";
-    addAxes(layout, { measure, panel, columns, rows, view, theme, unit, height, width });
     const bands = shown.length * measures.length <= MAX_BANDS;
-    for (const group of shown) traces.push(...lines({ group, store, measure, axis, view, theme, bands, first: panel === 0 }));
+    const drawn = shown.flatMap((group) => lines({ group, store, measure, axis, view, theme, bands }));
+    addAxes(layout, { measure, panel, columns, rows, view, theme, unit, height, width, extent: extentOf(drawn) });
+    traces.push(...drawn);
   });
   return { traces, layout };
+}
+
+function extentOf(traces) {
+  let [low, high] = [Infinity, -Infinity];
+  for (const { y } of traces) {
+    for (const value of y) {
+      if (value < low) low = value;
+      if (value > high) high = value;
+    }
+  }
+  return [low, high];
 }
 
 function baseLayout(view, theme, height) {
@@ -79,7 +96,19 @@ function baseLayout(view, theme, height) {
   };
 }
 
-function addAxes(layout, { measure, panel, columns, rows, view, theme, unit, height, width }) {
+/** Ticks of a logarithmic axis at 1, 2, 5 of each power of ten; at the powers alone where the values span many. */
+export function logTicks([low, high]) {
+  if (!(low > 0)) return {};
+  const steps = Math.log10(high / low) > 3 ? [1] : [1, 2, 5];
+  const tickvals = [];
+  for (let power = Math.floor(Math.log10(low)) - 2; power <= Math.log10(high) + 2; power += 1) {
+    for (const step of steps) tickvals.push(Number(`${step}e${power}`));
+  }
+  const write = (value) => (value >= 1e5 || value < 1e-3 ? value.toExponential(0) : value.toLocaleString("en-US", { maximumFractionDigits: 4 }));
+  return { tickvals, ticktext: tickvals.map(write) };
+}
+
+function addAxes(layout, { measure, panel, columns, rows, view, theme, unit, height, width, extent }) {
   const axis = panel ? String(panel + 1) : "";
   const [left, right, gapY] = [58 / width, 12 / width, 84 / height];
   const [row, column] = [Math.floor(panel / columns), panel % columns];
@@ -110,18 +139,19 @@ function addAxes(layout, { measure, panel, columns, rows, view, theme, unit, hei
     tickformat: share ? ".0%" : undefined,
     uirevision: `${measure} ${logY} ${view.reset}`,
     exponentformat: "power",
-    dtick: undefined,
-    minor: logY ? { showgrid: false, ticks: "outside", ticklen: 2, tickcolor: theme.border } : undefined,
     nticks: 6,
+    ...(logY ? logTicks(extent) : {}),
   };
+  const roomy = width / columns > 460; // else the unit stands under the charts
+  if (extent[0] > extent[1]) layout.annotations.push(nothingYet(domainX, domainY, theme));
   layout.annotations.push({
-    text: `<b>${label}</b>${loss && unit ? ` <span style="color:${theme.muted}">[${plain(unit)}]</span>` : ""}`,
+    text: `<b>${label}</b>${loss && unit && roomy ? ` <span style="color:${theme.muted}">[${plain(unit)}]</span>` : ""}`,
     xref: "paper", yref: "paper", x: domainX[0], y: top, xanchor: "left", yanchor: "bottom", yshift: 6, showarrow: false,
     font: { size: 14 },
   });
 }
 
-function lines({ group, store, measure, axis, view, theme, bands, first }) {
+function lines({ group, store, measure, axis, view, theme, bands }) {
   const { colour, dash } = style(group, theme);
   const scale = { logX: view.logX, logY: view.logY && !MEASURES[measure].share };
   const held = group.runs.map((run) => ({ run, columns: store.series.get(run.id) })).filter(({ columns }) => columns);
@@ -146,7 +176,14 @@ function lines({ group, store, measure, axis, view, theme, bands, first }) {
     traces.push({ ...base, ...stroke(line.x, smooth(line.y, view.smooth), paint[0], dash, paint[1]), name: label, ...extra });
   }
   for (const { run, columns } of each) traces.push(...event({ columns, run, view, measure, base, colour, name }));
-  return first ? traces : traces;
+  return traces;
+}
+
+function nothingYet(domainX, domainY, theme) {
+  return {
+    text: "no values yet", xref: "paper", yref: "paper", showarrow: false, font: { color: theme.muted },
+    x: (domainX[0] + domainX[1]) / 2, y: (domainY[0] + domainY[1]) / 2,
+  };
 }
 
 function stroke(x, y, color, dash, width) {

@@ -1,7 +1,7 @@
 // The live part of the compare page: controls, charts and the table of runs, kept fresh without Streamlit's help.
 
-import { element, script, styles } from "./dom.js";
-import { figure, MEASURES } from "./draw.js";
+import { element, script, styles, swatch } from "./dom.js";
+import { figure, MEASURES, style } from "./draw.js";
 import { Store } from "./store.js";
 import { Table } from "./table.js";
 import { Toolbar } from "./toolbar.js";
@@ -32,8 +32,9 @@ class Live {
     const bar = element("div", { class: "bhf-toolbar" });
     this.chart = element("div", { class: "bhf-chart", role: "img", "aria-label": "Curves of the runs; the table below holds their values" });
     this.note = element("p", { class: "bhf-note" });
+    this.legend = element("div", { class: "bhf-legend", role: "group", "aria-label": "Curves" });
     const table = element("div", {});
-    this.root.append(bar, this.banner, this.chart, this.note, table);
+    this.root.append(bar, this.banner, this.legend, this.chart, this.note, table);
     host.replaceChildren(this.root);
     this.toolbar = new Toolbar(bar, {
       set: (changes) => this.change(changes),
@@ -132,18 +133,35 @@ class Live {
     this.missed = false;
     const theme = themeOf(this.root, this.data.colours);
     const shown = { groups: this.data.groups, store: this.store, view: this.view, theme };
-    this.toolbar.show(this.view, { paused: this.paused, seeded: this.data.groups.some((group) => group.runs.length > 1) });
-    this.table.show({ ...shown, accuracy: this.data.accuracy, pending: this.pending });
+    const { accuracy, groups } = this.data;
+    this.toolbar.show(this.view, { paused: this.paused, seeded: groups.some((group) => group.runs.length > 1), accuracy });
+    this.table.show({ ...shown, accuracy, pending: this.pending });
+    this.drawLegend(shown);
     this.drawBanner();
     this.drawNote();
     this.plot(shown).catch((error) => this.say(`The chart could not be drawn: ${error.message}`));
+  }
+
+  drawLegend({ groups, view, theme }) {
+    const signature = JSON.stringify([groups.map(({ key, label, runs }) => [key, label, runs.length]), view.hidden, theme.text]);
+    if (this.legend.dataset.signature === signature) return;
+    this.legend.dataset.signature = signature;
+    this.legend.replaceChildren(...groups.map((group) => {
+      const { colour, dash } = style(group, theme);
+      const count = group.runs.length > 1 ? element("em", {}, `${group.runs.length} seeds`) : null;
+      return element(
+        "button",
+        { type: "button", class: "bhf-eye", "aria-pressed": !view.hidden.includes(group.key), title: "Show or hide", onclick: () => this.toggle(group.key) },
+        swatch(colour, dash), element("span", {}, group.label), count,
+      );
+    }));
   }
 
   async plot(shown) {
     await script("/plotly.min.js");
     const width = this.width || Math.round(this.root.clientWidth);
     if (!width || this.store.stopped) return;
-    const { traces, layout } = figure({ ...shown, width, unit: this.data.lossUnit });
+    const { traces, layout } = figure({ ...shown, width, unit: this.data.lossUnit, accuracy: this.data.accuracy });
     const began = performance.now();
     const options = { displaylogo: false, responsive: false, displayModeBar: false, doubleClick: "reset" };
     await window.Plotly.react(this.chart, traces, { ...layout, width }, options);
@@ -175,6 +193,7 @@ class Live {
     if (store.bucket > 1) parts.push(`One point is the mean of ${store.bucket} updates; where a band is drawn it holds their extremes.`);
     else parts.push("One point is one update.");
     if (store.updatedAt) parts.push(`Updated ${store.updatedAt.toLocaleTimeString()}.`);
+    if (this.data.lossUnit && this.width < 480) parts.push(`Losses in ${this.data.lossUnit}.`);
     parts.push("Drag to zoom, double-click to zoom out.");
     const text = parts.join(" ");
     if (this.note.textContent !== text) this.note.textContent = text;

@@ -32,8 +32,9 @@ export class Toolbar {
   }
 
   /** Show the view's state; called after every change. */
-  show(view, { paused, seeded }) {
+  show(view, { paused, seeded, accuracy }) {
     this.view = view;
+    this.panels.querySelector("[data-value=test_accuracy]").hidden = !accuracy;
     for (const button of this.axes.querySelectorAll("button")) press(button, button.dataset.value === view.x);
     for (const button of this.panels.querySelectorAll("button")) press(button, view.panels.includes(button.dataset.value));
     for (const label of [this.logX, this.logY]) label.firstChild.checked = view[label.dataset.field];
