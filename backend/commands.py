@@ -214,7 +214,8 @@ def runs(
     if as_json:
         typer.echo(json.dumps([terminal.run_record(run) for run in found], indent=2))
     else:
-        Console().print(terminal.runs_table(found))
+        console = Console()
+        console.print(terminal.shown(found, width=console.width))
 
 
 @app.command()

@@ -2,12 +2,12 @@
 
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Literal
 
 from rich import box
-from rich.console import Console
+from rich.console import Console, Group, RenderableType
 from rich.live import Live
-from rich.markup import escape
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
@@ -72,42 +72,68 @@ def _number(value: float | None) -> str:
     return "-" if value is None else f"{value:.4g}"
 
 
-def runs_table(runs: Sequence[Run]) -> Table:
-    """Build the table of runs: losses in the problem's unit, times in seconds of training."""
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for name in ("id", "name", "optimizer", "seed", "status"):
-        table.add_column(name, no_wrap=name == "id")
-    table.add_column("progress", width=12)
-    for name in ("updates", "seconds", "train loss", "test loss", "best test loss", "test accuracy"):
-        table.add_column(name, justify="right")
+WIDE = 130
+"""Columns from which on a terminal has room for the experiment's name, training time and best values."""
+
+
+def runs_table(runs: Sequence[Run], *, width: int) -> Table:
+    """Build the table of runs: train, test: last losses in the problem's unit; best: the lowest test loss."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1 if width >= WIDE else 0, 0, 0))
+    columns = [column for column in _COLUMNS if width >= WIDE or not column.wide]
+    for column in columns:
+        table.add_column(column.title, justify=column.justify, no_wrap=True, overflow="ellipsis", width=column.width)
     for run in runs:
-        done = run.summary
-        table.add_row(
-            run.id,
-            escape(run.experiment_name),
-            optimizer_label(run),
-            str(run.config.seed),
-            Text(run.status.value, STYLES[run.status]),
-            ProgressBar(total=1.0, completed=share_done(run), width=12),
-            str(done.updates),
-            f"{done.seconds:.1f}",
-            _number(done.last_train_loss),
-            _number(done.last_test_loss),
-            _number(done.best_test_loss),
-            _number(done.last_test_accuracy),
-        )
-        if run.error:
-            table.add_row("", Text(run.error.message, "red"))
+        table.add_row(*(column.cell(run) for column in columns))
     return table
+
+
+def failures(runs: Sequence[Run]) -> list[Text]:
+    """Return one line per failed run: its id and the reason."""
+    return [Text(f"{run.id} failed: {run.error.message}", "red") for run in runs if run.error]
+
+
+@dataclass(frozen=True)
+class _Column:
+    """One column: what it shows of a run; `wide` ones are left out in a narrow terminal."""
+
+    title: str
+    cell: Callable[[Run], RenderableType]
+    wide: bool = False
+    justify: Literal["left", "right"] = "left"
+    width: int | None = None
+
+
+def _value(title: str, measure: str, *, wide: bool = False) -> _Column:
+    return _Column(title, lambda run: _number(getattr(run.summary, measure)), wide, "right", 8)
+
+
+_COLUMNS = (
+    _Column("id", lambda run: run.id, width=16),
+    _Column("name", lambda run: Text(run.experiment_name), wide=True, width=24),
+    _Column("optimizer", optimizer_label, width=13),
+    _Column("seed", lambda run: str(run.config.seed), justify="right"),
+    _Column("status", lambda run: Text(run.status.value, STYLES[run.status]), width=9),
+    _Column("progress", lambda run: ProgressBar(total=1.0, completed=share_done(run), width=8), width=8),
+    _Column("updates", lambda run: str(run.summary.updates), justify="right", width=7),
+    _Column("seconds", lambda run: f"{run.summary.seconds:.1f}", wide=True, justify="right", width=8),
+    _value("train", "last_train_loss"),
+    _value("test", "last_test_loss"),
+    _value("best", "best_test_loss", wide=True),
+    _value("accuracy", "last_test_accuracy", wide=True),
+)
+
+
+def shown(runs: Sequence[Run], *, width: int) -> Group:
+    """Return the table with the reasons of failed runs below it."""
+    return Group(runs_table(runs, width=width), *failures(runs))
 
 
 def watch(fetch: Callable[[], list[Run]], console: Console, *, interval: float) -> list[Run]:
     """Redraw the table every `interval` seconds until all runs have ended; return them."""
     runs = fetch()
-    with Live(runs_table(runs), console=console, auto_refresh=False) as live:
+    with Live(shown(runs, width=console.width), console=console, auto_refresh=False) as live:
         while not all(run.status.final for run in runs):
             time.sleep(interval)
             runs = fetch()
-            live.update(runs_table(runs), refresh=True)
-        live.update(runs_table(runs), refresh=True)
+            live.update(shown(runs, width=console.width), refresh=True)
     return runs
