@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import SchemaError
 from referencing import Registry
+from referencing.exceptions import Unresolvable
 
 from backend.errors import FieldError, InvalidInput
 from backend.partitions import check_blocks, expand, layer_sizes, option_values
@@ -58,8 +59,10 @@ def check_catalog(catalog: Catalog) -> None:
         at = f"catalog.problems.{i}"
         try:
             Draft202012Validator.check_schema(info.options)
-        except SchemaError as error:
-            errors.append(FieldError(f"{at}.options", info.name, f"not a JSON schema: {error.message[:300]}"))
+            for name, knob in info.options.get("properties", {}).items():
+                list(_validator(info, name).iter_errors(knob.get("default") if isinstance(knob, dict) else None))
+        except (SchemaError, Unresolvable, RecursionError) as error:
+            errors.append(FieldError(f"{at}.options", info.name, f"not a JSON schema: {str(error)[:300]}"))
             continue
         for name in info.data:
             if name not in data:
@@ -100,13 +103,17 @@ def _option_errors(spec: ExperimentSpec, info: ProblemInfo) -> Iterable[FieldErr
         elif isinstance(value, int | float) and abs(value) > _MAX_EXACT:
             yield FieldError(f"problem.options.{name}", str(value), f"must lie within -{_MAX_EXACT} and {_MAX_EXACT}")
         else:
-            # One option at a time and no registry: errors name their field, and no reference is ever fetched.
-            schema = {"$defs": info.options.get("$defs", {}), "allOf": [known[name]]}
-            for error in Draft202012Validator(schema, registry=Registry()).iter_errors(value):
+            for error in _validator(info, name).iter_errors(value):
                 yield FieldError(f"problem.options.{name}", value, error.message[:300])
     for name in info.options.get("required", []):
         if name not in given:
             yield FieldError(f"problem.options.{name}", None, "this option has no default: give a value")
+
+
+def _validator(info: ProblemInfo, name: str) -> Draft202012Validator:
+    """Validate one option, so that errors name it; without a registry, so that no reference is ever fetched."""
+    schema = {"$defs": info.options.get("$defs", {}), "allOf": [info.options["properties"][name]]}
+    return Draft202012Validator(schema, registry=Registry())
 
 
 def _size_errors(spec: ExperimentSpec, data: DataSet) -> Iterable[FieldError]:

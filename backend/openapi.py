@@ -36,9 +36,16 @@ def errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
     }
 
 
-def example(value: Any, *, status: int = 200, media_type: str = "application/json") -> dict[int | str, dict[str, Any]]:
-    """Declare what a good answer looks like."""
-    return {status: {"content": {media_type: {"example": value}}}}
+def example(
+    value: Any,
+    *,
+    status: int = 200,
+    media_type: str = "application/json",
+    schema: dict[str, Any] | None = None,
+) -> dict[int | str, dict[str, Any]]:
+    """Declare what a good answer looks like; its schema only where the route does not say it by its type."""
+    shape = {} if schema is None else {"schema": schema}
+    return {status: {"content": {media_type: {"example": value} | shape}}}
 
 
 def body_example(value: Any) -> dict[str, Any]:

@@ -1,7 +1,9 @@
 """Layer sizes from a catalog's symbolic dimensions, and partitions as lists of layer names: no torch needed."""
 
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from itertools import accumulate
 from math import prod
 
 from backend.errors import FieldError, InvalidInput
@@ -73,28 +75,38 @@ def expand(partition: Partition, info: ProblemInfo, sizes: Mapping[str, int], *,
 def equal_blocks(sizes: Mapping[str, int], count: int) -> list[list[str]]:
     """Cut consecutive layers into `count` blocks so that the largest block is as small as possible.
 
-    Of the cuts that reach this size it takes the one whose early blocks hold as many layers as possible.
+    Of the cuts that reach this the last block begins as early as possible, and those before it are cut by the same
+    rule. worker.optim.equal_partition follows the same rule; a test holds them together.
     """
-    low, high = max(sizes.values()), sum(sizes.values())
-    while low < high:
-        middle = (low + high) // 2
-        low, high = (low, middle) if len(_fill(sizes, middle, 1)) <= count else (middle + 1, high)
-    return _fill(sizes, low, count)
-
-
-def _fill(sizes: Mapping[str, int], room: int, count: int) -> list[list[str]]:
-    """Fill blocks of size `room` in order, but leave at least one layer for each of the `count` blocks."""
+    names = list(sizes)
+    total = [0, *accumulate(sizes.values())]
+    # largest[i] is the smallest possible largest block of the first i layers, start[k][i] where the last one begins
+    largest, start = total, [[0] * len(total)]
+    for k in range(1, count):
+        best, cut = [total[-1]] * (k + 1), [k] * (k + 1)
+        for i in range(k + 1, len(total)):
+            size, j = _last_cut(largest, total, k, i)
+            best.append(size)
+            cut.append(j)
+        largest = best
+        start.append(cut)
     blocks: list[list[str]] = []
-    left = 0
-    for position, (name, size) in enumerate(sizes.items()):
-        one_each = len(sizes) - position <= count - len(blocks)
-        if blocks and size <= left and not one_each:
-            blocks[-1].append(name)
-            left -= size
-        else:
-            blocks.append([name])
-            left = room - size
+    end = len(names)
+    for k in range(count - 1, -1, -1):
+        blocks.insert(0, names[start[k][end] : end])
+        end = start[k][end]
     return blocks
+
+
+def _last_cut(largest: Sequence[int], total: Sequence[int], first: int, end: int) -> tuple[int, int]:
+    """Find the cut j >= first before `end` with the smallest max(largest[j], size of j to end), and the earliest such.
+
+    largest grows with j and the last block shrinks, so the best cut lies where they meet.
+    """
+    meet = bisect_left(range(end), True, lo=first, key=lambda j: largest[j] >= total[end] - total[j])
+    candidates = [j for j in (meet - 1, meet) if first <= j < end]
+    size = min(max(largest[j], total[end] - total[j]) for j in candidates)
+    return size, max(first, bisect_left(total, total[end] - size))
 
 
 def check_blocks(blocks: Sequence[Sequence[str]], layers: Sequence[str], field: str) -> None:

@@ -46,7 +46,7 @@ def cancel(store: StoreOfRequest, run_id: RunId) -> Run:
 @router.get(
     "/{run_id}/export.csv",
     response_class=StreamingResponse,
-    responses=errors(404) | example(CSV, media_type="text/csv"),
+    responses=errors(404) | example(CSV, media_type="text/csv", schema={"type": "string"}),
 )
 def export(store: StoreOfRequest, run_id: RunId) -> StreamingResponse:
     """Every row of a run as CSV, one line per update; a block's columns start with block0_, block1_ ..."""

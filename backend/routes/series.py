@@ -1,6 +1,6 @@
 """Curves: the columns of many runs at once, only what is new, thinned to the screen."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import orjson
 from fastapi import APIRouter, Query, Response
@@ -9,12 +9,32 @@ from pydantic import StringConstraints
 from backend.errors import FieldError, InvalidInput
 from backend.examples import SERIES
 from backend.openapi import errors, example
-from backend.schemas import MAX_RUNS_PER_EXPERIMENT, MAX_UPDATES, SERIES_FIELDS
+from backend.schemas import MAX_RUNS_PER_EXPERIMENT, MAX_UPDATES, SERIES_FIELDS, RunStatus
 from backend.store import StoreOfRequest
 
 router = APIRouter(tags=["series"])
 
 MAX_BUCKET = 2**20
+
+_COLUMN = {"type": "array", "items": {"type": ["number", "boolean", "string", "null"]}}
+_HEAD: dict[str, Any] = {
+    "status": {"enum": [status.value for status in RunStatus]},
+    "attempt": {"type": "integer", "minimum": 0},
+    "last_update": {"type": "integer", "minimum": 0},
+    "update": {"type": "array", "items": {"type": "integer"}},
+    "blocks": {"type": "array", "items": {"type": "object", "additionalProperties": _COLUMN}},
+}
+_RUN = {
+    "type": "object",
+    "properties": _HEAD,
+    "required": ["status", "attempt", "last_update", "update"],
+    "additionalProperties": _COLUMN,
+}
+_SCHEMA = {
+    "type": "object",
+    "properties": {"runs": {"type": "object", "additionalProperties": _RUN}},
+    "required": ["runs"],
+}
 
 RunIds = Annotated[
     str,
@@ -33,7 +53,7 @@ Fields = Annotated[
 Blocks = Annotated[bool, Query(description="1: also each block's conjugate gradient (only with bucket=1)")]
 
 
-@router.get("/series", response_class=Response, responses=errors(404, 422) | example(SERIES))
+@router.get("/series", response_class=Response, responses=errors(404, 422) | example(SERIES, schema=_SCHEMA))
 def series(
     store: StoreOfRequest,
     runs: RunIds,

@@ -1,0 +1,203 @@
+"""Tests of the client: against the application, and against servers that misbehave."""
+
+import socket
+from collections.abc import Callable
+
+import httpx
+import pytest
+
+from backend.client import Client
+from backend.errors import BackendUnavailable, BlockHFError, Conflict, InvalidInput, LeaseLost, NotFound, NoWorker
+from backend.schemas import BlockStats, Catalog, Claim, RunError, RunStatus, StopReason
+from tests.backend.samples import INFO, Clock, catalog, spec, update, updates
+
+
+def test_users_calls(client: Client, worker: str) -> None:
+    """A user checks, launches, lists, reads and cancels."""
+    assert client.health()
+    answer = client.catalog()
+    assert answer.catalog == catalog()
+    assert [known.id for known in answer.workers] == [worker]
+    assert len(client.check(spec()).runs) == 2
+    made = client.launch(spec())
+    assert client.experiment(made.id) == made
+    assert client.experiments(limit=1) == [made]
+    assert client.experiments(before=made.id) == []
+    assert client.runs(experiment=made.id) == made.runs[::-1]
+    assert client.runs(status="finished") == client.runs(status=RunStatus.FINISHED) == []
+    assert client.runs(limit=1, before=made.runs[1].id) == [made.runs[0]]
+    assert client.run(made.runs[0].id) == made.runs[0]
+    assert client.cancel(made.runs[0].id).status is RunStatus.CANCELLED
+
+
+def test_workers_calls(client: Client, claim: Claim, worker: str) -> None:
+    """A worker registers, claims, reports and finishes."""
+    run_id, token = claim.run.id, claim.token
+    client.worker_heartbeat(worker)
+    client.start(run_id, token, environment={"device": "cpu"}, blocks=[["a"]], parameters=3)
+    assert client.append(run_id, token, updates(1, 3)) == 3
+    assert client.append(run_id, token, []) == 3
+    assert client.heartbeat(run_id, token) is False
+    client.cancel(run_id)
+    assert client.heartbeat(run_id, token) is True
+    for _ in range(2):
+        client.finish(run_id, token, "failed", ended_by="error", error=RunError(message="broke"))
+    (run,) = client.wait([run_id], timeout=0)
+    assert (run.status, run.error, run.blocks) == (RunStatus.FAILED, RunError(message="broke"), [["a"]])
+
+
+def test_a_claim_may_find_nothing(client: Client, worker: str) -> None:
+    """Without anything to do there is no claim."""
+    assert client.claim(worker) is None
+
+
+def test_series_and_export(client: Client, claim: Claim) -> None:
+    """Curves come as columns, rows as CSV."""
+    client.append(claim.run.id, claim.token, updates(1, 4))
+    other = claim.run.id
+    found = client.series([other], after=[2], fields=["cost"], blocks=True)[other]
+    assert (found["update"], found["cost"]) == ([3, 4], [6.0, 8.0])
+    assert found["blocks"][0]["cg_iterations"] == [3, 4]
+    assert client.series([other], bucket=2, fields=["cost"])[other]["update"] == [1, 3, 4]
+    assert client.series([]) == {}
+    lines = client.export(other).splitlines()
+    assert lines[0].startswith("update,epoch,")
+    assert lines[1].startswith("1,0.1,10,0.5,2.0,100.0,")
+    assert len(lines) == 5
+
+
+def test_any_number_of_rows_is_appended(client: Client, claim: Claim) -> None:
+    """Rows beyond the limits on rows and bytes of one request are sent in several."""
+    stats = BlockStats(
+        cg_iterations=10_000, stop_reason=StopReason.ITERATIONS, residual=1 / 3, model_decrease=-1 / 3e-300
+    )
+    rows = [update(n, blocks=[stats] * 64) for n in range(1, 301)]
+    assert len(rows[0].model_dump_json()) * len(rows) > 1_000_000
+    assert client.append(claim.run.id, claim.token, rows) == 300
+    assert client.append(claim.run.id, claim.token, updates(301, 1500)) == 1500
+    assert client.run(claim.run.id).summary.updates == 1500
+
+
+def test_errors_come_back_as_they_were_raised(client: Client, claim: Claim, clock: Clock, worker: str) -> None:
+    """Problem details become the exception they were made of, with its fields."""
+    with pytest.raises(NotFound, match="there is no run nowhere0"):
+        client.run("nowhere0")
+    with pytest.raises(InvalidInput) as caught:
+        client.launch(spec(problem={"name": "squeeze", "data": "nowhere"}))
+    assert [(error.field, error.value) for error in caught.value.errors] == [("problem.data", "nowhere")]
+    client.launch(spec(name="one"), idempotency_key="k")
+    with pytest.raises(Conflict, match="idempotency key"):
+        client.launch(spec(name="two"), idempotency_key="k")
+    clock.now += 1000
+    client.claim(worker)
+    with pytest.raises(LeaseLost):
+        client.append(claim.run.id, claim.token, updates(1, 1))
+
+
+def test_no_worker_is_its_own_error(client: Client) -> None:
+    """A launch before any worker came can be told from a backend that is away."""
+    with pytest.raises(NoWorker):
+        client.launch(spec())
+
+
+def test_waiting_has_an_end(client: Client, claim: Claim) -> None:
+    """A run that does not end in time is named."""
+    with pytest.raises(TimeoutError, match=claim.run.id):
+        client.wait([claim.run.id], timeout=0)
+
+
+@pytest.fixture
+def no_pause(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Record pauses instead of making them."""
+    pauses: list[float] = []
+    monkeypatch.setattr("backend.client.time.sleep", pauses.append)
+    return pauses
+
+
+def unreliable(
+    failures: int, error: Callable[[str], httpx.TransportError], answer: httpx.Response
+) -> tuple[Client, list[str]]:
+    """Make a client whose first requests break; count them all."""
+    seen: list[str] = []
+
+    def handle(request: httpx.Request) -> httpx.Response:
+        seen.append(f"{request.method} {request.url.path} {request.headers.get('idempotency-key', '')}")
+        if len(seen) <= failures:
+            raise error("broken")
+        return answer
+
+    return Client(http=httpx.Client(transport=httpx.MockTransport(handle), base_url="http://127.0.0.1")), seen
+
+
+@pytest.mark.parametrize("error", [httpx.ConnectError, httpx.ReadError, httpx.RemoteProtocolError])
+def test_reads_are_repeated(no_pause: list[float], error: type[httpx.TransportError]) -> None:
+    """A read survives three broken connections, with growing pauses."""
+    client, seen = unreliable(3, error, httpx.Response(200, json={"runs": []}))
+    assert client.runs() == []
+    assert len(seen) == 4
+    assert no_pause == sorted(no_pause)
+    assert len(set(no_pause)) == 3
+
+
+def test_the_fourth_failure_is_reported(no_pause: list[float]) -> None:
+    """A backend that stays away is an error that names it."""
+    client, seen = unreliable(9, httpx.ConnectError, httpx.Response(200))
+    with pytest.raises(BackendUnavailable, match=r"no answer from http://127\.0\.0\.1.*: broken"):
+        client.runs()
+    assert len(seen) == 4
+    assert len(no_pause) == 3
+
+
+def test_slow_answers_are_not_asked_for_again(no_pause: list[float]) -> None:
+    """A request that timed out is not repeated: the backend may be at work on it."""
+    client, seen = unreliable(9, httpx.ReadTimeout, httpx.Response(200))
+    with pytest.raises(BackendUnavailable):
+        client.runs()
+    assert (len(seen), no_pause) == (1, [])
+
+
+def test_claims_are_not_repeated(no_pause: list[float]) -> None:
+    """A claim whose answer is lost may have taken a run; the lease brings it back, a second claim would take two."""
+    client, seen = unreliable(9, httpx.ReadError, httpx.Response(204))
+    with pytest.raises(BackendUnavailable):
+        client.claim("someworker")
+    assert (len(seen), no_pause) == (1, [])
+
+
+def test_launches_are_repeated_with_their_key(no_pause: list[float]) -> None:
+    """A launch is safe to repeat because it always carries a key, the same at each try."""
+    client, seen = unreliable(2, httpx.ReadError, httpx.Response(500))
+    with pytest.raises(BlockHFError):
+        client.launch(spec())
+    assert len(seen) == 3
+    assert len(set(seen)) == 1
+    assert len(seen[0].split()[-1]) == 32
+    assert len(no_pause) == 2
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind"),
+    [
+        (httpx.Response(502, text="<html>"), BackendUnavailable),
+        (httpx.Response(503, json=[]), BackendUnavailable),
+        (httpx.Response(500, text="oops"), BlockHFError),
+        (httpx.Response(418, json={"type": "urn:blockhf:new", "title": "a new error", "status": 418}), BlockHFError),
+    ],
+)
+def test_answers_that_are_not_ours(answer: httpx.Response, kind: type[BlockHFError]) -> None:
+    """A proxy's page, or an error of a newer backend, is an error too."""
+    client, _ = unreliable(0, httpx.ReadError, answer)
+    with pytest.raises(BlockHFError) as caught:
+        client.catalog()
+    assert type(caught.value) is kind
+
+
+def test_a_closed_port_is_unhealthy() -> None:
+    """Where nobody listens, health is False and a call is BackendUnavailable."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    with Client(f"http://127.0.0.1:{port}", timeout=1) as client:
+        assert client.health() is False
+        with pytest.raises(BackendUnavailable):
+            client.register(INFO, Catalog(problems=[], data=[]))

@@ -1,0 +1,101 @@
+"""Tests of the engine, its transactions and the history of the tables."""
+
+import threading
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import insert, select
+from sqlalchemy.exc import IntegrityError
+
+from backend.database import Database
+from backend.store import Store
+from backend.tables import METADATA, UPDATES, WORKERS
+
+ROW = {"info": "{}", "catalog": "{}", "registered_at": 0.0, "seen_at": 0.0}
+
+
+def test_migrations_make_the_tables_that_the_code_uses(store: Store) -> None:
+    """The history of changes, applied from nothing, leaves no difference to the tables of the code."""
+    with store.database.read() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        assert compare_metadata(context, METADATA) == []
+
+
+def test_rows_of_a_run_lie_together(store: Store) -> None:
+    """The key of the rows is the table itself, in the migrations as in the code."""
+    with store.database.read() as connection:
+        made = connection.exec_driver_sql("SELECT sql FROM sqlite_master WHERE name = 'updates'").scalar_one()
+    assert "WITHOUT ROWID" in made
+
+
+def test_every_connection_is_durable(store: Store) -> None:
+    """WAL, synchronous FULL, foreign keys and a busy timeout hold on each connection of the pool."""
+    pragmas = {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1, "busy_timeout": 30000}
+    with store.database.read() as one, store.database.read() as two:
+        for connection in (one, two):
+            found = {name: connection.exec_driver_sql(f"PRAGMA {name}").scalar_one() for name in pragmas}
+            assert found == pragmas
+
+
+def test_a_database_is_opened_again(tmp_path: Path) -> None:
+    """A folder is made where it is missing, and a second start finds what the first one left."""
+    url = f"sqlite:///{tmp_path / 'new' / 'folder' / 'a%20b.sqlite3'}"
+    for name in ("one", "two"):
+        database = Database(url)
+        with database.write() as connection:
+            connection.execute(insert(WORKERS).values(id=name, **ROW))
+        database.check()
+        database.close()
+    database = Database(url)
+    with database.read() as connection:
+        assert set(connection.scalars(select(WORKERS.c.id))) == {"one", "two"}
+    database.close()
+
+
+def test_an_exception_rolls_back(store: Store) -> None:
+    """Nothing of a transaction stays when something in it raises."""
+
+    def write() -> None:
+        with store.database.write() as connection:
+            connection.execute(insert(WORKERS).values(id="gone", **ROW))
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        write()
+    with store.database.read() as connection:
+        assert list(connection.scalars(select(WORKERS.c.id))) == []
+
+
+def test_rows_need_their_run(store: Store) -> None:
+    """A row of a run that does not exist is refused by the database itself."""
+    row = dict.fromkeys((column.name for column in UPDATES.columns), 1)
+    with pytest.raises(IntegrityError), store.database.write() as connection:
+        connection.execute(insert(UPDATES).values(row))
+
+
+def test_a_reader_keeps_its_view(store: Store) -> None:
+    """What is written while someone reads does not change what they read."""
+    with store.database.read() as reader:
+        assert list(reader.scalars(select(WORKERS.c.id))) == []
+        with store.database.write() as connection:
+            connection.execute(insert(WORKERS).values(id="late", **ROW))
+        assert list(reader.scalars(select(WORKERS.c.id))) == []
+
+
+def test_writers_wait_for_each_other(store: Store) -> None:
+    """Many threads that write at once all succeed."""
+
+    def write(thread: int) -> None:
+        for i in range(20):
+            with store.database.write() as connection:
+                connection.execute(insert(WORKERS).values(id=f"{thread}-{i}", **ROW))
+
+    threads = [threading.Thread(target=write, args=(n,)) for n in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    with store.database.read() as connection:
+        assert len(list(connection.scalars(select(WORKERS.c.id)))) == 160

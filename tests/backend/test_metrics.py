@@ -1,0 +1,196 @@
+"""Tests of the rows: append, read, thin, export."""
+
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from backend import metrics
+from backend.errors import InvalidInput, NotFound
+from backend.schemas import Announcement, Append, Claim, Summary, Update
+from backend.store import Store
+from tests.backend.samples import INFO, block, catalog, spec, update, updates
+
+
+@pytest.fixture
+def held(store: Store) -> Claim:
+    """Claim a run of a fresh database."""
+    worker = store.workers.register(Announcement(info=INFO, catalog=catalog())).worker_id
+    store.experiments.launch(spec())
+    claim = store.queue.claim(worker)
+    assert claim is not None
+    return claim
+
+
+def append(store: Store, held: Claim, rows: list[Update]) -> int:
+    """Report rows of the run that is held."""
+    return store.metrics.append(held.run.id, Append(token=held.token, rows=rows))
+
+
+def columns(store: Store, held: Claim, **query: Any) -> dict[str, Any]:
+    """Read the run that is held."""
+    if "above" in query:
+        query["after"] = [query.pop("above")]
+    return store.metrics.series([held.run.id], **query)[held.run.id]
+
+
+def test_what_was_appended_is_read(store: Store, held: Claim) -> None:
+    """Every value of every row comes back, in columns."""
+    rows = [update(1), update(2, test_accuracy=0.5, train_loss=None, diverged=True)]
+    assert append(store, held, rows) == 2
+    found = columns(store, held)
+    head = {name: found.pop(name) for name in ("status", "attempt", "last_update")}
+    assert head == {"status": "running", "attempt": 1, "last_update": 2}
+    assert found == {name: [getattr(row, name) for row in rows] for name in Update.model_fields if name != "blocks"}
+
+
+def test_blocks_are_read_in_step(store: Store, held: Claim) -> None:
+    """Each block has its own columns, as long as the run's; what an update does not have is null."""
+    append(store, held, [update(1, blocks=[]), update(2), update(3, blocks=[block(7, residual=None)])])
+    found = columns(store, held, blocks=True, fields=["cost"], above=1)["blocks"]
+    assert [part["cg_iterations"] for part in found] == [[2, 7], [3, None]]
+    assert found[0]["stop_reason"] == ["iterations", "iterations"]
+    assert found[0]["residual"] == [0.5, None]
+
+
+def test_a_replay_changes_nothing(store: Store, held: Claim) -> None:
+    """Rows that are stored already are skipped, whatever they say now; new ones beside them are stored."""
+    append(store, held, updates(1, 3))
+    assert append(store, held, [update(2, cost=999), update(3, cost=999), update(4)]) == 4
+    assert append(store, held, updates(1, 2)) == 4
+    assert append(store, held, []) == 4
+    assert columns(store, held)["cost"] == [2.0, 4.0, 6.0, 8.0]
+
+
+@pytest.mark.parametrize(
+    ("numbers", "field", "due"),
+    [
+        ([3], "rows.0.update", 2),
+        ([2, 4], "rows.1.update", 3),
+        ([2, 2], "rows.1.update", 3),
+        ([1, 3], "rows.1.update", 2),
+    ],
+)
+def test_no_update_is_left_out(store: Store, held: Claim, numbers: list[int], field: str, due: int) -> None:
+    """A gap, a repetition or a wrong order is refused as a whole, and the next update is named."""
+    append(store, held, [update(1)])
+    with pytest.raises(InvalidInput) as caught:
+        append(store, held, [update(n) for n in numbers])
+    assert caught.value.errors[0].field == field
+    assert caught.value.errors[0].limit.endswith(f"the next one is {due}")
+    assert columns(store, held)["update"] == [1]
+
+
+def test_the_summary_follows_the_rows(store: Store, held: Claim) -> None:
+    """Last and best values are those of all rows, batch by batch; what is null does not count."""
+    losses = [5.0, 3.0, None, 4.0, None]
+    accuracy = [0.1, 0.5, 0.4, None, None]
+    rows = [
+        update(i, train_loss=a, test_loss=None, test_accuracy=b)
+        for i, (a, b) in enumerate(zip(losses, accuracy, strict=True), 1)
+    ]
+    append(store, held, rows[:2])
+    append(store, held, rows[2:4])
+    append(store, held, rows[4:])
+    assert store.runs.get(held.run.id).summary == Summary(
+        updates=5,
+        epoch=0.5,
+        seconds=2.5,
+        cost=10.0,
+        last_train_loss=4.0,
+        best_train_loss=3.0,
+        last_test_accuracy=0.4,
+        best_test_accuracy=0.5,
+    )
+
+
+def test_only_what_is_new_is_read(store: Store, held: Claim) -> None:
+    """`after` leaves out what the reader has; `last_update` tells how far the run is."""
+    append(store, held, updates(1, 5))
+    assert columns(store, held, above=3)["update"] == [4, 5]
+    nothing = columns(store, held, above=5)
+    assert (nothing["update"], nothing["train_loss"], nothing["last_update"]) == ([], [], 5)
+
+
+def test_only_the_wanted_fields_are_read(store: Store, held: Claim) -> None:
+    """Fields that were not asked for are not in the answer."""
+    append(store, held, updates(1, 2))
+    found = columns(store, held, fields=["train_loss"])
+    assert set(found) == {"status", "attempt", "last_update", "update", "train_loss"}
+
+
+def test_many_runs_are_read_at_once(store: Store, held: Claim) -> None:
+    """Each run has its own `after`; one that does not exist is an error."""
+    other = next(run.id for run in store.runs.list() if run.id != held.run.id)
+    append(store, held, updates(1, 3))
+    found = store.metrics.series([other, held.run.id], after=[0, 2])
+    assert [found[other]["update"], found[held.run.id]["update"]] == [[], [3]]
+    with pytest.raises(NotFound, match="no run nowhere"):
+        store.metrics.series([held.run.id, "nowhere"])
+
+
+def test_an_answer_has_a_limit(store: Store, held: Claim, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A long run comes in several answers, each going on where the one before ended."""
+    monkeypatch.setattr(metrics, "MAX_POINTS", 4)
+    append(store, held, updates(1, 10))
+    assert columns(store, held)["update"] == [1, 2, 3, 4]
+    assert columns(store, held, above=8)["update"] == [9, 10]
+    assert columns(store, held, bucket=2)["update"] == [1, 3, 5, 7]
+
+
+LOSSES = st.lists(st.one_of(st.none(), st.floats(0, 1e6)), min_size=1, max_size=20)
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(losses=LOSSES, bucket=st.sampled_from([2, 4, 16]), above=st.integers(0, 21))
+def test_buckets_summarize_their_updates(store: Store, losses: list[float | None], bucket: int, above: int) -> None:
+    """A bucket has its last update's axes and mean, least and largest of each measure; it is always complete."""
+    worker = store.workers.register(Announcement(info=INFO, catalog=catalog())).worker_id
+    store.experiments.launch(spec())
+    held = store.queue.claim(worker)
+    assert held is not None
+    append(store, held, [update(n, train_loss=loss, diverged=loss is None) for n, loss in enumerate(losses, 1)])
+    found = columns(store, held, bucket=bucket, above=above, fields=["train_loss", "seconds", "diverged"])
+
+    numbers = range(1, len(losses) + 1)
+    wanted = sorted({n // bucket for n in numbers if n > above})
+    groups = [[n for n in numbers if n // bucket == j] for j in wanted]
+    values = [[loss for n in group if (loss := losses[n - 1]) is not None] for group in groups]
+    assert found["update"] == [group[-1] for group in groups]
+    assert found["seconds"] == [group[-1] * 0.5 for group in groups]
+    assert found["diverged"] == [any(losses[n - 1] is None for n in group) for group in groups]
+    assert found["train_loss_min"] == [min(group, default=None) for group in values]
+    assert found["train_loss_max"] == [max(group, default=None) for group in values]
+    means = [sum(group) / len(group) if group else None for group in values]
+    assert found["train_loss"] == [mean if mean is None else pytest.approx(mean) for mean in means]
+
+
+def test_export_has_every_row(store: Store, held: Claim, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One line per update, over several pages, with a group of columns for each block."""
+    monkeypatch.setattr(metrics, "_EXPORT_PAGE", 2)
+    append(store, held, [*updates(1, 4), update(5, blocks=[])])
+    header, *lines = store.metrics.export(held.run.id)
+    assert header[0] == "update"
+    assert header[-4:] == ["block1_cg_iterations", "block1_stop_reason", "block1_residual", "block1_model_decrease"]
+    assert [line[0] for line in lines] == [1, 2, 3, 4, 5]
+    assert [line[header.index("block1_cg_iterations")] for line in lines] == [2, 3, 4, 5, None]
+
+
+def test_export_of_a_run_without_rows(store: Store, held: Claim) -> None:
+    """A run that has not begun is a header alone."""
+    (header,) = store.metrics.export(held.run.id)
+    assert header == [name for name in Update.model_fields if name != "blocks"]
+
+
+def test_export_notices_a_new_beginning(store: Store, held: Claim, monkeypatch: pytest.MonkeyPatch, clock: Any) -> None:
+    """Rows of two attempts are never mixed in one file."""
+    monkeypatch.setattr(metrics, "_EXPORT_PAGE", 2)
+    append(store, held, updates(1, 4))
+    lines = store.metrics.export(held.run.id)
+    assert [next(lines)[0] for _ in range(3)] == ["update", 1, 2]
+    clock.now += 1000
+    assert held.run.worker_id is not None
+    store.queue.claim(held.run.worker_id)
+    with pytest.raises(NotFound, match="began again"):
+        list(lines)

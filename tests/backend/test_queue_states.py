@@ -1,0 +1,197 @@
+"""A model of the queue, driven at random against the real one: whatever happens, they agree."""
+
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from backend.errors import Conflict, LeaseLost
+from backend.schemas import Adam, Announcement, Append, Finish, RunStatus
+from backend.settings import Settings
+from backend.store import Store
+from tests.backend.samples import INFO, Clock, catalog, spec, updates
+
+LEASE = 30.0
+MAX_ATTEMPTS = 3
+TOKENS = st.integers(1, 4)
+PICK = st.integers(0, 30)
+
+
+@dataclass
+class Expected:
+    """A run as it should be."""
+
+    id: str
+    status: RunStatus = RunStatus.QUEUED
+    cancel: bool = False
+    token: int = 0
+    lease_until: float = 0
+    rows: int = 0
+    furthest: int = 0
+    stalled: int = 0
+
+    def held(self, token: int) -> bool:
+        """Tell whether this token may write."""
+        return self.status is RunStatus.RUNNING and self.token == token
+
+
+@dataclass
+class Model:
+    """The queue as it should be."""
+
+    clock: Clock
+    runs: list[Expected] = field(default_factory=list)
+
+    def lost(self, run: Expected) -> bool:
+        """Tell whether the lease has run out."""
+        return run.status is RunStatus.RUNNING and run.lease_until < self.clock.now
+
+    def sweep(self) -> None:
+        """End what nobody may claim."""
+        for run in filter(self.lost, self.runs):
+            if run.cancel:
+                run.status = RunStatus.CANCELLED
+            elif run.stalled >= MAX_ATTEMPTS and run.rows <= run.furthest:
+                run.status = RunStatus.FAILED
+
+    def claim(self) -> Expected | None:
+        """Give away the oldest run that waits or is lost."""
+        self.sweep()
+        run = next((r for r in self.runs if r.status is RunStatus.QUEUED or self.lost(r)), None)
+        if run is not None:
+            run.stalled = 1 if run.rows > run.furthest else run.stalled + 1
+            run.furthest = max(run.furthest, run.rows)
+            run.status, run.token, run.rows = RunStatus.RUNNING, run.token + 1, 0
+            run.lease_until = self.clock.now + LEASE
+        return run
+
+
+class Queueing(RuleBasedStateMachine):
+    """Workers with good and stale tokens, users who launch and cancel, and a clock that jumps."""
+
+    @initialize()
+    def open(self) -> None:
+        """Start with an empty database and a worker."""
+        self.folder = tempfile.TemporaryDirectory()
+        chosen = Settings(home=Path(self.folder.name), lease_seconds=LEASE, max_attempts=MAX_ATTEMPTS)
+        self.model = Model(Clock())
+        self.store = Store(chosen, clock=self.model.clock)
+        self.worker = self.store.workers.register(Announcement(info=INFO, catalog=catalog())).worker_id
+
+    def teardown(self) -> None:
+        """Close the database."""
+        if hasattr(self, "store"):
+            self.store.close()
+            self.folder.cleanup()
+
+    def pick(self, number: int) -> Expected:
+        """Choose one of the runs."""
+        return self.model.runs[number % len(self.model.runs)]
+
+    def has_runs(self) -> bool:
+        """Tell whether there is anything to choose from."""
+        return bool(self.model.runs)
+
+    @rule(count=st.integers(1, 2))
+    def launch(self, count: int) -> None:
+        """A user queues one or two runs."""
+        made = self.store.experiments.launch(spec(optimizers=[Adam(gradient_batch=10)], seeds=list(range(count))))
+        self.model.runs += [Expected(run.id) for run in made.runs]
+
+    @rule()
+    def claim(self) -> None:
+        """A worker asks for a run."""
+        claim, run = self.store.queue.claim(self.worker), self.model.claim()
+        assert (claim and (claim.run.id, claim.token)) == (run and (run.id, run.token))
+
+    @rule(seconds=st.sampled_from([1.0, LEASE, LEASE + 1]))
+    def wait(self, seconds: float) -> None:
+        """Time passes, and may end leases."""
+        self.model.clock.now += seconds
+
+    @rule()
+    def sweep(self) -> None:
+        """The backend looks after lost runs."""
+        self.store.queue.sweep()
+        self.model.sweep()
+
+    @precondition(has_runs)
+    @rule(number=PICK, token=TOKENS)
+    def heartbeat(self, number: int, token: int) -> None:
+        """A worker says that it lives, and hears of a cancel."""
+        run = self.pick(number)
+        if run.held(token):
+            assert self.store.queue.heartbeat(run.id, token) is run.cancel
+            run.lease_until = self.model.clock.now + LEASE
+        else:
+            with pytest.raises(LeaseLost):
+                self.store.queue.heartbeat(run.id, token)
+
+    @precondition(has_runs)
+    @rule(number=PICK, token=TOKENS, replayed=st.integers(0, 3), count=st.integers(1, 3))
+    def append(self, number: int, token: int, replayed: int, count: int) -> None:
+        """A worker reports new updates, with some that are stored already."""
+        run = self.pick(number)
+        first, last = max(1, run.rows + 1 - replayed), run.rows + count
+        body = Append(token=token, rows=updates(first, last))
+        if run.held(token):
+            assert self.store.metrics.append(run.id, body) == last
+            run.rows, run.lease_until = last, self.model.clock.now + LEASE
+        else:
+            with pytest.raises(LeaseLost):
+                self.store.metrics.append(run.id, body)
+
+    @precondition(has_runs)
+    @rule(number=PICK, token=TOKENS, status=st.sampled_from([RunStatus.FINISHED, RunStatus.CANCELLED]))
+    def finish(self, number: int, token: int, status: RunStatus) -> None:
+        """A worker ends a run, perhaps again."""
+        run = self.pick(number)
+        body = Finish.model_validate({"token": token, "status": status})
+        if run.held(token) or (run.status is status and run.token == token):
+            self.store.queue.finish(run.id, body)
+            run.status = status
+        else:
+            with pytest.raises(LeaseLost):
+                self.store.queue.finish(run.id, body)
+
+    @precondition(has_runs)
+    @rule(number=PICK)
+    def cancel(self, number: int) -> None:
+        """A user cancels a run."""
+        run = self.pick(number)
+        if run.status in {RunStatus.FINISHED, RunStatus.FAILED}:
+            with pytest.raises(Conflict):
+                self.store.queue.cancel(run.id)
+            return
+        run.cancel = run.cancel or run.status is not RunStatus.CANCELLED
+        if run.status is RunStatus.QUEUED or self.model.lost(run):
+            run.status = RunStatus.CANCELLED
+        self.store.queue.cancel(run.id)
+
+    @invariant()
+    def agree(self) -> None:
+        """Status, cancel, attempts and rows are as the model has them; each update stands there exactly once."""
+        if not self.has_runs():
+            return
+        found = {run.id: run for run in self.store.runs.list(limit=1000)}
+        rows = self.store.metrics.series([run.id for run in self.model.runs], fields=["samples"], blocks=True)
+        for run in self.model.runs:
+            kept = found[run.id]
+            assert (kept.status, kept.cancel_requested, kept.attempts) == (run.status, run.cancel, run.token)
+            assert kept.summary.updates == run.rows
+            numbers = list(range(1, run.rows + 1))
+            assert rows[run.id]["update"] == numbers
+            assert rows[run.id]["samples"] == [10 * n for n in numbers]
+            assert [block["cg_iterations"] for block in rows[run.id]["blocks"]] == (
+                [numbers, [n + 1 for n in numbers]] if numbers else []
+            )
+
+
+Queueing.TestCase.settings = settings(
+    max_examples=40, stateful_step_count=30, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+test_the_queue_agrees_with_its_model = Queueing.TestCase

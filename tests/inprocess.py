@@ -1,0 +1,41 @@
+"""A backend inside the test's own process: the real application over a real file, reached without a socket."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from time import time
+
+import httpx
+from anyio.from_thread import BlockingPortal, start_blocking_portal
+from fastapi import FastAPI
+
+from backend.app import create_app
+from backend.settings import Settings
+
+
+class _Transport(httpx.BaseTransport):
+    """Runs each request of a synchronous httpx client through an ASGI application."""
+
+    def __init__(self, app: FastAPI, portal: BlockingPortal) -> None:
+        self._inner = httpx.ASGITransport(app, raise_app_exceptions=False)
+        self._portal = portal
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        """Answer from the application, with the whole body."""
+        request.read()
+        return self._portal.call(self._answer, request)
+
+    async def _answer(self, request: httpx.Request) -> httpx.Response:
+        answer = await self._inner.handle_async_request(request)
+        return httpx.Response(answer.status_code, headers=answer.headers, content=await answer.aread())
+
+
+@contextmanager
+def backend(settings: Settings, *, clock: Callable[[], float] = time) -> Iterator[httpx.Client]:
+    """Start an application and give an httpx client of it (what `Client(http=...)` takes); stop it at the end."""
+    app = create_app(settings, clock=clock)
+    with (
+        start_blocking_portal() as portal,
+        portal.wrap_async_context_manager(app.router.lifespan_context(app)),
+        httpx.Client(transport=_Transport(app, portal), base_url="http://127.0.0.1") as http,
+    ):
+        yield http
