@@ -27,6 +27,7 @@ class Interrupted(BaseException):
 def main() -> int:
     """Train the run named on the standard input; return the exit code."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
+    logging.getLogger("httpx").setLevel(logging.WARNING)
     task = Task.model_validate_json(sys.stdin.readline())
     cancelled = threading.Event()
     threading.Thread(target=_listen, args=(cancelled,), daemon=True).start()

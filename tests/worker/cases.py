@@ -4,7 +4,17 @@ from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any
 
-from backend.schemas import Adam, BlockHessianFree, Budget, HessianFree, Optimizer, Problem, RunConfig, Update
+from backend.schemas import (
+    Adam,
+    BlockHessianFree,
+    Budget,
+    Evaluation,
+    HessianFree,
+    Optimizer,
+    Problem,
+    RunConfig,
+    Update,
+)
 from worker.problems.registry import PROBLEMS, Registry, discover
 from worker.training import Outcome, train
 
@@ -38,7 +48,11 @@ def small_run(optimizer: Optimizer, **changes: Any) -> RunConfig:
     """Configure a small autoencoder on 100 digits, 7 updates, one thread."""
     problem = Problem(options=SMALL, train_size=100, test_size=40)
     return RunConfig(
-        **({"problem": problem, "optimizer": optimizer, "budget": Budget(updates=7), "threads": 1} | changes)
+        **(
+            {"problem": problem, "optimizer": optimizer, "budget": Budget(updates=7), "threads": 1}
+            | {"evaluation": Evaluation(train_subset=50)}
+            | changes
+        )
     )
 
 

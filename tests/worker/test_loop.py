@@ -1,0 +1,170 @@
+"""Tests of the worker's loop, with a real backend and real child processes."""
+
+import os
+import signal
+import threading
+
+import pytest
+
+from backend.schemas import (
+    Adam,
+    BlockHessianFree,
+    Budget,
+    Evaluation,
+    HessianFree,
+    Problem,
+    Run,
+    RunStatus,
+)
+from tests.worker.cases import OPTIMIZERS, small_run, trained
+from tests.worker.conftest import Processes, launch, updates
+from worker import loop
+from worker.engines.engine import Task
+from worker.engines.local import LocalExecution
+
+ENDLESS = Budget(updates=None, seconds=600)
+ONE_LONG_UPDATE = HessianFree(gradient_batch=2000, curvature_batch=1999, max_cg_iterations=10_000)
+
+
+class Started:
+    """An engine of child processes that remembers the last one."""
+
+    def __init__(self) -> None:
+        self.event = threading.Event()
+
+    def start(self, task: Task) -> LocalExecution:
+        """Start a child."""
+        self.last = LocalExecution(task)
+        self.event.set()
+        return self.last
+
+
+class Background:
+    """One iteration of a worker in a thread, and its child."""
+
+    def __init__(self, processes: Processes) -> None:
+        self._processes = processes
+        self.engine = Started()
+        self.stopped = threading.Event()
+        self.worker = processes.worker(self.engine, self.stopped)
+        assert not self.worker.iterate()  # registers
+
+    def begin(self, run: Run, *, rows: int = 1) -> None:
+        """Begin the run and wait until it has some rows."""
+        self.thread = threading.Thread(target=self.worker.iterate)
+        self.thread.start()
+        assert self.engine.event.wait(30)
+        self._processes.wait_until(lambda: self._processes.client.run(run.id).summary.updates >= rows)
+
+    def end(self) -> None:
+        """Wait for the iteration's end."""
+        self.thread.join(60)
+        assert not self.thread.is_alive()
+
+
+def test_runs_are_trained_as_in_this_process(processes: Processes) -> None:
+    """Runs end as finished, and what is stored of each equals, bit for bit, what training in process gives."""
+    worker = processes.worker()
+    assert not worker.iterate()
+    runs = launch(processes, [OPTIMIZERS["adam"], OPTIMIZERS["bhf"]]).runs
+    assert [worker.iterate() for _ in range(3)] == [True, True, False]
+    for run, optimizer in zip(runs, (OPTIMIZERS["adam"], OPTIMIZERS["bhf"]), strict=True):
+        ended = processes.client.run(run.id)
+        outcome, expected = trained(small_run(optimizer))
+        assert (ended.status, ended.ended_by) == (RunStatus.FINISHED, outcome.ended_by)
+        assert ended.blocks == expected.started["blocks"]
+        assert ended.environment == expected.started["environment"]
+        stored = processes.client.series([run.id])[run.id]
+        for field in (
+            "update",
+            "samples",
+            "cost",
+            "batch_loss",
+            "train_loss",
+            "test_loss",
+            "gradient_norm",
+            "step_norm",
+        ):
+            assert stored[field] == [getattr(row, field) for row in expected.rows]
+
+
+def test_failing_runs_keep_their_reason(processes: Processes) -> None:
+    """A mistake in a plug-in and a divergence fail their runs with message and traceback; the next run is trained."""
+    worker = processes.worker()
+    worker.iterate()
+    (crash,) = launch(processes, [Adam(gradient_batch=30)], problem=Problem(name="crash", train_size=100)).runs
+    diverging = BlockHessianFree(gradient_batch=30, curvature_batch=10, learning_rate=100)
+    (diverged,) = launch(
+        processes, [diverging], budget=Budget(updates=1000), evaluation=Evaluation(every=100, train_subset=50)
+    ).runs
+    (good,) = launch(processes, [Adam(gradient_batch=30)]).runs
+    for _ in range(3):
+        assert worker.iterate()
+    crash, diverged, good = (processes.client.run(run.id) for run in (crash, diverged, good))
+    assert crash.status is diverged.status is RunStatus.FAILED
+    assert crash.error is not None
+    assert crash.error.message.startswith("IndexError: index 5 is out of bounds")
+    assert "return torch.zeros(3)[5]" in crash.error.traceback
+    assert diverged.error is not None
+    assert diverged.error.message.startswith("diverged at update")
+    assert processes.client.series([diverged.id])[diverged.id]["diverged"][-1]
+    assert good.status is RunStatus.FINISHED
+
+
+def test_cancel_ends_a_run_after_its_update(processes: Processes) -> None:
+    """A cancelled run ends as cancelled, with the rows it had."""
+    background = Background(processes)
+    (run,) = launch(processes, [Adam(gradient_batch=30)], budget=ENDLESS).runs
+    background.begin(run)
+    processes.client.cancel(run.id)
+    background.end()
+    ended = processes.client.run(run.id)
+    assert ended.status is RunStatus.CANCELLED
+    assert ended.ended_by == f"cancelled after {ended.summary.updates} updates"
+    assert updates(processes, run) == list(range(1, ended.summary.updates + 1))
+
+
+def test_cancel_interrupts_a_long_update(processes: Processes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run in the middle of an update that takes minutes is cancelled all the same, by the child itself."""
+    monkeypatch.setattr(loop, "INTERRUPT_SECONDS", 0.3)
+    monkeypatch.setattr(loop, "KILL_SECONDS", 30)
+    background = Background(processes)
+    (run,) = launch(processes, [ONE_LONG_UPDATE], problem=Problem()).runs
+    background.begin(run, rows=0)
+    processes.wait_until(lambda: processes.client.run(run.id).parameters)
+    processes.client.cancel(run.id)
+    background.end()
+    ended = processes.client.run(run.id)
+    assert (ended.status, ended.ended_by) == (RunStatus.CANCELLED, "cancelled within an update")
+
+
+def test_cancel_kills_a_child_that_hangs(processes: Processes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A child that does not react at all is killed, and its run is cancelled."""
+    monkeypatch.setattr(loop, "INTERRUPT_SECONDS", 0.1)
+    monkeypatch.setattr(loop, "KILL_SECONDS", 0.5)
+    background = Background(processes)
+    (run,) = launch(processes, [Adam(gradient_batch=30)], budget=ENDLESS).runs
+    background.begin(run)
+    os.kill(background.engine.last.pid, signal.SIGSTOP)
+    processes.client.cancel(run.id)
+    background.end()
+    ended = processes.client.run(run.id)
+    assert ended.status is RunStatus.CANCELLED
+    assert ended.ended_by == "cancelled; the training process had to be killed"
+
+
+def test_killed_child_fails_its_run_alone(processes: Processes) -> None:
+    """A child that the system kills leaves a failed run with a reason, and the worker goes on."""
+    background = Background(processes)
+    killed, good = launch(
+        processes, [OPTIMIZERS["hf"], OPTIMIZERS["adam"]], budget=Budget(updates=None, seconds=2)
+    ).runs
+    background.begin(killed)
+    os.kill(background.engine.last.pid, signal.SIGKILL)
+    background.end()
+    ended = processes.client.run(killed.id)
+    assert ended.status is RunStatus.FAILED
+    assert ended.error is not None
+    assert ended.error.message == ("the training process was killed by SIGKILL; the system may have run out of memory")
+    assert background.worker.iterate()
+    assert processes.client.run(good.id).status is RunStatus.FINISHED

@@ -1,0 +1,101 @@
+"""Tests of worker processes that die, stop, or lose their backend in the middle of a run."""
+
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+
+from backend.schemas import Adam, Budget, Run, RunStatus
+from tests.worker.conftest import Processes, alive, launch, updates
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="children are found in /proc")
+
+LONG = Budget(updates=None, seconds=2)
+ADAM = Adam(gradient_batch=30)
+
+
+def child_of(pid: int) -> int | None:
+    """Find the child process of a worker."""
+    pids = [p for tasks in Path(f"/proc/{pid}/task").glob("*/children") for p in tasks.read_text().split()]
+    return int(pids[0]) if pids else None
+
+
+def wait_for_rows(processes: Processes, run: Run, *, attempt: int = 1) -> None:
+    """Wait until the attempt has stored some rows."""
+
+    def has_rows() -> bool:
+        now = processes.client.run(run.id)
+        return now.attempts == attempt and now.summary.updates >= 5
+
+    processes.wait_until(has_rows)
+
+
+def check_complete(processes: Processes, run: Run, *, attempts: int) -> None:
+    """Wait for the run's end; it is finished, and each update is there exactly once."""
+    (ended,) = processes.client.wait([run.id], timeout=60)
+    assert (ended.status, ended.attempts) == (RunStatus.FINISHED, attempts)
+    assert ended.summary.updates > 5
+    assert updates(processes, run) == list(range(1, ended.summary.updates + 1))
+
+
+def test_killed_worker_loses_no_run(processes: Processes) -> None:
+    """After SIGKILL the child ends too, another worker takes the run up, and each update is there exactly once."""
+    first = processes.start("worker")
+    (run,) = launch(processes, [ADAM], budget=LONG).runs
+    wait_for_rows(processes, run)
+    child = child_of(first.pid)
+    assert child is not None
+    first.kill()
+    first.wait()
+    processes.wait_until(lambda: not alive(child), seconds=5)
+    processes.start("worker")
+    check_complete(processes, run, attempts=2)
+
+
+def test_woken_worker_writes_nothing_more(processes: Processes) -> None:
+    """A worker that slept past its lease finds its run taken; its child stops by itself, and no row is doubled."""
+    first = processes.start("worker")
+    (run,) = launch(processes, [ADAM], budget=Budget(updates=None, seconds=6)).runs
+    wait_for_rows(processes, run)
+    child = child_of(first.pid)
+    assert child is not None
+    first.send_signal(signal.SIGSTOP)
+    processes.start("worker")
+    wait_for_rows(processes, run, attempt=2)
+    first.send_signal(signal.SIGCONT)
+    processes.wait_until(lambda: not alive(child))
+    check_complete(processes, run, attempts=2)
+    assert first.poll() is None
+
+
+def test_backend_may_restart(processes: Processes) -> None:
+    """While the backend is away training goes on and the rows wait; afterwards each is there exactly once."""
+    processes.start("worker")
+    (run,) = launch(processes, [ADAM], budget=LONG).runs
+    wait_for_rows(processes, run)
+    processes.restart_backend(after=1)
+    check_complete(processes, run, attempts=1)
+
+
+def test_worker_waits_for_its_backend(processes: Processes) -> None:
+    """A worker started before its backend registers as soon as that is there."""
+    processes.backend.kill()
+    processes.backend.wait()
+    processes.start("worker")
+    processes.restart_backend(after=3)
+    processes.wait_until(lambda: processes.client.catalog().workers)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_signal_ends_the_worker_cleanly(processes: Processes, number: signal.Signals) -> None:
+    """SIGTERM and SIGINT end worker and child with exit code 0, and leave the run to its lease."""
+    worker = processes.start("worker")
+    (run,) = launch(processes, [ADAM], budget=Budget(updates=None, seconds=600)).runs
+    wait_for_rows(processes, run)
+    child = child_of(worker.pid)
+    assert child is not None
+    worker.send_signal(number)
+    assert worker.wait(10) == 0
+    assert not alive(child)
+    assert processes.client.run(run.id).status is RunStatus.RUNNING
