@@ -25,9 +25,10 @@ class Draft:
     """The form's start. A new generation has new widgets, so that they take the new values."""
 
     spec: ExperimentSpec
-    generation: str = field(default_factory=lambda: uuid4().hex[:6])
+    generation: int = 0
     token: str = field(default_factory=lambda: uuid4().hex)
     entries: list[Entry] = field(default_factory=list)
+    added: int = 0
 
     def __post_init__(self) -> None:
         for optimizer in self.spec.optimizers:
@@ -35,7 +36,8 @@ class Draft:
 
     def add(self, kind: str, values: dict[str, Any] | None = None) -> None:
         """Put one more optimizer into the form, at the contract's defaults unless `values` are given."""
-        self.entries.append(Entry(uuid4().hex[:6], kind, values or {}))
+        self.entries.append(Entry(f"{kind}{self.added}", kind, values or {}))
+        self.added += 1
 
     def remove(self, entry: Entry) -> None:
         """Take an optimizer out of the form."""
@@ -52,7 +54,8 @@ def draft(catalog: Catalog) -> Draft:
 
 def start(spec: ExperimentSpec) -> None:
     """Begin the form anew from a specification."""
-    st.session_state[_KEY] = Draft(spec)
+    held: Draft | None = st.session_state.get(_KEY)
+    st.session_state[_KEY] = Draft(spec, held.generation + 1 if held else 0)
 
 
 def seeds_of(text: str) -> list[Any]:

@@ -82,7 +82,7 @@ def _nearest(path: str, slots: Mapping[str, Any]) -> str | None:
 
 
 def _draw(knob: Knob, value: Any, key: str) -> Any:
-    label = " ".join([f"{knob.title}", *([f":gray[{_unit(knob)}]"] if _unit(knob) else [])])
+    label = _label(knob)
     kept: dict[str, Any] = {"key": key, "help": _help(knob), "persist_state": "session"}
     match knob.kind:
         case "switch":
@@ -100,10 +100,11 @@ def _draw(knob: Knob, value: Any, key: str) -> Any:
             return st.number_input(label, value=size, step=_fine(size), placeholder=_empty(knob), format="%g", **kept)
 
 
-def _unit(knob: Knob) -> str:
-    paper = "" if knob.paper is None else f"paper: {_plain(knob.paper)}"
-    told = knob.title.lower().endswith(knob.unit)
-    return " · ".join(part for part in ("" if told else knob.unit, paper) if part)
+def _label(knob: Knob) -> str:
+    """Write the name with unit and the paper's value: plain text, since screen readers get it as it stands."""
+    unit = "" if knob.title.lower().endswith(knob.unit) else f" [{knob.unit}]"
+    paper = "" if knob.paper is None else f" (paper: {_plain(knob.paper)})"
+    return f"{knob.title}{unit}{paper}"
 
 
 def _help(knob: Knob) -> str:

@@ -1,0 +1,117 @@
+"""The three real processes on free ports, over a temporary folder, and a real browser."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx
+import pytest
+
+from backend.client import Client
+
+STOP_SECONDS = 15
+
+
+@dataclass
+class Service:
+    """Backend, worker and dashboard of one test."""
+
+    home: Path
+    backend_url: str
+    dashboard_url: str
+    client: Client
+    processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+
+    def start(self, name: str) -> None:
+        """Start one of the processes: backend, worker or dashboard."""
+        environment = os.environ | {
+            "BLOCKHF_HOME": str(self.home),
+            "BLOCKHF_PORT": self.backend_url.rsplit(":", 1)[1],
+            "BLOCKHF_DASHBOARD_PORT": self.dashboard_url.rsplit(":", 1)[1],
+            "BLOCKHF_BACKEND_URL": self.backend_url,
+            "BLOCKHF_LEASE_SECONDS": "3",
+            "BLOCKHF_HEARTBEAT_SECONDS": "0.5",
+            "OMP_NUM_THREADS": "1",
+        }
+        with (self.home / f"{name}.log").open("ab") as log:
+            self.processes[name] = subprocess.Popen(
+                [sys.executable, "-m", name], cwd=self.home, env=environment, stdout=log, stderr=subprocess.STDOUT
+            )
+
+    def stop(self, name: str) -> int:
+        """End a process by its id, SIGTERM first; return its exit status."""
+        process = self.processes.pop(name)
+        process.send_signal(signal.SIGTERM)
+        try:
+            return process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            return process.wait()
+
+    def log(self, name: str) -> str:
+        """Return what a process has written."""
+        return (self.home / f"{name}.log").read_text(errors="replace")
+
+
+@contextmanager
+def running_service(home: Path, *names: str) -> Iterator[Service]:
+    """Run the processes of these names (all three by default) until the block ends."""
+    backend, dashboard = free_port(), free_port()
+    urls = f"http://127.0.0.1:{backend}", f"http://127.0.0.1:{dashboard}"
+    with Client(urls[0]) as client:
+        service = Service(home, *urls, client)
+        try:
+            for name in names or ("backend", "dashboard", "worker"):
+                service.start(name)
+            _await_answers(service)
+            yield service
+        finally:
+            for name in reversed(list(service.processes)):
+                service.stop(name)
+
+
+def free_port() -> int:
+    """Return a port that nobody listens on."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port: int = listener.getsockname()[1]
+        return port
+
+
+def wait_until(condition: Callable[[], object], what: str, *, seconds: float = 60) -> None:
+    """Wait until a condition holds; fail the test with what was waited for."""
+    end = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > end:
+            pytest.fail(f"not within {seconds:g} s: {what}")
+        time.sleep(0.1)
+
+
+def _await_answers(service: Service) -> None:
+    if "backend" in service.processes:
+        wait_until(service.client.health, "the backend is ready")
+    if "dashboard" in service.processes:
+        wait_until(lambda: _answers(f"{service.dashboard_url}/healthz"), "the dashboard answers")
+    if "worker" in service.processes:
+        wait_until(lambda: service.client.catalog().catalog, f"a worker has registered: {service.log('worker')}")
+
+
+def _answers(url: str) -> bool:
+    try:
+        return httpx.get(url, trust_env=False).status_code == 200
+    except httpx.TransportError:
+        return False
+
+
+@pytest.fixture(scope="session")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """Backend, worker and dashboard for tests that leave them running."""
+    with running_service(tmp_path_factory.mktemp("service")) as running:
+        yield running

@@ -1,0 +1,251 @@
+"""The pages in a real browser, against real processes: launch, watch, zoom, cancel, refuse, recover."""
+
+import json
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
+
+from backend.errors import InvalidInput
+from backend.schemas import (
+    Adam,
+    BlockHessianFree,
+    Budget,
+    Catalog,
+    DataSet,
+    Experiment,
+    ExperimentSpec,
+    HessianFree,
+    Layer,
+    Problem,
+    ProblemInfo,
+    RunStatus,
+    Update,
+    WorkerInfo,
+)
+from tests.e2e.conftest import Service, running_service, wait_until
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+QUIET = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine"),
+]
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """Start one browser for the tests of this file."""
+    with sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET)
+        yield started
+        started.close()
+
+
+@pytest.fixture
+def page(browser: Browser) -> Iterator[Page]:
+    """Open a tab; an error of any script in it fails the test."""
+    errors: list[str] = []
+    tab = browser.new_page(viewport={"width": 1280, "height": 1400})
+    tab.set_default_timeout(30_000)
+    tab.on("pageerror", lambda error: errors.append(str(error)))
+    yield tab
+    tab.close()
+    assert errors == []
+
+
+def entry(page: Page, key: str) -> Locator:
+    """Find a field's input by its path in the form."""
+    return page.locator(f".st-key-launch0-{key.replace('.', '-')} input")
+
+
+def fill(page: Page, key: str, value: object) -> None:
+    """Type a value into a field and leave it."""
+    entry(page, key).fill(str(value))
+    entry(page, key).press("Tab")
+
+
+def seen(page: Page) -> int:
+    """Return the last update that the charts have got."""
+    return int(page.locator(".bhf-live").get_attribute("data-updates") or 0)
+
+
+def draws(page: Page) -> int:
+    """Return how often the chart was drawn."""
+    return int(page.locator(".bhf-live").get_attribute("data-draws") or 0)
+
+
+def ranges(page: Page) -> list[list[float]]:
+    """Return the ranges that the first panel's axes show."""
+    script = (
+        "() => { const l = document.querySelector('.bhf-chart')._fullLayout; return [l.xaxis.range, l.yaxis.range]; }"
+    )
+    found: list[list[float]] = page.evaluate(script)
+    return found
+
+
+def zoom(page: Page) -> None:
+    """Drag a box in the first panel."""
+    box = page.locator(".bhf-chart .nsewdrag").first.bounding_box()
+    assert box is not None
+    page.mouse.move(box["x"] + 0.2 * box["width"], box["y"] + 0.2 * box["height"])
+    page.mouse.down()
+    page.mouse.move(box["x"] + 0.7 * box["width"], box["y"] + 0.8 * box["height"], steps=8)
+    page.mouse.up()
+
+
+def launch_small(page: Page, service: Service, *, name: str, updates: int) -> Experiment:
+    """Launch a comparison on a tiny network from the page."""
+    page.goto(f"{service.dashboard_url}/launch")
+    for option, width in {"hidden_1": 16, "hidden_2": 8, "hidden_3": 8, "code": 3}.items():
+        fill(page, f"autoencoder.options.{option}", width)
+    fill(page, "budget.updates", updates)
+    fill(page, "name", name)
+    expect(page.locator(".bhf-plan")).to_contain_text("3 runs of a network with 26,371 parameters")
+    page.get_by_role("button", name="Launch 3 runs").click()
+    expect(page.locator(".bhf-live")).to_be_visible()
+    return next(found for found in service.client.experiments() if found.name == name)
+
+
+def test_launches_watches_zooms_and_cancels(page: Page, service: Service) -> None:
+    """A comparison launched from the page grows without a reload, keeps the zoom, and can be cancelled."""
+    experiment = launch_small(page, service, name="From the page", updates=100_000)
+    assert [run.config.optimizer.kind for run in experiment.runs] == ["adam", "hf", "bhf"]
+    assert experiment.id in page.url
+    page.evaluate("() => { window.notReloaded = true; }")
+    wait_until(lambda: seen(page) > 20, "curves appear")
+    before = seen(page)
+    wait_until(lambda: seen(page) > before + 100, "curves grow")
+    assert page.evaluate("() => document.querySelectorAll('.bhf-chart .scatterlayer .trace').length") > 0
+
+    whole = ranges(page)
+    zoom(page)
+    wait_until(lambda: ranges(page) != whole, "the drag zooms")
+    zoomed, drawn, grown = ranges(page), draws(page), seen(page)
+    wait_until(lambda: draws(page) >= drawn + 5 and seen(page) > grown, "five refreshes")
+    assert ranges(page) == zoomed
+    page.get_by_label("Smoothing").select_option("Light")
+    page.wait_for_url(re.compile("smooth=0.6"))
+    assert ranges(page) == zoomed
+    page.get_by_role("button", name="Reset zoom").click()
+    wait_until(lambda: ranges(page) != zoomed, "the zoom is reset")
+
+    assert page.evaluate("() => window.notReloaded")
+    for run in experiment.runs:
+        line = page.locator(f"tr[data-run='{run.id}']")
+        line.get_by_role("button", name="Cancel").click()
+        expect(line).to_contain_text("Cancelled", timeout=30_000)
+    statuses = {run.status for run in service.client.experiment(experiment.id).runs}
+    assert statuses == {RunStatus.CANCELLED}
+
+
+def test_refusals_stand_beside_the_field(page: Page, service: Service) -> None:
+    """Bad input shows the API's own message under the field, and cannot be launched."""
+    bad = ExperimentSpec.model_construct(
+        optimizers=[Adam(), HessianFree.model_construct(curvature_batch=1000), BlockHessianFree()]
+    )
+    with pytest.raises(InvalidInput) as refused:
+        service.client.check(bad)
+    [message] = [str(error) for error in refused.value.errors]
+
+    count = len(service.client.experiments())
+    page.goto(f"{service.dashboard_url}/launch")
+    fill(page, "hf1.curvature_batch", 1000)
+    shown = page.locator(".bhf-error")
+    expect(shown).to_have_text(message)
+    field, line = entry(page, "hf1.curvature_batch").bounding_box(), shown.bounding_box()
+    assert field is not None
+    assert line is not None
+    assert abs(field["x"] - line["x"]) < 40
+    assert 0 < line["y"] - field["y"] < 90
+    expect(page.get_by_role("button", name=re.compile("^Launch"))).to_be_disabled()
+
+    fill(page, "hf1.curvature_batch", 200)
+    fill(page, "autoencoder.options.hidden_1", 1_000_000_000)
+    expect(shown).to_contain_text("problem.options.hidden_1 is 1000000000")
+    assert len(service.client.experiments()) == count
+
+
+def test_a_layer_without_a_block_is_refused(page: Page, service: Service) -> None:
+    """A layer that stands in no block is named beside the block editor, and accepted once it has one."""
+    page.goto(f"{service.dashboard_url}/launch")
+    page.get_by_role("radio", name="Your own").or_(page.get_by_role("button", name="Your own")).first.click()
+    choice = page.get_by_label("Block of encoder.code", exact=True)
+    choice.click()
+    page.get_by_role("option", name="no block").click()
+    expect(page.locator(".bhf-error")).to_contain_text("without encoder.code")
+    choice.click()
+    page.get_by_role("option", name="Block 2").click()
+    expect(page.locator(".bhf-error")).to_have_count(0)
+    expect(page.locator(".bhf-blocks")).to_contain_text("2 blocks")
+
+
+def hostile(service: Service) -> Experiment:
+    """Launch a comparison with a hostile name, play its worker, and report some updates that end in a divergence."""
+    layers = [Layer(name="only", parameters={"weight": ["inputs", 4]})]
+    spec = ExperimentSpec(
+        name="<img src=x onerror=alert(1)><b>bold</b>",
+        problem=Problem(name="tiny", data="dots"),
+        optimizers=[Adam(), Adam(learning_rate=0.1)],
+        budget=Budget(updates=50),
+    )
+    info = ProblemInfo(
+        name="tiny", title="Tiny", summary="One layer.", options={"type": "object", "properties": {}}, layers=layers,
+        partition=[["only"]], data=["dots"], accuracy=True, loss_unit="nats <i>", preset=spec,
+    )  # fmt: skip
+    data = DataSet(name="dots", title="Dots", train_size=5000, test_size=100, shape=[1, 2, 2], classes=2, embedded=True)
+    worker = service.client.register(
+        WorkerInfo(name="by hand", device="cpu", threads=1), Catalog(problems=[info], data=[data])
+    )
+    experiment = service.client.launch(spec)
+    claim = service.client.claim(worker.worker_id)
+    assert claim is not None
+    rows = [row(update, diverged=update == 12) for update in range(1, 13)]
+    service.client.append(claim.run.id, claim.token, rows)
+    return experiment
+
+
+def row(update: int, *, diverged: bool) -> Update:
+    """Make an update's row."""
+    loss = None if diverged else 100.0 / update
+    return Update(
+        update=update, epoch=update / 5, samples=1000 * update, seconds=0.1 * update, cost=update, batch_loss=loss,
+        train_loss=loss, test_loss=loss, test_accuracy=None if diverged else update / 20, gradient_norm=1.0,
+        step_norm=0.1, diverged=diverged,
+    )  # fmt: skip
+
+
+def test_survives_hostile_names_and_a_lost_backend(page: Page, tmp_path: Path) -> None:
+    """Markup in a name stays text; a lost backend is said, what was shown stays, and the page recovers by itself."""
+    dialogs: list[str] = []
+    page.on("dialog", lambda dialog: dialogs.append(dialog.message))
+    with running_service(tmp_path, "backend", "dashboard") as service:
+        experiment = hostile(service)
+        page.goto(f"{service.dashboard_url}/?experiments={experiment.id}&x=cost")
+        expect(page.locator(".bhf-table")).to_contain_text("Diverged at update 12")
+        expect(page.get_by_text("<b>bold</b>").first).to_be_visible()
+        wait_until(lambda: seen(page) == 12 and draws(page) > 0, "the rows are drawn")
+        texts = json.loads(
+            page.evaluate("() => JSON.stringify(document.querySelector('.bhf-chart').data.map(t => t.name))")
+        )
+        assert any("diverged at update 12" in text for text in texts)
+
+        service.stop("backend")
+        banner = page.locator(".bhf-banner")
+        expect(banner).to_contain_text("cannot be reached", timeout=4000)
+        expect(page.locator(".bhf-table")).to_contain_text("12 / 50")
+        service.start("backend")
+        expect(banner).to_be_hidden(timeout=20_000)
+    assert dialogs == []
