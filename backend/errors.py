@@ -7,7 +7,10 @@ BlockHFError                 500
 ├── MethodNotAllowed         405
 ├── Conflict                 409   the thing is in a state that does not allow this
 │   └── LeaseLost            409   another worker holds the run, or it ended: stop writing at once
-├── QueueFull                429
+├── TooLarge                 413   the request's body is over the limit
+├── InvalidInput             422   a list of problems: field, value, limit
+├── QueueFull                429   too many runs wait
+├── NoWorker                 503   no worker has registered yet, so nothing can be checked or queued
 ├── BackendUnavailable       503   the client could not reach the backend
 └── RunFailed                500   training cannot go on; the text says why and what to change
 """
