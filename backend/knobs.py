@@ -1,5 +1,6 @@
 """Every knob of the contract as a row, for help texts; and `path=value` settings applied to a specification."""
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, get_args
@@ -81,7 +82,10 @@ def assign(target: dict[str, Any], setting: str) -> None:
         if not isinstance(child, dict):
             raise InvalidInput([FieldError(path, setting, f"{parent} is a value and has no fields")])
         target = child
-    target[last] = _number(yaml.safe_load(text))
+    try:
+        target[last] = _number(yaml.safe_load(text))
+    except yaml.YAMLError as error:
+        raise InvalidInput([FieldError(path, text, f"is not YAML: {' '.join(str(error).split())}")]) from None
 
 
 def _number(value: Any) -> Any:
@@ -96,7 +100,7 @@ def _number(value: Any) -> Any:
 
 def parse_optimizer(text: str) -> dict[str, Any]:
     """Read `kind path=value path=value ...`, such as `bhf damping=0.1 partition.kind=layers`."""
-    kind, *settings = text.split()
+    kind, *settings = re.split(r"\s+(?=[\w.]+=)", text.strip())
     kinds = [get_args(m.model_fields["kind"].annotation)[0] for m in get_args(get_args(Optimizer)[0])]
     if kind not in kinds:
         raise InvalidInput([FieldError("optimizer", kind, f"must be one of {', '.join(kinds)}")])

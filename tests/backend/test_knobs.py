@@ -41,7 +41,7 @@ def test_assign_reads_values_as_yaml(setting: str, value: Any) -> None:
     assert target == {"a": {"c": 1, "b": value}}
 
 
-@pytest.mark.parametrize("setting", ["updates", "=3", "a.c.d=1"])
+@pytest.mark.parametrize("setting", ["updates", "=3", "a.c.d=1", "a.c={b: "])
 def test_a_malformed_setting_is_refused(setting: str) -> None:
     """A setting without path or '=', or below a plain value, names what is wrong."""
     with pytest.raises(InvalidInput):
@@ -54,6 +54,11 @@ def test_an_optimizer_in_one_line() -> None:
         "kind": "bhf",
         "damping": 0.1,
         "partition": {"kind": "layers"},
+    }
+    assert parse_optimizer("bhf partition={kind: explicit, blocks: [[a], [b]]} damping=1e-3") == {
+        "kind": "bhf",
+        "damping": 0.001,
+        "partition": {"kind": "explicit", "blocks": [["a"], ["b"]]},
     }
     with pytest.raises(InvalidInput, match="must be one of adam, hf, bhf"):
         parse_optimizer("sgd")

@@ -5,36 +5,15 @@ import signal
 import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TypeVar
 
 import psutil
 import pytest
 
 from backend.client import Client
 from backend.schemas import RunStatus
-
-T = TypeVar("T")
-
-
-def free_port() -> int:
-    """Return a port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
-def until(look: Callable[[], T | None], seconds: float) -> T:
-    """Return the first value that is not None or False; fail after `seconds`."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if value := look():
-            return value
-        time.sleep(0.2)
-    pytest.fail(f"nothing came within {seconds} s")
+from tests.e2e.conftest import free_port, wait_until
 
 
 class Up:
@@ -81,16 +60,18 @@ def up(tmp_path: Path) -> Iterator[Up]:
 
 def test_first_start_to_the_end(up: Up) -> None:
     """Curves grow after the first start; a killed worker comes back; Ctrl-C leaves no process behind."""
-    until(lambda: "BlockHF is ready" in up.words(), 120)
+    wait_until(lambda: "BlockHF is ready" in up.words(), "all three answer", seconds=120)
     assert f"http://127.0.0.1:{up.dashboard_port}" in up.words()
     with Client(f"http://127.0.0.1:{up.port}") as client:
         runs = client.runs()
         assert sorted(run.config.optimizer.kind for run in runs) == ["adam", "bhf", "hf"]
-        until(lambda: any(run.summary.updates >= 2 for run in client.runs()), 60)
+        wait_until(lambda: any(run.summary.updates >= 2 for run in client.runs()), "curves grow")
         children = up.children()
         assert set(children) == {"backend", "worker", "dashboard"}
         children["worker"].kill()
-        until(lambda: up.children().get("worker", children["worker"]).pid != children["worker"].pid, 20)
+        wait_until(
+            lambda: up.children().get("worker", children["worker"]).pid != children["worker"].pid, "a new worker"
+        )
         assert "worker ended" in up.words()
         assert all(run.status is not RunStatus.FAILED for run in client.runs())
     everyone = psutil.Process(up.process.pid).children(recursive=True)
