@@ -1,0 +1,146 @@
+"""Whole CG solves of one update, ours and the public packages', in gradients of the gradient batch of 2,000.
+
+python -m tests.benchmarks.curvature [--json] [--rounds 5] [--only autoencoder_100 ...] [--no-peers]
+
+One thread, process time, rounds interleaved, medians. hf and bhf: the whole update (linearization, planning, set-up,
+CG with its warm start, new weights) less one gradient. peer_hf, peer_bhf: a plain CG over the faster of curvlinops'
+and BackPACK's products. product: one full Gauss-Newton product in gradients of its own batch. update: BHF's whole
+update over HF's.
+"""
+
+import argparse
+import json
+import statistics
+import time
+from collections.abc import Callable
+
+import torch
+from torch import nn
+
+from tests.benchmarks import peers
+from tests.benchmarks.cases import SETTINGS, Setting
+from worker.optim import BlockHessianFree, layer_names
+from worker.optim.blocks import make_blocks
+from worker.optim.curvature.written import WrittenModel
+
+Work = Callable[[], object]
+KEEP_WEIGHTS = 1e-12
+"""learning rate of the updates timed: every round solves the same systems"""
+
+
+def medians(contenders: dict[str, Work], rounds: int) -> dict[str, float]:
+    """Time each contender once per round, after one round that is not counted [s]."""
+    times: dict[str, list[float]] = {name: [] for name in contenders}
+    for index in range(rounds + 1):
+        for name, work in contenders.items():
+            start = time.process_time()
+            work()
+            if index:
+                times[name].append(time.process_time() - start)
+    return {name: statistics.median(values) for name, values in times.items()}
+
+
+def gradient(setting: Setting, size: int) -> Work:
+    """Plain torch: forward and backward pass over the first `size` examples."""
+    model, (x, t) = setting.model(), setting.data()
+
+    def work() -> None:
+        model.zero_grad()
+        torch.autograd.backward(setting.loss.value(model(x[:size]), t[:size]))
+
+    return work
+
+
+def update(setting: Setting, *, blocked: bool) -> Work:
+    """Our whole update."""
+    model, (x, t) = setting.model(), setting.data()
+    optimizer = BlockHessianFree(
+        model,
+        setting.loss,
+        setting.blocks if blocked else [layer_names(model)],
+        curvature_batch=setting.curvature_batch,
+        damping=setting.damping,
+        max_cg_iters=setting.iterations,
+        lr=KEEP_WEIGHTS,
+    )
+    return lambda: optimizer.step(x, t)
+
+
+def product(setting: Setting) -> Work:
+    """Our product with the whole matrix, way of products."""
+    model, (x, t) = setting.model(), setting.data()
+    blocks = make_blocks(model, [layer_names(model)])
+    batch = WrittenModel(model, setting.loss).at(x, t).narrow(setting.curvature_batch, blocks)
+    vector, out = blocks[0].vector().normal_(), blocks[0].vector()
+    return lambda: batch.product(blocks[0], vector, out)
+
+
+Peer = Callable[..., peers.Product]
+
+
+def peer(setting: Setting, package: Peer, *, blocked: bool) -> Work:
+    """A public package's products in a plain CG, block by block."""
+    model, (x, t) = setting.model(), setting.data()
+    x, t = x[: setting.curvature_batch], t[: setting.curvature_batch]
+    blocks = make_blocks(model, setting.blocks if blocked else [layer_names(model)])
+    sides = [block.vector().normal_() for block in blocks]
+
+    def work() -> None:
+        for block, b in zip(blocks, sides, strict=True):
+            parameters: list[nn.Parameter] = list(block.parameters)
+            matrix = package(model, setting.loss, parameters, x, t)
+            peers.plain_solve(matrix, b, setting.damping, setting.iterations)
+
+    return work
+
+
+def measure(setting: Setting, *, rounds: int, with_peers: bool) -> dict[str, float]:
+    """Return the ratios of one setting."""
+    torch.manual_seed(0)
+    contenders = {
+        "gradient": gradient(setting, len(setting.data()[0])),
+        "small_gradient": gradient(setting, setting.curvature_batch),
+        "product": product(setting),
+        "hf": update(setting, blocked=False),
+        "bhf": update(setting, blocked=True),
+    }
+    if with_peers:
+        for package in (peers.curvlinops, peers.backpack):
+            contenders[f"{package.__name__}_hf"] = peer(setting, package, blocked=False)
+            contenders[f"{package.__name__}_bhf"] = peer(setting, package, blocked=True)
+    seconds = medians(contenders, rounds)
+    unit = seconds["gradient"]
+    result = {
+        "gradient_seconds": unit,
+        "product": seconds["product"] / seconds["small_gradient"],
+        "update": seconds["bhf"] / seconds["hf"],
+        "hf": seconds["hf"] / unit - 1,
+        "bhf": seconds["bhf"] / unit - 1,
+    }
+    if with_peers:
+        for kind in ("hf", "bhf"):
+            each = {p: seconds[f"{p}_{kind}"] / unit for p in ("curvlinops", "backpack")}
+            result |= {f"peer_{kind}": min(each.values())} | {f"{p}_{kind}": v for p, v in each.items()}
+    return {name: round(value, 4) for name, value in result.items()}
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.add_argument("--rounds", type=int, default=5, help="rounds counted")
+    parser.add_argument("--only", nargs="*", default=list(SETTINGS), choices=list(SETTINGS))
+    parser.add_argument("--no-peers", action="store_true", help="leave the public packages out")
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    results = {}
+    for name in arguments.only:
+        results[name] = measure(SETTINGS[name], rounds=arguments.rounds, with_peers=not arguments.no_peers)
+        if not arguments.json:
+            print(name, results[name])
+    if arguments.json:
+        print(json.dumps(results, indent=1))
+
+
+if __name__ == "__main__":
+    main()
