@@ -36,9 +36,15 @@ class Settings(BaseSettings):
     @property
     def api(self) -> str:
         """The backend's base URL."""
-        return self.backend_url or f"http://{self.host}:{self.port}"
+        return self.backend_url or _url(self.host, self.port)
 
     @property
     def dashboard(self) -> str:
         """The dashboard's base URL, as `blockhf` on the same machine reaches it."""
-        return f"http://{self.dashboard_host}:{self.dashboard_port}"
+        return _url(self.dashboard_host, self.dashboard_port)
+
+
+def _url(host: str, port: int) -> str:
+    """Return where a process bound to `host` is reached from its own machine: a wildcard address by loopback."""
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
