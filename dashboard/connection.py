@@ -1,7 +1,7 @@
 """The pages' way to the backend, and what they show when it does not answer."""
 
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any
 
 import streamlit as st
 
@@ -9,33 +9,27 @@ from backend.client import Client
 from backend.errors import BackendUnavailable
 from backend.settings import Settings
 
-Answer = TypeVar("Answer")
 
-
-@st.cache_resource(show_spinner=False)
+@st.cache_resource(show_spinner=False, on_release=Client.close)
 def client() -> Client:
     """Return the one client that all visitors share."""
     return Client(Settings().api)
 
 
-def ask(name: str, question: Callable[[Client], Answer]) -> Answer | None:
-    """Ask the backend; where it is gone, say so and return this visitor's last answer of that name, if any."""
-    held = st.session_state.setdefault("answers", {})
+def ask(**questions: Callable[[Client], Any]) -> dict[str, Any]:
+    """Ask the backend by name; where it is gone, say so and give this visitor's last answers, or None."""
+    held: dict[str, Any] = st.session_state.setdefault("answers", {})
     try:
-        held[name] = question(client())
+        for name, question in questions.items():
+            held[name] = question(client())
     except BackendUnavailable:
-        _say_gone()
-    answer: Answer | None = held.get(name)
-    return answer
-
-
-def _say_gone() -> None:
-    with st.container(key="gone"):
         st.warning("The backend cannot be reached. What is known is shown; this page goes on by itself.")
-        _wait_for_backend()
+        await_backend()
+    return {name: held.get(name) for name in questions}
 
 
 @st.fragment(run_every=1.5)
-def _wait_for_backend() -> None:
+def await_backend() -> None:
+    """Run the page again as soon as the backend answers."""
     if client().health():
         st.rerun()

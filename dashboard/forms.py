@@ -93,11 +93,24 @@ def _draw(knob: Knob, value: Any, key: str) -> Any:
         case "text":
             return st.text_input(label, value="" if value is None else str(value), **kept)
         case "integer":
-            held = None if value is None else int(value)
-            return st.number_input(label, value=held, step=_step(held), placeholder=_empty(knob), format="%d", **kept)
+            return _number(knob, label, None if value is None else int(value), kept)
         case "number":
-            size = None if value is None else float(value)
-            return st.number_input(label, value=size, step=_fine(size), placeholder=_empty(knob), format="%g", **kept)
+            return _number(knob, label, None if value is None else float(value), kept)
+
+
+def _number(knob: Knob, label: str, value: int | float | None, kept: dict[str, Any]) -> int | float | None:
+    """Draw an entry of a number; an optional one can be emptied, which a widget that starts with a value cannot."""
+    if knob.optional and value is not None and kept["key"] not in st.session_state:
+        st.session_state[kept["key"]] = value
+    answer: int | float | None = st.number_input(
+        label,
+        value=None if knob.optional else value,
+        step=_step(value) if knob.kind == "integer" else _fine(value),
+        format="%d" if knob.kind == "integer" else "%g",
+        placeholder=_empty(knob),
+        **kept,
+    )
+    return answer
 
 
 def _label(knob: Knob) -> str:
@@ -124,7 +137,7 @@ def _plain(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def _step(value: int | None) -> int:
+def _step(value: float | None) -> int:
     """A tenth of the value, as a power of ten."""
     return 1 if not value or abs(value) < 50 else 10 ** (int(math.log10(abs(value))) - 1)
 

@@ -87,12 +87,22 @@ def labels(runs: Sequence[Run]) -> list[str]:
     for run, own in zip(runs, settings, strict=True):
         same = [other for other in settings if other["kind"] == own["kind"]]
         differing = [path for path, value in own.items() if any(other.get(path) != value for other in same)]
-        parts = [f"{path.rsplit('.', 1)[-1].replace('_', ' ')} {show(own[path])}" for path in differing]
+        parts = [_part(path, own[path]) for path in differing if not _is_told(path, own)]
         names.append(" · ".join([OPTIMIZER_NAMES[run.config.optimizer.kind], *parts]))
     repeated = {name for name, count in Counter(names).items() if count > 1}
     return [
         f"{name} · {run.experiment_name}" if name in repeated else name for name, run in zip(names, runs, strict=True)
     ]
+
+
+def _part(path: str, value: Any) -> str:
+    name = {"partition.kind": "blocks"}.get(path, path.rsplit(".", 1)[-1].replace("_", " "))
+    return f"{name} {show(value)}"
+
+
+def _is_told(path: str, own: Mapping[str, Any]) -> bool:
+    """Tell whether another part of the label implies this one: blocks of one's own, or their count."""
+    return path == "partition.kind" and own[path] in {"explicit", "equal"}
 
 
 def live_groups(found: Sequence[Group]) -> list[dict[str, Any]]:

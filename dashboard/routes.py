@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import httpx
 import plotly
@@ -45,11 +46,21 @@ async def plotly_script(_: Request) -> Response:
     return FileResponse(PLOTLY, media_type="text/javascript", headers={"cache-control": "public, max-age=86400"})
 
 
+class Assets(StaticFiles):
+    """The components' scripts; a browser asks each time whether they have changed, so that an upgrade is seen."""
+
+    def file_response(self, *args: Any, **kwargs: Any) -> Response:
+        """Serve a file, to be validated before each use."""
+        response = super().file_response(*args, **kwargs)
+        response.headers["cache-control"] = "no-cache"
+        return response
+
+
 def create_routes(http: httpx.AsyncClient) -> Sequence[BaseRoute]:
     """Return the routes; `http` has the backend's address as its base URL."""
     return [
         Route("/healthz", health, methods=["GET"]),
         Route("/api/{path:path}", PassThrough(http).__call__, methods=["GET"]),
         Route("/plotly.min.js", plotly_script, methods=["GET"]),
-        Mount("/assets", StaticFiles(directory=STATIC)),
+        Mount("/assets", Assets(directory=STATIC)),
     ]

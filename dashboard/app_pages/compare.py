@@ -13,8 +13,8 @@ from dashboard.live import live, read_view
 
 def page() -> None:
     """Draw the page."""
-    experiments = ask("experiments", lambda backend: backend.experiments(limit=100))
-    catalog = ask("catalog", lambda backend: backend.catalog())
+    known = ask(experiments=lambda backend: backend.experiments(limit=100), catalog=lambda backend: backend.catalog())
+    experiments: list[Experiment] | None = known["experiments"]
     if not experiments:
         _empty(known=experiments is not None)
         st.stop()
@@ -23,8 +23,8 @@ def page() -> None:
         st.info("Choose one or more comparisons above to see their curves.")
         st.stop()
     runs = [run for experiment in chosen for run in experiment.runs]
-    known = catalog.catalog if catalog else None
-    _live(chosen, frames.has_accuracy(known, runs), frames.loss_unit(known, runs[0].config.problem.name))
+    catalog = known["catalog"].catalog if known["catalog"] else None
+    _live(chosen, frames.has_accuracy(catalog, runs), frames.loss_unit(catalog, runs[0].config.problem.name))
 
 
 def _empty(*, known: bool) -> None:
@@ -77,7 +77,7 @@ def _choose(experiments: Sequence[Experiment]) -> list[Experiment]:
 def _find(experiment_id: str) -> Experiment | None:
     """Return an experiment that the list no longer shows; None where there is no such one."""
     try:
-        return ask(f"experiment {experiment_id}", lambda backend: backend.experiment(experiment_id))
+        return client().experiment(experiment_id)
     except BlockHFError:
         return None
 

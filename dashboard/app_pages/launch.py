@@ -14,6 +14,7 @@ from backend.schemas import (
     BlockHessianFree,
     Budget,
     Catalog,
+    CatalogAnswer,
     Contract,
     DataSet,
     Evaluation,
@@ -24,7 +25,7 @@ from backend.schemas import (
     ProblemInfo,
 )
 from dashboard import blocks, frames
-from dashboard.connection import ask, client
+from dashboard.connection import ask, await_backend, client
 from dashboard.drafts import Draft, Entry, draft, seeds_of
 from dashboard.forms import Form
 from dashboard.knobs import knobs
@@ -35,7 +36,7 @@ MODELS: dict[str, type[Contract]] = {"adam": Adam, "hf": HessianFree, "bhf": Blo
 def page() -> None:
     """Draw the page."""
     st.title("Launch a comparison")
-    answer = ask("catalog", lambda backend: backend.catalog())
+    answer: CatalogAnswer | None = ask(catalog=lambda backend: backend.catalog())["catalog"]
     if answer is None:
         st.stop()
     if answer.catalog is None or not answer.catalog.problems:
@@ -219,16 +220,10 @@ def _checked(form: Form, asked: dict[str, Any]) -> tuple[ExperimentSpec | None, 
         _refused(form, error.errors)
     except BackendUnavailable:
         st.warning("The backend cannot be reached, so nothing can be launched now. What you entered is kept.")
-        _again()
+        await_backend()
     except BlockHFError as error:
         st.error(str(error))
     return None, None
-
-
-@st.fragment(run_every=1.5)
-def _again() -> None:
-    if client().health():
-        st.rerun()
 
 
 def _refused(form: Form, errors: Sequence[FieldError]) -> None:

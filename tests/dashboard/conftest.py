@@ -1,0 +1,46 @@
+"""A real backend process that knows the sample catalog, and pages that ask it."""
+
+from collections.abc import Callable, Iterator
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from backend.client import Client
+from backend.schemas import WorkerInfo
+from dashboard import connection
+from tests.dashboard.samples import CATALOG
+from tests.e2e.conftest import Service, running_service
+
+OpenPage = Callable[..., AppTest]
+
+
+@pytest.fixture(scope="session")
+def backend(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """Start a backend on a free port."""
+    with running_service(tmp_path_factory.mktemp("backend"), "backend") as running:
+        yield running
+
+
+@pytest.fixture
+def api(backend: Service) -> Client:
+    """Return a client of the backend, where a worker has announced the sample catalog just now."""
+    backend.client.register(WorkerInfo(name="by hand", device="cpu", threads=1), CATALOG)
+    return backend.client
+
+
+@pytest.fixture
+def open_page(backend: Service, monkeypatch: pytest.MonkeyPatch) -> Iterator[OpenPage]:
+    """Run a page's script against the backend, or against the one at another URL."""
+
+    def run(name: str, *, url: str = backend.backend_url, query: dict[str, str] | None = None) -> AppTest:
+        monkeypatch.setenv("BLOCKHF_BACKEND_URL", url)
+        connection.client.clear()
+        page = AppTest.from_string(f"from dashboard.app_pages import {name}\n{name}.page()\n", default_timeout=60)
+        for key, value in (query or {}).items():
+            page.query_params[key] = value
+        page.run()
+        assert not page.exception, page.exception
+        return page
+
+    yield run
+    connection.client.clear()

@@ -1,0 +1,91 @@
+"""What the pages make of the API's answers."""
+
+import pytest
+
+from backend.schemas import Adam, BlockHessianFree, ExperimentSpec, HessianFree, LayerPartition
+from dashboard import frames
+from tests.dashboard.samples import CATALOG, SPEC, experiment
+
+
+def with_optimizers(*optimizers: Adam | HessianFree | BlockHessianFree, name: str = "one") -> ExperimentSpec:
+    """Make a specification of these optimizers with two seeds."""
+    return SPEC.model_copy(update={"optimizers": list(optimizers), "seeds": [0, 1], "name": name})
+
+
+def test_groups_hold_the_seeds_of_one_configuration() -> None:
+    """Runs that differ by seed alone share a group, in the order in which they were asked for."""
+    found = frames.groups([experiment(with_optimizers(Adam(), BlockHessianFree(), HessianFree()))])
+    assert [(group.label, [run.config.seed for run in group.runs]) for group in found] == [
+        ("Adam", [0, 1]),
+        ("BHF", [0, 1]),
+        ("HF", [0, 1]),
+    ]
+
+
+def test_labels_say_what_differs() -> None:
+    """Two configurations of one optimizer are named by the settings in which they differ, and by nothing else."""
+    spec = with_optimizers(BlockHessianFree(), BlockHessianFree(damping=0.1, partition=LayerPartition()), Adam())
+    found = frames.groups([experiment(spec)])
+    assert [group.label for group in found] == [
+        "BHF · damping 0 · blocks problem",
+        "BHF · damping 0.1 · blocks layers",
+        "Adam",
+    ]
+
+
+def test_labels_name_the_experiment_where_nothing_else_differs() -> None:
+    """The same configuration in two comparisons is told apart by the comparisons' names."""
+    pair = [experiment(with_optimizers(Adam(), name=name), id_=f"e000000{name}") for name in "ab"]
+    runs = [run for one in pair for run in one.runs[:1]]
+    assert frames.labels(runs) == ["Adam · a", "Adam · b"]
+
+
+def test_variants_count_the_configurations_of_one_optimizer() -> None:
+    """Each further configuration of an optimizer gets the next dash, each optimizer starts with the first."""
+    found = frames.groups([experiment(with_optimizers(Adam(), Adam(learning_rate=0.01), HessianFree()))])
+    assert [(group.kind, group.variant) for group in found] == [("adam", 0), ("adam", 1), ("hf", 0)]
+
+
+def test_live_groups_number_the_runs() -> None:
+    """The browser gets each run's id, seed and place in the table."""
+    one = experiment(with_optimizers(Adam(), HessianFree()))
+    rows = frames.live_groups(frames.groups([one]))
+    assert [(run["seed"], run["order"], run["title"]) for row in rows for run in row["runs"]] == [
+        (0, 0, "Adam, seed 0"),
+        (1, 1, "Adam, seed 1"),
+        (0, 2, "HF, seed 0"),
+        (1, 3, "HF, seed 1"),
+    ]
+    assert {run["id"] for row in rows for run in row["runs"]} == {run.id for run in one.runs}
+
+
+def test_layer_rows_resolve_names_of_options_and_data() -> None:
+    """A dimension given by name is the option's value, its default where none is chosen, or the data set's size."""
+    [info], [data] = CATALOG.problems, CATALOG.data
+    assert frames.layer_rows(info, data, {"hidden": None}) == [
+        frames.LayerRow("first", "weight 10 \u00d7 4, bias 10", 50),
+        frames.LayerRow("second", "weight 3 \u00d7 10, bias 3", 33),
+    ]
+    assert [row.parameters for row in frames.layer_rows(info, data, {"hidden": 2})] == [10, 9]
+
+
+@pytest.mark.parametrize(("sizes", "ratio"), [([5, 5], 1.0), ([30, 10], 1.5), ([], 1.0), ([0, 0], 1.0)])
+def test_imbalance_is_the_largest_over_the_mean(sizes: list[int], ratio: float) -> None:
+    """The imbalance is 1 for equal blocks, and the largest block over the mean block else."""
+    assert frames.imbalance(sizes) == ratio
+
+
+def test_accuracy_follows_the_catalog_and_the_rows() -> None:
+    """An accuracy is shown where the problem announces one, or where a run has reported one."""
+    runs = experiment().runs
+    assert frames.has_accuracy(CATALOG, runs)
+    assert not frames.has_accuracy(None, runs)
+    summary = runs[0].summary.model_copy(update={"last_test_accuracy": 0.5})
+    assert frames.has_accuracy(None, [runs[0].model_copy(update={"summary": summary})])
+
+
+def test_loss_unit_is_empty_for_an_unknown_problem() -> None:
+    """Without an announcement of the problem its loss has no known unit."""
+    assert frames.loss_unit(CATALOG, "sample") == "nats"
+    assert frames.loss_unit(CATALOG, "other") == ""
+    assert frames.loss_unit(None, "sample") == ""

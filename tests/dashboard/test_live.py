@@ -1,0 +1,35 @@
+"""The view in the page's URL."""
+
+from dashboard.live import View, read_view
+
+
+def test_a_view_survives_its_url() -> None:
+    """What a view shows is read back from its URL unchanged."""
+    view = View(
+        x="cost",
+        panels=("train_loss", "step_norm"),
+        logX=True,
+        logY=False,
+        seeds="band",
+        band="confidence",
+        smooth=0.9,
+        refresh=0.5,
+        hidden=("e1-0", "e1-2"),
+    )
+    assert read_view(view.query(), accuracy=False) == view
+
+
+def test_the_default_view_leaves_the_url_clean() -> None:
+    """A view that differs from the default in nothing adds nothing to the URL."""
+    assert View().query() == {}
+
+
+def test_nonsense_in_a_url_is_left_out() -> None:
+    """Unknown axes, measures, numbers and names leave the default as it is."""
+    query = {"x": "moon", "panels": "nothing,<b>", "logX": "maybe", "smooth": "NaN", "refresh": "0.001", "other": "1"}
+    assert read_view(query, accuracy=False) == View()
+
+
+def test_accuracy_has_a_panel_where_it_exists() -> None:
+    """A problem with an accuracy shows it from the start."""
+    assert read_view({}, accuracy=True).panels == ("train_loss", "test_loss", "test_accuracy")
