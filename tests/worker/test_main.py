@@ -1,18 +1,20 @@
 """Tests of worker processes that die, stop, or lose their backend in the middle of a run."""
 
+import os
 import signal
 import sys
 from pathlib import Path
 
 import pytest
 
-from backend.schemas import Adam, Budget, Run, RunStatus
+from backend.schemas import Adam, Budget, Problem, Run, RunStatus
 from tests.worker.conftest import Processes, alive, launch, updates
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="children are found in /proc")
 
 LONG = Budget(updates=None, seconds=2)
 ADAM = Adam(gradient_batch=30)
+WIDE = Problem(train_size=100, test_size=40)  # some tens of updates per second
 
 
 def child_of(pid: int) -> int | None:
@@ -42,7 +44,7 @@ def check_complete(processes: Processes, run: Run, *, attempts: int) -> None:
 def test_killed_worker_loses_no_run(processes: Processes) -> None:
     """After SIGKILL the child ends too, another worker takes the run up, and each update is there exactly once."""
     first = processes.start("worker")
-    (run,) = launch(processes, [ADAM], budget=LONG).runs
+    (run,) = launch(processes, [ADAM], budget=LONG, problem=WIDE).runs
     wait_for_rows(processes, run)
     child = child_of(first.pid)
     assert child is not None
@@ -54,16 +56,18 @@ def test_killed_worker_loses_no_run(processes: Processes) -> None:
 
 
 def test_woken_worker_writes_nothing_more(processes: Processes) -> None:
-    """A worker that slept past its lease finds its run taken; its child stops by itself, and no row is doubled."""
+    """A worker and its child that slept past the lease find their run taken: they drop it, and no row is doubled."""
     first = processes.start("worker")
-    (run,) = launch(processes, [ADAM], budget=Budget(updates=None, seconds=6)).runs
+    (run,) = launch(processes, [ADAM], budget=LONG, problem=WIDE).runs
     wait_for_rows(processes, run)
     child = child_of(first.pid)
     assert child is not None
-    first.send_signal(signal.SIGSTOP)
+    for pid in (first.pid, child):
+        os.kill(pid, signal.SIGSTOP)
     processes.start("worker")
     wait_for_rows(processes, run, attempt=2)
-    first.send_signal(signal.SIGCONT)
+    for pid in (child, first.pid):
+        os.kill(pid, signal.SIGCONT)
     processes.wait_until(lambda: not alive(child))
     check_complete(processes, run, attempts=2)
     assert first.poll() is None
@@ -72,7 +76,7 @@ def test_woken_worker_writes_nothing_more(processes: Processes) -> None:
 def test_backend_may_restart(processes: Processes) -> None:
     """While the backend is away training goes on and the rows wait; afterwards each is there exactly once."""
     processes.start("worker")
-    (run,) = launch(processes, [ADAM], budget=LONG).runs
+    (run,) = launch(processes, [ADAM], budget=LONG, problem=WIDE).runs
     wait_for_rows(processes, run)
     processes.restart_backend(after=1)
     check_complete(processes, run, attempts=1)
