@@ -16,8 +16,9 @@ from backend.schemas import (
     Run,
     RunStatus,
 )
+from tests.processes import Processes
 from tests.worker.cases import OPTIMIZERS, small_run, trained
-from tests.worker.conftest import Processes, launch, updates
+from tests.worker.conftest import launch, make_worker, updates
 from worker import loop
 from worker.engines.engine import Task
 from worker.engines.local import LocalExecution
@@ -46,7 +47,7 @@ class Background:
         self._processes = processes
         self.engine = Started()
         self.stopped = threading.Event()
-        self.worker = processes.worker(self.engine, self.stopped)
+        self.worker = make_worker(processes, self.engine, self.stopped)
         assert not self.worker.iterate()  # registers
 
     def begin(self, run: Run, *, rows: int = 1) -> None:
@@ -64,7 +65,7 @@ class Background:
 
 def test_runs_are_trained_as_in_this_process(processes: Processes) -> None:
     """Runs end as finished, and what is stored of each equals, bit for bit, what training in process gives."""
-    worker = processes.worker()
+    worker = make_worker(processes)
     assert not worker.iterate()
     runs = launch(processes, [OPTIMIZERS["adam"], OPTIMIZERS["bhf"]]).runs
     assert [worker.iterate() for _ in range(3)] == [True, True, False]
@@ -90,7 +91,7 @@ def test_runs_are_trained_as_in_this_process(processes: Processes) -> None:
 
 def test_failing_runs_keep_their_reason(processes: Processes) -> None:
     """A mistake in a plug-in and a divergence fail their runs with message and traceback; the next run is trained."""
-    worker = processes.worker()
+    worker = make_worker(processes)
     worker.iterate()
     (crash,) = launch(processes, [Adam(gradient_batch=30)], problem=Problem(name="crash", train_size=100)).runs
     diverging = BlockHessianFree(gradient_batch=30, curvature_batch=10, learning_rate=100)

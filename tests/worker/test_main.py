@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from backend.schemas import Adam, Budget, Problem, Run, RunStatus
-from tests.worker.conftest import Processes, alive, launch, updates
+from tests.processes import Processes
+from tests.worker.conftest import alive, launch, updates
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="children are found in /proc")
 

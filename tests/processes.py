@@ -1,0 +1,67 @@
+"""Real backend and worker processes for tests and benchmarks."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from backend.client import Client
+
+START_SECONDS = 60
+
+
+def free_port() -> int:
+    """Find a port nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+class Processes:
+    """A backend and workers as processes of their own; all of them share one home and one address."""
+
+    def __init__(self, home: Path, **settings: object) -> None:
+        self.port = free_port()
+        self.home = home
+        self.url = f"http://127.0.0.1:{self.port}"
+        self._settings = {"HOME": home, "PORT": self.port, **settings}
+        self._started: list[subprocess.Popen[bytes]] = []
+        self.backend = self.start("backend")
+        self.client = Client(self.url)
+        self.wait_until(self.client.health)
+
+    def start(self, package: str) -> subprocess.Popen[bytes]:
+        """Start `python -m backend` or `python -m worker`."""
+        settings = {f"BLOCKHF_{name}": str(value) for name, value in self._settings.items()}
+        process = subprocess.Popen([sys.executable, "-m", package], env=os.environ | settings)
+        self._started.append(process)
+        return process
+
+    def restart_backend(self, *, after: float) -> None:
+        """Kill the backend, and start it again after some seconds."""
+        self.backend.kill()
+        self.backend.wait()
+        time.sleep(after)
+        self.backend = self.start("backend")
+        self.wait_until(self.client.health)
+
+    def wait_until(self, condition: Callable[[], object], seconds: float = START_SECONDS) -> None:
+        """Wait until something holds; fail after some seconds."""
+        deadline = time.monotonic() + seconds
+        while not condition():
+            assert time.monotonic() < deadline, "waited too long"
+            time.sleep(0.05)
+
+    def stop(self) -> None:
+        """End every process that still runs, workers first."""
+        self.client.close()
+        for process in reversed(self._started):
+            if process.poll() is None:
+                process.send_signal(signal.SIGCONT)
+                process.kill()
+            process.wait()
