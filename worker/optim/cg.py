@@ -29,8 +29,8 @@ class Operator(Protocol):
 class Solution:
     """How a solve ended; x itself was written in place.
 
-    model: phi(x) = x'Ax / 2 - b'x. products: multiplications by A, those of the warm start and of refreshed residuals
-    included. steps, ratios: alpha and beta of each iteration.
+    model: phi(x) = x'Ax / 2 - b'x. products: multiplications by A, those of refreshed residuals included.
+    steps, ratios: alpha and beta of each iteration.
     """
 
     iterations: int
@@ -47,43 +47,38 @@ def solve(
     b: Tensor,
     x: Tensor,
     *,
-    warm: bool,
     max_iterations: int,
     stop: StopRule,
+    scale: Tensor | None = None,
+    model: Tensor | None = None,
     refresh: int = REFRESH,
     workspace: tuple[Tensor, Tensor, Tensor] | None = None,
 ) -> Solution:
-    """Improve x in place by at most `max_iterations` steps of conjugate gradient on A x = b.
+    """Set x to the iterate of conjugate gradient on A x = b from zero, after at most `max_iterations` steps.
 
-    warm: whether x is a start to keep; otherwise x is set to zero and the first product is saved.
+    A start z is a shift: solve A x = b - A z and add z. Then `scale` (b'b of the system before the shift) and `model`
+    (phi(z)) keep the stop test and the reported model those of the whole solution.
     r = A x - b follows by recurrence and is computed afresh every `refresh` iterations; the quadratic model needs no
     product, as a step lowers it by alpha r'r / 2. The iterate stays finite: a direction whose curvature p'Ap is not
     positive beyond rounding ends the run and keeps x, and an x that overflows is replaced by zero. `workspace`:
     three vectors to overwrite. Source: Hestenes and Stiefel (1952); truncation as in Martens (2010), section 4.4.
     """
     r, p, q = workspace or (torch.empty_like(b), torch.empty_like(b), torch.empty_like(b))
-    bb = operator.inner(b, b)
-    if warm:
-        operator.product(x, r)
-        r.sub_(b)
-        rr = operator.inner(r, r)
-        model = _model(operator, b, x, r)
-    else:
-        x.zero_()
-        torch.neg(b, out=r)
-        rr, model = bb, torch.zeros_like(bb)
-    torch.neg(r, out=p)
-    bb_seen, rr_seen, model_seen = torch.stack((bb, rr, model)).tolist()
-    test = _StopTest(stop, torch.finfo(b.dtype).eps, bb_seen, rr_seen, model_seen)
-    reason, products = test.start(), int(warm)
-    pp, top = rr, torch.zeros_like(rr)
-    eps = torch.finfo(b.dtype).eps
+    x.zero_()
+    p.copy_(b)
+    torch.neg(b, out=r)
+    rr = pp = operator.inner(b, b)
+    offset = phi = torch.zeros_like(rr) if model is None else model
+    top, eps = torch.zeros_like(rr), torch.finfo(b.dtype).eps
+    scale_seen, rr_seen, phi_seen = torch.stack((rr if scale is None else scale, rr, phi)).tolist()
+    test = _StopTest(stop, eps, scale_seen, rr_seen, phi_seen)
+    reason, products = test.start(), 0
     while reason is None and len(test.steps) < max_iterations:
         operator.product(p, q)
         pq = operator.inner(p, q)
-        alpha = rr / pq
         # Below eps times the largest curvature seen, p'Ap is rounding of A p, whatever its sign.
         top = torch.maximum(top, pq / pp)
+        alpha = rr / pq
         alpha = torch.where((pq > eps * top * pp) & alpha.isfinite(), alpha, 0)
         _add(x, p, alpha)
         if (len(test.steps) + 1) % refresh == 0 and len(test.steps) + 1 < max_iterations:
@@ -93,24 +88,24 @@ def solve(
         else:
             _add(r, q, alpha)
         products += 1
-        model = model - alpha * rr / 2
+        phi = phi - alpha * rr / 2
         before, rr = rr, operator.inner(r, r)
         beta = rr / before
         pp = rr + beta**2 * pp
         # The one wait for the device: all that the stop test needs, in one transfer.
-        pq_seen, step, rr_seen, model_seen, ratio = torch.stack((pq, alpha, rr, model, beta)).tolist()
-        reason = test.iteration(pq_seen, step, rr_seen, model_seen, ratio)
-        p.mul_(ratio).sub_(r)
-    model_seen = float(_model(operator, b, x, r))
-    if not math.isfinite(model_seen):
+        pq_seen, step, rr_seen, phi_seen, ratio = torch.stack((pq, alpha, rr, phi, beta)).tolist()
+        reason = test.iteration(pq_seen, step, rr_seen, phi_seen, ratio)
+        if reason is None:
+            p.mul_(ratio).sub_(r)
+    phi_seen = float(offset + (operator.inner(r, x) - operator.inner(b, x)) / 2)
+    if not math.isfinite(phi_seen):
         reason = StopReason.DIVERGED
-        if test.steps:
-            x.zero_()
+        x.zero_()
     return Solution(
         iterations=len(test.steps),
         reason=reason or StopReason.ITERATIONS,
-        residual=math.sqrt(rr_seen),
-        model=model_seen,
+        residual=0.0 if rr_seen < 0 else math.sqrt(rr_seen),
+        model=phi_seen,
         products=products,
         steps=tuple(test.steps),
         ratios=tuple(test.ratios),
@@ -138,11 +133,6 @@ def _chunked(left: Tensor, right: Tensor) -> Tensor:
     return total
 
 
-def _model(operator: Operator, b: Tensor, x: Tensor, r: Tensor) -> Tensor:
-    """Return phi(x) = x'Ax / 2 - b'x from r = A x - b: (r - b)'x / 2."""
-    return (operator.inner(r, x) - operator.inner(b, x)) / 2
-
-
 def _add(y: Tensor, x: Tensor, scale: Tensor) -> None:
     """Add scale x to y without waiting for the device."""
     if y.is_cuda:
@@ -154,18 +144,18 @@ def _add(y: Tensor, x: Tensor, scale: Tensor) -> None:
 class _StopTest:
     """What a run has seen, and whether it stops."""
 
-    def __init__(self, stop: StopRule, eps: float, bb: float, rr: float, model: float) -> None:
+    def __init__(self, stop: StopRule, eps: float, scale: float, rr: float, model: float) -> None:
         tolerance = stop.tolerance if stop.kind == "residual" else eps
         self.stop = stop
-        self.bb, self.rr = bb, rr
-        self.floor = max(tolerance**2 * bb, eps**2 * rr)
+        self.scale, self.rr = scale, rr
+        self.floor = max(tolerance**2 * scale, eps**2 * rr)
         self.models = [model]
         self.steps: list[float] = []
         self.ratios: list[float] = []
 
     def start(self) -> StopReason | None:
         """Test the start."""
-        if not (math.isfinite(self.bb) and math.isfinite(self.rr)):
+        if not (math.isfinite(self.scale) and math.isfinite(self.rr)):
             return StopReason.DIVERGED
         return StopReason.RESIDUAL if self.rr <= self.floor else None
 

@@ -1,7 +1,6 @@
 """Hessian-free and block-diagonal Hessian-free optimization: one method, two partitions."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -10,8 +9,10 @@ from torch.optim import Optimizer
 
 from worker.optim import cg
 from worker.optim.blocks import Block, check_modes, layer_names, make_blocks
+from worker.optim.curvature import planner
 from worker.optim.curvature.generic import GenericBatch, GenericModel
 from worker.optim.curvature.rules import NotCovered
+from worker.optim.curvature.systems import FlatSystem, System, Task, Vectors
 from worker.optim.curvature.written import WrittenBatch, WrittenModel
 from worker.optim.errors import BatchError, ModelError
 from worker.optim.losses import Loss
@@ -26,6 +27,12 @@ class BlockHessianFree(Optimizer):
     diagonal block of the generalized Gauss-Newton matrix, mean of J' H_l J over S_c, the first `curvature_batch`
     examples of S_g (a strict subset in the paper; shuffle S_g). Conjugate gradient starts at `momentum` times the
     block's last solution, at zero in the first update.
+
+    way: how G_b is multiplied; all ways give the same iterates but for rounding. "auto" lets a planner choose per block
+    by operations: "products" through the whole network, "interface" (the layers above a block passed once per update),
+    "samples" (dense layers in the space of the examples), "explicit" (the matrix itself, for small blocks), "generic"
+    (double backward; taken by itself where a module has no written rules). memory [bytes]: what a way may take beside
+    activations and vectors.
 
     model: any module that maps a tensor of N examples to N outputs, in float32 or float64, parameters on one device.
     loss: convex in the outputs, see `worker.optim.losses`. blocks: lists of layer names that hold every trainable
@@ -45,9 +52,14 @@ class BlockHessianFree(Optimizer):
         max_cg_iters: int = 30,
         momentum: float = 0.95,
         stop: StopRule | None = None,
+        way: str = "auto",
+        memory: int = planner.MEMORY,
     ) -> None:
         _check_numbers(curvature_batch, lr, damping, max_cg_iters, momentum)
+        if way not in planner.WAYS:
+            raise ValueError(f"way is {way!r}: must be one of {', '.join(planner.WAYS)}")
         stop = stop or StopRule()
+        self.way, self.memory = way, memory
         self.curvature_batch = curvature_batch
         self._model, self._loss = model, loss
         check_modes(model)
@@ -80,11 +92,14 @@ class BlockHessianFree(Optimizer):
         batch.gradient({k: v for s in self._solvers for k, v in s.block.views(s.gradient).items()})
         curvature = batch.narrow(self.curvature_batch, self.blocks)
         unit = batch.gradient_flops
-        results, squares, steps = [], [], []
-        for solver, group in zip(self._solvers, self.param_groups, strict=True):
-            results.append(self._solve(solver, group, curvature, unit))
-            squares.append(solver.inner(solver.gradient, solver.gradient))
-            steps.append(group["lr"] ** 2 * solver.inner(solver.x, solver.x))
+        results = [
+            self._solve(solver, group, curvature, unit)
+            for solver, group in zip(self._solvers, self.param_groups, strict=True)
+        ]
+        squares = [s.inner(s.gradient, s.gradient) for s in self._solvers]
+        steps = [
+            group["lr"] ** 2 * s.inner(s.x, s.x) for s, group in zip(self._solvers, self.param_groups, strict=True)
+        ]
         for solver, group in zip(self._solvers, self.param_groups, strict=True):
             for p, x in zip(solver.block.parameters, solver.block.views(solver.x).values(), strict=True):
                 p.add_(x, alpha=group["lr"])
@@ -100,20 +115,45 @@ class BlockHessianFree(Optimizer):
         self, solver: "_BlockSolver", group: dict[str, Any], curvature: WrittenBatch | GenericBatch, unit: int
     ) -> BlockResult:
         warm = solver.load(self.state, group["momentum"])
-        found = solver.solve(curvature, group, warm=warm)
+        system, way, note = self._system(solver.task(group["damping"], warm=warm), curvature, group["max_cg_iters"])
+        found = cg.solve(
+            system,
+            system.b,
+            system.y,
+            max_iterations=group["max_cg_iters"],
+            stop=StopRule(group["stop"], group["tolerance"]),
+            scale=system.scale,
+            model=system.model,
+            workspace=system.work,
+        )
+        system.finish()
         solver.store(self.state)
-        written = isinstance(curvature, WrittenBatch)
+        flops = system.setup_flops + found.products * system.product_flops + system.finish_flops
         return BlockResult(
             iterations=found.iterations,
             reason=found.reason,
             residual=found.residual,
             decrease=-found.model,
-            cost=found.products * curvature.product_flops(solver.block) / max(unit, 1),
-            way="products" if written else "generic",
-            note="" if isinstance(curvature, WrittenBatch) else curvature.source.note,
+            cost=flops / max(unit, 1),
+            way=way,
+            note=note,
             steps=found.steps,
             ratios=found.ratios,
         )
+
+    def _system(self, task: Task, curvature: WrittenBatch | GenericBatch, iterations: int) -> tuple[System, str, str]:
+        """Return the block's system, the way it multiplies, and a note on why no faster way serves."""
+        if isinstance(curvature, WrittenBatch):
+            chosen = planner.plan(
+                curvature, task.block, way=self.way, iterations=iterations, warm=task.warm, memory=self.memory
+            )
+            note = "" if self.way in {"auto", chosen.way} else f"the way {self.way} does not serve this block"
+            return planner.system(curvature, task, chosen, memory=self.memory), chosen.way, note
+        block = task.block
+        system = FlatSystem(
+            task, lambda v, out: curvature.product(block, v, out), lambda: curvature.product_flops(block)
+        )
+        return system, "generic", curvature.source.note
 
     def _check_batch(self, inputs: Tensor, targets: Tensor) -> None:
         if len(inputs) != len(targets):
@@ -135,6 +175,8 @@ class BlockHessianFree(Optimizer):
             return self._source.at(inputs, targets)
 
     def _choose(self, inputs: Tensor) -> WrittenModel | GenericModel:
+        if self.way == "generic":
+            return GenericModel(self._model, self._loss, "the generic way was asked for")
         try:
             source = WrittenModel(self._model, self._loss)
             source.check(inputs)
@@ -158,12 +200,16 @@ class _BlockSolver(cg.FlatInner):
     def __init__(self, block: Block) -> None:
         self.block = block
         self.gradient, self.x = block.vector(), block.vector()
-        self._b = block.vector()
-        self._work = (block.vector(), block.vector(), block.vector())
+        self._vectors = Vectors(self.x)
+
+    def task(self, damping: float, *, warm: bool) -> Task:
+        """Return what is to be solved."""
+        return Task(self.block, self.gradient, self.x, warm=warm, damping=damping, vectors=self._vectors)
 
     def load(self, state: Any, momentum: float) -> bool:
         """Set x to momentum times the stored solution; return whether there is one."""
         if momentum == 0 or any("solution" not in state[p] for p in self.block.parameters):
+            self.x.zero_()
             return False
         for p, x in zip(self.block.parameters, self.block.views(self.x).values(), strict=True):
             torch.mul(state[p]["solution"], momentum, out=x)
@@ -174,34 +220,6 @@ class _BlockSolver(cg.FlatInner):
         for p, x in zip(self.block.parameters, self.block.views(self.x).values(), strict=True):
             kept = state[p].setdefault("solution", torch.empty_like(p, memory_format=torch.contiguous_format))
             kept.copy_(x)
-
-    def solve(self, curvature: WrittenBatch | GenericBatch, group: dict[str, Any], *, warm: bool) -> cg.Solution:
-        """Run conjugate gradient on (G_b + d I) x = -g from x."""
-        torch.neg(self.gradient, out=self._b)
-        return cg.solve(
-            Damped(curvature, self.block, group["damping"]),
-            self._b,
-            self.x,
-            warm=warm,
-            max_iterations=group["max_cg_iters"],
-            stop=StopRule(group["stop"], group["tolerance"]),
-            workspace=self._work,
-        )
-
-
-@dataclass(frozen=True)
-class Damped(cg.FlatInner):
-    """The block's matrix G_b + d I."""
-
-    curvature: WrittenBatch | GenericBatch
-    block: Block
-    damping: float
-
-    def product(self, vector: Tensor, out: Tensor) -> None:
-        """Write (G_b + d I) v into out."""
-        self.curvature.product(self.block, vector, out)
-        if self.damping:
-            out.add_(vector, alpha=self.damping)
 
 
 def _check_numbers(curvature_batch: int, lr: float, damping: float, max_cg_iters: int, momentum: float) -> None:

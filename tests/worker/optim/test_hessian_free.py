@@ -21,8 +21,10 @@ from worker.optim import (
     StopRule,
     layer_names,
 )
+from worker.optim.curvature import planner
 
 CURVATURE = 8
+WAYS = planner.WAYS
 
 
 def weights(model: nn.Module) -> Tensor:
@@ -36,33 +38,36 @@ def optimizer(case: Case, **knobs: Any) -> BlockHessianFree:
     return BlockHessianFree(case.model, case.loss, case.blocks, **knobs)
 
 
+@pytest.mark.parametrize(("damping", "iterations"), [(0.1, 4), (0.0, 2)])
+@pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("name", CASES)
-def test_updates_equal_the_dense_reference(name: str) -> None:
+def test_updates_equal_the_dense_reference(name: str, way: str, damping: float, iterations: int) -> None:
     """Three updates with momentum equal dense G, textbook conjugate gradient and w + lr x, block by block."""
     case = make(name)
-    under_test = optimizer(case, lr=0.3, momentum=0.9)
+    under_test = optimizer(case, lr=0.3, momentum=0.9, way=way, damping=damping, max_cg_iters=iterations)
     starts: dict[int, Tensor] = {}
     for _ in range(3):
         dense = Dense.of(case.model, case.loss, case.inputs, case.targets, curvature_batch=CURVATURE)
         expected = weights(case.model)
         for i, layers in enumerate(case.blocks):
             at = dense.indices(case.model, layers)
-            matrix = dense.matrix[at][:, at] + 0.1 * torch.eye(len(at), dtype=torch.float64)
+            matrix = dense.matrix[at][:, at] + damping * torch.eye(len(at), dtype=torch.float64)
             start = starts.get(i, torch.zeros(len(at), dtype=torch.float64)) * 0.9
-            starts[i] = conjugate_gradient(matrix, -dense.gradient[at], start, 4)
+            starts[i] = conjugate_gradient(matrix, -dense.gradient[at], start, iterations)
             expected[at] += 0.3 * starts[i]
         under_test.step(case.inputs, case.targets)
         torch.testing.assert_close(weights(case.model), expected, rtol=1e-10, atol=1e-10)
 
 
+@pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("name", CASES)
-def test_step_reports_what_it_did(name: str) -> None:
+def test_step_reports_what_it_did(name: str, way: str) -> None:
     """Loss, norms, residual and decrease of the quadratic model equal those of the dense reference."""
     case = make(name)
     before = weights(case.model)
     dense = Dense.of(case.model, case.loss, case.inputs, case.targets, curvature_batch=CURVATURE)
     loss = case.loss.value(case.model(case.inputs), case.targets).item()
-    under_test = optimizer(case)
+    under_test = optimizer(case, way=way)
     result = under_test.step(case.inputs, case.targets)
     assert result.loss == pytest.approx(loss, rel=1e-12)
     assert result.gradient_norm == pytest.approx(dense.gradient.norm().item(), rel=1e-12)
@@ -75,11 +80,12 @@ def test_step_reports_what_it_did(name: str) -> None:
         assert block.decrease == pytest.approx(-((residual + dense.gradient[at]) @ x).item() / 2, rel=1e-8)
 
 
+@pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("name", CASES)
-def test_one_block_is_hessian_free_bit_for_bit(name: str) -> None:
+def test_one_block_is_hessian_free_bit_for_bit(name: str, way: str) -> None:
     """HessianFree and BlockHessianFree with one block give the same bits."""
     one, other = make(name), make(name)
-    knobs: dict[str, Any] = {"curvature_batch": CURVATURE, "damping": 0.01}
+    knobs: dict[str, Any] = {"curvature_batch": CURVATURE, "damping": 0.01, "way": way}
     hf = HessianFree(one.model, one.loss, **knobs)
     bhf = BlockHessianFree(other.model, other.loss, [layer_names(other.model)], **knobs)
     for _ in range(4):
@@ -127,15 +133,15 @@ def test_blocks_are_solved_from_the_same_weights() -> None:
     assert torch.equal(weights(one.model), weights(other.model))
 
 
-@pytest.mark.parametrize("name", ["autoencoder", "uncovered"])
-def test_resumes_bit_for_bit(name: str) -> None:
+@pytest.mark.parametrize(("name", "way"), [("uncovered", "auto"), *(("autoencoder", way) for way in WAYS)])
+def test_resumes_bit_for_bit(name: str, way: str) -> None:
     """A new optimizer that loads state_dict goes on with the same bits, hyperparameters included."""
     case = make(name)
-    first = optimizer(case, damping=0.02, stop=StopRule("martens", tolerance=1e-4))
+    first = optimizer(case, way=way, damping=0.02, stop=StopRule("martens", tolerance=1e-4))
     for _ in range(3):
         first.step(case.inputs, case.targets)
     resumed = Case(copy.deepcopy(case.model), case.loss, case.inputs, case.targets, case.blocks)
-    second = optimizer(resumed, damping=7.0)
+    second = optimizer(resumed, way=way, damping=7.0)
     second.load_state_dict(copy.deepcopy(first.state_dict()))
     for _ in range(3):
         assert first.step(case.inputs, case.targets) == second.step(case.inputs, case.targets)
@@ -152,21 +158,23 @@ def test_knobs_are_read_at_each_step() -> None:
     assert first.blocks[1].decrease > second.blocks[1].decrease
 
 
-def test_float32_reaches_the_quadratic_model_of_float64() -> None:
+@pytest.mark.parametrize("way", WAYS)
+def test_float32_reaches_the_quadratic_model_of_float64(way: str) -> None:
     """After 30 iterations the decrease in float32 is within 1e-3 of that in float64."""
     wide, narrow = make("autoencoder"), make("autoencoder")
     narrow.model.float()
     a = optimizer(wide, max_cg_iters=30, damping=1e-3).step(wide.inputs, wide.targets)
-    b = optimizer(narrow, max_cg_iters=30, damping=1e-3).step(narrow.inputs.float(), narrow.targets.float())
+    b = optimizer(narrow, max_cg_iters=30, damping=1e-3, way=way).step(narrow.inputs.float(), narrow.targets.float())
     for x, y in zip(a.blocks, b.blocks, strict=True):
         assert y.decrease == pytest.approx(x.decrease, rel=1e-3)
 
 
-def test_long_float32_solves_stay_finite() -> None:
+@pytest.mark.parametrize("way", WAYS)
+def test_long_float32_solves_stay_finite(way: str) -> None:
     """Ten times more iterations than the block has parameters end with a small residual, never with NaN."""
     case = make("classifier")
     case.model.float()
-    under_test = optimizer(case, max_cg_iters=1000, damping=0.01)
+    under_test = optimizer(case, max_cg_iters=1000, damping=0.01, way=way)
     for _ in range(5):
         result = under_test.step(case.inputs.float(), case.targets)
         assert math.isfinite(result.loss)
@@ -181,6 +189,42 @@ def test_not_finite_gradient_is_said() -> None:
     result = optimizer(case).step(case.inputs * math.nan, case.targets)
     assert {b.reason for b in result.blocks} == {StopReason.DIVERGED}
     assert torch.equal(weights(case.model), before)
+
+
+@pytest.mark.parametrize(
+    ("name", "way", "taken"),
+    [
+        ("autoencoder", "products", ["products", "products"]),
+        ("autoencoder", "interface", ["interface", "products"]),
+        ("autoencoder", "samples", ["samples", "samples"]),
+        ("autoencoder", "explicit", ["explicit", "explicit"]),
+        ("autoencoder", "generic", ["generic", "generic"]),
+        ("classifier", "interface", ["interface", "interface", "products"]),
+    ],
+)
+def test_a_way_asked_for_is_taken(name: str, way: str, taken: list[str]) -> None:
+    """Each block says which way it went; one that a way does not serve says that too."""
+    case = make(name)
+    blocks = optimizer(case, way=way).step(case.inputs, case.targets).blocks
+    assert [b.way for b in blocks] == taken
+    assert [f"{way} does not serve" in b.note for b in blocks] == [w != way for w in taken]
+
+
+def test_ways_give_the_same_updates() -> None:
+    """From the same start, all ways reach the same quadratic model within 1e-6 after 10 iterations."""
+    found = []
+    for way in WAYS:
+        case = make("autoencoder")
+        result = optimizer(case, way=way, damping=1e-2, max_cg_iters=10).step(case.inputs, case.targets)
+        found.append([b.decrease for b in result.blocks])
+    for other in found[1:]:
+        assert other == pytest.approx(found[0], rel=1e-6)
+
+
+def test_unknown_ways_are_refused() -> None:
+    """An unknown way is an error that lists the known ones."""
+    with pytest.raises(ValueError, match="way is 'faster': must be one of auto, products"):
+        optimizer(make("autoencoder"), way="faster")
 
 
 def test_uncovered_module_says_so() -> None:

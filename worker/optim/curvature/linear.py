@@ -1,7 +1,7 @@
 """The dense layer y = x W' + b."""
 
 from dataclasses import dataclass, replace
-from typing import Self
+from typing import ClassVar, Self
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +15,7 @@ class LinearRule(Rule):
 
     x: Tensor
     weight: Tensor
+    has_rows: ClassVar[bool] = True
 
     @property
     def flops(self) -> int:  # type: ignore[override]  # a field of the base, computed here
@@ -43,6 +44,18 @@ class LinearRule(Rule):
             if "bias" in weights:
                 torch.sum(rows, 0, out=weights["bias"])
         return (cotangent @ self.weight if needs[0] else None,)
+
+    def rows(self, cotangent: Tensor, names: tuple[str, ...]) -> dict[str, Tensor]:
+        """Return y'x and y' example by example, summed over the dimensions between."""
+        y = cotangent.flatten(2, -2) if cotangent.dim() > 3 else cotangent.unsqueeze(2)
+        x = self.x.flatten(1, -2) if self.x.dim() > 2 else self.x.unsqueeze(1)
+        made = {"weight": lambda: y.transpose(2, 3) @ x, "bias": lambda: y.sum(2)}
+        return {name: made[name]() for name in names}
+
+    @property
+    def row_flops(self) -> int:
+        """Operations of `rows` for one vector."""
+        return self.flops
 
     def narrow(self, count: int) -> Self:
         """Return the rule for the first examples."""

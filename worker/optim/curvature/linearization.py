@@ -2,8 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import prod
 from typing import Self
 
+import torch
 from torch import Tensor
 
 from worker.optim.curvature.graph import Graph, Path
@@ -14,22 +16,24 @@ from worker.optim.curvature.rules import Rule
 class Linearization:
     """f(w + w') = f(w) + J w' at one batch of N examples, J written rule by rule.
 
-    `outputs`: N x ... . `values`: of every step, where they are kept. Memory: the activations of the batch.
+    `outputs`: N x ... . `shapes`: of one example's value at every step. Memory: the activations of the batch.
     """
 
     graph: Graph
     rules: tuple[Rule, ...]
     outputs: Tensor
+    shapes: tuple[torch.Size, ...]
 
     @classmethod
     def at(cls, graph: Graph, inputs: Tensor) -> Self:
         """Run the forward pass."""
         values, rules = graph.forward(inputs)
-        return cls(graph, tuple(rules), values[-1])
+        return cls(graph, tuple(rules), values[-1], tuple(value.shape[1:] for value in values))
 
     def narrow(self, count: int) -> Self:
         """Return the linearization at the first `count` examples; nothing is computed or copied."""
-        return type(self)(self.graph, tuple(rule.narrow(count) for rule in self.rules), self.outputs[:count])
+        rules = tuple(rule.narrow(count) for rule in self.rules)
+        return type(self)(self.graph, rules, self.outputs[:count], self.shapes)
 
     def tangent(
         self,
@@ -70,16 +74,17 @@ class Linearization:
     ) -> Tensor | None:
         """Send the head's cotangent down the path; overwrite `weights` with the parameters' cotangents.
 
-        Returns the cotangent at the path's source, where it has one. A step that is a key of `cotangents` gets its
-        own cotangent written there, in place of its weights'.
+        Returns the cotangent at the path's source, where it has one. A step that is a key of `cotangents` has its
+        own cotangent put there, in place of its weights'.
         """
         waiting = {path.head: cotangent}
         for step, inputs, names in reversed(path.steps):
             own = waiting.pop(step)
-            local = {k: weights[full] for k, full in names.items()}
+            local: dict[str, Tensor] = {}
             if cotangents is not None and step in cotangents:
-                cotangents[step].copy_(own)
-                local = {}
+                cotangents[step] = own
+            else:
+                local = {k: weights[full] for k, full in names.items()}
             parents = self.graph.operations[step].parents
             for parent, part in zip(parents, self.rules[step].backward(own, inputs, local), strict=True):
                 if part is not None:
@@ -92,4 +97,16 @@ class Linearization:
 
     def tangent_flops(self, path: Path) -> int:
         """Floating-point operations of one tangent along the path, or of one backward pass."""
-        return sum(self.rules[step].flops * (any(inputs) + bool(names)) for step, inputs, names in path.steps)
+        return sum(
+            self.rules[step].part_flops(inputs=any(inputs), weights=bool(names)) for step, inputs, names in path.steps
+        )
+
+    def pieces(self, path: Path, count: int, *, memory: int, each: int = 0) -> list[int]:
+        """Cut a stack of `count` vectors into sizes whose widest activations, three times, stay near `memory` [bytes].
+
+        each: bytes that a vector takes beside these.
+        """
+        widest = max(prod(self.shapes[step]) for step, _, _ in path.steps)
+        size = memory // max(1, each + 3 * widest * len(self.outputs) * self.outputs.element_size())
+        size = max(1, min(count, size))
+        return [size] * (count // size) + ([count % size] if count % size else [])

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from torch import Tensor
 
@@ -25,6 +25,11 @@ class Rule(ABC):
     """
 
     flops: int = 0
+    has_rows: ClassVar[bool] = False
+
+    def part_flops(self, *, inputs: bool, weights: bool) -> int:
+        """Count the operations of a tangent, or of its transpose, with these parts."""
+        return self.flops * (inputs + weights)
 
     @abstractmethod
     def tangent(self, inputs: tuple[Tensor | None, ...], weights: Weights) -> Tensor:
@@ -33,6 +38,18 @@ class Rule(ABC):
     @abstractmethod
     def backward(self, cotangent: Tensor, needs: tuple[bool, ...], weights: Weights) -> tuple[Tensor | None, ...]:
         """Return the inputs' cotangents where `needs` asks, and overwrite `weights` with the weights' own."""
+
+    def rows(self, cotangent: Tensor, names: tuple[str, ...]) -> dict[str, Tensor]:
+        """Return the weights' cotangents example by example, K x N x the parameter's shape, for K stacked vectors.
+
+        Only where `has_rows`.
+        """
+        raise NotCovered(f"{type(self).__name__} has no rows for {names} at {list(cotangent.shape)}")
+
+    @property
+    def row_flops(self) -> int:
+        """Operations of `rows` for one vector."""
+        return self.part_flops(inputs=False, weights=True)
 
     @abstractmethod
     def narrow(self, count: int) -> Self:

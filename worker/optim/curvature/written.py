@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from worker.optim.blocks import Block
 from worker.optim.curvature.graph import Graph, Path, trace
+from worker.optim.curvature.heads import Head, OutputHead
 from worker.optim.curvature.linearization import Linearization
 from worker.optim.curvature.rules import NotCovered
 from worker.optim.losses import Loss
@@ -76,15 +77,24 @@ class WrittenBatch:
         """Return H_l times a tangent of the outputs."""
         return self.source.loss.hessian_product(self.linearization.outputs, self.targets, tangent)
 
-    def product(self, block: Block, vector: Tensor, out: Tensor) -> None:
-        """Write G_b v into out: v -> J_b v -> H_l J_b v -> J_b' H_l J_b v, all of it within the block's path."""
-        path = self.paths[block.names]
-        jv = self.linearization.tangent(path, block.views(vector))
-        self.linearization.backward(path, self.hessian_product(jv), block.views(out))
+    def root(self) -> Tensor:
+        """Return S, K x N x ..., with H_l = sum over k of S_k S_k'."""
+        return self.source.loss.root(self.linearization.outputs, self.targets)
 
-    def product_flops(self, block: Block) -> int:
+    def product(self, block: Block, vector: Tensor, out: Tensor, *, head: Head | None = None) -> None:
+        """Write G_b v into out: v -> J_b v -> H_l J_b v -> J_b' H_l J_b v, all of it within the block's path."""
+        head = head or self.head(block)
+        jv = self.linearization.tangent(head.path, block.views(vector))
+        self.linearization.backward(head.path, head.apply(jv), block.views(out))
+
+    def head(self, block: Block) -> OutputHead:
+        """Return the head that ends at the outputs."""
+        return OutputHead(self, self.paths[block.names])
+
+    def product_flops(self, block: Block, *, head: Head | None = None) -> int:
         """Operations of one product."""
-        return 2 * self.linearization.tangent_flops(self.paths[block.names])
+        head = head or self.head(block)
+        return 2 * self.linearization.tangent_flops(head.path) + head.flops
 
     @property
     def setup_flops(self) -> int:

@@ -1,0 +1,54 @@
+"""The block's matrix itself, for small blocks: G_b = R' R, R the rows of S' J_b, one per example and root column."""
+
+from math import prod
+
+import torch
+from torch import Tensor
+
+from worker.optim.blocks import Block
+from worker.optim.curvature.graph import Path
+from worker.optim.curvature.written import WrittenBatch
+
+
+def gauss_newton_matrix(batch: WrittenBatch, block: Block, *, memory: int) -> Tensor:
+    """Return G_b (P x P), in the order of the block's parameters, from one stacked backward pass.
+
+    H_l = sum of S_k S_k', k = 1 .. C; the backward pass from S_k gives the rows of S_k' J_b, example by example; all
+    C N rows squared are G_b. memory [bytes]: the stack is cut so that a piece's rows stay near it.
+    """
+    path = batch.paths[block.names]
+    root = batch.root()
+    matrix = block.vector().new_zeros(block.size, block.size)
+    each = 2 * block.size * len(batch.targets) * matrix.element_size()
+    for part in root.split_with_sizes(batch.linearization.pieces(path, len(root), memory=memory, each=each)):
+        rows = _rows(batch, block, path, part).flatten(0, 1)
+        torch.addmm(matrix, rows.t(), rows, out=matrix)
+    return matrix
+
+
+def flops(batch: WrittenBatch, block: Block) -> int:
+    """Operations of making the matrix."""
+    path = batch.paths[block.names]
+    rules, count = batch.linearization.rules, prod(batch.linearization.outputs.shape[1:])
+    passes = sum(
+        rules[step].part_flops(inputs=any(inputs), weights=False) + bool(names) * rules[step].row_flops
+        for step, inputs, names in path.steps
+    )
+    return count * (passes + 2 * len(batch.targets) * block.size**2)
+
+
+def covered(batch: WrittenBatch, block: Block) -> bool:
+    """Whether every layer of the block can write its rows."""
+    return all(batch.linearization.rules[step].has_rows for step, _, names in batch.paths[block.names].steps if names)
+
+
+def _rows(batch: WrittenBatch, block: Block, path: Path, seeds: Tensor) -> Tensor:
+    """Return K x N x P, the gradients by the block's parameters, example by example."""
+    kept = {step: seeds for step, _, names in path.steps if names}
+    batch.linearization.backward(path, seeds, {}, cotangents=kept)
+    parts: dict[str, Tensor] = {}
+    for step, _, names in path.steps:
+        if names:
+            rows = batch.linearization.rules[step].rows(kept[step], tuple(names))
+            parts |= {full: rows[local].flatten(2) for local, full in names.items()}
+    return torch.cat([parts[name] for name in block.names], 2)

@@ -1,0 +1,121 @@
+"""Chooses how a block's system is solved: the way that is predicted to take the fewest operations within the memory."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from worker.optim.blocks import Block
+from worker.optim.curvature import explicit
+from worker.optim.curvature.heads import Head, Interface, build, interfaces
+from worker.optim.curvature.linear import LinearRule
+from worker.optim.curvature.samples import SampleSystem
+from worker.optim.curvature.systems import FlatSystem, System, Task
+from worker.optim.curvature.written import WrittenBatch
+
+WAYS = ("auto", "products", "interface", "samples", "explicit", "generic")
+MEMORY = 1 << 29
+"""bytes that a way may take beside activations and vectors, by default"""
+_VECTOR = 130
+"""what conjugate gradient's own steps cost per coordinate and iteration, in operations of matrix products: measured"""
+_ENTRY = 20
+"""what a matrix entry that is read once per product costs, likewise"""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How to solve a block: layers in sample space, where the block ends (None: at the outputs), or its matrix.
+
+    work: predicted operations of the whole solve, vector operations converted.
+    """
+
+    way: str
+    work: float
+    interface: Interface | None = None
+    sampled: frozenset[int] = frozenset()
+
+
+def plan(
+    batch: WrittenBatch, block: Block, *, way: str = "auto", iterations: int, warm: bool, memory: int = MEMORY
+) -> Plan:
+    """Return the cheapest plan of a way; "auto": of all ways. A way that does not serve the block gives products.
+
+    iterations: conjugate gradient's, at most; warm: whether a start costs a product.
+    """
+    products = iterations + warm
+    plans = [p for p in _plans(batch, block, products, iterations, memory, way) if way in {"auto", p.way}]
+    fallback = Plan("products", 0)
+    return min(plans, key=lambda p: p.work, default=fallback)
+
+
+def system(batch: WrittenBatch, task: Task, chosen: Plan, *, memory: int = MEMORY) -> System:
+    """Set the chosen system up."""
+    block = task.block
+    if chosen.way == "explicit":
+        matrix = explicit.gauss_newton_matrix(batch, block, memory=memory)
+        flops = 2 * matrix.numel()
+
+        def multiply(vector: Tensor, out: Tensor) -> None:
+            torch.mv(matrix, vector, out=out)
+
+        return FlatSystem(task, multiply, lambda: flops, setup_flops=explicit.flops(batch, block))
+    head: Head = batch.head(block)
+    setup = 0
+    if chosen.interface is not None:
+        head = build(batch, block.names, chosen.interface, memory=memory)
+        setup = chosen.interface.setup_flops
+    if chosen.sampled:
+        sampled = SampleSystem(task, batch, head, chosen.sampled)
+        sampled.setup_flops += setup
+        return sampled
+    return FlatSystem(
+        task,
+        lambda v, out: batch.product(block, v, out, head=head),
+        lambda: batch.product_flops(block, head=head),
+        setup_flops=setup,
+    )
+
+
+def _plans(batch: WrittenBatch, block: Block, products: int, iterations: int, memory: int, way: str) -> Iterator[Plan]:
+    size, count = batch.linearization.outputs.element_size(), len(batch.targets)
+    rooted = hasattr(batch.source.loss, "root")
+    ends: list[Interface | None] = [None]
+    ends += [e for e in interfaces(batch, block.names) if (e.narrow or rooted) and _bytes(batch, e) <= memory]
+    for end in ends:
+        if end is None:
+            each, setup = batch.product_flops(block), 0
+        else:
+            inner = batch.linearization.tangent_flops(batch.source.graph.path(block.names, head=end.step))
+            each, setup = 2 * inner + end.flops, end.setup_flops
+        work = setup + products * each + iterations * _VECTOR * block.size
+        yield Plan("products" if end is None else "interface", work, end)
+        gains = {s: g for s, g in _gains(batch, block, products, iterations).items() if g > 0 or way == "samples"}
+        if gains and len(gains) * count**2 * size <= memory:
+            yield Plan("samples", work - sum(gains.values()), end, frozenset(gains))
+    if rooted and explicit.covered(batch, block) and block.size**2 * size <= memory:
+        entries = iterations * _VECTOR * block.size + products * _ENTRY * block.size**2
+        yield Plan("explicit", explicit.flops(batch, block) + entries)
+
+
+def _gains(batch: WrittenBatch, block: Block, products: int, iterations: int) -> dict[int, float]:
+    """Return what sample space saves at each dense layer that could be there."""
+    count = len(batch.targets)
+    found = {}
+    for step, _, names in batch.paths[block.names].steps:
+        rule = batch.linearization.rules[step]
+        if isinstance(rule, LinearRule) and "weight" in names and rule.x.dim() == 2:
+            out, width = rule.weight.shape
+            flat = products * 2 * rule.flops + iterations * _VECTOR * rule.weight.numel()
+            gram = 2 * count * count
+            sampled = gram * width + 3 * rule.flops + products * gram * out + iterations * 2 * _VECTOR * count * out
+            found[step] = float(flat - sampled)
+    return found
+
+
+def _bytes(batch: WrittenBatch, end: Interface) -> int:
+    """Memory of an interface: the stack of tangents and M, or the rows R twice."""
+    outputs = batch.linearization.outputs
+    per_example = outputs[0].numel() * end.width
+    extra = end.width**2 if end.narrow else per_example
+    return (per_example + extra) * len(outputs) * outputs.element_size()
