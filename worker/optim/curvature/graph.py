@@ -8,7 +8,16 @@ import torch
 from torch import Tensor, fx, nn
 
 # Imported for their rules.
-from worker.optim.curvature import linear, pointwise, shapes  # noqa: F401
+from worker.optim.curvature import (  # noqa: F401
+    addition,
+    convolution,
+    linear,
+    pointwise,
+    pooling,
+    recurrent,
+    selection,
+    shapes,
+)
 from worker.optim.curvature.rules import Factory, NotCovered, Rule, factory_of
 
 
