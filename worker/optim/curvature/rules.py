@@ -31,10 +31,6 @@ class Rule(ABC):
         """Count the operations of a tangent, or of its transpose, with these parts."""
         return self.flops * (inputs + weights)
 
-    def part_flops(self, *, inputs: bool, weights: bool) -> int:
-        """Count the operations of a tangent, or of its transpose, with these parts."""
-        return self.flops * (inputs + weights)
-
     @abstractmethod
     def tangent(self, inputs: tuple[Tensor | None, ...], weights: Weights) -> Tensor:
         """Return y' from x' (None: zero) and w' (a missing name: zero); at least one is there."""
