@@ -96,9 +96,8 @@ class Graph:
         found = []
         for index in sorted(below):
             later = [i for i in below if i > index]
-            reached = all(p <= index or p in below for i in later for p in self.operations[i].parents)
             alone = all(p >= index or p not in below for i in later for p in self.operations[i].parents)
-            if last <= index < path.head and reached and alone:
+            if last <= index < path.head and alone:
                 found.append(index)
         return found
 
