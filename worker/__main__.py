@@ -23,6 +23,7 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="worker %(levelname)s %(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)
     settings = Settings()
+    folder = (settings.home / "data").absolute()
     stopped = threading.Event()
     _stop_on_signals(stopped)
     with Client(settings.api) as client:
@@ -35,9 +36,9 @@ def main() -> None:
                 threads=torch.get_num_threads(),
                 versions=device.versions(),
             ),
-            catalog=discover().catalog(),
+            catalog=discover(folder=folder).catalog(),
             api=settings.api,
-            folder=(settings.home / "data").absolute(),
+            folder=folder,
             stopped=stopped,
         ).loop()
 

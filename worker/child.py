@@ -49,7 +49,9 @@ def execute(task: Task, reporter: Reporter, cancelled: threading.Event) -> None:
         LeaseLost: the run is not this worker's any more.
     """
     try:
-        outcome = train(task.claim.run.config, reporter, cancelled.is_set, registry=discover(), folder=task.folder)
+        outcome = train(
+            task.claim.run.config, reporter, cancelled.is_set, registry=discover(folder=task.folder), folder=task.folder
+        )
     except LeaseLost:
         raise
     except Interrupted:

@@ -20,7 +20,7 @@ OPTIMIZERS: dict[str, Optimizer] = {
 
 
 def test_second_order_is_far_below_adam_after_30_updates() -> None:
-    """On real digits, after 30 updates, HF and BHF have at most 0.75 of Adam's train error, and BHF is not above HF."""
+    """On real digits, after 30 updates, HF and BHF have at most 0.75 of Adam's train error."""
     last = {
         name: curves(optimizer, name=name, seeds=1, updates=30, threads=1, problem=SMALL)[0].values[-1]
         for name, optimizer in OPTIMIZERS.items()

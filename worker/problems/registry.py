@@ -4,11 +4,12 @@ import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
 from typing import Any, TypeVar
 
 from backend.errors import RunFailed
 from backend.schemas import Catalog, DataSet, ProblemInfo
-from worker.problems.data import Source, mnist, mnist_5k
+from worker.problems.data import Source, cifar10, fashion_mnist, mnist, mnist_5k, user_file
 from worker.problems.problem import Problem
 
 log = logging.getLogger(__name__)
@@ -17,7 +18,7 @@ T = TypeVar("T")
 
 PROBLEMS = "blockhf.problems"
 DATA = "blockhf.data"
-BUILT_IN_DATA = (mnist_5k.SOURCE, mnist.SOURCE)
+BUILT_IN_DATA = (mnist_5k.SOURCE, mnist.SOURCE, fashion_mnist.SOURCE, cifar10.SOURCE)
 
 
 @dataclass(frozen=True)
@@ -81,19 +82,19 @@ def describe(problem: Problem, data: Iterable[DataSet]) -> ProblemInfo:
     )
 
 
-def discover(points: Iterable[EntryPoint] | None = None) -> Registry:
+def discover(points: Iterable[EntryPoint] | None = None, *, folder: Path | None = None) -> Registry:
     """Load the entry points `blockhf.problems` and `blockhf.data`; one that fails is left out, with a warning.
 
     Args:
         points: the entry points; by default those of the installed packages.
+        folder: where a user's own data sets lie, if anywhere; they cannot take the name of another one.
     """
     found = [*entry_points(group=PROBLEMS), *entry_points(group=DATA)] if points is None else list(points)
     problems: list[Problem] = _load(found, PROBLEMS, Problem)
-    sources: list[Source] = [*BUILT_IN_DATA, *_load(found, DATA, Source)]
-    return Registry(
-        problems={problem.name: problem for problem in problems},
-        data={source.info.name: source for source in sources},
-    )
+    data: dict[str, Source] = {}
+    for source in [*BUILT_IN_DATA, *_load(found, DATA, Source), *(user_file.sources(folder) if folder else [])]:
+        data.setdefault(source.info.name, source)
+    return Registry(problems={problem.name: problem for problem in problems}, data=data)
 
 
 def _load(points: Iterable[EntryPoint], group: str, kind: type) -> list[Any]:

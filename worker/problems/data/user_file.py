@@ -1,0 +1,99 @@
+"""A user's own data set: a file NAME.npz in the data folder, with x_train, y_train, x_test and y_test.
+
+Images are (n, height, width), (n, channels, height, width) or rows of numbers (n, size); 8-bit, or floating point in
+[0, 1]. Labels are whole numbers from 0. Rows are put into a fixed random order, so that any prefix is a fair subset.
+"""
+
+import logging
+import re
+import zipfile
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from backend.errors import RunFailed
+from backend.schemas import DataSet
+from worker.problems.data.dataset import Dataset, Source, Split
+
+log = logging.getLogger(__name__)
+
+ORDER_SEED = 0
+NAMES = ("x_train", "y_train", "x_test", "y_test")
+
+Array = NDArray[np.generic]
+
+
+def sources(folder: Path) -> list[Source]:
+    """List the data sets of a folder; a file that is none is left out, with a warning."""
+    found = []
+    for path in sorted(folder.glob("*.npz")):
+        try:
+            info = read(path).info
+        except RunFailed as error:
+            log.warning("the data set %s is left out: %s", path.name, error)
+        else:
+            found.append(Source(info, partial(_load, path)))
+    return found
+
+
+def _load(path: Path, folder: Path) -> Dataset:  # noqa: ARG001 - a source's argument; the file is where it was found
+    return read(path)
+
+
+def read(path: Path) -> Dataset:
+    """Read and check a file.
+
+    Raises:
+        RunFailed: it is not what is described above; the text names the array.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            named = {name: arrays[name] for name in NAMES}
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        raise RunFailed(f"{path.name} cannot be read; it must hold {', '.join(NAMES)} ({error})") from error
+    train, test = (_split(named, part) for part in ("train", "test"))
+    if train.images.shape[1:] != test.images.shape[1:]:
+        raise RunFailed(
+            f"x_train holds images of {list(train.images.shape[1:])} and x_test of {list(test.images.shape[1:])}"
+        )
+    info = DataSet(
+        name=slug(path.stem),
+        title=path.stem[:100],
+        train_size=len(train),
+        test_size=len(test),
+        shape=list(train.images.shape[1:]),
+        classes=int(max(train.labels.max(), test.labels.max())) + 1,
+        embedded=False,
+    )
+    return Dataset(info, train, test)
+
+
+def slug(stem: str) -> str:
+    """Turn a file's name into a name that configurations can use."""
+    return re.sub(r"[^a-z0-9_.-]+", "-", stem.lower()).strip("-_.")[:64] or "data"
+
+
+def _split(arrays: Mapping[str, Array], part: str) -> Split:
+    images, labels = _images(f"x_{part}", arrays[f"x_{part}"]), arrays[f"y_{part}"]
+    if labels.shape != images.shape[:1] or labels.dtype.kind not in "iu" or not len(labels) or labels.min() < 0:
+        raise RunFailed(f"y_{part} must hold a whole number from 0 for each of the {len(images)} images of x_{part}")
+    order = np.random.default_rng(ORDER_SEED).permutation(len(labels))
+    return Split(torch.from_numpy(images[order]), torch.from_numpy(labels[order].astype(np.int64)))
+
+
+def _images(name: str, array: Array) -> Array:
+    """Bring images to (n, channels, height, width), 8-bit or float32."""
+    if array.ndim not in {2, 3, 4}:
+        raise RunFailed(f"{name} has {array.ndim} dimensions; it must have 2, 3 or 4")
+    images = array.reshape(len(array), *(1,) * (4 - array.ndim), *array.shape[1:])
+    if images.dtype == np.uint8:
+        return images
+    if images.dtype.kind != "f":
+        raise RunFailed(f"{name} holds {images.dtype}; it must hold 8-bit or floating-point numbers")
+    if not (np.isfinite(images).all() and images.min(initial=0) >= 0 and images.max(initial=0) <= 1):
+        raise RunFailed(f"{name} holds numbers outside [0, 1]")
+    return images.astype(np.float32)
