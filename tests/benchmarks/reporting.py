@@ -82,7 +82,7 @@ def bare(batch: int) -> float:
     images = images.flatten(1)
     model = PROBLEM.build(AutoencoderOptions(), mnist_5k.INFO)
     optimizer = torch.optim.Adam(model.parameters(), lr=0.001)
-    for rows in torch.randperm(len(images)).split(batch):
+    for rows in torch.split(torch.randperm(len(images)), batch):
         chosen = images[rows]
         optimizer.zero_grad()
         loss = (model(chosen) - chosen).square().sum() / len(chosen)

@@ -26,6 +26,7 @@ class LocalExecution:
     """A child process. It reads its task, then `cancel`, from a pipe; the pipe's end tells it that the worker died."""
 
     def __init__(self, task: Task) -> None:
+        self.task = task
         self._process = subprocess.Popen(
             [sys.executable, "-m", "worker.child"],
             stdin=subprocess.PIPE,
