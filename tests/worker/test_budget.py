@@ -43,7 +43,9 @@ def test_patience_prefers_accuracy() -> None:
     """Where there is an accuracy, it decides, though the loss gets better."""
     limits = Limits(Budget(patience=1))
     assert limits.stalled(row(test_loss=3, test_accuracy=0.5)) == ""
-    assert limits.stalled(row(test_loss=2, test_accuracy=0.5)) == "patience = 1 reached: the test accuracy got no better"
+    assert (
+        limits.stalled(row(test_loss=2, test_accuracy=0.5)) == "patience = 1 reached: the test accuracy got no better"
+    )
 
 
 def test_without_patience_nothing_stalls() -> None:
