@@ -6,6 +6,7 @@ from worker.optim.blocks import equal_partition, layer_names, layer_partition
 from worker.optim.errors import BatchError, ModelError, OptimError, PartitionError
 from worker.optim.hessian_free import BlockHessianFree, HessianFree
 from worker.optim.losses import Loss, SoftmaxCrossEntropy, SquaredError
+from worker.optim.lstm import PeepholeLSTM
 from worker.optim.results import BlockResult, StepResult, StopReason, StopRule
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "ModelError",
     "OptimError",
     "PartitionError",
+    "PeepholeLSTM",
     "SoftmaxCrossEntropy",
     "SquaredError",
     "StepResult",
