@@ -1,12 +1,13 @@
 """What a visitor is about to launch: where the form starts from, and which optimizers stand in it."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import uuid4
 
 import streamlit as st
 
-from backend.schemas import Catalog, ExperimentSpec
+from backend.schemas import Catalog, ExperimentSpec, Run, RunConfig
 
 _KEY = "draft"
 
@@ -26,6 +27,7 @@ class Draft:
 
     spec: ExperimentSpec
     generation: int = 0
+    source: str = ""
     token: str = field(default_factory=lambda: uuid4().hex)
     entries: list[Entry] = field(default_factory=list)
     added: int = 0
@@ -44,18 +46,43 @@ class Draft:
         self.entries.remove(entry)
 
 
-def draft(catalog: Catalog) -> Draft:
-    """Return this visitor's draft; at first, the first problem's preset."""
+def draft(catalog: Catalog, cloned: str = "", find: Callable[[str], ExperimentSpec | None] | None = None) -> Draft:
+    """Return this visitor's draft; at first, the first problem's preset, or a clone of what the URL names."""
+    before: Draft | None = st.session_state.get(_KEY)
+    if cloned and find and (before is None or before.source != cloned):
+        spec = find(cloned)
+        if spec:
+            start(spec, source=cloned)
     if _KEY not in st.session_state:
         start(catalog.problems[0].preset)
     held: Draft = st.session_state[_KEY]
     return held
 
 
-def start(spec: ExperimentSpec) -> None:
-    """Begin the form anew from a specification."""
+def start(spec: ExperimentSpec, *, source: str = "") -> None:
+    """Begin the form anew from a specification; `source` names the run or preset that it is of."""
     held: Draft | None = st.session_state.get(_KEY)
-    st.session_state[_KEY] = Draft(spec, held.generation + 1 if held else 0)
+    st.session_state[_KEY] = Draft(spec, held.generation + 1 if held else 0, source=source)
+
+
+def clone(run: Run) -> ExperimentSpec:
+    """Return a specification of one run alone."""
+    shared = {name: getattr(run.config, name) for name in RunConfig.model_fields if name not in {"optimizer", "seed"}}
+    return ExperimentSpec(
+        **shared, name=f"{run.experiment_name[:110]}, again", optimizers=[run.config.optimizer], seeds=[run.config.seed]
+    )
+
+
+def presets(catalog: Catalog) -> dict[str, ExperimentSpec]:
+    """Return what a form may start from, by name: each problem's paper settings, and a quick look at each."""
+    found: dict[str, ExperimentSpec] = {}
+    for info in catalog.problems:
+        short = info.preset.budget.model_copy(update={"updates": 15, "epochs": None, "seconds": None})
+        found[info.preset.name] = info.preset
+        found[f"{info.title}, a quick look"] = info.preset.model_copy(
+            update={"name": f"{info.title}, a quick look", "budget": short}
+        )
+    return found
 
 
 def seeds_of(text: str) -> list[Any]:

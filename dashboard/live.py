@@ -1,6 +1,7 @@
 """The live comparison in the browser: registers the component, gives it its data, takes what the user did."""
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -52,6 +53,10 @@ class View:
     smooth: float = 0
     refresh: float = 1
     hidden: tuple[str, ...] = ()
+    zoom: str = ""
+    target: str = ""
+    targetOf: str = "train_loss"  # noqa: N815 # read by the browser's script
+    baseline: str = ""
 
     def query(self) -> dict[str, str]:
         """Return what differs from the default, as parts of a URL."""
@@ -64,8 +69,16 @@ _CHOICES: dict[str, tuple[Any, ...]] = {
     "band": ("range", "deviation", "confidence"),
     "smooth": (0, 0.6, 0.9, 0.97),
     "refresh": (0, 0.5, 1, 5),
+    "targetOf": MEASURES[:3],
     "logX": (True, False),
     "logY": (True, False),
+}
+
+
+_FORMS = {
+    "zoom": r"[a-z_]+:[-+.0-9e]+:[-+.0-9e]+(,[a-z_]+:[-+.0-9e]+:[-+.0-9e]+){0,7}",
+    "target": r"[-+.0-9e]{1,24}",
+    "baseline": r"[a-z0-9-]{1,40}",
 }
 
 
@@ -77,6 +90,7 @@ def read_view(query: dict[str, str], *, accuracy: bool) -> View:
         known |= {name: found[0]} if found else {}
     panels = tuple(name for name in MEASURES if name in query.get("panels", "").split(","))
     known |= {"panels": panels} if panels else {}
+    known |= {name: query[name] for name, form in _FORMS.items() if re.fullmatch(form, query.get(name, ""))}
     known["hidden"] = tuple(key for key in query.get("hidden", "").split(",") if key)[:200]
     return View(**known)
 

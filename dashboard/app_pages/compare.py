@@ -8,7 +8,9 @@ from backend.errors import BlockHFError
 from backend.schemas import Experiment
 from dashboard import frames
 from dashboard.connection import ask, client
+from dashboard.forms import escape
 from dashboard.live import live, read_view
+from dashboard.tables import table
 
 
 def page() -> None:
@@ -24,7 +26,15 @@ def page() -> None:
         st.stop()
     runs = [run for experiment in chosen for run in experiment.runs]
     catalog = known["catalog"].catalog if known["catalog"] else None
-    _live(chosen, frames.has_accuracy(catalog, runs), frames.loss_unit(catalog, runs[0].config.problem.name))
+    found = frames.groups(chosen)
+    _unlike(found)
+    _live(
+        found,
+        [experiment.id for experiment in chosen],
+        frames.has_accuracy(catalog, runs),
+        frames.loss_unit(catalog, runs[0].config.problem.name),
+    )
+    _differences(found)
 
 
 def _empty(*, known: bool) -> None:
@@ -87,12 +97,29 @@ def _title(experiment: Experiment) -> str:
     return f"{experiment.name} · {when}"
 
 
+def _unlike(found: Sequence[frames.Group]) -> None:
+    """Warn where the chosen runs are not comparable."""
+    words = frames.unlike(found)
+    if words:
+        st.warning(escape(f"Compare with care, since these runs are not alike: {'; '.join(words)}."))
+
+
+def _differences(found: Sequence[frames.Group]) -> None:
+    """Show the configurations side by side, where they differ."""
+    rows = frames.differences(found)
+    st.subheader("What differs")
+    if not rows:
+        st.caption("All these runs have the same settings.")
+        return
+    lines = [[row.setting, *row.values] for row in rows]
+    st.html(table(["Setting", *(group.label for group in found)], lines, label="What differs"))
+
+
 @st.fragment
-def _live(experiments: Sequence[Experiment], accuracy: bool, loss_unit: str) -> None:
-    ids = [experiment.id for experiment in experiments]
+def _live(found: Sequence[frames.Group], ids: list[str], accuracy: bool, loss_unit: str) -> None:
     view = read_view(st.query_params.to_dict(), accuracy=accuracy)
     asked = live(
-        frames.live_groups(frames.groups(experiments)),
+        frames.live_groups(found),
         experiments=ids,
         view=view,
         accuracy=accuracy,
@@ -101,12 +128,13 @@ def _live(experiments: Sequence[Experiment], accuracy: bool, loss_unit: str) -> 
     )
     st.query_params.from_dict({"experiments": ",".join(ids)} | asked.view.query())
     if asked.cancel:
-        _cancel(asked.cancel)
+        _cancel(asked.cancel.split(","))
 
 
-def _cancel(run_id: str) -> None:
+def _cancel(run_ids: Sequence[str]) -> None:
     try:
-        client().cancel(run_id)
-        st.toast("Cancelling the run")
+        for run_id in run_ids:
+            client().cancel(run_id)
+        st.toast("Cancelling " + ("the run" if len(run_ids) == 1 else f"{len(run_ids)} runs"))
     except BlockHFError as error:
         st.error(f"The run could not be cancelled: {error}")

@@ -1,5 +1,6 @@
 """The launch page: a comparison as a form, what it would queue, and the button that queues it."""
 
+import html
 from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import uuid4
@@ -26,8 +27,8 @@ from backend.schemas import (
 )
 from dashboard import blocks, frames
 from dashboard.connection import ask, await_backend, client
-from dashboard.drafts import Draft, Entry, draft, seeds_of
-from dashboard.forms import Form
+from dashboard.drafts import Draft, Entry, clone, draft, presets, seeds_of, start
+from dashboard.forms import Form, escape
 from dashboard.knobs import knobs
 
 MODELS: dict[str, type[Contract]] = {"adam": Adam, "hf": HessianFree, "bhf": BlockHessianFree}
@@ -42,7 +43,8 @@ def page() -> None:
     if answer.catalog is None or not answer.catalog.problems:
         _no_worker()
         st.stop()
-    held = draft(answer.catalog)
+    held = draft(answer.catalog, st.query_params.get("from", ""), _cloned)
+    _start_from(answer.catalog, held)
     form = Form(f"launch{held.generation}")
     info, data, problem = _problem(form, held, answer.catalog)
     layers = frames.layer_rows(info, data, problem["options"])
@@ -51,9 +53,43 @@ def page() -> None:
     _review(form, shared | {"problem": problem, "optimizers": optimizers}, held, layers, places)
 
 
+def _cloned(run_id: str) -> ExperimentSpec | None:
+    """Return the specification of a run that the URL asks to clone; None where there is no such run."""
+    try:
+        return clone(client().run(run_id))
+    except BlockHFError as error:
+        st.warning(f"The run {escape(run_id[:40])} cannot be cloned: {escape(str(error))}")
+        return None
+
+
+def _start_from(catalog: Catalog, held: Draft) -> None:
+    """Offer the presets, and earlier comparisons, as the form's start."""
+    earlier = ask(recent=lambda backend: backend.experiments(limit=20))["recent"] or []
+    found = presets(catalog) | {f"{one.name} ({one.id})": one.spec for one in earlier}
+    chosen = st.selectbox(
+        "Start from",
+        list(found),
+        index=None,
+        placeholder="The form as it stands; choose a preset or an earlier comparison to fill it in",
+        key=f"start{held.generation}",
+    )
+    if chosen:
+        start(found[chosen], source=held.source)
+        st.rerun()
+
+
 def _no_worker() -> None:
-    st.write("No worker has registered yet, so it is not known what can be trained: start one with `python -m worker`.")
-    if st.button("Look again", type="primary"):
+    st.write("No worker is alive, so it is not known what can be trained. Start one: `python -m worker`.")
+    st.button("Look again", type="primary")
+    _await_worker()
+
+
+@st.fragment(run_every=2)
+def _await_worker() -> None:
+    try:
+        if client().catalog().catalog:
+            st.rerun()
+    except BlockHFError:
         st.rerun()
 
 
@@ -199,7 +235,7 @@ def _review(
         if plan:
             _planned(plan, layers, places)
         queued = st.button(
-            f"Launch {len(plan.runs)} runs" if plan else "Launch",
+            f"Launch {frames.counted(len(plan.runs), 'run')}" if plan else "Launch",
             type="primary",
             icon=":material/rocket_launch:",
             disabled=plan is None,
@@ -238,10 +274,10 @@ def _planned(plan: Plan, layers: Sequence[frames.LayerRow], places: Mapping[int,
     for position, place in places.items():
         with place.container():
             blocks.sizes(plan.runs[position].blocks, layers)
-    st.html(
-        f"<p class='bhf-plan'><b>{len(plan.runs)} runs</b> of a network with <b>{plan.total:,}</b> parameters: "
-        f"{', '.join(run.label for run in plan.runs[:12])}{' …' if len(plan.runs) > 12 else ''}</p>"
-    )
+    runs = frames.counted(len(plan.runs), "run")
+    names = ", ".join(run.label for run in plan.runs[:12]) + (" …" if len(plan.runs) > 12 else "")
+    total = f"<b>{runs}</b> of a network with <b>{plan.total:,}</b> parameters"
+    st.html(f"<p class='bhf-plan'>{total}: {html.escape(names)}</p>")
 
 
 def _launch(form: Form, held: Draft, spec: ExperimentSpec) -> None:

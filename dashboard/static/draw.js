@@ -51,7 +51,7 @@ export function panelsOf(view, accuracy) {
 }
 
 /** Everything Plotly.react needs. */
-export function figure({ groups, store, view, theme, width, unit, accuracy }) {
+export function figure({ groups, store, view, theme, width, unit, accuracy, target }) {
   const measures = panelsOf(view, accuracy);
   const { columns, rows } = grid(width, measures.length);
   const height = Math.max(1, rows) * (width < 500 ? 300 : 380) + 20;
@@ -64,8 +64,31 @@ export function figure({ groups, store, view, theme, width, unit, accuracy }) {
     const drawn = shown.flatMap((group) => lines({ group, store, measure, axis, view, theme, bands }));
     addAxes(layout, { measure, panel, columns, rows, view, theme, unit, height, width, extent: extentOf(drawn) });
     traces.push(...drawn);
+    if (target?.measure === measure) layout.shapes.push(targetLine(target.value, axis, theme));
   });
   return { traces, layout };
+}
+
+/** Read the zoomed ranges from their place in the URL: "x:0:50,train_loss:1:2". */
+export function readZoom(text) {
+  const found = {};
+  for (const part of (text ?? "").split(",")) {
+    const [name, low, high] = part.split(":");
+    const ends = [Number.parseFloat(low), Number.parseFloat(high)];
+    if (name && ends.every(Number.isFinite)) found[name] = ends;
+  }
+  return found;
+}
+
+/** Write zoomed ranges as a part of the URL. */
+export function writeZoom(zoom) {
+  const parts = Object.entries(zoom).map(([name, [low, high]]) => `${name}:${+low.toPrecision(7)}:${+high.toPrecision(7)}`);
+  return parts.join(",");
+}
+
+function range(zoom, name) {
+  const ends = readZoom(zoom)[name];
+  return ends ? { range: ends, autorange: false } : { autorange: true };
 }
 
 function extentOf(traces) {
@@ -90,7 +113,6 @@ function baseLayout(view, theme, height) {
     hovermode: view.x === "update" || view.x === "epoch" ? "x unified" : "closest",
     hoverlabel: { bgcolor: theme.surface, bordercolor: theme.border, font: { color: theme.text }, namelength: -1 },
     dragmode: "zoom",
-    uirevision: "kept",
     annotations: [],
     shapes: [],
   };
@@ -126,7 +148,7 @@ function addAxes(layout, { measure, panel, columns, rows, view, theme, unit, hei
     type: view.logX ? "log" : "linear",
     matches: panel ? "x" : undefined,
     title: { text: X_AXES[view.x].title, standoff: 8, font: { size: 12, color: theme.muted } },
-    uirevision: `${view.x} ${view.logX} ${view.reset}`,
+    ...range(view.zoom, "x"),
     rangemode: view.logX ? "normal" : "tozero",
     exponentformat: "SI",
     minexponent: 4,
@@ -137,7 +159,7 @@ function addAxes(layout, { measure, panel, columns, rows, view, theme, unit, hei
     anchor: `x${axis}`,
     type: logY ? "log" : "linear",
     tickformat: share ? ".0%" : undefined,
-    uirevision: `${measure} ${logY} ${view.reset}`,
+    ...range(view.zoom, measure),
     exponentformat: "power",
     nticks: 6,
     ...(logY ? logTicks(extent) : {}),
@@ -156,14 +178,14 @@ function lines({ group, store, measure, axis, view, theme, bands }) {
   const scale = { logX: view.logX, logY: view.logY && !MEASURES[measure].share };
   const held = group.runs.map((run) => ({ run, columns: store.series.get(run.id) })).filter(({ columns }) => columns);
   const each = held.map(({ run, columns }) => ({ run, columns, line: points(columns, view.x, measure, scale) }));
-  const base = { xaxis: `x${axis}`, yaxis: `y${axis}`, type: "scatter", mode: "lines", hovertemplate: hover(measure) };
+  const base = { xaxis: `x${axis}`, yaxis: `y${axis}`, type: "scatter", mode: "lines", showlegend: false, hovertemplate: hover(measure) };
   const name = plain(group.label);
   const many = each.length > 1 && view.seeds !== "each";
   const traces = [];
   if (many) {
     const centre = mean(each.map(({ line }) => line), store.bucket, view.band);
     if (bands) traces.push(...band(centre, base, faint(colour, 0.17)));
-    traces.push({ ...base, ...stroke(centre.x, smooth(centre.y, view.smooth), colour, dash, 2.4), name: `${name} · mean of ${centre.n}` });
+    traces.push({ ...base, ...stroke(centre.x, smooth(centre.y, view.smooth), colour, dash, 2.4), name: `${name} · mean of ${centre.n}`, showlegend: !axis });
   }
   for (const { run, line } of each) {
     const label = group.runs.length > 1 ? `${name} · seed ${run.seed}` : name;
@@ -173,10 +195,17 @@ function lines({ group, store, measure, axis, view, theme, bands }) {
     if (many && view.seeds === "band") continue;
     const paint = many ? [faint(colour, 0.4), 1] : [colour, 2];
     const extra = many ? { hoverinfo: "skip", hovertemplate: undefined } : {};
-    traces.push({ ...base, ...stroke(line.x, smooth(line.y, view.smooth), paint[0], dash, paint[1]), name: label, ...extra });
+    traces.push({ ...base, ...stroke(line.x, smooth(line.y, view.smooth), paint[0], dash, paint[1]), name: label, showlegend: !axis && !many, ...extra });
   }
   for (const { run, columns } of each) traces.push(...event({ columns, run, view, measure, base, colour, name }));
   return traces;
+}
+
+function targetLine(value, axis, theme) {
+  return {
+    type: "line", xref: `x${axis} domain`, yref: `y${axis}`, x0: 0, x1: 1, y0: value, y1: value, editable: true,
+    line: { color: theme.muted, width: 1.5, dash: "dot" },
+  };
 }
 
 function nothingYet(domainX, domainY, theme) {

@@ -1,7 +1,9 @@
 // The live part of the compare page: controls, charts and the table of runs, kept fresh without Streamlit's help.
 
 import { element, script, styles, swatch } from "./dom.js";
-import { figure, MEASURES, style } from "./draw.js";
+import { figure, MEASURES, panelsOf, readZoom, style, writeZoom } from "./draw.js";
+import { TargetPanel } from "./panel.js";
+import { savePage, savePicture } from "./save.js";
 import { Store } from "./store.js";
 import { Table } from "./table.js";
 import { Toolbar } from "./toolbar.js";
@@ -33,19 +35,22 @@ class Live {
     this.chart = element("div", { class: "bhf-chart", role: "img", "aria-label": "Curves of the runs; the table below holds their values" });
     this.note = element("p", { class: "bhf-note" });
     this.legend = element("div", { class: "bhf-legend", role: "group", "aria-label": "Curves" });
-    const table = element("div", {});
-    this.root.append(bar, this.banner, this.legend, this.chart, this.note, table);
+    const [table, target] = [element("div", {}), element("div", { class: "bhf-target" })];
+    this.root.append(bar, this.banner, this.legend, this.chart, this.note, table, target);
     host.replaceChildren(this.root);
     this.toolbar = new Toolbar(bar, {
       set: (changes) => this.change(changes),
       pause: () => this.pause(),
-      reset: () => this.change({ reset: (this.view.reset ?? 0) + 1 }),
+      reset: () => this.change({ zoom: "" }),
+      save: (format) => this.save(format),
+      cancelAll: () => this.cancel(...this.open()),
     });
     this.table = new Table(table, {
       cancel: (id) => this.cancel(id),
       toggle: (key) => this.toggle(key),
       redraw: () => this.draw(),
     });
+    this.target = new TargetPanel(target, (changes) => this.change(changes));
     this.store = new Store(() => this.draw());
     this.dispose = () => this.stop();
     this.watch();
@@ -87,13 +92,14 @@ class Live {
   }
 
   change(changes) {
-    Object.assign(this.view, changes);
+    const zoom = readZoom(this.view.zoom);
+    if ("x" in changes || "logX" in changes) delete zoom.x;
+    Object.assign(this.view, { zoom: "logY" in changes ? writeZoom(zoom.x ? { x: zoom.x } : {}) : writeZoom(zoom) }, changes);
     this.store.refresh = this.view.refresh;
     this.store.want(this.store.ids, this.store.experiments, this.view.panels);
     if ("refresh" in changes) this.store.wake();
     this.draw();
-    const { reset, ...shared } = this.view;
-    this.tell.state("view", shared);
+    this.tell.state("view", { ...this.view });
   }
 
   toggle(key) {
@@ -108,10 +114,38 @@ class Live {
     this.draw();
   }
 
-  cancel(id) {
-    this.pending.add(id);
-    this.tell.trigger("cancel", id);
-    setTimeout(() => this.pending.delete(id), 5000);
+  /** The runs that have not ended. */
+  open() {
+    return this.store.ids.filter((id) => !["finished", "failed", "cancelled"].includes(this.store.runs.get(id)?.status));
+  }
+
+  /** Take over what the user zoomed to, or where the target's line was dragged to. */
+  relayout(event) {
+    const dragged = Object.entries(event).find(([name]) => /^shapes\[\d+\]\.y0$/.test(name));
+    if (dragged) {
+      this.change({ target: String(Number(dragged[1].toPrecision(4))) });
+      return;
+    }
+    const full = this.chart._fullLayout;
+    const zoom = {};
+    if (full.xaxis.autorange === false) zoom.x = full.xaxis.range;
+    panelsOf(this.view, this.data.accuracy).forEach((measure, panel) => {
+      const axis = full[`yaxis${panel ? panel + 1 : ""}`];
+      if (axis?.autorange === false) zoom[measure] = axis.range;
+    });
+    const text = writeZoom(zoom);
+    if (text !== this.view.zoom) this.change({ zoom: text });
+  }
+
+  save(format) {
+    const done = format === "html" ? savePage(this.figure, this.theme, "Comparison") : savePicture(this.figure, this.theme, format);
+    done.catch((error) => this.say(`The charts could not be saved: ${error.message}`));
+  }
+
+  cancel(...ids) {
+    for (const id of ids) this.pending.add(id);
+    this.tell.trigger("cancel", ids.join(","));
+    setTimeout(() => { for (const id of ids) this.pending.delete(id); }, 5000);
     this.draw();
     setTimeout(() => this.store.wake(), 300);
   }
@@ -134,9 +168,10 @@ class Live {
     const theme = themeOf(this.root, this.data.colours);
     const shown = { groups: this.data.groups, store: this.store, view: this.view, theme };
     const { accuracy, groups } = this.data;
-    this.toolbar.show(this.view, { paused: this.paused, seeded: groups.some((group) => group.runs.length > 1), accuracy });
+    this.toolbar.show(this.view, { paused: this.paused, seeded: groups.some((group) => group.runs.length > 1), accuracy, open: this.open().length });
     this.table.show({ ...shown, accuracy, pending: this.pending });
     this.drawLegend(shown);
+    shown.target = this.target.show({ ...shown, accuracy });
     this.drawBanner();
     this.drawNote();
     this.plot(shown).catch((error) => this.say(`The chart could not be drawn: ${error.message}`));
@@ -161,10 +196,13 @@ class Live {
     await script("/plotly.min.js");
     const width = this.width || Math.round(this.root.clientWidth);
     if (!width || this.store.stopped) return;
-    const { traces, layout } = figure({ ...shown, width, unit: this.data.lossUnit, accuracy: this.data.accuracy });
+    this.theme = shown.theme;
+    this.figure = figure({ ...shown, width, unit: this.data.lossUnit, accuracy: this.data.accuracy });
+    this.figure.layout.width = width;
     const began = performance.now();
-    const options = { displaylogo: false, responsive: false, displayModeBar: false, doubleClick: "reset" };
-    await window.Plotly.react(this.chart, traces, { ...layout, width }, options);
+    const options = { displaylogo: false, responsive: false, displayModeBar: false, doubleClick: "autosize" };
+    await window.Plotly.react(this.chart, this.figure.traces, { ...this.figure.layout }, options);
+    if (!this.drawn) this.chart.on("plotly_relayout", (event) => this.relayout(event));
     this.drawn = true;
     this.root.dataset.redrawMs = String(Math.round(performance.now() - began));
     this.root.dataset.draws = String(1 + Number(this.root.dataset.draws ?? 0));
@@ -214,6 +252,7 @@ function themeOf(node, colours) {
     muted: mode === "dark" ? "#a3adbb" : "#5a6473",
     border: value("--st-border-color", "#cccccc"),
     grid: mode === "dark" ? "#262e3a" : "#e8ebf0",
+    background,
     surface: value("--st-secondary-background-color", "#ffffff"),
     font: css.fontFamily,
   };

@@ -55,7 +55,7 @@ export class Table {
     this.rows = new Map();
     this.head = element("tr");
     this.body = element("tbody");
-    const table = element("table", { class: "bhf-table" }, element("thead", {}, this.head), this.body);
+    const table = element("table", { class: "bhf-table bhf-runs" }, element("thead", {}, this.head), this.body);
     root.append(element("div", { class: "bhf-scroll", tabindex: 0, role: "region", "aria-label": "Runs" }, table));
   }
 
@@ -111,6 +111,7 @@ export class Table {
     row.line.replaceChildren(...this.columns.map(({ key }) => row.cells[key]), row.actions);
     const open = !FINAL.has(run.status);
     row.cancel.hidden = !open;
+    row.actions.lastChild.hidden = open;
     row.cancel.disabled = run.cancel_requested || pending.has(run.id);
   }
 
@@ -121,7 +122,12 @@ export class Table {
       "button", { type: "button", class: "bhf-button bhf-cancel", "aria-label": `Cancel ${name}`, onclick: () => this.act.cancel(info.id) },
       "Cancel",
     );
-    const row = { cells, cancel, actions: element("td", {}, cancel), line: element("tr", { "data-run": info.id }) };
+    const links = element(
+      "span", { class: "bhf-links" },
+      element("a", { href: `/launch?from=${info.id}`, title: `A new comparison that starts from ${name}` }, "Clone"),
+      element("a", { href: `/api/v1/runs/${info.id}/export.csv`, download: `${info.id}.csv`, title: `Every update of ${name}` }, "CSV"),
+    );
+    const row = { cells, cancel, actions: element("td", { class: "bhf-actions" }, cancel, links), line: element("tr", { "data-run": info.id }) };
     row.eye = element("button", { type: "button", class: "bhf-eye", title: "Show or hide its curves", onclick: () => this.act.toggle(group.key) });
     this.rows.set(info.id, row);
     return row;

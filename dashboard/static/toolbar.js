@@ -10,7 +10,7 @@ const BANDS = [["range", "Smallest to largest"], ["deviation", "Standard deviati
 
 export class Toolbar {
   /** `set(changes)` takes what the user chose; `pause()` and `reset()` act at once. */
-  constructor(root, { set, pause, reset }) {
+  constructor(root, { set, pause, reset, save, cancelAll }) {
     this.view = {};
     this.set = set;
     this.pauseButton = element("button", { type: "button", class: "bhf-button", onclick: pause }, "Pause");
@@ -23,16 +23,18 @@ export class Toolbar {
     this.smooth = this.select("Smoothing", SMOOTH, "smooth");
     this.refresh = this.select("Refresh", REFRESH, "refresh");
     const zoom = element("button", { type: "button", class: "bhf-button", onclick: reset }, "Reset zoom");
+    const saves = group("Save the charts", [["png", "PNG"], ["svg", "SVG"], ["html", "HTML"]], save);
+    this.cancelButton = element("button", { type: "button", class: "bhf-button", onclick: () => this.confirm(cancelAll) }, "Cancel all");
     const first = element("div", { class: "bhf-row" }, this.axes, this.panels);
     const second = element(
       "div", { class: "bhf-row" },
-      this.logY, this.logX, this.seeds, this.band, this.smooth, this.refresh, this.pauseButton, zoom,
+      this.logY, this.logX, this.seeds, this.band, this.smooth, this.refresh, this.pauseButton, zoom, saves, this.cancelButton,
     );
     root.append(first, second);
   }
 
   /** Show the view's state; called after every change. */
-  show(view, { paused, seeded, accuracy }) {
+  show(view, { paused, seeded, accuracy, open }) {
     this.view = view;
     this.panels.querySelector("[data-value=test_accuracy]").hidden = !accuracy;
     for (const button of this.axes.querySelectorAll("button")) press(button, button.dataset.value === view.x);
@@ -43,6 +45,16 @@ export class Toolbar {
     this.band.hidden = !seeded || view.seeds === "each";
     this.pauseButton.textContent = paused ? "Resume" : "Pause";
     press(this.pauseButton, paused);
+    this.cancelButton.hidden = open < 2;
+  }
+
+  /** Ask once more before all runs are cancelled. */
+  confirm(act) {
+    if (this.sure) act();
+    this.sure = !this.sure;
+    clearTimeout(this.forget);
+    this.forget = setTimeout(() => { this.sure = false; this.cancelButton.textContent = "Cancel all"; }, 4000);
+    this.cancelButton.textContent = this.sure ? "Really cancel all?" : "Cancel all";
   }
 
   segments(name, choices, field) {

@@ -1,6 +1,7 @@
 """The three real processes on free ports, over a temporary folder, and a real browser."""
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -13,10 +14,21 @@ from pathlib import Path
 
 import httpx
 import pytest
+from playwright.sync_api import Browser, Page, sync_playwright
 
 from backend.client import Client
 
 STOP_SECONDS = 15
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+QUIET = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
 
 
 @dataclass
@@ -36,8 +48,8 @@ class Service:
             "BLOCKHF_PORT": self.backend_url.rsplit(":", 1)[1],
             "BLOCKHF_DASHBOARD_PORT": self.dashboard_url.rsplit(":", 1)[1],
             "BLOCKHF_BACKEND_URL": self.backend_url,
-            "BLOCKHF_LEASE_SECONDS": "3",
-            "BLOCKHF_HEARTBEAT_SECONDS": "0.5",
+            "BLOCKHF_LEASE_SECONDS": "10",
+            "BLOCKHF_HEARTBEAT_SECONDS": "1",
             "OMP_NUM_THREADS": "1",
         }
         with (self.home / f"{name}.log").open("ab") as log:
@@ -115,3 +127,26 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """Backend, worker and dashboard for tests that leave them running."""
     with running_service(tmp_path_factory.mktemp("service")) as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """Start one browser for all tests."""
+    if CHROMIUM is None:
+        pytest.skip("no chromium on this machine")
+    with sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET)
+        yield started
+        started.close()
+
+
+@pytest.fixture
+def page(browser: Browser) -> Iterator[Page]:
+    """Open a tab; an error of any script in it fails the test."""
+    errors: list[str] = []
+    tab = browser.new_page(viewport={"width": 1280, "height": 1400})
+    tab.set_default_timeout(30_000)
+    tab.on("pageerror", lambda error: errors.append(str(error)))
+    yield tab
+    tab.close()
+    assert errors == []

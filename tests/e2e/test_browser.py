@@ -2,12 +2,10 @@
 
 import json
 import re
-import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
+from playwright.sync_api import Locator, Page, expect
 
 from backend.errors import InvalidInput
 from backend.schemas import (
@@ -28,42 +26,7 @@ from backend.schemas import (
 )
 from tests.e2e.conftest import Service, running_service, wait_until
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-QUIET = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
-
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine"),
-]
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """Start one browser for the tests of this file."""
-    with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET)
-        yield started
-        started.close()
-
-
-@pytest.fixture
-def page(browser: Browser) -> Iterator[Page]:
-    """Open a tab; an error of any script in it fails the test."""
-    errors: list[str] = []
-    tab = browser.new_page(viewport={"width": 1280, "height": 1400})
-    tab.set_default_timeout(30_000)
-    tab.on("pageerror", lambda error: errors.append(str(error)))
-    yield tab
-    tab.close()
-    assert errors == []
+pytestmark = pytest.mark.browser
 
 
 def entry(page: Page, key: str) -> Locator:
@@ -234,7 +197,7 @@ def test_survives_hostile_names_and_a_lost_backend(page: Page, tmp_path: Path) -
     with running_service(tmp_path, "backend", "dashboard") as service:
         experiment = hostile(service)
         page.goto(f"{service.dashboard_url}/?experiments={experiment.id}&x=cost")
-        expect(page.locator(".bhf-table")).to_contain_text("Diverged at update 12")
+        expect(page.locator(".bhf-runs")).to_contain_text("Diverged at update 12")
         expect(page.get_by_text("<b>bold</b>").first).to_be_visible()
         wait_until(lambda: seen(page) == 12 and draws(page) > 0, "the rows are drawn")
         texts = json.loads(
@@ -245,7 +208,7 @@ def test_survives_hostile_names_and_a_lost_backend(page: Page, tmp_path: Path) -
         service.stop("backend")
         banner = page.locator(".bhf-banner")
         expect(banner).to_contain_text("cannot be reached", timeout=4000)
-        expect(page.locator(".bhf-table")).to_contain_text("12 / 50")
+        expect(page.locator(".bhf-runs")).to_contain_text("12 / 50")
         service.start("backend")
         expect(banner).to_be_hidden(timeout=20_000)
     assert dialogs == []

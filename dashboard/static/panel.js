@@ -1,0 +1,73 @@
+// The target's panel under the charts: which measure, which value, against whom, and the table.
+
+import { element, swatch } from "./dom.js";
+import { MEASURES, panelsOf, style } from "./draw.js";
+import { number } from "./table.js";
+import { compared, defaultTarget, outcome, targetRows } from "./target.js";
+
+const HEADS = ["", "Target", "Updates", "Epochs", "Seconds", "Cost"];
+const CHOICES = ["train_loss", "test_loss", "test_accuracy"];
+
+export class TargetPanel {
+  /** `set(changes)` takes what the user chose. */
+  constructor(root, set) {
+    this.set = set;
+    this.measure = element("select", { onchange: () => set({ targetOf: this.measure.value, target: "" }) });
+    this.value = element("input", { type: "number", step: "any", onchange: () => set({ target: this.value.value }) });
+    this.baseline = element("select", { onchange: () => set({ baseline: this.baseline.value }) });
+    const label = (text, input) => element("label", { class: "bhf-select" }, element("span", {}, text), input);
+    this.note = element("p", { class: "bhf-note" });
+    this.body = element("tbody");
+    this.last = element("th", { scope: "col" });
+    const head = element("tr", {}, ...HEADS.map((text) => element("th", { scope: "col" }, text)), this.last);
+    root.append(
+      element("h3", { class: "bhf-title" }, "What it takes to reach a target"),
+      element("div", { class: "bhf-row" }, label("Measure", this.measure), label("Target", this.value), label("Compared with", this.baseline)),
+      this.note,
+      element("div", { class: "bhf-scroll", tabindex: 0, role: "region", "aria-label": "Target" },
+        element("table", { class: "bhf-table bhf-targets" }, element("thead", {}, head), this.body)),
+    );
+  }
+
+  /** Compute and show the table; returns the target's value, or null. */
+  show({ groups, store, view, theme, accuracy }) {
+    const shown = groups.filter((group) => !view.hidden.includes(group.key));
+    const measure = panelsOf({ panels: CHOICES }, accuracy).includes(view.targetOf) ? view.targetOf : "train_loss";
+    const runs = shown.flatMap((group) => group.runs);
+    const typed = Number.parseFloat(view.target);
+    const target = Number.isFinite(typed) ? typed : defaultTarget(runs, store.series, measure);
+    options(this.measure, panelsOf({ panels: CHOICES }, accuracy).map((key) => [key, MEASURES[key].label]), measure);
+    const rows = target == null ? [] : targetRows(shown, store.series, store.runs, measure, target);
+    const baseline = rows.find(({ group }) => group.key === view.baseline) ?? rows[0];
+    options(this.baseline, shown.map((group) => [group.key, group.label]), baseline?.group.key);
+    if (document.activeElement !== this.value) this.value.value = target == null ? "" : String(Number(target.toPrecision(5)));
+    const typedOne = Number.isFinite(typed);
+    const text = typedOne ? "" : "The target is the worst of the runs' best values; type another, or drag the line in the chart.";
+    const thin = store.bucket > 1 ? ` Points are ${store.bucket} updates wide: costs are exact to that width.` : "";
+    this.note.textContent = `${text}${thin} Mean over the seeds that reached it, smallest to largest in brackets.`;
+    this.last.textContent = baseline ? `Compared with ${baseline.group.label}` : "";
+    this.body.replaceChildren(...rows.map((row) => line(row, baseline, theme)));
+    return target == null ? null : { measure, value: target };
+  }
+}
+
+function options(select, choices, chosen) {
+  const signature = JSON.stringify(choices);
+  if (select.dataset.signature !== signature) {
+    select.dataset.signature = signature;
+    select.replaceChildren(...choices.map(([value, text]) => element("option", { value }, text)));
+  }
+  if (chosen != null && select.value !== chosen) select.value = chosen;
+}
+
+function line(row, baseline, theme) {
+  const { colour, dash } = style(row.group, theme);
+  const name = element("span", { class: "bhf-eye" }, swatch(colour, dash), element("span", {}, row.group.label));
+  const cells = Object.values(row.costs).map((cost) => element("td", {}, cost ? range(cost, row.reached) : "–"));
+  const words = row === baseline ? "baseline" : compared(row, baseline);
+  return element("tr", {}, element("td", {}, name), element("td", {}, outcome(row)), ...cells, element("td", {}, words || "–"));
+}
+
+function range({ mean, low, high }, n) {
+  return n > 1 && low !== high ? `${number(mean)} (${number(low)}–${number(high)})` : number(mean);
+}

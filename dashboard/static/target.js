@@ -1,0 +1,76 @@
+// How soon each configuration reaches a target: the table that a comparison of optimizers is made for. Pure functions.
+
+const FINAL = new Set(["finished", "failed", "cancelled"]);
+export const COSTS = ["update", "epoch", "seconds", "cost"];
+
+/** Whether more is better, as with an accuracy. */
+export const rises = (measure) => measure === "test_accuracy";
+
+function best(columns, measure) {
+  const name = `${measure}_${rises(measure) ? "max" : "min"}`;
+  return columns?.[name] ?? columns?.[measure] ?? [];
+}
+
+/** The first point at which a run's measure is at the target or beyond; null: not so far. */
+export function reach(columns, measure, target) {
+  const up = rises(measure);
+  const at = best(columns, measure).findIndex((value) => value != null && (up ? value >= target : value <= target));
+  return at < 0 ? null : Object.fromEntries(COSTS.map((name) => [name, columns[name]?.[at] ?? null]));
+}
+
+/** The worst of the runs' best values: the hardest target that every run with values has reached. */
+export function defaultTarget(runs, series, measure) {
+  const up = rises(measure);
+  const bests = runs
+    .map(({ id }) => best(series.get(id), measure).filter((value) => value != null))
+    .filter((values) => values.length)
+    .map((values) => values.reduce((a, b) => (up ? Math.max(a, b) : Math.min(a, b))));
+  if (!bests.length) return null;
+  return up ? Math.min(...bests) : Math.max(...bests);
+}
+
+/** One row per group: how many seeds reached the target, at what mean cost, from which smallest to which largest. */
+export function targetRows(groups, series, runs, measure, target) {
+  return groups.map((group) => {
+    const points = group.runs.map(({ id }) => reach(series.get(id), measure, target));
+    const reached = points.filter((point) => point);
+    const open = group.runs.filter(({ id }, i) => !points[i] && !FINAL.has(runs.get(id)?.status)).length;
+    const costs = Object.fromEntries(COSTS.map((name) => [name, spread(reached.map((point) => point[name]))]));
+    return { group, n: group.runs.length, reached: reached.length, open, missed: group.runs.length - reached.length - open, costs };
+  });
+}
+
+function spread(values) {
+  const known = values.filter((value) => value != null);
+  if (!known.length) return null;
+  return { mean: known.reduce((a, b) => a + b, 0) / known.length, low: Math.min(...known), high: Math.max(...known) };
+}
+
+/** Say what became of the seeds. */
+export function outcome({ n, reached, open, missed }) {
+  const parts = [];
+  if (reached) parts.push(n === 1 ? "reached" : `reached by ${reached} of ${n}`);
+  if (open) parts.push(reached || missed ? `${open} still running` : "still running");
+  if (missed) parts.push(reached || open ? `${missed} not within the budget` : "not reached within the budget");
+  return parts.join(", ");
+}
+
+const NOUNS = { update: "updates", seconds: "time", cost: "cost" };
+
+/** Compare with the baseline in words: "9.4 times fewer updates, 2.1 times the seconds". */
+export function compared(row, baseline) {
+  const parts = ["update", "seconds", "cost"].map((name) => {
+    const [own, base] = [row.costs[name]?.mean, baseline?.costs[name]?.mean];
+    if (!own || !base) return null;
+    const ratio = own / base;
+    const fewer = name === "update" ? "fewer" : "less";
+    const noun = NOUNS[name];
+    if (Math.abs(ratio - 1) < 0.005) return `equal ${noun}`;
+    return ratio < 1 ? `${digits(1 / ratio)} × ${fewer} ${noun}` : `${digits(ratio)} × the ${noun}`;
+  });
+  return parts.filter(Boolean).join(", ");
+}
+
+function digits(ratio) {
+  return ratio >= 100 ? ratio.toFixed(0) : ratio.toPrecision(2);
+}

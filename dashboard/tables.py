@@ -1,0 +1,19 @@
+"""Small tables as HTML: readable by machine and by eye, and every text in them is text."""
+
+import html
+from collections.abc import Sequence
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]], *, label: str) -> str:
+    """Write a table; the first column names the row."""
+    heads = "".join(f"<th scope='col'>{html.escape(text)}</th>" for text in head)
+    lines = "".join(
+        f"<tr><th scope='row'>{html.escape(row[0])}</th>"
+        + "".join(f"<td>{html.escape(text)}</td>" for text in row[1:])
+        + "</tr>"
+        for row in rows
+    )
+    return (
+        f'<div class="bhf-sheet" role="region" aria-label="{html.escape(label)}" tabindex="0">'
+        f"<table><thead><tr>{heads}</tr></thead><tbody>{lines}</tbody></table></div>"
+    )

@@ -1,0 +1,166 @@
+"""The browser's own arithmetic: buckets, joining, means over seeds, targets, against values computed by hand."""
+
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page
+
+from tests.e2e.conftest import Service
+
+pytestmark = pytest.mark.browser
+
+Call = Any
+
+
+@pytest.fixture
+def call(page: Page, service: Service) -> Call:
+    """Return a function that calls a function of one of the scripts with JSON arguments."""
+    page.goto(f"{service.dashboard_url}/healthz")
+
+    def run(script: str, function: str, *arguments: Any) -> Any:
+        code = "async ([s, f, a]) => { const module = await import(`/assets/${s}.js`); return module[f](...a); }"
+        return page.evaluate(code, [script, function, list(arguments)])
+
+    return run
+
+
+def test_buckets_are_powers_of_two(call: Call) -> None:
+    """The bucket is the smallest power of two that leaves at most 400 points."""
+    widths = [call("series", "bucketFor", updates) for updates in (0, 1, 400, 401, 800, 5000, 100_000)]
+    assert widths == [1, 1, 1, 2, 2, 16, 256]
+
+
+def test_an_increment_replaces_the_last_bucket(call: Call) -> None:
+    """The bucket that was still filling is replaced, whole ones before it stay."""
+    held = {"update": [3, 7, 9], "loss": [5, 4, 3]}
+    got = {"update": [11, 13], "loss": [2, 1], "status": "running"}
+    assert call("series", "join", held, got, 4) == {"update": [3, 7, 11, 13], "loss": [5, 4, 2, 1]}
+
+
+def test_the_first_answer_is_taken_and_an_empty_one_changes_nothing(call: Call) -> None:
+    """Joining to nothing takes the answer's columns; an answer without rows leaves what is held."""
+    assert call("series", "join", None, {"update": [1], "loss": [2], "attempt": 1}, 1) == {"update": [1], "loss": [2]}
+    assert call("series", "join", {"update": [1]}, {"update": []}, 1) == {"update": [1]}
+
+
+def test_points_leave_out_what_was_not_measured_or_cannot_be_drawn(call: Call) -> None:
+    """Null is no point, and a logarithmic axis takes positive values only."""
+    columns = {"update": [1, 2, 3, 4], "loss": [3, None, 0, 1]}
+    assert call("series", "points", columns, "update", "loss")["x"] == [1, 3, 4]
+    assert call("series", "points", columns, "update", "loss", {"logY": True})["x"] == [1, 4]
+
+
+def test_a_divergence_stands_at_the_last_finite_value(call: Call) -> None:
+    """The event names the update that was not finite, at the height of the last one that was."""
+    columns = {"update": [1, 2, 3], "loss": [3, 2, None], "cost": [10, 20, 30], "diverged": [False, False, True]}
+    assert call("series", "divergence", columns, "cost", "loss") == {"update": 3, "x": 30, "y": 2}
+    assert call("series", "divergence", {"update": [1], "loss": [1], "diverged": [False]}, "update", "loss") is None
+
+
+def line(*values: float) -> dict[str, Any]:
+    """Make a line with one value per update."""
+    updates = list(range(1, len(values) + 1))
+    return {"x": [float(update) for update in updates], "y": list(values), "update": updates}
+
+
+@pytest.mark.parametrize(
+    ("band", "low", "high"),
+    [
+        ("range", 1, 6),
+        ("deviation", 3 - 7**0.5, 3 + 7**0.5),
+        ("confidence", 3 - 4.303 * (7 / 3) ** 0.5, 3 + 4.303 * (7 / 3) ** 0.5),
+    ],
+)
+def test_the_band_of_three_seeds(call: Call, band: str, low: float, high: float) -> None:
+    """Of 1, 2 and 6: mean 3, range 1 to 6, standard deviation sqrt 7, 95 % by Student's t with 2 degrees of freedom."""
+    found = call("series", "mean", [line(1), line(2), line(6)], 1, band)
+    assert (found["n"], found["y"]) == (3, [3])
+    assert (found["low"][0], found["high"][0]) == pytest.approx((low, high))
+
+
+def test_the_mean_ends_where_a_seed_ends(call: Call) -> None:
+    """Where one of the seeds has no value there is no mean; a seed that has not begun does not count."""
+    found = call("series", "mean", [line(1, 1, 1), line(3, 3), line()], 1, "range")
+    assert (found["n"], found["x"], found["y"]) == (2, [1, 2], [2, 2])
+
+
+def test_smoothing_begins_at_the_first_value(call: Call) -> None:
+    """The moving average is corrected for its start, and a constant stays as it is."""
+    assert call("series", "smooth", [2, 2, 2], 0.9) == pytest.approx([2, 2, 2])
+    assert call("series", "smooth", [0, 1], 0.5) == pytest.approx([0, 2 / 3])
+    assert call("series", "smooth", [0, 1], 0) == [0, 1]
+
+
+SERIES = {
+    "a1": {"update": [1, 2, 3], "epoch": [1, 2, 3], "seconds": [1, 2, 3], "cost": [1, 2, 3], "train_loss": [9, 5, 4]},
+    "a2": {"update": [1, 2, 3], "epoch": [1, 2, 3], "seconds": [2, 4, 6], "cost": [1, 2, 3], "train_loss": [9, 8, 5]},
+    "b1": {"update": [1, 2], "epoch": [1, 2], "seconds": [9, 18], "cost": [7, 14], "train_loss": [5, 3]},
+    "b2": {"update": [1], "epoch": [1], "seconds": [9], "cost": [7], "train_loss": [8]},
+    "c1": {"update": [1], "epoch": [1], "seconds": [1], "cost": [1], "train_loss": [7]},
+}
+STATUS = {"a1": "finished", "a2": "finished", "b1": "finished", "b2": "running", "c1": "finished"}
+GROUPS = {"A": ["a1", "a2"], "B": ["b1", "b2"], "C": ["c1"]}
+
+
+def rows(page: Page, target: float) -> Any:
+    """Compute the target table of the sample."""
+    code = """async ([series, status, groups, target]) => {
+      const { targetRows, outcome, compared } = await import("/assets/target.js");
+      const runs = new Map(Object.entries(status).map(([id, status]) => [id, { status }]));
+      const all = Object.entries(groups).map(([key, ids]) => ({ key, runs: ids.map((id) => ({ id })) }));
+      const rows = targetRows(all, new Map(Object.entries(series)), runs, "train_loss", target);
+      return rows.map((row) => [outcome(row), row.costs.update, row.costs.seconds, compared(row, rows[0])]);
+    }"""
+    return page.evaluate(code, [SERIES, STATUS, GROUPS, target])
+
+
+def test_the_target_table(page: Page, service: Service) -> None:
+    """At a target of 5: A needs 2 and 3 updates, 2 and 6 s; B's first seed 1 update and 9 s while its second still
+    runs; C ended above it."""
+    page.goto(f"{service.dashboard_url}/healthz")
+    found = rows(page, 5)
+    assert found == [
+        [
+            "reached by 2 of 2",
+            {"mean": 2.5, "low": 2, "high": 3},
+            {"mean": 4, "low": 2, "high": 6},
+            "equal updates, equal time, equal cost",
+        ],
+        [
+            "reached by 1 of 2, 1 still running",
+            {"mean": 1, "low": 1, "high": 1},
+            {"mean": 9, "low": 9, "high": 9},
+            "2.5 \u00d7 fewer updates, 2.3 \u00d7 the time, 2.8 \u00d7 the cost",
+        ],
+        ["not reached within the budget", None, None, ""],
+    ]
+
+
+def test_the_default_target_is_the_worst_best(page: Page, service: Service) -> None:
+    """Without a choice the target is what every run with values has reached: 8, the best of b2."""
+    page.goto(f"{service.dashboard_url}/healthz")
+    code = """async ([series]) => {
+      const { defaultTarget } = await import("/assets/target.js");
+      return defaultTarget(Object.keys(series).map((id) => ({ id })), new Map(Object.entries(series)), "train_loss");
+    }"""
+    assert page.evaluate(code, [SERIES]) == 8
+
+
+def test_a_zoom_survives_its_text(call: Call) -> None:
+    """What is written into the URL is read back; what makes no sense is left out."""
+    zoom = {"x": [0.5, 30], "train_loss": [-1, 2.25]}
+    assert call("draw", "readZoom", call("draw", "writeZoom", zoom)) == zoom
+    assert call("draw", "readZoom", "x:1,y:NaN:2,<b>") == {}
+
+
+def test_ticks_of_a_logarithmic_axis(call: Call) -> None:
+    """Within three decades the ticks are 1, 2 and 5 of each, beyond that the powers of ten."""
+    near = call("draw", "logTicks", [10, 100])
+    assert [value for value in near["tickvals"] if 20 <= value <= 100] == [20, 50, 100]
+    far = call("draw", "logTicks", [1, 1e6])
+    assert [value for value in far["tickvals"] if 1 <= value <= 100] == [1, 10, 100]
+
+
+def test_markup_is_plain_for_plotly(call: Call) -> None:
+    """Tags and entities in a name lose their meaning."""
+    assert call("draw", "plain", "<b>&amp;</b>") == "&lt;b&gt;&amp;amp;&lt;/b&gt;"
