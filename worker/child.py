@@ -55,7 +55,7 @@ def execute(task: Task, reporter: Reporter, cancelled: threading.Event) -> None:
     except LeaseLost:
         raise
     except Interrupted:
-        reporter.finish(RunStatus.CANCELLED, ended_by="cancelled within an update")
+        reporter.finish(RunStatus.CANCELLED, ended_by=f"cancelled before update {reporter.updates + 1} was done")
     except RunFailed as error:
         reporter.finish(RunStatus.FAILED, error=RunError(message=str(error)[:MESSAGE_CHARACTERS]))
     except Exception as error:

@@ -26,9 +26,13 @@ class Reporter:
 
     The first row goes out at once, later ones every 0.3 s or 100 rows. A row stays until the backend has acknowledged
     it. Once the lease is lost nothing is sent any more, and every call raises LeaseLost.
+
+    Attributes:
+        updates: the last update it was given.
     """
 
     def __init__(self, client: Client, run_id: str, token: int) -> None:
+        self.updates = 0
         self._client = client
         self._run_id = run_id
         self._token = token
@@ -61,6 +65,7 @@ class Reporter:
         with self._change:
             self._raise_failure()
             self._rows.append(row)
+            self.updates = row.update
             self._change.notify_all()
 
     def flush(self) -> None:

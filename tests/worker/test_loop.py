@@ -136,7 +136,7 @@ def test_cancel_interrupts_a_long_update(processes: Processes, monkeypatch: pyte
     processes.client.cancel(run.id)
     background.end()
     ended = processes.client.run(run.id)
-    assert (ended.status, ended.ended_by) == (RunStatus.CANCELLED, "cancelled within an update")
+    assert (ended.status, ended.ended_by) == (RunStatus.CANCELLED, "cancelled before update 1 was done")
 
 
 def test_cancel_kills_a_child_that_hangs(processes: Processes, monkeypatch: pytest.MonkeyPatch) -> None:

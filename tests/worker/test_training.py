@@ -230,6 +230,18 @@ def test_what_cannot_be_trained_says_why(changes: dict[str, Any], message: str) 
     assert rows.rows == []
 
 
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
+@pytest.mark.parametrize("optimizer", OPTIMIZERS.values(), ids=OPTIMIZERS)
+def test_gpu_starts_like_the_cpu_and_trains(optimizer: Optimizer) -> None:
+    """On a GPU a run has the same initial weights and batches, and its losses follow the CPU's in float64."""
+    config = small_run(optimizer, precision="float64")
+    cpu, gpu = (trained(config.model_copy(update={"device": device}))[1] for device in ("cpu", "cuda"))
+    assert gpu.started["environment"]["device"].startswith("cuda:0 (")
+    losses = [[row.train_loss for row in rows.rows] for rows in (cpu, gpu)]
+    assert losses[1] == pytest.approx(losses[0], rel=1e-6)
+
+
 def test_the_default_generator_is_left_alone() -> None:
     """Training draws nothing from torch's default generator."""
     torch.manual_seed(5)
