@@ -61,8 +61,9 @@ class Problem(ABC):
     def layers(self, data: DataSet) -> list[Layer]:
         """List layers and their parameters' shapes for the catalog, in the order of the forward pass.
 
-        A problem may give a dimension by name (an option's, or "inputs": numbers in one image), which lets the block
-        editor follow the options. This default builds the network with the default options and gives numbers.
+        A problem may give a dimension by name, which lets the block editor follow options and data: an option's name,
+        or inputs, classes, channels, height or width of the data set's images. This default builds the network with
+        the default options and gives numbers, so it suits a network whose sizes are fixed.
         """
         with torch.random.fork_rng(devices=[]):
             module = self.build(self.options(), data)
