@@ -9,6 +9,8 @@ TEST_STAMP := .venv/.installed-tests
 run: $(STAMP)
 	@exec $(BIN)/blockhf up
 
+# Threads that wait sleep instead of spinning: on a busy machine of 2 cores that is several times faster.
+test: export OMP_WAIT_POLICY := PASSIVE
 test: $(TEST_STAMP) browser check
 	$(BIN)/pytest
 

@@ -1,6 +1,7 @@
 """The default engine: a child process of the worker per run."""
 
 import logging
+import os
 import signal
 import subprocess
 import sys
@@ -12,6 +13,9 @@ from worker.engines.engine import Exit, Task
 log = logging.getLogger(__name__)
 
 OUTPUT_LINES = 40
+ENVIRONMENT = {"OMP_WAIT_POLICY": "PASSIVE"}
+"""What a child's environment gets unless it says otherwise: threads that wait sleep, instead of spinning. On a busy
+machine of 2 cores spinning took 6 to 7 times the processor time of the same update; results do not change."""
 
 
 class LocalEngine:
@@ -29,6 +33,7 @@ class LocalExecution:
         self.task = task
         self._process = subprocess.Popen(
             [sys.executable, "-m", "worker.child"],
+            env=ENVIRONMENT | os.environ,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

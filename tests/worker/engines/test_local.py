@@ -37,6 +37,15 @@ def test_abandoned_child_ends(child: LocalExecution) -> None:
     assert end.code == ABANDONED
 
 
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="a process's environment is read from /proc")
+def test_waiting_threads_sleep(child: LocalExecution) -> None:
+    """A child's threads do not spin while they wait, so that they leave a busy machine to others."""
+    environment = Path(f"/proc/{child.pid}/environ").read_bytes().split(b"\0")
+    child.abandon()
+    assert b"OMP_WAIT_POLICY=PASSIVE" in environment
+    assert child.wait(60) is not None
+
+
 @pytest.mark.parametrize(
     ("number", "reason"),
     [
