@@ -1,6 +1,7 @@
 """Convolutions over any number of dimensions."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Self
 
@@ -24,8 +25,14 @@ class Geometry:
     def convolve(self, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         """Return x * W + b."""
         none = [0] * len(self.stride)
+        return torch.convolution(x, weight, bias, self.stride, self.padding, self.dilation, False, none, self.groups)
+
+    def spread(self, cotangent: Tensor, weight: Tensor, size: Sequence[int]) -> Tensor:
+        """Return the cotangent of x, whose places are `size`, without x itself: a stack would need one per vector."""
+        extent = zip(size, cotangent.shape[2:], weight.shape[2:], self.stride, self.padding, self.dilation, strict=True)
+        left = [n - ((m - 1) * stride - 2 * pad + gap * (k - 1) + 1) for n, m, k, stride, pad, gap in extent]
         return torch.convolution(
-            x, weight, bias, self.stride, self.padding, self.dilation, False, none, self.groups
+            cotangent, weight, None, self.stride, self.padding, self.dilation, True, left, self.groups
         )  # fmt: skip
 
     def transpose(
@@ -75,10 +82,10 @@ class ConvolutionRule(Rule):
     def backward(self, cotangent: Tensor, needs: tuple[bool, ...], weights: Weights) -> tuple[Tensor | None, ...]:
         """Write the cotangents of W and b; return that of x."""
         if cotangent.dim() > self.x.dim():
-            flat = cotangent.flatten(0, 1)
-            like = self.x.new_empty(1).expand(len(flat), *self.x.shape[1:])
-            x, _, _ = self.geometry.transpose(flat, like, self.weight, (needs[0], False, False))
-            return (None if x is None else torch.unflatten(x, 0, cotangent.shape[:2]),)
+            if not needs[0]:
+                return (None,)
+            flat = self.geometry.spread(cotangent.flatten(0, 1), self.weight, self.x.shape[2:])
+            return (torch.unflatten(flat, 0, cotangent.shape[:2]),)
         wanted = (needs[0], "weight" in weights, "bias" in weights)
         x, weight, bias = self.geometry.transpose(cotangent, self.x, self.weight, wanted)
         for name, part in (("weight", weight), ("bias", bias)):

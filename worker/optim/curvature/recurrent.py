@@ -117,7 +117,7 @@ class PeepholeRule(Rule):
     def backward(self, cotangent: Tensor, needs: tuple[bool, ...], weights: Weights) -> tuple[Tensor | None, ...]:
         """Write the weights' cotangents, sums over steps and examples; return W' times those of the gates."""
         if cotangent.dim() == 4:
-            return (self._transposed(cotangent)[1],)
+            return (self._transposed(cotangent)[1] if needs[0] else None,)
         a, x = self._transposed(cotangent.unsqueeze(0), keep=bool(weights), enter=needs[0])
         if a is not None:
             self._collect(a.squeeze(2), weights)
