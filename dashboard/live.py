@@ -38,6 +38,7 @@ export default function (component) {
 
 X_AXES = ("update", "epoch", "seconds", "cost", "samples")
 MEASURES = ("train_loss", "test_loss", "test_accuracy", "batch_loss", "gradient_norm", "step_norm")
+BLOCK_MEASURES = ("cg_iterations", "residual", "model_decrease")
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,7 @@ def read_view(query: dict[str, str], *, accuracy: bool) -> View:
     for name, choices in _CHOICES.items():
         found = [choice for choice in choices if _text(choice) == query.get(name)]
         known |= {name: found[0]} if found else {}
-    panels = tuple(name for name in MEASURES if name in query.get("panels", "").split(","))
+    panels = tuple(name for name in (*MEASURES, *BLOCK_MEASURES) if name in query.get("panels", "").split(","))
     known |= {"panels": panels} if panels else {}
     known |= {name: query[name] for name, form in _FORMS.items() if re.fullmatch(form, query.get(name, ""))}
     known["hidden"] = tuple(key for key in query.get("hidden", "").split(",") if key)[:200]
@@ -121,15 +122,23 @@ class Asked:
 
 
 def live(
-    groups: list[dict[str, Any]], *, experiments: list[str], view: View, accuracy: bool, loss_unit: str, key: str
+    groups: list[dict[str, Any]],
+    *,
+    experiments: list[str],
+    view: View,
+    accuracy: bool,
+    loss_unit: str,
+    key: str,
+    comparing: bool = True,
 ) -> Asked:
-    """Show live curves and the table of the groups' runs."""
+    """Show live curves and the table of the groups' runs, and when comparing also what a target takes."""
     data = {
         "groups": groups,
         "experiments": experiments,
         "view": vars(view),
         "accuracy": accuracy,
         "lossUnit": loss_unit,
+        "comparing": comparing,
         "colours": {
             mode: {"optimizers": OPTIMIZER_COLOURS[mode], "others": OTHER_COLOURS[mode]} for mode in ("light", "dark")
         },

@@ -1,6 +1,6 @@
 // From what the store holds and what the view asks to plotly's traces and layout. Pure functions, no page.
 
-import { divergence, mean, points, smooth } from "./series.js";
+import { divergence, mean, points, smooth, thin } from "./series.js";
 
 export const X_AXES = {
   update: { label: "Updates", title: "updates" },
@@ -17,6 +17,9 @@ export const MEASURES = {
   batch_loss: { label: "Batch loss", loss: true },
   gradient_norm: { label: "Gradient norm" },
   step_norm: { label: "Step norm" },
+  cg_iterations: { label: "CG iterations", block: true, linear: true },
+  residual: { label: "CG residual", block: true },
+  model_decrease: { label: "Model decrease", block: true },
 };
 
 const DASHES = ["solid", "dash", "dot", "dashdot", "longdash", "longdashdot"];
@@ -45,6 +48,11 @@ export function grid(width, count) {
   return { columns, rows: Math.ceil(count / columns), height: 0 };
 }
 
+/** The fields to ask the backend for: what is drawn and what the target is of; blocks are asked for apart. */
+export function fieldsOf(view) {
+  return [...new Set([...view.panels, view.targetOf])].filter((name) => MEASURES[name] && !MEASURES[name].block);
+}
+
 /** The measures to draw; an accuracy only where there is one. */
 export function panelsOf(view, accuracy) {
   return view.panels.filter((name) => MEASURES[name] && (accuracy || name !== "test_accuracy"));
@@ -61,7 +69,8 @@ export function figure({ groups, store, view, theme, width, unit, accuracy, targ
   measures.forEach((measure, panel) => {
     const axis = panel ? String(panel + 1) : "";
     const bands = shown.length * measures.length <= MAX_BANDS;
-    const drawn = shown.flatMap((group) => lines({ group, store, measure, axis, view, theme, bands }));
+    const draw = MEASURES[measure].block ? blockLines : lines;
+    const drawn = shown.flatMap((group) => draw({ group, store, measure, axis, view, theme, bands }));
     addAxes(layout, { measure, panel, columns, rows, view, theme, unit, height, width, extent: extentOf(drawn) });
     traces.push(...drawn);
     if (target?.measure === measure) layout.shapes.push(targetLine(target.value, axis, theme));
@@ -139,8 +148,8 @@ function addAxes(layout, { measure, panel, columns, rows, view, theme, unit, hei
   const domainX = [column * cell + left, (column + 1) * cell - right];
   const domainY = [1 - (row + 1) * cellHeight + gapY - 34 / height, top];
   const lines = { gridcolor: theme.grid, linecolor: theme.border, zeroline: false, tickcolor: theme.border, ticks: "outside" };
-  const { label, loss, share } = MEASURES[measure];
-  const logY = view.logY && !share;
+  const { label, loss, share, linear } = MEASURES[measure];
+  const logY = view.logY && !share && !linear;
   layout[`xaxis${axis}`] = {
     ...lines,
     domain: domainX,
@@ -213,6 +222,26 @@ function nothingYet(domainX, domainY, theme) {
     text: "no values yet", xref: "paper", yref: "paper", showarrow: false, font: { color: theme.muted },
     x: (domainX[0] + domainX[1]) / 2, y: (domainY[0] + domainY[1]) / 2,
   };
+}
+
+/** One line per block, of the group's first seed that has any: dashes tell the blocks apart. */
+function blockLines({ group, store, measure, axis, view, theme }) {
+  const run = group.runs.find(({ id }) => store.blocks.has(id));
+  if (!run) return [];
+  const columns = thin(store.blocks.get(run.id), store.bucket);
+  const count = Object.keys(columns).filter((name) => name.endsWith("_cg_iterations")).length;
+  const { colour } = style(group, theme);
+  const scale = { logX: view.logX, logY: view.logY && !MEASURES[measure].linear };
+  return Array.from({ length: count }, (_, block) => {
+    const line = points(columns, view.x, `block${block}_${measure}`, scale);
+    const at = new Map(columns.update.map((update, i) => [update, columns[`block${block}_stop_reason`][i]]));
+    const name = [plain(group.label), count > 1 ? `block ${block + 1}` : null, group.runs.length > 1 ? `seed ${run.seed}` : null];
+    return {
+      ...stroke(line.x, line.y, colour, DASHES[block % DASHES.length], 1.6), type: "scatter", mode: "lines", showlegend: false,
+      xaxis: `x${axis}`, yaxis: `y${axis}`, name: name.filter(Boolean).join(" · "),
+      customdata: line.update.map((update) => at.get(update)), hovertemplate: "%{y:.4~g} (%{customdata})",
+    };
+  });
 }
 
 function stroke(x, y, color, dash, width) {

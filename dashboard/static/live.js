@@ -1,7 +1,7 @@
 // The live part of the compare page: controls, charts and the table of runs, kept fresh without Streamlit's help.
 
 import { element, script, styles, swatch } from "./dom.js";
-import { figure, MEASURES, panelsOf, readZoom, style, writeZoom } from "./draw.js";
+import { fieldsOf, figure, MEASURES, panelsOf, readZoom, style, writeZoom } from "./draw.js";
 import { TargetPanel } from "./panel.js";
 import { savePage, savePicture } from "./save.js";
 import { Store } from "./store.js";
@@ -50,6 +50,7 @@ class Live {
       toggle: (key) => this.toggle(key),
       redraw: () => this.draw(),
     });
+    this.targetRoot = target;
     this.target = new TargetPanel(target, (changes) => this.change(changes));
     this.store = new Store(() => this.draw());
     this.dispose = () => this.stop();
@@ -87,7 +88,8 @@ class Live {
     this.tell = { state: setStateValue, trigger: setTriggerValue };
     this.store.refresh = this.view.refresh;
     const ids = data.groups.flatMap((group) => group.runs.map((run) => run.id));
-    this.store.want(ids, data.experiments, this.view.panels);
+    this.store.want(ids, data.experiments, fieldsOf(this.view));
+    this.wantBlocks();
     this.draw();
   }
 
@@ -96,10 +98,17 @@ class Live {
     if ("x" in changes || "logX" in changes) delete zoom.x;
     Object.assign(this.view, { zoom: "logY" in changes ? writeZoom(zoom.x ? { x: zoom.x } : {}) : writeZoom(zoom) }, changes);
     this.store.refresh = this.view.refresh;
-    this.store.want(this.store.ids, this.store.experiments, this.view.panels);
+    this.store.want(this.store.ids, this.store.experiments, fieldsOf(this.view));
+    this.wantBlocks();
     if ("refresh" in changes) this.store.wake();
     this.draw();
     this.tell.state("view", { ...this.view });
+  }
+
+  wantBlocks() {
+    const wanted = this.view.panels.some((name) => MEASURES[name]?.block);
+    const firsts = this.data.groups.filter(({ kind }) => kind !== "adam").map(({ runs }) => runs[0].id);
+    this.store.wantBlocks(wanted ? firsts : []);
   }
 
   toggle(key) {
@@ -171,7 +180,8 @@ class Live {
     this.toolbar.show(this.view, { paused: this.paused, seeded: groups.some((group) => group.runs.length > 1), accuracy, open: this.open().length });
     this.table.show({ ...shown, accuracy, pending: this.pending });
     this.drawLegend(shown);
-    shown.target = this.target.show({ ...shown, accuracy });
+    this.targetRoot.hidden = !this.data.comparing;
+    if (this.data.comparing) shown.target = this.target.show({ ...shown, accuracy });
     this.drawBanner();
     this.drawNote();
     this.plot(shown).catch((error) => this.say(`The chart could not be drawn: ${error.message}`));

@@ -99,3 +99,19 @@ export function smooth(values, decay) {
     return sum / weight;
   });
 }
+
+/** Thin plain columns as the backend thins series: per bucket the mean of measures, the last of axes and of texts. */
+export function thin(columns, bucket) {
+  if (bucket <= 1) return columns;
+  const starts = columns.update.map((update, i) => [Math.floor(update / bucket), i]).filter(([key], i, all) => !i || all[i - 1][0] !== key);
+  const thinned = {};
+  for (const [name, column] of Object.entries(columns)) {
+    thinned[name] = starts.map(([, start], i) => {
+      const part = column.slice(start, starts[i + 1]?.[1] ?? column.length);
+      const numbers = part.filter((value) => typeof value === "number");
+      if (!name.startsWith("block") || !numbers.length) return part.at(-1);
+      return average(numbers);
+    });
+  }
+  return thinned;
+}

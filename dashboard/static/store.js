@@ -34,6 +34,8 @@ export class Store {
     this.runs = new Map(); // run id -> Run of the API
     this.cursors = new Map(); // run id -> {attempt, after, status}
     this.bucket = 1;
+    this.blocks = new Map(); // run id -> columns of its blocks: block0_cg_iterations, ...
+    this.blockIds = [];
     this.ids = [];
     this.experiments = [];
     this.fields = [];
@@ -60,8 +62,16 @@ export class Store {
     }
   }
 
+  /** Say of which runs the blocks are wanted; none is asked for otherwise. */
+  wantBlocks(ids) {
+    const more = ids.some((id) => !this.blockIds.includes(id));
+    this.blockIds = ids;
+    if (more) this.wake();
+  }
+
   forget(id) {
     this.series.delete(id);
+    this.blocks.delete(id);
     this.cursors.delete(id);
     this.runs.delete(id);
   }
@@ -131,6 +141,7 @@ export class Store {
         this.bucket = wanted;
         await this.readSeries(wanted);
       }
+      await this.readBlocks();
     } finally {
       clearTimeout(late);
     }
@@ -146,6 +157,24 @@ export class Store {
     const asks = [];
     for (let i = 0; i < ids.length; i += CHUNK) asks.push(this.readChunk(ids.slice(i, i + CHUNK), bucket));
     await Promise.all(asks);
+  }
+
+  async readBlocks() {
+    const after = (id) => this.blocks.get(id)?.update.at(-1) ?? 0;
+    const ids = this.blockIds.filter((id) => after(id) < (this.cursors.get(id)?.after ?? 0));
+    if (!ids.length) return;
+    const query = new URLSearchParams({
+      runs: ids.join(","), after: ids.map(after).join(","), bucket: 1, blocks: 1, fields: X_COLUMNS.join(","),
+    });
+    const { runs } = await get(`/api/v1/series?${query}`, this.abort.signal);
+    for (const id of ids) {
+      const { blocks = [], ...columns } = runs[id];
+      blocks.forEach((block, i) => {
+        for (const [name, column] of Object.entries(block)) columns[`block${i}_${name}`] = column;
+      });
+      const joined = join(this.blocks.get(id), columns, 1);
+      if (joined) this.blocks.set(id, joined);
+    }
   }
 
   async readChunk(ids, bucket) {
@@ -169,6 +198,7 @@ export class Store {
 
   forgetRows(id) {
     this.series.delete(id);
+    this.blocks.delete(id);
     this.cursors.delete(id);
   }
 

@@ -111,7 +111,6 @@ export class Table {
     row.line.replaceChildren(...this.columns.map(({ key }) => row.cells[key]), row.actions);
     const open = !FINAL.has(run.status);
     row.cancel.hidden = !open;
-    row.actions.lastChild.hidden = open;
     row.cancel.disabled = run.cancel_requested || pending.has(run.id);
   }
 
@@ -124,6 +123,7 @@ export class Table {
     );
     const links = element(
       "span", { class: "bhf-links" },
+      element("a", { href: `/run?id=${info.id}`, title: `All about ${name}` }, "Details"),
       element("a", { href: `/launch?from=${info.id}`, title: `A new comparison that starts from ${name}` }, "Clone"),
       element("a", { href: `/api/v1/runs/${info.id}/export.csv`, download: `${info.id}.csv`, title: `Every update of ${name}` }, "CSV"),
     );

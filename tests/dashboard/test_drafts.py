@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from dashboard.drafts import Draft, seeds_of
-from tests.dashboard.samples import SPEC
+from dashboard.drafts import Draft, clone, presets, seeds_of
+from tests.dashboard.samples import CATALOG, SPEC, experiment
 
 
 def test_a_draft_begins_with_the_optimizers_of_its_specification() -> None:
@@ -34,3 +34,17 @@ def test_a_draft_begins_with_the_optimizers_of_its_specification() -> None:
 def test_seeds_are_numbers_and_ranges(text: str, seeds: list[Any]) -> None:
     """Numbers and ascending ranges are seeds; anything else stays text, which the contract refuses."""
     assert seeds_of(text) == seeds
+
+
+def test_a_clone_holds_the_run_alone() -> None:
+    """Cloning a run gives a specification of that run and no other."""
+    one = experiment(SPEC.model_copy(update={"seeds": [3, 4]}))
+    spec = clone(one.runs[4])
+    assert [config.model_dump() for config in spec.runs()] == [one.runs[4].config.model_dump()]
+
+
+def test_presets_are_valid_and_named_apart() -> None:
+    """Each problem offers its paper's settings and a quick look, both of which can be launched."""
+    found = presets(CATALOG)
+    assert list(found) == ["The sample's settings", "Sample, a quick look"]
+    assert found["Sample, a quick look"].budget.updates == 15

@@ -2,9 +2,9 @@
 
 import pytest
 
-from backend.schemas import Adam, BlockHessianFree, ExperimentSpec, HessianFree, LayerPartition
+from backend.schemas import Adam, BlockHessianFree, ExperimentSpec, HessianFree, LayerPartition, RunStatus
 from dashboard import frames
-from tests.dashboard.samples import CATALOG, SPEC, experiment
+from tests.dashboard.samples import CATALOG, NOON, SPEC, experiment
 
 
 def with_optimizers(*optimizers: Adam | HessianFree | BlockHessianFree, name: str = "one") -> ExperimentSpec:
@@ -89,3 +89,58 @@ def test_loss_unit_is_empty_for_an_unknown_problem() -> None:
     assert frames.loss_unit(CATALOG, "sample") == "nats"
     assert frames.loss_unit(CATALOG, "other") == ""
     assert frames.loss_unit(None, "sample") == ""
+
+
+def test_differences_list_what_is_not_alike() -> None:
+    """Only settings that differ are listed; one that an optimizer lacks is a dash."""
+    found = frames.groups([experiment(with_optimizers(HessianFree(), HessianFree(damping=0.5), Adam()))])
+    rows = {row.setting: row.values for row in frames.differences(found)}
+    assert rows["damping"] == ["0", "0.5", "\u2013"]
+    assert rows["beta1"] == ["\u2013", "\u2013", "0.9"]
+    assert "gradient batch" not in rows
+    assert "budget: updates" not in rows
+
+
+def test_alike_runs_need_no_warning() -> None:
+    """Optimizers on the same problem, data, seeds and batch are comparable."""
+    assert frames.unlike(frames.groups([experiment(with_optimizers(Adam(), HessianFree()))])) == []
+
+
+def test_what_makes_runs_unlike_is_said() -> None:
+    """Different seeds, batches, subsets and problems are named."""
+    one = with_optimizers(Adam())
+    other = with_optimizers(Adam(gradient_batch=500)).model_copy(
+        update={
+            "seeds": [5],
+            "evaluation": SPEC.evaluation.model_copy(update={"train_subset": 10}),
+            "problem": SPEC.problem.model_copy(update={"options": {"hidden": 3}}),
+        }
+    )
+    words = "; ".join(frames.unlike(frames.groups([experiment(one), experiment(other, id_="e0000002")])))
+    for part in ("the same seeds", "the gradient batch", "the evaluation subset", "the problem"):
+        assert part in words
+
+
+def test_a_runs_history_is_told() -> None:
+    """Queued, started on which device at which attempt, and how it ended."""
+    run = (
+        experiment()
+        .runs[0]
+        .model_copy(
+            update={
+                "started_at": NOON,
+                "finished_at": NOON,
+                "status": RunStatus.FINISHED,
+                "attempts": 2,
+                "ended_by": "patience",
+                "environment": {"device": "cpu"},
+                "parameters": 1234,
+            }
+        )
+    )
+    queued, started, ended, size = frames.history(run)
+    assert queued.startswith("The sample's settings. Queued ")
+    assert "on cpu (attempt 2: a worker was lost and it began anew)" in started
+    assert ended.startswith("Finished ")
+    assert ended.endswith(": patience, after 0 of 100 updates.")
+    assert size == "1,234 trainable parameters."

@@ -1,0 +1,104 @@
+"""The page of one run: what it is, what became of it, its curves, its downloads."""
+
+import html
+
+import streamlit as st
+
+from backend.errors import BackendUnavailable, BlockHFError
+from backend.schemas import Run
+from dashboard import frames
+from dashboard.connection import ask, await_backend, client
+from dashboard.forms import escape
+from dashboard.live import live, read_view
+from dashboard.tables import table
+
+
+def page() -> None:
+    """Draw the page of the run that the URL names."""
+    run = _asked(st.query_params.get("id", ""))
+    if run is None:
+        st.stop()
+    name = frames.OPTIMIZER_TITLES[run.config.optimizer.kind]
+    st.title(escape(f"{name}, seed {run.config.seed}"))
+    _status(run)
+    _curves(run)
+    left, right = st.columns(2)
+    with left:
+        st.subheader("Configuration")
+        rows = [[path.replace("_", " "), frames.show(value)] for path, value in frames.knobs_of(run.config).items()]
+        st.html(table(["Setting", "Value"], rows, label="Configuration"))
+    with right:
+        _surroundings(run)
+
+
+def _asked(run_id: str) -> Run | None:
+    """Return the run; where there is none, say so and offer a way out."""
+    try:
+        return client().run(run_id) if run_id else None
+    except BackendUnavailable:
+        st.warning("The backend cannot be reached. This page goes on by itself.")
+        await_backend()
+        return None
+    except BlockHFError:
+        pass
+    st.title("Run")
+    st.write("There is no such run: choose one on the compare page.")
+    if st.button("Compare", type="primary"):
+        st.switch_page(st.session_state["pages"]["compare"])
+    return None
+
+
+def _status(run: Run) -> None:
+    st.html(f"<p class='bhf-plan'>{'<br>'.join(html.escape(line) for line in frames.history(run))}</p>")
+    if run.error:
+        st.error(escape(run.error.message))
+        if run.error.traceback:
+            with st.expander("Traceback"):
+                st.code(run.error.traceback, language=None)
+    with st.container(horizontal=True):
+        st.link_button("All updates as CSV", f"/api/v1/runs/{run.id}/export.csv", icon=":material/download:")
+        st.download_button(
+            "Configuration as JSON",
+            run.config.model_dump_json(indent=2),
+            file_name=f"{run.id}.json",
+            mime="application/json",
+            icon=":material/download:",
+        )
+        if st.button("Clone", icon=":material/content_copy:", help="A new comparison that starts from this run"):
+            st.switch_page(st.session_state["pages"]["launch"], query_params={"from": run.id})
+        if st.button("Its comparison", icon=":material/monitoring:"):
+            st.switch_page(st.session_state["pages"]["compare"], query_params={"experiments": run.experiment_id})
+
+
+@st.fragment
+def _curves(run: Run) -> None:
+    catalog = ask(catalog=lambda backend: backend.catalog())["catalog"]
+    known = catalog.catalog if catalog else None
+    accuracy = frames.has_accuracy(known, [run])
+    group = frames.Group(
+        run.experiment_id, frames.OPTIMIZER_NAMES[run.config.optimizer.kind], run.config.optimizer.kind, 0, [run]
+    )
+    asked = live(
+        frames.live_groups([group]),
+        experiments=[run.experiment_id],
+        view=read_view(st.query_params.to_dict(), accuracy=accuracy),
+        accuracy=accuracy,
+        loss_unit=frames.loss_unit(known, run.config.problem.name),
+        key=f"live-{run.id}",
+        comparing=False,
+    )
+    st.query_params.from_dict({"id": run.id} | asked.view.query())
+    if asked.cancel:
+        client().cancel(run.id)
+
+
+def _surroundings(run: Run) -> None:
+    if run.blocks:
+        st.subheader("Blocks")
+        rows = [[f"Block {i + 1}", ", ".join(layers)] for i, layers in enumerate(run.blocks)]
+        st.html(table(["Block", "Layers"], rows, label="Blocks"))
+    st.subheader("Environment")
+    if run.environment:
+        st.html(table(["What", "Value"], [list(row) for row in run.environment.items()], label="Environment"))
+    else:
+        st.caption("The run has not started.")

@@ -1,0 +1,47 @@
+"""The page of one run, without a browser."""
+
+from streamlit.testing.v1 import AppTest
+
+from backend.client import Client
+from backend.schemas import RunError, RunStatus, WorkerInfo
+from tests.dashboard.conftest import OpenPage
+from tests.dashboard.samples import CATALOG, SPEC
+
+
+def texts(page: AppTest) -> str:
+    """Return all that is written as HTML."""
+    return "\n".join(found.proto.body for found in page.get("html"))
+
+
+def test_it_tells_what_the_run_is(api: Client, open_page: OpenPage) -> None:
+    """Title, state and every setting of a waiting run are shown."""
+    run = api.launch(SPEC).runs[2]
+    page = open_page("run", query={"id": run.id})
+    assert page.title[0].value == "Block\\-diagonal Hessian\\-free \\(BHF\\), seed 0"
+    for name in ("max cg iterations", "partition.kind", "budget.updates", "evaluation.train subset"):
+        assert f"<th scope='row'>{name}</th>" in texts(page)
+    assert page.caption[-1].value == "The run has not started."
+
+
+def test_a_failure_is_told_with_its_reason(api: Client, open_page: OpenPage) -> None:
+    """The error's message and the traceback's last lines are shown, markup in them as text."""
+    worker = api.register(WorkerInfo(name="fails", device="cpu", threads=1), CATALOG)
+    claim = None
+    api.launch(SPEC)
+    claim = api.claim(worker.worker_id)
+    assert claim is not None
+    api.start(claim.run.id, claim.token, environment={"device": "<cpu>"}, blocks=[["first", "second"]], parameters=83)
+    error = RunError(message="out of *memory* <b>", traceback="line 1\nMemoryError")
+    api.finish(claim.run.id, claim.token, RunStatus.FAILED, error=error)
+    page = open_page("run", query={"id": claim.run.id})
+    assert page.error[0].value == "out of \\*memory\\* \\<b\\>"
+    assert page.code[0].value == "line 1\nMemoryError"
+    assert "&lt;cpu&gt;" in texts(page)
+    assert "<td>first, second</td>" in texts(page)
+
+
+def test_an_unknown_run_offers_a_way_out(open_page: OpenPage) -> None:
+    """A URL that names no run says so, with one button."""
+    page = open_page("run", query={"id": "nothere0"})
+    assert "There is no such run" in page.markdown[0].value
+    assert [button.label for button in page.button] == ["Compare"]

@@ -1,0 +1,12 @@
+"""Small tables as HTML."""
+
+from dashboard.tables import table
+
+
+def test_every_text_is_text() -> None:
+    """Markup in heads, cells and the label is escaped."""
+    made = table(["<i>", "b"], [["<b>row</b>", "<script>"]], label='"><img>')
+    assert "<i>" not in made
+    assert "<script>" not in made
+    assert "<img>" not in made
+    assert "<th scope='row'>&lt;b&gt;row&lt;/b&gt;</th><td>&lt;script&gt;</td>" in made
