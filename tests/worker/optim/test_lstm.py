@@ -37,14 +37,16 @@ def test_states_follow_the_equations() -> None:
 def test_without_peepholes_it_is_torchs_lstm() -> None:
     """With peepholes of zero, states and gradients are those of nn.LSTM, whose gates stand in the same order."""
     torch.manual_seed(0)
-    layer, public = PeepholeLSTM(2, 3).double(), nn.LSTM(2, 3, batch_first=True).double()
+    layer = PeepholeLSTM(2, 3).double()
+    public = nn.LSTM(2, 3, batch_first=True).double()
+    named = dict(public.named_parameters())
     nn.init.zeros_(layer.peephole)
-    nn.init.zeros_(public.bias_hh_l0)
-    pairs = (
-        (layer.weight, public.weight_ih_l0),
-        (layer.recurrent, public.weight_hh_l0),
-        (layer.bias, public.bias_ih_l0),
-    )
+    nn.init.zeros_(named["bias_hh_l0"])
+    pairs = list(zip(
+        (layer.weight, layer.recurrent, layer.bias),
+        (named["weight_ih_l0"], named["weight_hh_l0"], named["bias_ih_l0"]),
+        strict=True,
+    ))  # fmt: skip
     for ours, theirs in pairs:
         ours.data.copy_(theirs.data.view(ours.shape))
     x = torch.rand(4, 5, 2, dtype=torch.float64)
