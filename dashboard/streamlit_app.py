@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from dashboard.app_pages import compare, launch, queue, run
+from dashboard.app_pages import compare, guide, launch, queue, run
 from dashboard.theme import STATIC, style_sheet
 
 
@@ -15,6 +15,7 @@ def main() -> None:
         "compare": st.Page(compare.page, title="Compare", icon=":material/monitoring:", default=True),
         "launch": st.Page(launch.page, title="Launch", url_path="launch", icon=":material/rocket_launch:"),
         "queue": st.Page(queue.page, title="Queue", url_path="queue", icon=":material/list_alt:"),
+        "guide": st.Page(guide.page, title="How to choose", url_path="guide", icon=":material/menu_book:"),
         "run": st.Page(run.page, title="Run", url_path="run", visibility="hidden"),
     }
     st.session_state["pages"] = pages

@@ -24,7 +24,7 @@ _PALETTE = {
         "greenTextColor": "#00694c",
     },
     "dark": {
-        "primaryColor": "#3f7fd9",
+        "primaryColor": "#2f6fce",
         "backgroundColor": "#10141b",
         "secondaryBackgroundColor": "#1a202a",
         "textColor": "#e8ecf2",

@@ -38,5 +38,5 @@ def test_lines_have_the_contrast_of_graphics(mode: str) -> None:
 
 @pytest.mark.parametrize("mode", MODES)
 def test_a_button_can_be_read(mode: str) -> None:
-    """White on the accent colour is at least 3, the level of large or bold text."""
-    assert contrast("#ffffff", THEME[f"theme.{mode}.primaryColor"]) >= 3
+    """White on the accent colour has the contrast of level AA, too."""
+    assert contrast("#ffffff", THEME[f"theme.{mode}.primaryColor"]) >= 4.5

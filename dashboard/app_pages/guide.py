@@ -1,0 +1,79 @@
+"""The page "How to choose": the optimizers, their knobs and the axes, for someone who sees them for the first time."""
+
+import streamlit as st
+
+from backend.schemas import Adam, BlockHessianFree, Budget, Contract, Evaluation, HessianFree
+from dashboard.frames import OPTIMIZER_TITLES
+from dashboard.knobs import Knob, knobs
+from dashboard.tables import table
+from dashboard.theme import STATIC
+
+OPTIMIZERS: dict[str, tuple[type[Contract], str]] = {
+    "adam": (
+        Adam,
+        "One gradient per update, divided by a running mean of its size. Cheap updates, many of them; it tolerates "
+        "small batches. Take it as the baseline.",
+    ),
+    "hf": (
+        HessianFree,
+        "Each update solves a linear system with the Gauss-Newton matrix by conjugate gradient, from products with "
+        "that matrix alone. Few, expensive updates; it needs large gradient batches. Take it where the number of "
+        "updates counts, as in distributed training.",
+    ),
+    "bhf": (
+        BlockHessianFree,
+        "The same with the curvature between blocks of layers left out: each block has its own, smaller system, which "
+        "conjugate gradient solves in fewer iterations, side by side if the machine allows. Take it first; start with "
+        "the problem's own blocks, about equal in size.",
+    ),
+}
+AXES = [
+    ["Updates", "how many times the weights changed; what a comparison of convergence usually shows"],
+    ["Epochs", "passes over the training set: how much data was used, with repetition"],
+    ["Seconds", "training time on this machine, evaluation not counted; depends on hardware and on what else runs"],
+    [
+        "Cost",
+        "work in gradients of one gradient batch, counted from what was really computed; the same on every machine",
+    ],
+    ["Images", "images drawn for gradients"],
+]
+
+
+def page() -> None:
+    """Draw the page."""
+    st.title("How to choose")
+    st.write("Which optimizer, which settings, and which axis to judge them by.")
+    for kind, (model, text) in OPTIMIZERS.items():
+        st.subheader(OPTIMIZER_TITLES[kind])
+        st.write(text)
+        st.html(
+            table(["Setting", "What it does", "Default", "Paper"], _rows(knobs(model)), label=OPTIMIZER_TITLES[kind])
+        )
+    st.subheader("Budget and evaluation")
+    st.html(
+        table(["Setting", "What it does", "Default", "Paper"], _rows(knobs(Budget) + knobs(Evaluation)), label="Budget")
+    )
+    st.subheader("Axes")
+    st.html(table(["Axis", "What it measures"], AXES, label="Axes"))
+    st.write(
+        "Read a curve on several axes before you believe it: an optimizer that wins by updates may lose by seconds. "
+        "Launch at least three seeds, and look at the band."
+    )
+    picture = STATIC.parent / "pictures" / "compare-light.png"
+    if picture.exists():
+        st.image(picture, caption="Three optimizers on the deep autoencoder, three seeds each")
+    if st.button("Launch a comparison", type="primary"):
+        st.switch_page(st.session_state["pages"]["launch"])
+
+
+def _rows(found: list[Knob]) -> list[list[str]]:
+    return [
+        [f"{knob.title}{f' [{knob.unit}]' if knob.unit else ''}", knob.help, _value(knob.default), _value(knob.paper)]
+        for knob in found
+    ]
+
+
+def _value(value: object) -> str:
+    if value is None:
+        return "\u2013"
+    return f"{value:g}" if isinstance(value, float) else str(value)
