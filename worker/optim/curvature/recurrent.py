@@ -161,20 +161,19 @@ class PeepholeRule(Rule):
         return {name: torch.cat([piece[name] for piece in pieces]) for name in names}
 
     def _rows(self, cotangents: Tensor, names: tuple[str, ...]) -> dict[str, Tensor]:
-        hidden = self.cells.shape[1]
+        (length, hidden, count), k = self.cells.shape, len(cotangents)
         a, _ = self._transposed(cotangents, keep=True, enter=False)
         assert a is not None
-        gates = a.permute(3, 2, 1, 0).contiguous()  # N x K x 4H x T
-        rows = torch.bmm(gates.flatten(1, 2), self.seen.permute(2, 0, 1))
-        shaped = rows.view(len(gates), -1, 4, hidden, rows.shape[2]).transpose(0, 1)
+        gates = a.reshape(-1, count).t().contiguous().view(count, length, 4, hidden, k)  # a plain transpose is cheapest
+        rows = torch.bmm(gates.flatten(2).transpose(1, 2), self.seen.permute(2, 0, 1).contiguous())
+        shaped = rows.view(count, 4, hidden, k, -1).permute(3, 0, 1, 2, 4)
         result = dict(zip(self._columns(), torch.split(shaped, list(self._columns().values()), 4), strict=True))
         result["bias"] = result["bias"].squeeze(4)
         if "peephole" in names:
-            cells = self.cells.permute(2, 1, 0)
-            before = torch.nn.functional.pad(cells[:, :, :-1], (1, 0))
-            each = torch.unflatten(gates, 2, (4, hidden))
-            i_f, o = each[:, :, :2] * before[:, None, None], each[:, :, 3:] * cells[:, None, None]
-            result["peephole"] = torch.cat([i_f.sum(4), o.sum(4)], 2).transpose(0, 1)
+            cells = self.cells[:, None, :, None]  # beside T x gates x H x K x N
+            i_f = (a[1:, : 2 * hidden].view(length - 1, 2, hidden, k, count) * cells[:-1]).sum(0)
+            o = (a[:, 3 * hidden :].view(length, 1, hidden, k, count) * cells).sum(0)
+            result["peephole"] = torch.cat([i_f, o]).permute(2, 3, 0, 1)
         return result
 
     def _collect(self, a: Tensor, weights: Weights) -> None:
