@@ -273,7 +273,7 @@ def test_a_run_that_kills_its_workers_fails(scene: Scene) -> None:
 def test_progress_earns_new_attempts(scene: Scene) -> None:
     """Attempts count anew when one got further than any before it."""
     scene.store.queue.cancel(scene.experiment.runs[1].id)
-    reached = [2, 2, 1, 5, 5, 0, 0, 0]
+    reached = [2, 2, 1, 0, 0, 5, 5, 0, 0, 0]  # the sixth attempt would have been the last, had it not got further
     for last in reached:
         scene.append(scene.claim(), last)
         scene.lose()

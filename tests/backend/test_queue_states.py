@@ -17,8 +17,8 @@ from tests.backend.samples import INFO, Clock, catalog, spec, updates
 
 LEASE = 30.0
 MAX_ATTEMPTS = 3
-TOKENS = st.integers(1, 4)
-PICK = st.integers(0, 30)
+AGE = st.sampled_from([0, 0, 0, 0, 1, -1])  # how much older than the run's token a writer's is
+PICK = st.tuples(st.booleans(), st.integers(0, 30))
 
 
 @dataclass
@@ -88,9 +88,12 @@ class Queueing(RuleBasedStateMachine):
             self.store.close()
             self.folder.cleanup()
 
-    def pick(self, number: int) -> Expected:
-        """Choose one of the runs."""
-        return self.model.runs[number % len(self.model.runs)]
+    def pick(self, pick: tuple[bool, int]) -> Expected:
+        """Choose one of the runs, or of those that are running."""
+        only_running, number = pick
+        running = [run for run in self.model.runs if run.status is RunStatus.RUNNING]
+        runs = running if only_running and running else self.model.runs
+        return runs[number % len(runs)]
 
     def has_runs(self) -> bool:
         """Tell whether there is anything to choose from."""
@@ -120,10 +123,11 @@ class Queueing(RuleBasedStateMachine):
         self.model.sweep()
 
     @precondition(has_runs)
-    @rule(number=PICK, token=TOKENS)
-    def heartbeat(self, number: int, token: int) -> None:
+    @rule(which=PICK, age=AGE)
+    def heartbeat(self, which: tuple[bool, int], age: int) -> None:
         """A worker says that it lives, and hears of a cancel."""
-        run = self.pick(number)
+        run = self.pick(which)
+        token = max(1, run.token - age)
         if run.held(token):
             assert self.store.queue.heartbeat(run.id, token) is run.cancel
             run.lease_until = self.model.clock.now + LEASE
@@ -132,10 +136,11 @@ class Queueing(RuleBasedStateMachine):
                 self.store.queue.heartbeat(run.id, token)
 
     @precondition(has_runs)
-    @rule(number=PICK, token=TOKENS, replayed=st.integers(0, 3), count=st.integers(1, 3))
-    def append(self, number: int, token: int, replayed: int, count: int) -> None:
+    @rule(which=PICK, age=AGE, replayed=st.integers(0, 3), count=st.integers(1, 3))
+    def append(self, which: tuple[bool, int], age: int, replayed: int, count: int) -> None:
         """A worker reports new updates, with some that are stored already."""
-        run = self.pick(number)
+        run = self.pick(which)
+        token = max(1, run.token - age)
         first, last = max(1, run.rows + 1 - replayed), run.rows + count
         body = Append(token=token, rows=updates(first, last))
         if run.held(token):
@@ -146,10 +151,11 @@ class Queueing(RuleBasedStateMachine):
                 self.store.metrics.append(run.id, body)
 
     @precondition(has_runs)
-    @rule(number=PICK, token=TOKENS, status=st.sampled_from([RunStatus.FINISHED, RunStatus.CANCELLED]))
-    def finish(self, number: int, token: int, status: RunStatus) -> None:
+    @rule(which=PICK, age=AGE, status=st.sampled_from([RunStatus.FINISHED, RunStatus.CANCELLED]))
+    def finish(self, which: tuple[bool, int], age: int, status: RunStatus) -> None:
         """A worker ends a run, perhaps again."""
-        run = self.pick(number)
+        run = self.pick(which)
+        token = max(1, run.token - age)
         body = Finish.model_validate({"token": token, "status": status})
         if run.held(token) or (run.status is status and run.token == token):
             self.store.queue.finish(run.id, body)
@@ -159,10 +165,10 @@ class Queueing(RuleBasedStateMachine):
                 self.store.queue.finish(run.id, body)
 
     @precondition(has_runs)
-    @rule(number=PICK)
-    def cancel(self, number: int) -> None:
+    @rule(which=PICK)
+    def cancel(self, which: tuple[bool, int]) -> None:
         """A user cancels a run."""
-        run = self.pick(number)
+        run = self.pick(which)
         if run.status in {RunStatus.FINISHED, RunStatus.FAILED}:
             with pytest.raises(Conflict):
                 self.store.queue.cancel(run.id)
@@ -192,6 +198,6 @@ class Queueing(RuleBasedStateMachine):
 
 
 Queueing.TestCase.settings = settings(
-    max_examples=40, stateful_step_count=30, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    max_examples=60, stateful_step_count=40, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
 test_the_queue_agrees_with_its_model = Queueing.TestCase
