@@ -282,6 +282,25 @@ def test_progress_earns_new_attempts(scene: Scene) -> None:
     assert scene.store.queue.claim(scene.worker) is None
 
 
+def test_reaching_the_same_again_is_no_progress(scene: Scene) -> None:
+    """An attempt that only makes up for a worse one before it does not count anew."""
+    scene.store.queue.cancel(scene.experiment.runs[1].id)
+    for last in [3, 1, 3, 1, 3, 1]:
+        scene.append(scene.claim(), last)
+        scene.lose()
+    assert scene.store.queue.claim(scene.worker) is None
+
+
+def test_a_lease_holds_to_its_last_moment(scene: Scene) -> None:
+    """A run is lost after its lease, not at its end."""
+    held = scene.claim()
+    scene.claim()
+    scene.clock.now += scene.settings.lease_seconds
+    assert scene.store.queue.claim(scene.worker) is None
+    scene.clock.now += 0.001
+    assert scene.claim().run.id == held.run.id
+
+
 def test_sweep_leaves_the_living_alone(scene: Scene) -> None:
     """Runs that wait, are held, or may yet be claimed are not touched."""
     held = scene.claim()

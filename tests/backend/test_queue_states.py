@@ -198,6 +198,6 @@ class Queueing(RuleBasedStateMachine):
 
 
 Queueing.TestCase.settings = settings(
-    max_examples=60, stateful_step_count=40, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    max_examples=40, stateful_step_count=40, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
 test_the_queue_agrees_with_its_model = Queueing.TestCase
