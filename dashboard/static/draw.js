@@ -68,7 +68,7 @@ export function figure({ groups, store, view, theme, width, unit, accuracy, targ
   const shown = groups.filter((group) => !view.hidden.includes(group.key));
   measures.forEach((measure, panel) => {
     const axis = panel ? String(panel + 1) : "";
-    const bands = shown.length * measures.length <= MAX_BANDS;
+    const bands = measures.length * shown.reduce((sum, group) => sum + (view.seeds === "each" ? group.runs.length : 1), 0) <= MAX_BANDS;
     const draw = MEASURES[measure].block ? blockLines : lines;
     const drawn = shown.flatMap((group) => draw({ group, store, measure, axis, view, theme, bands }));
     addAxes(layout, { measure, panel, columns, rows, view, theme, unit, height, width, extent: extentOf(drawn) });
@@ -104,6 +104,7 @@ function extentOf(traces) {
   let [low, high] = [Infinity, -Infinity];
   for (const { y } of traces) {
     for (const value of y) {
+      if (value == null) continue;
       if (value < low) low = value;
       if (value > high) high = value;
     }
@@ -196,15 +197,13 @@ function lines({ group, store, measure, axis, view, theme, bands }) {
     if (bands) traces.push(...band(centre, base, faint(colour, 0.17)));
     traces.push({ ...base, ...stroke(centre.x, smooth(centre.y, view.smooth), colour, dash, 2.4), name: `${name} · mean of ${centre.n}`, showlegend: !axis });
   }
-  for (const { run, line } of each) {
+  const faintly = { ...base, hoverinfo: "skip", hovertemplate: undefined };
+  if (many && view.seeds === "both") traces.push({ ...faintly, ...stroke(...joined(each, view.smooth), faint(colour, 0.4), dash, 1) });
+  for (const { run, line } of many ? [] : each) {
     const label = group.runs.length > 1 ? `${name} · seed ${run.seed}` : name;
-    const alone = bands && !many && store.bucket > 1;
-    if (alone) traces.push(...band(line, base, faint(colour, 0.15)));
-    if (view.smooth) traces.push({ ...base, ...stroke(line.x, line.y, faint(colour, 0.25), "solid", 1), hoverinfo: "skip", hovertemplate: undefined });
-    if (many && view.seeds === "band") continue;
-    const paint = many ? [faint(colour, 0.4), 1] : [colour, 2];
-    const extra = many ? { hoverinfo: "skip", hovertemplate: undefined } : {};
-    traces.push({ ...base, ...stroke(line.x, smooth(line.y, view.smooth), paint[0], dash, paint[1]), name: label, showlegend: !axis && !many, ...extra });
+    if (bands && store.bucket > 1) traces.push(...band(line, base, faint(colour, 0.15)));
+    if (view.smooth) traces.push({ ...faintly, ...stroke(line.x, line.y, faint(colour, 0.25), "solid", 1) });
+    traces.push({ ...base, ...stroke(line.x, smooth(line.y, view.smooth), colour, dash, 2), name: label, showlegend: !axis });
   }
   for (const { run, columns } of each) traces.push(...event({ columns, run, view, measure, base, colour, name }));
   return traces;
@@ -242,6 +241,12 @@ function blockLines({ group, store, measure, axis, view, theme }) {
       customdata: line.update.map((update) => at.get(update)), hovertemplate: "%{y:.4~g} (%{customdata})",
     };
   });
+}
+
+/** All lines of a group as one, with gaps between them: one trace is drawn much faster than many. */
+function joined(each, decay) {
+  const gap = (parts) => parts.flatMap((part, i) => (i ? [null, ...part] : part));
+  return [gap(each.map(({ line }) => line.x)), gap(each.map(({ line }) => smooth(line.y, decay)))];
 }
 
 function stroke(x, y, color, dash, width) {

@@ -209,11 +209,14 @@ class Live {
     this.theme = shown.theme;
     this.figure = figure({ ...shown, width, unit: this.data.lossUnit, accuracy: this.data.accuracy });
     this.figure.layout.width = width;
+    const { updates } = this.root.dataset;
     const began = performance.now();
     const options = { displaylogo: false, responsive: false, displayModeBar: false, doubleClick: "autosize" };
     await window.Plotly.react(this.chart, this.figure.traces, { ...this.figure.layout }, options);
     if (!this.drawn) this.chart.on("plotly_relayout", (event) => this.relayout(event));
     this.drawn = true;
+    this.root.dataset.drawn = updates;
+    this.store.drawSeconds = (performance.now() - began) / 1000;
     this.root.dataset.redrawMs = String(Math.round(performance.now() - began));
     this.root.dataset.draws = String(1 + Number(this.root.dataset.draws ?? 0));
   }

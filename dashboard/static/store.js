@@ -44,6 +44,7 @@ export class Store {
     this.unreachableSince = null;
     this.problem = "";
     this.updatedAt = null;
+    this.drawSeconds = 0; // what the last redraw took: a slow page is refreshed less often, and stays usable
     this.generation = 0; // an answer to an older question is dropped
     this.onVisible = () => this.wake();
     document.addEventListener("visibilitychange", this.onVisible);
@@ -126,7 +127,7 @@ export class Store {
     if (this.again) this.timer = setTimeout(() => this.wake(), 0);
     else if (this.unreachableSince) this.timer = setTimeout(() => this.wake(), RETRY_SECONDS * 1000);
     else if (this.refresh && !this.paused && !this.ended) {
-      this.timer = setTimeout(() => this.wake(), Math.max(0.05, this.refresh - spent) * 1000);
+      this.timer = setTimeout(() => this.wake(), Math.max(0.05, this.refresh - spent, 2 * this.drawSeconds) * 1000);
     }
   }
 
@@ -134,7 +135,8 @@ export class Store {
     this.abort = new AbortController();
     const late = setTimeout(() => this.abort.abort(TIMEOUT), 8000);
     try {
-      await Promise.all([this.readRuns(), this.readSeries(this.bucket)]);
+      if (this.cursors.size) await Promise.all([this.readRuns(), this.readSeries(this.bucket)]);
+      else await this.begin();
       const wanted = bucketFor(Math.max(1, ...[...this.cursors.values()].map((cursor) => cursor.after)));
       if (wanted !== this.bucket) {
         this.cursors.clear();
@@ -145,6 +147,13 @@ export class Store {
     } finally {
       clearTimeout(late);
     }
+  }
+
+  /** The runs first: they say how long they are, and so how coarsely to ask for their series. */
+  async begin() {
+    await this.readRuns();
+    this.bucket = bucketFor(Math.max(1, ...this.ids.map((id) => this.runs.get(id)?.summary.updates ?? 0)));
+    await this.readSeries(this.bucket);
   }
 
   async readRuns() {
