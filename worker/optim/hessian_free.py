@@ -37,7 +37,8 @@ class BlockHessianFree(Optimizer):
     model: any module that maps a tensor of N examples to N outputs, in float32 or float64, parameters on one device.
     loss: convex in the outputs, see `worker.optim.losses`. blocks: lists of layer names that hold every trainable
     parameter once. lr, damping, max_cg_iters, momentum, stop, tolerance are read from `param_groups`, one per block,
-    at each step. Raises PartitionError, ModelError, BatchError (all ValueError).
+    at each step; planned_iterations there is the block's last count, which the
+    planner expects again. Raises PartitionError, ModelError, BatchError (all ValueError).
     """
 
     def __init__(
@@ -72,7 +73,7 @@ class BlockHessianFree(Optimizer):
             groups,
             {
                 "lr": lr, "damping": damping, "max_cg_iters": max_cg_iters, "momentum": momentum,
-                "stop": stop.kind, "tolerance": stop.tolerance,
+                "stop": stop.kind, "tolerance": stop.tolerance, "planned_iterations": None,
             },
         )  # fmt: skip
         self._modes: tuple[bool, ...] = ()
@@ -115,7 +116,8 @@ class BlockHessianFree(Optimizer):
         self, solver: "_BlockSolver", group: dict[str, Any], curvature: WrittenBatch | GenericBatch, unit: int
     ) -> BlockResult:
         warm = solver.load(self.state, group["momentum"])
-        system, way, note = self._system(solver.task(group["damping"], warm=warm), curvature, group["max_cg_iters"])
+        expected = group["planned_iterations"] or group["max_cg_iters"]
+        system, way, note = self._system(solver.task(group["damping"], warm=warm), curvature, expected)
         found = cg.solve(
             system,
             system.b,
@@ -128,6 +130,7 @@ class BlockHessianFree(Optimizer):
         )
         system.finish()
         solver.store(self.state)
+        group["planned_iterations"] = max(1, found.iterations)
         flops = system.setup_flops + found.products * system.product_flops + system.finish_flops
         return BlockResult(
             iterations=found.iterations,

@@ -1,5 +1,6 @@
 """The block's matrix itself, for small blocks: G_b = R' R, R the rows of S' J_b, one per example and root column."""
 
+from itertools import pairwise
 from math import prod
 
 import torch
@@ -8,6 +9,8 @@ from torch import Tensor
 from worker.optim.blocks import Block
 from worker.optim.curvature.graph import Path
 from worker.optim.curvature.written import WrittenBatch
+
+BANDS = 6
 
 
 def gauss_newton_matrix(batch: WrittenBatch, block: Block, *, memory: int) -> Tensor:
@@ -21,9 +24,21 @@ def gauss_newton_matrix(batch: WrittenBatch, block: Block, *, memory: int) -> Te
     matrix = block.vector().new_zeros(block.size, block.size)
     each = 2 * block.size * len(batch.targets) * matrix.element_size()
     for part in root.split_with_sizes(batch.linearization.pieces(path, len(root), memory=memory, each=each)):
-        rows = _rows(batch, block, path, part).flatten(0, 1)
-        torch.addmm(matrix, rows.t(), rows, out=matrix)
-    return matrix
+        _add_square(matrix, _rows(batch, block, path, part).flatten(0, 1))
+    return matrix.tril_().add_(matrix.tril(-1).t())
+
+
+def _bands(size: int) -> list[tuple[int, int]]:
+    """Cut the matrix into bands of rows; each is filled up to its diagonal, since G_b is symmetric."""
+    edges = [size * i // BANDS for i in range(BANDS + 1)]
+    return [(a, b) for a, b in pairwise(edges) if b > a]
+
+
+def _add_square(matrix: Tensor, rows: Tensor) -> None:
+    """Add R' R to the lower triangle."""
+    for start, end in _bands(len(matrix)):
+        band = matrix[start:end, :end]
+        torch.addmm(band, rows[:, start:end].t(), rows[:, :end], out=band)
 
 
 def flops(batch: WrittenBatch, block: Block) -> int:
@@ -34,7 +49,8 @@ def flops(batch: WrittenBatch, block: Block) -> int:
         rules[step].part_flops(inputs=any(inputs), weights=False) + bool(names) * rules[step].row_flops
         for step, inputs, names in path.steps
     )
-    return count * (passes + 2 * len(batch.targets) * block.size**2)
+    square = sum((end - start) * end for start, end in _bands(block.size))
+    return count * (passes + 2 * len(batch.targets) * square)
 
 
 def covered(batch: WrittenBatch, block: Block) -> bool:
