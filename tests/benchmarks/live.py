@@ -5,7 +5,6 @@ python -m tests.benchmarks.live [RUNSxUPDATES ...]
 12 runs x 5,000 updates that grow by 5 updates a second, at a refresh of 0.5 s; then 30 runs, and 100 runs of 10,000.
 """
 
-import math
 import statistics
 import sys
 import tempfile
@@ -17,20 +16,9 @@ import psutil
 from playwright.sync_api import Page, sync_playwright
 
 from backend.client import Client
-from backend.schemas import (
-    Adam,
-    Budget,
-    Catalog,
-    DataSet,
-    ExperimentSpec,
-    HessianFree,
-    Layer,
-    Problem,
-    ProblemInfo,
-    Update,
-    WorkerInfo,
-)
+from backend.schemas import Budget
 from tests.e2e.conftest import CHROMIUM, QUIET, Service, running_service
+from tests.e2e.samples import SPEC, claims, register, row
 
 SECONDS = 20
 PER_SECOND = 5
@@ -45,39 +33,12 @@ RECORD = """() => {
 }"""
 
 
-def row(update: int, rate: float) -> Update:
-    """Make one update's row of a smooth curve."""
-    loss = 10 + 90 * math.exp(-rate * update)
-    return Update(
-        update=update, epoch=update / 4, samples=update * 1000, seconds=update * 0.2, cost=update, batch_loss=loss,
-        train_loss=loss, test_loss=loss + 1, gradient_norm=loss / 10, step_norm=0.1,
-    )  # fmt: skip
-
-
-def catalog() -> Catalog:
-    """Announce one tiny problem."""
-    spec = ExperimentSpec(problem=Problem(name="tiny", data="dots"), optimizers=[Adam()])
-    info = ProblemInfo(
-        name="tiny", title="Tiny", summary="One layer.", options={"type": "object", "properties": {}},
-        layers=[Layer(name="only", parameters={"weight": ["inputs", 4]})], partition=[["only"]], data=["dots"],
-        accuracy=False, loss_unit="nats", preset=spec,
-    )  # fmt: skip
-    dots = DataSet(name="dots", title="Dots", train_size=5000, test_size=100, shape=[1, 2, 2], classes=2, embedded=True)
-    return Catalog(problems=[info], data=[dots])
-
-
-def claims(client: Client, count: int) -> tuple[str, list[tuple[str, int]]]:
-    """Launch a comparison of `count` runs, claim them all; return its id, and each run's id and token."""
-    worker = client.register(WorkerInfo(name="benchmark", device="cpu", threads=1), catalog())
-    spec = ExperimentSpec(
-        name=f"{count} runs", problem=Problem(name="tiny", data="dots"), optimizers=[Adam(), HessianFree()],
-        seeds=list(range(count // 2)), budget=Budget(updates=1_000_000),
-    )  # fmt: skip
-    experiment = client.launch(spec)
-    taken = []
-    while claim := client.claim(worker.worker_id):
-        taken.append((claim.run.id, claim.token))
-    return experiment.id, taken
+def launch(client: Client, count: int) -> tuple[str, list[tuple[str, int]]]:
+    """Launch a comparison of `count` runs and claim them all; return its id, and each run's id and token."""
+    changes = {"seeds": list(range(count // 2)), "budget": Budget(updates=1_000_000), "name": f"{count} runs"}
+    worker = register(client)
+    experiment = client.launch(SPEC.model_copy(update=changes))
+    return experiment.id, claims(client, worker)
 
 
 def fill(client: Client, taken: Sequence[tuple[str, int]], updates: int) -> None:
@@ -114,11 +75,11 @@ def spread(values: Sequence[float]) -> str:
 
 def measure(page: Page, service: Service, count: int, updates: int) -> None:
     """Measure one size and print it."""
-    experiment, taken = claims(service.client, count)
+    experiment, taken = launch(service.client, count)
     fill(service.client, taken, updates)
     dashboard = psutil.Process(service.processes["dashboard"].pid)
     began = time.monotonic()
-    page.goto(f"{service.dashboard_url}/?experiments={experiment}&refresh=0.5&seeds=each")
+    page.goto(f"{service.dashboard_url}/?experiments={experiment}&refresh=0.5&seeds=each&panels=train_loss,test_loss")
     page.wait_for_function(
         f"() => Number(document.querySelector('.bhf-live')?.dataset.drawn ?? 0) >= {updates}", timeout=60_000
     )

@@ -122,6 +122,25 @@ def _answers(url: str) -> bool:
         return False
 
 
+def seen(page: Page) -> int:
+    """Return the last update that the charts have got."""
+    return int(page.locator(".bhf-live").get_attribute("data-updates") or 0)
+
+
+def draws(page: Page) -> int:
+    """Return how often the chart was drawn."""
+    return int(page.locator(".bhf-live").get_attribute("data-draws") or 0)
+
+
+def ranges(page: Page) -> list[list[float]]:
+    """Return the ranges that the first panel's axes show."""
+    script = (
+        "() => { const l = document.querySelector('.bhf-chart')._fullLayout; return [l.xaxis.range, l.yaxis.range]; }"
+    )
+    found: list[list[float]] = page.evaluate(script)
+    return found
+
+
 @pytest.fixture(scope="session")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """Backend, worker and dashboard for tests that leave them running."""

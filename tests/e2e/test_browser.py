@@ -8,23 +8,9 @@ import pytest
 from playwright.sync_api import Locator, Page, expect
 
 from backend.errors import InvalidInput
-from backend.schemas import (
-    Adam,
-    BlockHessianFree,
-    Budget,
-    Catalog,
-    DataSet,
-    Experiment,
-    ExperimentSpec,
-    HessianFree,
-    Layer,
-    Problem,
-    ProblemInfo,
-    RunStatus,
-    Update,
-    WorkerInfo,
-)
-from tests.e2e.conftest import Service, running_service, wait_until
+from backend.schemas import Adam, BlockHessianFree, Experiment, ExperimentSpec, HessianFree, RunStatus
+from tests.e2e.conftest import Service, draws, ranges, running_service, seen, wait_until
+from tests.e2e.samples import SPEC, claims, register, row
 
 pytestmark = pytest.mark.browser
 
@@ -38,25 +24,6 @@ def fill(page: Page, key: str, value: object) -> None:
     """Type a value into a field and leave it."""
     entry(page, key).fill(str(value))
     entry(page, key).press("Tab")
-
-
-def seen(page: Page) -> int:
-    """Return the last update that the charts have got."""
-    return int(page.locator(".bhf-live").get_attribute("data-updates") or 0)
-
-
-def draws(page: Page) -> int:
-    """Return how often the chart was drawn."""
-    return int(page.locator(".bhf-live").get_attribute("data-draws") or 0)
-
-
-def ranges(page: Page) -> list[list[float]]:
-    """Return the ranges that the first panel's axes show."""
-    script = (
-        "() => { const l = document.querySelector('.bhf-chart')._fullLayout; return [l.xaxis.range, l.yaxis.range]; }"
-    )
-    found: list[list[float]] = page.evaluate(script)
-    return found
 
 
 def zoom(page: Page) -> None:
@@ -156,38 +123,13 @@ def test_a_layer_without_a_block_is_refused(page: Page, service: Service) -> Non
 
 
 def hostile(service: Service) -> Experiment:
-    """Launch a comparison with a hostile name, play its worker, and report some updates that end in a divergence."""
-    layers = [Layer(name="only", parameters={"weight": ["inputs", 4]})]
-    spec = ExperimentSpec(
-        name="<img src=x onerror=alert(1)><b>bold</b>",
-        problem=Problem(name="tiny", data="dots"),
-        optimizers=[Adam(), Adam(learning_rate=0.1)],
-        budget=Budget(updates=50),
-    )
-    info = ProblemInfo(
-        name="tiny", title="Tiny", summary="One layer.", options={"type": "object", "properties": {}}, layers=layers,
-        partition=[["only"]], data=["dots"], accuracy=True, loss_unit="nats <i>", preset=spec,
-    )  # fmt: skip
-    data = DataSet(name="dots", title="Dots", train_size=5000, test_size=100, shape=[1, 2, 2], classes=2, embedded=True)
-    worker = service.client.register(
-        WorkerInfo(name="by hand", device="cpu", threads=1), Catalog(problems=[info], data=[data])
-    )
-    experiment = service.client.launch(spec)
-    claim = service.client.claim(worker.worker_id)
-    assert claim is not None
-    rows = [row(update, diverged=update == 12) for update in range(1, 13)]
-    service.client.append(claim.run.id, claim.token, rows)
+    """Launch a comparison with a hostile name, and report updates of one run that end in a divergence."""
+    worker = register(service.client)
+    changes = {"name": "<img src=x onerror=alert(1)><b>bold</b>", "optimizers": [Adam(), Adam(learning_rate=0.1)]}
+    experiment = service.client.launch(SPEC.model_copy(update=changes))
+    (run, token), *_ = claims(service.client, worker)
+    service.client.append(run, token, [row(update, diverged=update == 12) for update in range(1, 13)])
     return experiment
-
-
-def row(update: int, *, diverged: bool) -> Update:
-    """Make an update's row."""
-    loss = None if diverged else 100.0 / update
-    return Update(
-        update=update, epoch=update / 5, samples=1000 * update, seconds=0.1 * update, cost=update, batch_loss=loss,
-        train_loss=loss, test_loss=loss, test_accuracy=None if diverged else update / 20, gradient_norm=1.0,
-        step_norm=0.1, diverged=diverged,
-    )  # fmt: skip
 
 
 def test_survives_hostile_names_and_a_lost_backend(page: Page, tmp_path: Path) -> None:

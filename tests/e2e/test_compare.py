@@ -1,0 +1,151 @@
+"""What the compare page promises beyond the main path: shared views, exports, hostile names."""
+
+import xml.etree.ElementTree as ET
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from backend.schemas import Adam, Experiment
+from tests.e2e.conftest import Service, draws, ranges, running_service, seen, wait_until
+from tests.e2e.samples import SPEC, claims, register, row
+
+pytestmark = pytest.mark.browser
+
+HOSTILE = [
+    "<script>{}</script>",
+    "<img src=x onerror={}>",
+    "<svg onload={}>",
+    "<b>{}</b>",
+    "<a href='javascript:{}'>a</a>",
+    "[a](javascript:{})",
+    "![a](x){{onerror={}}}",
+    "{}</title></script><script>alert(1)</script>",
+    "'-{}-'",
+    '"><iframe srcdoc={}>',
+    "${{{}}}",
+    "%{{y}} {}",
+    "{{{{{}}}}}",
+    "\u202e{}\u202c",
+    "\U0001f4a5 {}",
+    "$\\LaTeX {}$",
+    ":material/home: {}",
+    ":red[{}]",
+    "`{}`",
+    "&lt;script&gt;{}",
+]
+
+
+@pytest.fixture(scope="module")
+def quiet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """Backend and dashboard without a worker: the tests play it."""
+    with running_service(tmp_path_factory.mktemp("quiet"), "backend", "dashboard") as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def finished(quiet: Service) -> Experiment:
+    """Report two runs of 50 updates each, to their end."""
+    worker = register(quiet.client)
+    experiment = quiet.client.launch(SPEC)
+    for number, (run, token) in enumerate(claims(quiet.client, worker)):
+        quiet.client.append(run, token, [row(update, 0.05 * (1 + number)) for update in range(1, 51)])
+        quiet.client.finish(run, token, "finished", ended_by="updates")
+    return quiet.client.experiment(experiment.id)
+
+
+def open_view(page: Page, url: str) -> None:
+    """Open a view and wait for its picture."""
+    page.goto(url)
+    wait_until(lambda: page.locator(".bhf-live").count() and draws(page) > 0 and seen(page) == 50, "the chart is drawn")
+
+
+def test_a_view_is_the_same_where_its_url_is_opened(
+    page: Page, browser: Browser, quiet: Service, finished: Experiment
+) -> None:
+    """Axis, scales, measures, zoom, hidden curves and target are the same in another browser's tab."""
+    open_view(page, f"{quiet.dashboard_url}/?experiments={finished.id}")
+    page.get_by_role("button", name="Cost", exact=True).click()
+    page.get_by_label("log x").check()
+    page.get_by_role("group", name="Panels").get_by_role("button", name="Step norm").click()
+    page.get_by_role("group", name="Curves").get_by_role("button", name="HF").click()
+    page.get_by_role("spinbutton", name="Target").fill("50")
+    page.get_by_role("spinbutton", name="Target").press("Enter")
+    box = page.locator(".bhf-chart .nsewdrag").first.bounding_box()
+    assert box is not None
+    page.mouse.move(box["x"] + 0.3 * box["width"], box["y"] + 0.3 * box["height"])
+    page.mouse.down()
+    page.mouse.move(box["x"] + 0.8 * box["width"], box["y"] + 0.7 * box["height"], steps=5)
+    page.mouse.up()
+    page.wait_for_function("() => ['zoom', 'target', 'hidden', 'logX'].every((name) => location.search.includes(name))")
+    url = page.evaluate("() => location.href")
+    other = browser.new_context().new_page()
+    open_view(other, url)
+    for tab in (page, other):
+        expect(tab.get_by_role("button", name="Cost", exact=True)).to_have_attribute("aria-pressed", "true")
+        expect(tab.get_by_label("log x")).to_be_checked()
+        curve = tab.get_by_role("group", name="Curves").get_by_role("button", name="HF")
+        expect(curve).to_have_attribute("aria-pressed", "false")
+        expect(tab.get_by_role("spinbutton", name="Target")).to_have_value("50")
+    for mine, theirs in zip(ranges(page), ranges(other), strict=True):
+        assert theirs == pytest.approx(mine, rel=1e-5)
+    other.context.close()
+
+
+def test_a_target_is_reached_as_computed_by_hand(page: Page, quiet: Service, finished: Experiment) -> None:
+    """10 + 90 exp(-r u) <= 50 first at u = 17 for r = 0.05 and at u = 9 for r = 0.1: 2 and 1.8 s a fifth each."""
+    open_view(page, f"{quiet.dashboard_url}/?experiments={finished.id}&target=50")
+    rows = page.locator(".bhf-targets tbody tr")
+    expect(rows.nth(0)).to_contain_text("reached174.253.434baseline")
+    expect(rows.nth(1)).to_contain_text("reached92.251.818")
+    expect(rows.nth(1)).to_contain_text("1.9 \u00d7 fewer updates")
+
+
+@pytest.mark.parametrize("kind", ["PNG", "SVG", "HTML"])
+def test_a_saved_chart_can_be_opened(
+    page: Page, quiet: Service, finished: Experiment, tmp_path: Path, kind: str
+) -> None:
+    """The picture is one, the SVG names the curves, and the page draws them without any server."""
+    open_view(page, f"{quiet.dashboard_url}/?experiments={finished.id}")
+    with page.expect_download() as download:
+        page.get_by_role("group", name="Save the charts").get_by_role("button", name=kind).click()
+    saved = tmp_path / download.value.suggested_filename
+    download.value.save_as(saved)
+    if kind == "PNG":
+        assert saved.read_bytes().startswith(b"\x89PNG")
+    elif kind == "SVG":
+        texts = {text for node in ET.fromstring(saved.read_text()).iter() for text in [node.text] if text}
+        assert {"Adam", "HF"} <= texts
+    else:
+        page.goto(saved.as_uri())
+        page.wait_for_function("() => document.querySelectorAll('.scatterlayer .trace').length >= 2")
+
+
+def test_the_data_is_complete(page: Page, quiet: Service, finished: Experiment) -> None:
+    """The CSV of a run, fetched as the page's link does, is the API's export of every update."""
+    open_view(page, f"{quiet.dashboard_url}/?experiments={finished.id}")
+    run = finished.runs[0].id
+    link = page.locator(f"tr[data-run='{run}']").get_by_role("link", name="CSV").get_attribute("href")
+    text = page.evaluate("async (url) => (await fetch(url)).text()", link)
+    assert text == quiet.client.export(run)
+    assert len(text.splitlines()) == 51
+
+
+def test_two_hundred_hostile_names_are_text(page: Page, quiet: Service) -> None:
+    """Markup, scripts, directions, emoji and Markdown in names are shown as they are and do nothing."""
+    dialogs: list[str] = []
+    page.on("dialog", lambda dialog: dialogs.append(dialog.message))
+    register(quiet.client)
+    names = [HOSTILE[i % len(HOSTILE)].format(f"alert({i})").strip()[:120] for i in range(200)]
+    one = SPEC.model_copy(update={"optimizers": [Adam()]})
+    ids = [quiet.client.launch(one.model_copy(update={"name": name})).id for name in names]
+    for start in range(0, 200, 50):
+        some = ids[start : start + 50]
+        page.goto(f"{quiet.dashboard_url}/?experiments={','.join(some)}&refresh=0")
+        expect(page.locator(".bhf-runs tbody tr")).to_have_count(50)
+        wait_until(lambda: draws(page) > 0, "the chart is drawn")
+        shown = page.locator(".bhf-runs tbody tr .bhf-eye").all_text_contents()
+        assert shown == [f"Adam \u00b7 {name}" for name in names[start : start + 50]]
+        assert page.locator(".bhf-live :is(script, img, iframe, b:not(.gtitle))").count() == 0
+    assert dialogs == []
