@@ -13,7 +13,8 @@ from backend.settings import Settings
 @st.cache_resource(show_spinner=False, on_release=Client.close)
 def client() -> Client:
     """Return the one client that all visitors share."""
-    return Client(Settings().api)
+    settings = Settings()
+    return Client(settings.api, headers=settings.authorization)
 
 
 def ask(**questions: Callable[[Client], Any]) -> dict[str, Any]:

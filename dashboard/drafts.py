@@ -1,5 +1,6 @@
 """What a visitor is about to launch: where the form starts from, and which optimizers stand in it."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -83,6 +84,17 @@ def presets(catalog: Catalog) -> dict[str, ExperimentSpec]:
             update={"name": f"{info.title}, a quick look", "budget": short}
         )
     return found
+
+
+def values_of(text: str) -> list[float]:
+    """Read "0.01, 0.1 1" as numbers, each once, in their order; what is no number is left out."""
+    found = []
+    for part in text.replace(",", " ").split():
+        try:
+            found.append(float(part))
+        except ValueError:
+            continue
+    return list(dict.fromkeys(value for value in found if math.isfinite(value)))
 
 
 def seeds_of(text: str) -> list[Any]:

@@ -3,11 +3,19 @@
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from math import prod
 from typing import Any
 
-from backend.schemas import Catalog, DataSet, Dimension, Experiment, OptionValue, ProblemInfo, Run, RunConfig
+from backend.schemas import (
+    Catalog,
+    DataSet,
+    Dimension,
+    Experiment,
+    OptionValue,
+    ProblemInfo,
+    Run,
+    RunConfig,
+)
 
 TIMES = " \N{MULTIPLICATION SIGN} "
 OPTIMIZER_NAMES = {"adam": "Adam", "hf": "HF", "bhf": "BHF"}
@@ -51,11 +59,6 @@ def show(value: Any) -> str:
     if isinstance(value, list):
         return " | ".join("+".join(map(str, item)) if isinstance(item, list) else str(item) for item in value)
     return str(value)
-
-
-def counted(count: int, noun: str) -> str:
-    """Write a count with its noun: 1 run, 2 runs."""
-    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
 
 
 def groups(experiments: Sequence[Experiment]) -> list[Group]:
@@ -172,44 +175,6 @@ def has_accuracy(catalog: Catalog | None, runs: Sequence[Run]) -> bool:
     problems = {run.config.problem.name for run in runs}
     announced = catalog is not None and any(info.accuracy for info in catalog.problems if info.name in problems)
     return announced or any(run.summary.last_test_accuracy is not None for run in runs)
-
-
-def title(run: Run) -> str:
-    """Name a run by its optimizer and seed."""
-    return f"{OPTIMIZER_NAMES[run.config.optimizer.kind]}, seed {run.config.seed}"
-
-
-def progress(run: Run) -> str:
-    """Say how far a run is, by its budget."""
-    limits = run.config.budget
-    of = f" of {limits.updates:,}" if limits.updates else ""
-    return f"{run.summary.updates:,}{of} updates"
-
-
-def rate(run: Run | None) -> str:
-    """Write a run's updates per second of training; empty where it has none yet."""
-    return f"{run.summary.updates / run.summary.seconds:.3g}" if run and run.summary.seconds else ""
-
-
-def history(run: Run) -> list[str]:
-    """Tell what became of a run, in sentences."""
-    lines = [f"{run.experiment_name}. Queued {_when(run.created_at)}."]
-    if run.started_at:
-        again = f" (attempt {run.attempts}: a worker was lost and it began anew)" if run.attempts > 1 else ""
-        where = f" on {device}" if (device := run.environment.get("device")) else ""
-        lines.append(f"Started {_when(run.started_at)}{where}{again}.")
-    if run.finished_at:
-        reason = f": {run.ended_by}" if run.ended_by else ""
-        lines.append(f"{run.status.capitalize()} {_when(run.finished_at)}{reason}, after {progress(run)}.")
-    elif run.cancel_requested:
-        lines.append("It is being cancelled.")
-    if run.parameters:
-        lines.append(f"{run.parameters:,} trainable parameters.")
-    return lines
-
-
-def _when(moment: datetime) -> str:
-    return moment.astimezone().strftime("%d %b %H:%M:%S")
 
 
 @dataclass(frozen=True)

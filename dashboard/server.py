@@ -37,7 +37,7 @@ def streamlit_options(settings: Settings) -> dict[str, Any]:
 
 def create_app(settings: Settings) -> "streamlit.App":
     """Assemble the ASGI application: pages, routes, and the check of the Host header."""
-    http = httpx.AsyncClient(base_url=settings.api, timeout=10)
+    http = httpx.AsyncClient(base_url=settings.api, headers=settings.authorization, timeout=10)
 
     @asynccontextmanager
     async def lifespan(_: "streamlit.App") -> AsyncIterator[None]:

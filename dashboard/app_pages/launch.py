@@ -11,27 +11,22 @@ from streamlit.delta_generator import DeltaGenerator
 
 from backend.errors import BackendUnavailable, BlockHFError, FieldError, InvalidInput, from_validation
 from backend.schemas import (
-    Adam,
-    BlockHessianFree,
     Budget,
     Catalog,
     CatalogAnswer,
-    Contract,
     DataSet,
     Evaluation,
     ExperimentSpec,
-    HessianFree,
     Plan,
     Problem,
     ProblemInfo,
+    Run,
 )
-from dashboard import blocks, frames
+from dashboard import blocks, frames, optimizers, runs
 from dashboard.connection import ask, await_backend, client
-from dashboard.drafts import Draft, Entry, clone, draft, presets, seeds_of, start
+from dashboard.drafts import Draft, clone, draft, presets, seeds_of, start
 from dashboard.forms import Form, escape
 from dashboard.knobs import knobs
-
-MODELS: dict[str, type[Contract]] = {"adam": Adam, "hf": HessianFree, "bhf": BlockHessianFree}
 
 
 def page() -> None:
@@ -48,9 +43,9 @@ def page() -> None:
     form = Form(f"launch{held.generation}")
     info, data, problem = _problem(form, held, answer.catalog)
     layers = frames.layer_rows(info, data, problem["options"])
-    optimizers, places = _optimizers(form, held, layers)
+    chosen, places = optimizers.optimizers(form, held, layers)
     shared = _shared(form, held)
-    _review(form, shared | {"problem": problem, "optimizers": optimizers}, held, layers, places)
+    _review(form, shared | {"problem": problem, "optimizers": chosen}, held, layers, places)
 
 
 def _cloned(run_id: str) -> ExperimentSpec | None:
@@ -142,54 +137,6 @@ def _described(data: DataSet) -> str:
     return f"{data.train_size:,} training and {data.test_size:,} test images of {shape}, {where}."
 
 
-def _optimizers(
-    form: Form, held: Draft, layers: Sequence[frames.LayerRow]
-) -> tuple[list[dict[str, Any]], dict[int, DeltaGenerator]]:
-    """Draw a card per optimizer; return their settings, and where each one's planned blocks are to be shown."""
-    places: dict[int, DeltaGenerator] = {}
-    with st.container(border=True, key="section-optimizers"):
-        with st.container(horizontal=True, vertical_alignment="center"):
-            st.subheader("Optimizers", width="stretch")
-            for kind, title in frames.OPTIMIZER_NAMES.items():
-                if st.button(title, icon=":material/add:", key=form.key(f"add.{kind}"), help=f"Add {title} once more"):
-                    held.add(kind)
-                    st.rerun()
-        form.slot("optimizers")
-        answers = []
-        for start in range(0, len(held.entries), 3):
-            row = list(enumerate(held.entries))[start : start + 3]
-            for place, (position, entry) in zip(st.columns(3), row, strict=False):
-                with place:
-                    answers.append(_card(form, held, entry, position))
-        for answer, (position, entry) in zip(answers, enumerate(held.entries), strict=True):
-            if entry.kind == "bhf":
-                st.markdown(f"**Blocks of {_name(held, entry)}**")
-                path = f"optimizers.{position}.partition"
-                before = entry.values.get("partition", {})
-                answer["partition"] = blocks.partition(form, path, f"{entry.id}.partition", before, layers)
-                places[position] = st.empty()
-    return answers, places
-
-
-def _card(form: Form, held: Draft, entry: Entry, position: int) -> dict[str, Any]:
-    path = f"optimizers.{position}"
-    with st.container(border=True, key=form.key(f"card-{entry.kind}-{entry.id}")):
-        with st.container(horizontal=True, vertical_alignment="center"):
-            st.markdown(f"**{_name(held, entry)}**", width="stretch")
-            if st.button("Remove", key=form.key(f"remove.{entry.id}"), type="tertiary", icon=":material/close:"):
-                held.remove(entry)
-                st.rerun()
-        values = form.knobs(path, knobs(MODELS[entry.kind]), entry.values, key=entry.id)
-        form.slot(path)
-    return {"kind": entry.kind} | values
-
-
-def _name(held: Draft, entry: Entry) -> str:
-    same = [other.id for other in held.entries if other.kind == entry.kind]
-    title = frames.OPTIMIZER_TITLES[entry.kind]
-    return title if len(same) == 1 else f"{title} {same.index(entry.id) + 1}"
-
-
 def _shared(form: Form, held: Draft) -> dict[str, Any]:
     """Draw the sections that all runs share."""
     spec = held.spec
@@ -232,10 +179,11 @@ def _review(
         name = next(knob for knob in knobs(ExperimentSpec) if knob.name == "name")
         asked["name"] = form.knob("name", name, held.spec.name)
         spec, plan = _checked(form, asked)
-        if plan:
+        if plan and spec:
             _planned(plan, layers, places)
+            _how_long(spec)
         queued = st.button(
-            f"Launch {frames.counted(len(plan.runs), 'run')}" if plan else "Launch",
+            f"Launch {runs.counted(len(plan.runs), 'run')}" if plan else "Launch",
             type="primary",
             icon=":material/rocket_launch:",
             disabled=plan is None,
@@ -274,10 +222,25 @@ def _planned(plan: Plan, layers: Sequence[frames.LayerRow], places: Mapping[int,
     for position, place in places.items():
         with place.container():
             blocks.sizes(plan.runs[position].blocks, layers)
-    runs = frames.counted(len(plan.runs), "run")
+    count = runs.counted(len(plan.runs), "run")
     names = ", ".join(run.label for run in plan.runs[:12]) + (" …" if len(plan.runs) > 12 else "")
-    total = f"<b>{runs}</b> of a network with <b>{plan.total:,}</b> parameters"
+    total = f"<b>{count}</b> of a network with <b>{plan.total:,}</b> parameters"
     st.html(f"<p class='bhf-plan'>{total}: {html.escape(names)}</p>")
+
+
+def _how_long(spec: ExperimentSpec) -> None:
+    """Say how long the runs will take, judged by earlier ones."""
+    seconds = runs.estimate(spec, _earlier())
+    if seconds is not None:
+        st.write(f"About {runs.duration(seconds)} of training on one worker, judged by earlier runs.")
+
+
+@st.cache_data(ttl=10, show_spinner=False)
+def _earlier() -> list[Run]:
+    try:
+        return client().runs(status="finished", limit=60)
+    except BlockHFError:
+        return []
 
 
 def _launch(form: Form, held: Draft, spec: ExperimentSpec) -> None:

@@ -8,7 +8,7 @@ import streamlit as st
 
 from backend.errors import BlockHFError
 from backend.schemas import Run, Worker
-from dashboard import frames
+from dashboard import runs
 from dashboard.connection import ask, client
 from dashboard.tables import table
 
@@ -53,30 +53,30 @@ def _workers(workers: Sequence[Worker], running: dict[str, Run]) -> None:
     for worker in workers:
         run = running.get(worker.run_id or "")
         seconds = max(0.0, (now - worker.seen_at).total_seconds())
-        state = ("trains " + frames.title(run) if run else "idle") if worker.alive else "gone"
+        state = ("trains " + runs.title(run) if run else "idle") if worker.alive else "gone"
         heard = f"{seconds:.0f} s ago"
-        rows.append([worker.info.name, state, worker.info.device, str(worker.info.threads), heard, frames.rate(run)])
+        rows.append([worker.info.name, state, worker.info.device, str(worker.info.threads), heard, runs.rate(run)])
     st.html(
         table(["Worker", "State", "Device", "Threads", "Last heard of", "Updates per second"], rows, label="Workers")
     )
 
 
-def _runs(runs: Sequence[Run]) -> None:
-    for place, run in enumerate(runs[:SHOWN], 1):
+def _runs(listed: Sequence[Run]) -> None:
+    for place, run in enumerate(listed[:SHOWN], 1):
         with st.container(horizontal=True, vertical_alignment="center", gap="small"):
             st.html(
-                f"<div class='bhf-layer'><b>{place}. {html.escape(frames.title(run))}</b>"
+                f"<div class='bhf-layer'><b>{place}. {html.escape(runs.title(run))}</b>"
                 f"<span>{html.escape(run.experiment_name)}</span>"
-                f"<em>{html.escape(frames.progress(run))}</em></div>",
+                f"<em>{html.escape(runs.progress(run))}</em></div>",
                 width="stretch",
             )
             asked = run.cancel_requested
             if st.button("Cancelling" if asked else "Cancel", key=f"cancel-{run.id}", disabled=asked):
                 _cancel(run.id)
-    if len(runs) > SHOWN:
-        st.caption(f"and {len(runs) - SHOWN} more")
-    if len(runs) > 1 and st.button(f"Cancel all {len(runs)}", key=f"cancel-all-{runs[0].status}"):
-        _cancel(*(run.id for run in runs))
+    if len(listed) > SHOWN:
+        st.caption(f"and {len(listed) - SHOWN} more")
+    if len(listed) > 1 and st.button(f"Cancel all {len(listed)}", key=f"cancel-all-{listed[0].status}"):
+        _cancel(*(run.id for run in listed))
 
 
 def _cancel(*run_ids: str) -> None:

@@ -6,7 +6,7 @@ import streamlit as st
 
 from backend.errors import BackendUnavailable, BlockHFError
 from backend.schemas import Run
-from dashboard import frames
+from dashboard import frames, runs
 from dashboard.connection import ask, await_backend, client
 from dashboard.forms import escape
 from dashboard.live import live, read_view
@@ -49,7 +49,7 @@ def _asked(run_id: str) -> Run | None:
 
 
 def _status(run: Run) -> None:
-    st.html(f"<p class='bhf-plan'>{'<br>'.join(html.escape(line) for line in frames.history(run))}</p>")
+    st.html(f"<p class='bhf-plan'>{'<br>'.join(html.escape(line) for line in runs.history(run))}</p>")
     if run.error:
         st.error(escape(run.error.message))
         if run.error.traceback:

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from dashboard.drafts import Draft, clone, presets, seeds_of
+from dashboard.drafts import Draft, clone, presets, seeds_of, values_of
 from tests.dashboard.samples import CATALOG, SPEC, experiment
 
 
@@ -48,3 +48,8 @@ def test_presets_are_valid_and_named_apart() -> None:
     found = presets(CATALOG)
     assert list(found) == ["The sample's settings", "Sample, a quick look"]
     assert found["Sample, a quick look"].budget.updates == 15
+
+
+def test_values_of_a_sweep_are_numbers() -> None:
+    """Finite numbers, each once; anything else is left out."""
+    assert values_of("0.1, 1e-3 5 0.1 x nan inf") == [0.1, 0.001, 5.0]

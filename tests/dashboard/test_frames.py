@@ -2,9 +2,9 @@
 
 import pytest
 
-from backend.schemas import Adam, BlockHessianFree, ExperimentSpec, HessianFree, LayerPartition, RunStatus
+from backend.schemas import Adam, BlockHessianFree, ExperimentSpec, HessianFree, LayerPartition
 from dashboard import frames
-from tests.dashboard.samples import CATALOG, NOON, SPEC, experiment
+from tests.dashboard.samples import CATALOG, SPEC, experiment
 
 
 def with_optimizers(*optimizers: Adam | HessianFree | BlockHessianFree, name: str = "one") -> ExperimentSpec:
@@ -119,28 +119,3 @@ def test_what_makes_runs_unlike_is_said() -> None:
     words = "; ".join(frames.unlike(frames.groups([experiment(one), experiment(other, id_="e0000002")])))
     for part in ("the same seeds", "the gradient batch", "the evaluation subset", "the problem"):
         assert part in words
-
-
-def test_a_runs_history_is_told() -> None:
-    """Queued, started on which device at which attempt, and how it ended."""
-    run = (
-        experiment()
-        .runs[0]
-        .model_copy(
-            update={
-                "started_at": NOON,
-                "finished_at": NOON,
-                "status": RunStatus.FINISHED,
-                "attempts": 2,
-                "ended_by": "patience",
-                "environment": {"device": "cpu"},
-                "parameters": 1234,
-            }
-        )
-    )
-    queued, started, ended, size = frames.history(run)
-    assert queued.startswith("The sample's settings. Queued ")
-    assert "on cpu (attempt 2: a worker was lost and it began anew)" in started
-    assert ended.startswith("Finished ")
-    assert ended.endswith(": patience, after 0 of 100 updates.")
-    assert size == "1,234 trainable parameters."

@@ -6,8 +6,8 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from backend.client import Client
-from dashboard.app_pages.launch import MODELS
 from dashboard.knobs import knobs
+from dashboard.optimizers import MODELS
 from tests.dashboard.conftest import OpenPage
 from tests.dashboard.samples import SPEC
 
@@ -94,3 +94,18 @@ def test_without_a_backend_the_page_says_so(open_page: OpenPage) -> None:
     """A backend that cannot be reached is named as the reason."""
     page = open_page("launch", url="http://127.0.0.1:9")
     assert "cannot be reached" in page.warning[0].value
+
+
+@pytest.mark.usefixtures("api")
+def test_a_sweep_adds_a_configuration_per_value(open_page: OpenPage) -> None:
+    """Each value of a setting becomes a configuration that is otherwise the same."""
+    page = open_page("launch")
+    widget(page, "hf1.momentum").set_value(0.5).run()
+    widget(page, "sweep.entry.3").set_value(1).run()
+    widget(page, "sweep.knob.hf").set_value("damping").run()
+    widget(page, "sweep.values").set_value("0, 0.1, 1").run()
+    assert widget(page, "sweep.add").label == "Add 2 configurations"
+    widget(page, "sweep.add").click().run()
+    assert [widget(page, f"hf{i}.damping").value for i in (3, 4)] == [0.1, 1.0]
+    assert [widget(page, f"hf{i}.momentum").value for i in (3, 4)] == [0.5, 0.5]
+    assert "<b>5 runs</b>" in texts(page)
