@@ -60,25 +60,27 @@ class Graph:
 
     operations: tuple[Operation, ...]
 
-    def forward(self, inputs: Tensor) -> tuple[list[Tensor], list[Rule]]:
-        """Compute each step's value and rule."""
-        values: list[Tensor] = []
-        rules: list[Rule] = []
+    def forward(self, inputs: Tensor) -> tuple[Tensor, list[Rule], list[torch.Size]]:
+        """Return the outputs, and each step's rule and shape of one example; a value is let go after its last use."""
+        values = {-1: inputs}
+        last = {parent: step for step, op in enumerate(self.operations) for parent in op.parents}
+        rules, sizes = [], []
 
         def fill(argument: Any) -> Any:
-            if not isinstance(argument, _Value):
-                return argument
-            return inputs if argument.step < 0 else values[argument.step]
+            return values[argument.step] if isinstance(argument, _Value) else argument
 
         with torch.no_grad():
-            for op in self.operations:
+            for step, op in enumerate(self.operations):
                 options = {k: fill(v) for k, v in op.options.items()}
                 value, rule = op.factory(*map(fill, op.arguments), **options)
                 if len(value) != len(inputs):
                     raise NotCovered(f"operation {op.name!r} does not keep the examples in dimension 0")
-                values.append(value)
+                values[step] = value
                 rules.append(rule)
-        return values, rules
+                sizes.append(value.shape[1:])
+                for parent in {parent for parent in op.parents if last[parent] == step}:
+                    del values[parent]
+        return value, rules, sizes
 
     def path(self, names: Iterable[str], *, head: int | None = None) -> Path:
         """Return the path from parameters to step `head` (default: the outputs)."""

@@ -27,8 +27,8 @@ class Linearization:
     @classmethod
     def at(cls, graph: Graph, inputs: Tensor) -> Self:
         """Run the forward pass."""
-        values, rules = graph.forward(inputs)
-        return cls(graph, tuple(rules), values[-1], tuple(value.shape[1:] for value in values))
+        outputs, rules, shapes = graph.forward(inputs)
+        return cls(graph, tuple(rules), outputs, tuple(shapes))
 
     def narrow(self, count: int) -> Self:
         """Return the linearization at the first `count` examples; nothing is computed or copied."""

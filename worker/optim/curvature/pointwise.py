@@ -34,6 +34,31 @@ class PointwiseRule(Rule):
 
 
 @dataclass
+class RectifierRule(Rule):
+    """y' = x' where y > 0. Keeps y, which the next layer keeps anyway: no memory of its own."""
+
+    y: Tensor
+
+    def tangent(self, inputs: tuple[Tensor | None, ...], weights: Weights) -> Tensor:  # noqa: ARG002 - has none
+        """Return x' where y > 0, else 0."""
+        (x,) = inputs
+        assert x is not None
+        return self._passed(x)
+
+    def backward(self, cotangent: Tensor, needs: tuple[bool, ...], weights: Weights) -> tuple[Tensor | None, ...]:  # noqa: ARG002 - has none
+        """Return y' where y > 0, else 0."""
+        return (self._passed(cotangent),)
+
+    def _passed(self, vector: Tensor) -> Tensor:
+        result: Tensor = torch.ops.aten.threshold_backward(vector, self.y, 0)
+        return result
+
+    def narrow(self, count: int) -> Self:
+        """Return the rule for the first examples."""
+        return replace(self, y=self.y[:count])
+
+
+@dataclass
 class IdentityRule(Rule):
     """y' = x'."""
 
@@ -69,8 +94,8 @@ def _apply(function: Callable[..., Tensor], x: Tensor, *args: Any, **kwargs: Any
 
 
 @covers(
-    nn.CELU, nn.ELU, nn.GELU, nn.Hardsigmoid, nn.Hardswish, nn.Hardtanh, nn.LeakyReLU, nn.LogSigmoid, nn.Mish, nn.ReLU,
-    nn.ReLU6, nn.SELU, nn.SiLU, nn.Sigmoid, nn.Softplus, nn.Softsign, nn.Tanh, nn.Tanhshrink,
+    nn.CELU, nn.ELU, nn.GELU, nn.Hardsigmoid, nn.Hardswish, nn.Hardtanh, nn.LeakyReLU, nn.LogSigmoid, nn.Mish, nn.ReLU6,
+    nn.SELU, nn.SiLU, nn.Sigmoid, nn.Softplus, nn.Softsign, nn.Tanh, nn.Tanhshrink,
 )  # fmt: skip
 def activation(module: nn.Module, x: Tensor) -> tuple[Tensor, Rule]:
     """Apply an activation module; automatic differentiation gives phi', once."""
@@ -79,13 +104,27 @@ def activation(module: nn.Module, x: Tensor) -> tuple[Tensor, Rule]:
     return _apply(module, x)
 
 
+@covers(nn.ReLU)
+def rectifier(module: nn.ReLU, x: Tensor) -> tuple[Tensor, Rule]:
+    """Apply a rectifier module."""
+    return rectify(x, inplace=module.inplace)
+
+
+@covers(torch.relu, functional.relu, "relu")
+def rectify(x: Tensor, inplace: bool = False) -> tuple[Tensor, Rule]:
+    """Set what is negative to zero."""
+    if inplace:
+        raise NotCovered("an activation writes over its input")
+    y = torch.relu(x)
+    return y, RectifierRule(y)
+
+
 def _enter(*functions: Callable[..., Tensor]) -> None:
     for function in functions:
         covers(function)(partial(_apply, function))
 
 
-_enter(torch.tanh, torch.sigmoid, torch.relu, functional.tanh, functional.sigmoid, functional.relu)
+_enter(torch.tanh, torch.sigmoid, functional.tanh, functional.sigmoid)
 _enter(functional.elu, functional.gelu, functional.leaky_relu, functional.selu, functional.silu, functional.softplus)
 covers("tanh")(partial(_apply, torch.tanh))
 covers("sigmoid")(partial(_apply, torch.sigmoid))
-covers("relu")(partial(_apply, torch.relu))
