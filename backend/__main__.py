@@ -1,14 +1,21 @@
 """`python -m backend`: serve the API on the address that the settings give."""
 
+import sys
+
 import uvicorn
 
 from backend.app import create_app
 from backend.settings import Settings
+from backend.tokens import Unsafe, check_address
 
 
 def main() -> None:
     """Serve until a signal ends it."""
     settings = Settings()
+    try:
+        check_address(settings)
+    except Unsafe as error:
+        sys.exit(f"error: {error}")
     uvicorn.run(
         create_app(settings),
         host=settings.host,

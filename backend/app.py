@@ -7,15 +7,16 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from importlib.metadata import version
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 from fastapi.concurrency import run_in_threadpool
 from sqlalchemy.exc import SQLAlchemyError
 
 from backend import failures, openapi
 from backend.routes import catalog, experiments, health, runs, series, updates, workers
-from backend.security import Guard
+from backend.security import Guard, for_users, for_workers
 from backend.settings import Settings
 from backend.store import Store
+from backend.tokens import Tokens
 
 _LOG = logging.getLogger(__name__)
 _SWEEP_SECONDS = 5.0
@@ -48,10 +49,18 @@ def create_app(settings: Settings, *, clock: Callable[[], float] = time.time) ->
     )
     failures.install(app)
     app.include_router(health.router)
-    for noun in (health, catalog, experiments, runs, series, workers, updates):
-        app.include_router(noun.router, prefix="/api/v1")
+    app.include_router(health.router, prefix="/api/v1")
+    for noun in (catalog, experiments, runs, series):
+        app.include_router(noun.router, prefix="/api/v1", dependencies=[Depends(for_users)])
+    for noun in (workers, updates):
+        app.include_router(noun.router, prefix="/api/v1", dependencies=[Depends(for_workers)])
     openapi.install(app)
-    app.add_middleware(Guard, allowed_hosts=settings.allowed_hosts.split(","), max_body_bytes=settings.max_body_bytes)
+    app.add_middleware(
+        Guard,
+        allowed_hosts=settings.allowed_hosts.split(","),
+        tokens=Tokens(settings),
+        max_body_bytes=settings.max_body_bytes,
+    )
     return app
 
 

@@ -1,7 +1,7 @@
 """The API as Python, for dashboard, worker, command line and scripts."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
 from uuid import uuid4
@@ -45,14 +45,20 @@ _POLL_SECONDS = 0.5
 class Client:
     """One backend. What is safe to repeat is repeated when the connection breaks; `http` replaces the transport.
 
+    Where the backend asks for a token, `headers` carry it: `Client(settings.api, headers=settings.authorization)`.
     Raises the tree of `backend.errors`: InvalidInput with its `errors`, NotFound, LeaseLost, BackendUnavailable.
     A Client may be shared between threads.
     """
 
     def __init__(
-        self, base_url: str = "http://127.0.0.1:8700", *, http: httpx.Client | None = None, timeout: float = 10.0
+        self,
+        base_url: str = "http://127.0.0.1:8700",
+        *,
+        headers: Mapping[str, str] | None = None,
+        http: httpx.Client | None = None,
+        timeout: float = 10.0,
     ) -> None:
-        self._http = http or httpx.Client(base_url=base_url, timeout=timeout, trust_env=False)
+        self._http = http or httpx.Client(base_url=base_url, headers=headers, timeout=timeout, trust_env=False)
 
     def __enter__(self) -> Self:
         return self

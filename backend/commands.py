@@ -46,8 +46,9 @@ def main() -> None:
         sys.exit(1)
 
 
-def _client() -> Client:
-    return Client(Settings().api)
+def _client(settings: Settings | None = None) -> Client:
+    settings = settings or Settings()
+    return Client(settings.api, headers=settings.authorization)
 
 
 def _runs_of(client: Client, ids: list[str]) -> list[Run]:
@@ -70,7 +71,7 @@ def up() -> None:
         try:
             stack.start(stopped)
             if settings.demo and not stopped():
-                with _client() as client:
+                with _client(stack.settings) as client:
                     launch_demo(client)
             if not stopped():
                 typer.echo(f"\n  BlockHF is ready: {settings.dashboard}\n\n  Ctrl-C stops it.\n")

@@ -2,7 +2,8 @@
 
 BlockHFError                 500
 ├── BadRequest               400   not understood as HTTP or JSON
-├── Forbidden                403   a foreign Host or Origin
+├── Unauthorized             401   no token, or one that nobody knows
+├── Forbidden                403   a foreign Host or Origin, or the token is not good for this
 ├── NotFound                 404
 ├── MethodNotAllowed         405
 ├── Conflict                 409   the thing is in a state that does not allow this
@@ -67,8 +68,15 @@ class BadRequest(BlockHFError):
     code = "bad-request"
 
 
+class Unauthorized(BlockHFError):
+    """The request carries no token, or one that nobody knows."""
+
+    status = 401
+    code = "unauthorized"
+
+
 class Forbidden(BlockHFError):
-    """The request comes by a foreign name or from a foreign page."""
+    """The request comes by a foreign name or from a foreign page, or its token is not good for this."""
 
     status = 403
     code = "forbidden"

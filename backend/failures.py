@@ -18,20 +18,20 @@ from backend.errors import (
     MethodNotAllowed,
     NotFound,
     TooLarge,
+    Unauthorized,
     from_validation,
 )
 
 _LOG = logging.getLogger(__name__)
-_KINDS = {kind.status: kind for kind in (BadRequest, Forbidden, NotFound, MethodNotAllowed, TooLarge)}
+_KINDS = {kind.status: kind for kind in (BadRequest, Unauthorized, Forbidden, NotFound, MethodNotAllowed, TooLarge)}
 _PLACES = {"body", "query", "path", "header"}
 
 
 def install(app: FastAPI) -> None:
-    """Answer every exception with problem details."""
+    """Answer every exception that is foreseen with problem details; the guard answers the others."""
     app.add_exception_handler(BlockHFError, _of_ours)
     app.add_exception_handler(RequestValidationError, _of_validation)
     app.add_exception_handler(HTTPException, _of_http)
-    app.add_exception_handler(Exception, _of_anything)
 
 
 def response(error: BlockHFError) -> Response:
@@ -72,7 +72,8 @@ async def _of_http(_request: Request, error: Exception) -> Response:
     return answer
 
 
-async def _of_anything(request: Request, error: Exception) -> Response:
+def unforeseen(method: str, path: str, error: Exception) -> Response:
+    """Log an error that nobody foresaw, and answer with the name that the log has it under, without its details."""
     name = uuid4().hex[:12]
-    _LOG.error("error %s in %s %s", name, request.method, request.url.path, exc_info=error)
+    _LOG.error("error %s in %s %s", name, method, path, exc_info=error)
     return response(BlockHFError(f"{HTTPStatus.INTERNAL_SERVER_ERROR.phrase}; the log has it as {name}"))

@@ -12,13 +12,26 @@ DESCRIPTION = (
     "`seconds` are training time without evaluation; `cost` is in gradients of one gradient batch."
 )
 
-_EVERYWHERE = {400: "not understood", 403: "foreign Host or Origin", 413: "the body is too large"}
+_EVERYWHERE = {
+    400: "not understood",
+    401: "no token, or one that nobody knows",
+    403: "foreign Host or Origin, or a token without the scope that this needs",
+    413: "the body is too large",
+    500: "an error of ours; the log has it under the name in the title",
+}
 _TEXTS = _EVERYWHERE | {
     404: "there is no such thing",
     409: "its state does not allow this, or the lease is lost",
     422: "invalid input: field, value, limit",
     429: "too many runs wait",
     503: "the database cannot be read, or no worker has registered yet",
+}
+_SCHEMES = {
+    "token": {
+        "type": "http",
+        "scheme": "bearer",
+        "description": "needed where the backend has tokens; scopes: read (GET), launch (what changes), worker",
+    }
 }
 _EXAMPLE = {
     "type": "urn:blockhf:invalid-input",
@@ -54,11 +67,13 @@ def body_example(value: Any) -> dict[str, Any]:
 
 
 def install(app: FastAPI) -> None:
-    """Write errors under their own media type, with an example."""
+    """Write errors under their own media type, with an example; say what a token is."""
     describe = app.openapi
 
     def openapi() -> dict[str, Any]:
         schema = describe()
+        schema["components"]["securitySchemes"] = _SCHEMES
+        schema["security"] = [{}, {"token": []}]
         for path in schema["paths"].values():
             for operation in path.values():
                 for status, answer in operation["responses"].items():

@@ -1,17 +1,24 @@
-"""Who may ask: Host allow-list, same-origin requests, a limit on the body, and headers that browsers obey.
+"""Who may ask: Host allow-list, same-origin requests, tokens, a limit on the body, and headers that browsers obey.
 
 Together they stop pages of other sites: by a name that they made point here (Host), or by a request that the browser
-sends for them (Origin, Sec-Fetch-Site).
+sends for them (Origin, Sec-Fetch-Site). A token travels in a header, never in a cookie that a browser would add.
 """
 
 from collections.abc import Iterable
 
+from fastapi import Request
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Send
+from starlette.types import Scope as Connection
 
-from backend.errors import BadRequest, BlockHFError, Forbidden, TooLarge
-from backend.failures import response
+from backend.errors import BadRequest, BlockHFError, Forbidden, TooLarge, Unauthorized
+from backend.failures import response, unforeseen
+from backend.tokens import EVERYTHING, Scope, Tokens
 
+PUBLIC = frozenset({"/health", "/ready", "/api/v1/health", "/api/v1/ready"})
+"""What may be read without a token: that the process answers."""
+
+_SCOPES = "blockhf.scopes"
 _HEADERS = {
     "Cache-Control": "no-store",
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
@@ -25,12 +32,13 @@ _HEADERS = {
 class Guard:
     """ASGI middleware around everything else, so that no route can be forgotten."""
 
-    def __init__(self, app: ASGIApp, *, allowed_hosts: Iterable[str], max_body_bytes: int) -> None:
+    def __init__(self, app: ASGIApp, *, allowed_hosts: Iterable[str], tokens: Tokens, max_body_bytes: int) -> None:
         self._app = app
+        self._tokens = tokens
         self._hosts = frozenset(host.strip().lower() for host in allowed_hosts if host.strip())
         self._max_body_bytes = max_body_bytes
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: Connection, receive: Receive, send: Send) -> None:
         """Check, then pass on."""
         if scope["type"] == "websocket":
             await send({"type": "websocket.close", "code": 1008})
@@ -39,20 +47,34 @@ class Guard:
             await self._app(scope, receive, send)
             return
 
+        begun = False
+
         async def send_with_headers(message: Message) -> None:
+            nonlocal begun
             if message["type"] == "http.response.start":
+                begun = True
                 MutableHeaders(scope=message).update(_HEADERS)
             await send(message)
 
         try:
             self._check(scope)
+            scope[_SCOPES] = self._scopes(scope)
             body = await self._body(scope, receive)
         except BlockHFError as error:
-            await response(error)(scope, receive, send_with_headers)
+            answer = response(error)
+            if isinstance(error, Unauthorized):
+                answer.headers["WWW-Authenticate"] = "Bearer"
+            await answer(scope, receive, send_with_headers)
             return
-        await self._app(scope, _replay(body, receive), send_with_headers)
+        try:
+            await self._app(scope, _replay(body, receive), send_with_headers)
+        except Exception as error:
+            answer = unforeseen(scope["method"], scope["path"], error)
+            if begun:  # the connection breaks, so that nobody takes half an answer for a whole one
+                raise
+            await answer(scope, receive, send_with_headers)
 
-    def _check(self, scope: Scope) -> None:
+    def _check(self, scope: Connection) -> None:
         headers = Headers(scope=scope)
         host = headers.get("host", "").lower()
         if _name(host) not in self._hosts:
@@ -64,7 +86,17 @@ class Guard:
         if headers.get("sec-fetch-site") == "cross-site":
             raise Forbidden("requests from pages of other sites are not allowed")
 
-    async def _body(self, scope: Scope, receive: Receive) -> bytes:
+    def _scopes(self, scope: Connection) -> frozenset[Scope]:
+        """Return what the request may do; raise Unauthorized where its token is not known."""
+        if not self._tokens.required or (scope["path"] in PUBLIC and scope["method"] == "GET"):
+            return EVERYTHING
+        kind, _, token = Headers(scope=scope).get("authorization", "").partition(" ")
+        scopes = self._tokens.scopes(token.strip()) if kind.lower() == "bearer" and token else None
+        if scopes is None:
+            raise Unauthorized("a token that this backend knows is needed, as Authorization: Bearer TOKEN")
+        return scopes
+
+    async def _body(self, scope: Connection, receive: Receive) -> bytes:
         """Read the whole body, or refuse it as soon as it is known to be too large."""
         limit = f"the body may hold at most {self._max_body_bytes} bytes"
         announced = Headers(scope=scope).get("content-length", "0")
@@ -82,6 +114,21 @@ class Guard:
                 raise TooLarge(limit)
             if not message.get("more_body", False):
                 return bytes(body)
+
+
+def for_users(request: Request) -> None:
+    """Let pass whoever may read, or launch where something changes."""
+    _require(request, Scope.READ if request.method in {"GET", "HEAD"} else Scope.LAUNCH)
+
+
+def for_workers(request: Request) -> None:
+    """Let pass whoever may work."""
+    _require(request, Scope.WORKER)
+
+
+def _require(request: Request, scope: Scope) -> None:
+    if scope not in request.scope.get(_SCOPES, ()):
+        raise Forbidden(f"this needs a token with the scope {scope.value}")
 
 
 def _replay(body: bytes, receive: Receive) -> Receive:

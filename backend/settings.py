@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from pydantic import Field
+from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -21,6 +21,8 @@ class Settings(BaseSettings):
     allowed_hosts: str = Field(
         "127.0.0.1,localhost,[::1]", description="names a request may give in its Host header, without port"
     )
+    token: SecretStr = Field(SecretStr(""), description="token to give; the backend lets it do everything")
+    open_network: bool = Field(False, description="let the backend listen beyond this machine without any token")
     lease_seconds: float = Field(30, gt=0, description="a worker not heard of for this long loses its run")
     heartbeat_seconds: float = Field(2, gt=0, description="how often a worker says that it is alive")
     max_attempts: int = Field(5, ge=1, description="claims of one run without progress until it is failed")
@@ -37,6 +39,12 @@ class Settings(BaseSettings):
     def api(self) -> str:
         """The backend's base URL."""
         return self.backend_url or _url(self.host, self.port)
+
+    @property
+    def authorization(self) -> dict[str, str]:
+        """The header that requests to the backend need."""
+        token = self.token.get_secret_value()
+        return {"Authorization": f"Bearer {token}"} if token else {}
 
     @property
     def dashboard(self) -> str:

@@ -13,9 +13,11 @@ from enum import StrEnum
 from types import FrameType
 
 import httpx
+from pydantic import SecretStr
 
 from backend.errors import BlockHFError
 from backend.settings import Settings
+from backend.tokens import Tokens, fresh
 
 READY_SECONDS = 120.0
 STOP_SECONDS = 15.0
@@ -78,8 +80,8 @@ def answers(name: ServiceName, settings: Settings) -> bool:
             case ServiceName.BACKEND:
                 return httpx.get(f"{settings.api}/api/v1/ready", timeout=2).is_success
             case ServiceName.WORKER:
-                workers = httpx.get(f"{settings.api}/api/v1/catalog", timeout=2).raise_for_status().json()["workers"]
-                return any(worker["alive"] for worker in workers)
+                catalog = httpx.get(f"{settings.api}/api/v1/catalog", headers=settings.authorization, timeout=2)
+                return any(worker["alive"] for worker in catalog.raise_for_status().json()["workers"])
             case ServiceName.DASHBOARD:
                 return httpx.get(f"{settings.dashboard}/healthz", timeout=2).is_success
     except httpx.HTTPError:
@@ -103,9 +105,11 @@ class Stack:
     """The three services in the order of their start."""
 
     def __init__(self, settings: Settings, say: Callable[[str], None]) -> None:
-        self.settings = settings
+        self.settings = _with_token(settings)
         self.say = say
         self.environment = os.environ | {"BLOCKHF_BACKEND_URL": settings.api, "PYTHONUNBUFFERED": "1"}
+        if token := self.settings.token.get_secret_value():
+            self.environment["BLOCKHF_TOKEN"] = token
         self.services = [Service(name) for name in ServiceName]
 
     def start(self, stopped: Callable[[], bool]) -> None:
@@ -145,6 +149,13 @@ class Stack:
             if service.process and service.process.poll() is None:
                 service.process.terminate()
             service.stop(deadline)
+
+
+def _with_token(settings: Settings) -> Settings:
+    """Where requests need a token and none is set, draw one for the three processes, until they end."""
+    if settings.token.get_secret_value() or not Tokens(settings).required:
+        return settings
+    return settings.model_copy(update={"token": SecretStr(fresh())})
 
 
 @contextmanager

@@ -26,7 +26,7 @@ def main() -> None:
     folder = (settings.home / "data").absolute()
     stopped = threading.Event()
     _stop_on_signals(stopped)
-    with Client(settings.api) as client:
+    with Client(settings.api, headers=settings.authorization) as client:
         Worker(
             client,
             LocalEngine(),

@@ -11,6 +11,7 @@ from types import FrameType
 from backend.client import Client
 from backend.errors import LeaseLost, RunFailed
 from backend.schemas import RunError, RunStatus
+from backend.settings import Settings
 from worker.engines.engine import ABANDONED, LEASE_LOST, TOLD, Task
 from worker.problems.registry import discover
 from worker.reporting import Reporter
@@ -32,7 +33,7 @@ def main() -> int:
     cancelled = threading.Event()
     threading.Thread(target=_listen, args=(cancelled,), daemon=True).start()
     _interrupt_on_sigterm(cancelled)
-    with Client(task.api) as client:
+    with Client(task.api, headers=Settings().authorization) as client:
         reporter = Reporter(client, task.claim.run.id, task.claim.token)
         try:
             execute(task, reporter, cancelled)

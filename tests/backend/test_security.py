@@ -4,10 +4,12 @@ from collections.abc import Iterator
 
 import httpx
 import pytest
+from pydantic import SecretStr
 
 from backend.app import create_app
-from backend.security import Guard
+from backend.security import PUBLIC, Guard
 from backend.settings import Settings
+from backend.tokens import EVERYTHING, Scope, Tokens
 from tests.inprocess import backend
 
 METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "HEAD"]
@@ -83,6 +85,97 @@ def test_browsers_are_told_to_be_careful(http: httpx.Client, path: str) -> None:
         assert "Server" not in headers
 
 
+OWN = "a-token-of-the-environment"
+PLACES = [(method, path) for method in METHODS for path in PATHS if not (method == "GET" and path in PUBLIC)]
+OPERATIONS = {
+    (method.upper(), path): operation
+    for path, operations in create_app(Settings()).openapi()["paths"].items()
+    for method, operation in operations.items()
+}
+WORKERS = {"workers", "updates"}
+
+
+@pytest.fixture(scope="module")
+def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[httpx.Client, Tokens]]:
+    """Start an application that has tokens; the tests leave it as it is."""
+    settings = Settings(home=tmp_path_factory.mktemp("guarded"), token=SecretStr(OWN))
+    with backend(settings) as http:
+        yield http, Tokens(settings)
+
+
+@pytest.mark.parametrize(
+    "given",
+    ["", "Bearer ", "Bearer wrong", f"Bearer {OWN[:-1]}", f"Bearer {OWN}x", f"Basic {OWN}", OWN, "Bearer \u00ff"],
+    ids=["none", "empty", "wrong", "shorter", "longer", "basic", "bare", "latin"],
+)
+def test_strangers_are_refused_everywhere(guarded: tuple[httpx.Client, Tokens], given: str) -> None:
+    """Without a token, or with a wrong one, each route answers 401 to each method, known or not."""
+    headers = {b"Authorization": given.encode("latin-1")} if given else {}
+    answers = {place: guarded[0].request(*place, headers=headers) for place in PLACES}
+    assert {place: a.status_code for place, a in answers.items() if a.status_code != 401} == {}
+    assert {a.headers["WWW-Authenticate"] for a in answers.values()} == {"Bearer"}
+
+
+def test_a_foreign_page_is_refused_though_it_has_a_token(guarded: tuple[httpx.Client, Tokens]) -> None:
+    """A token does not open the door for a foreign Host or Origin."""
+    for headers in FOREIGN.values():
+        for place in PLACES:
+            answer = guarded[0].request(*place, headers={"Authorization": f"Bearer {OWN}"} | headers)
+            assert answer.status_code == 403, place
+
+
+@pytest.mark.parametrize("scope", Scope)
+def test_a_token_opens_what_it_is_for(guarded: tuple[httpx.Client, Tokens], scope: Scope) -> None:
+    """Each call needs one scope: without it 403, with it alone anything else."""
+    http, tokens = guarded
+    has = {"Authorization": f"Bearer {tokens.create(f'has-{scope}', frozenset({scope}))}"}
+    lacks = {"Authorization": f"Bearer {tokens.create(f'lacks-{scope}', EVERYTHING - {scope})}"}
+    assert len(OPERATIONS) >= 20
+    for (method, path), operation in OPERATIONS.items():
+        if path in PUBLIC:
+            continue
+        needed = Scope.WORKER if WORKERS & set(operation["tags"]) else Scope.READ if method == "GET" else Scope.LAUNCH
+        place = (method, path.replace("{", "").replace("}", ""))
+        opened = http.request(*place, headers=has if needed is scope else lacks).status_code
+        assert opened not in {401, 403}, place
+        if needed is scope:
+            assert http.request(*place, headers=lacks).status_code == 403, place
+
+
+def test_a_deleted_token_opens_nothing(guarded: tuple[httpx.Client, Tokens]) -> None:
+    """A token is let in until it is deleted, without a restart."""
+    http, tokens = guarded
+    header = {"Authorization": f"bearer {tokens.create('brief', EVERYTHING)}"}
+    assert http.get("/api/v1/runs", headers=header).status_code == 200
+    tokens.delete("brief")
+    assert http.get("/api/v1/runs", headers=header).status_code == 401
+
+
+def test_whether_it_answers_is_no_secret(guarded: tuple[httpx.Client, Tokens]) -> None:
+    """Health can be asked without a token, by GET alone."""
+    assert {path: guarded[0].get(path).status_code for path in PUBLIC} == dict.fromkeys(PUBLIC, 200)
+    assert guarded[0].post("/health").status_code == 401
+
+
+def test_an_error_that_nobody_foresaw_has_the_headers_too(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A 500 forbids sniffing, framing, caching and scripts like every other answer, and no token gets into the log."""
+
+    def broken(_store: object) -> None:
+        raise RuntimeError
+
+    monkeypatch.setattr("backend.workers.Workers.catalog", broken)
+    with backend(settings.model_copy(update={"token": SecretStr(OWN)})) as http:
+        answer = http.get("/api/v1/catalog", headers={"Authorization": f"Bearer {OWN}"})
+    assert answer.status_code == 500
+    assert answer.headers["Content-Type"] == "application/problem+json"
+    assert answer.headers["X-Content-Type-Options"] == "nosniff"
+    assert answer.headers["Cache-Control"] == "no-store"
+    assert "RuntimeError" in caplog.text
+    assert OWN not in caplog.text
+
+
 @pytest.fixture
 def small(settings: Settings) -> Iterator[httpx.Client]:
     """Start an application that takes bodies of 1,000 bytes."""
@@ -130,7 +223,7 @@ async def test_websockets_are_closed() -> None:
     async def never() -> None:
         raise AssertionError
 
-    guard = Guard(never, allowed_hosts=["localhost"], max_body_bytes=1000)  # type: ignore[arg-type] # is never called
+    guard = Guard(never, allowed_hosts=["localhost"], tokens=Tokens(Settings()), max_body_bytes=1000)  # type: ignore[arg-type] # is never called
     await guard({"type": "websocket"}, never, send)  # type: ignore[arg-type]
     assert sent == [{"type": "websocket.close", "code": 1008}]
 
