@@ -113,6 +113,16 @@ def _component() -> Callable[..., Any]:
     return register("blockhf_live", "live.js")
 
 
+@st.cache_resource(show_spinner=False)
+def _watcher() -> Callable[..., Any]:
+    return register("blockhf_watch", "watch.js")
+
+
+def watch() -> None:
+    """Have the browser say when the backend has gone, and run the page again when it is back."""
+    _watcher()(key="watch", on_back_change=lambda: None)
+
+
 @dataclass(frozen=True)
 class Asked:
     """What the user did in the component since the last run of the script."""

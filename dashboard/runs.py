@@ -30,14 +30,18 @@ def rate(run: Run | None) -> str:
     return f"{run.summary.updates / run.summary.seconds:.3g}" if run and run.summary.seconds else ""
 
 
-def estimate(spec: ExperimentSpec, earlier: Sequence[Run]) -> float | None:
+def estimate(spec: ExperimentSpec, parameters: int, earlier: Sequence[Run]) -> float | None:
     """Estimate the training seconds of all runs, one after another, from earlier runs like them.
 
     None where a budget has no limit that could be turned into seconds, or where there is no earlier run to judge by.
     """
     total = 0.0
     for config in spec.runs():
-        alike = [run for run in earlier if run.summary.updates and _alike(run.config, config)]
+        alike = [
+            run
+            for run in earlier
+            if run.parameters == parameters and run.summary.updates and _alike(run.config, config)
+        ]
         bounds = [config.budget.seconds] if config.budget.seconds else []
         if alike and config.budget.updates:
             pace = median(run.summary.seconds / run.summary.updates for run in alike)
@@ -49,12 +53,12 @@ def estimate(spec: ExperimentSpec, earlier: Sequence[Run]) -> float | None:
 
 
 def _alike(one: RunConfig, other: RunConfig) -> bool:
-    """Tell whether an update of one run is about the work of an update of the other."""
-    same = one.problem.name == other.problem.name and one.problem.options == other.problem.options
-    return (
-        same
-        and one.optimizer.kind == other.optimizer.kind
-        and (one.optimizer.gradient_batch == other.optimizer.gradient_batch)
+    """Tell whether an update of one run, on as large a network, is about the work of an update of the other."""
+    kind, batch = one.optimizer.kind, one.optimizer.gradient_batch
+    return (one.problem.name, kind, batch) == (
+        other.problem.name,
+        other.optimizer.kind,
+        other.optimizer.gradient_batch,
     )
 
 

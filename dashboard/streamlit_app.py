@@ -3,6 +3,7 @@
 import streamlit as st
 
 from dashboard.app_pages import compare, guide, launch, queue, run
+from dashboard.live import watch
 from dashboard.theme import STATIC, style_sheet
 
 
@@ -19,7 +20,9 @@ def main() -> None:
         "run": st.Page(run.page, title="Run", url_path="run", visibility="hidden"),
     }
     st.session_state["pages"] = pages
-    st.navigation(list(pages.values()), position="top").run()
+    chosen = st.navigation(list(pages.values()), position="top")
+    watch()
+    chosen.run()
 
 
 if __name__ == "__main__":

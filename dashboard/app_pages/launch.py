@@ -181,7 +181,7 @@ def _review(
         spec, plan = _checked(form, asked)
         if plan and spec:
             _planned(plan, layers, places)
-            _how_long(spec)
+            _how_long(spec, plan)
         queued = st.button(
             f"Launch {runs.counted(len(plan.runs), 'run')}" if plan else "Launch",
             type="primary",
@@ -228,9 +228,9 @@ def _planned(plan: Plan, layers: Sequence[frames.LayerRow], places: Mapping[int,
     st.html(f"<p class='bhf-plan'>{total}: {html.escape(names)}</p>")
 
 
-def _how_long(spec: ExperimentSpec) -> None:
+def _how_long(spec: ExperimentSpec, plan: Plan) -> None:
     """Say how long the runs will take, judged by earlier ones."""
-    seconds = runs.estimate(spec, _earlier())
+    seconds = runs.estimate(spec, plan.total, _earlier())
     if seconds is not None:
         st.write(f"About {runs.duration(seconds)} of training on one worker, judged by earlier runs.")
 

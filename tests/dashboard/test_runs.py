@@ -37,13 +37,16 @@ def test_the_duration_is_judged_by_earlier_runs() -> None:
     spec = SPEC.model_copy(update={"optimizers": [Adam(), HessianFree()], "seeds": [0, 1]})
     earlier = experiment(spec).runs
     paced = [
-        run.model_copy(update={"summary": run.summary.model_copy(update={"updates": 10, "seconds": seconds})})
+        run.model_copy(
+            update={"summary": run.summary.model_copy(update={"updates": 10, "seconds": seconds}), "parameters": 83}
+        )
         for run, seconds in zip(earlier, [1.0, 20.0, 1.0, 20.0], strict=True)
     ]
-    assert runs.estimate(SPEC.model_copy(update={"optimizers": [Adam(), HessianFree()]}), paced) == 10 + 200
+    assert runs.estimate(SPEC.model_copy(update={"optimizers": [Adam(), HessianFree()]}), 83, paced) == 10 + 200
     short = SPEC.budget.model_copy(update={"seconds": 15.0})
-    assert runs.estimate(SPEC.model_copy(update={"optimizers": [HessianFree()], "budget": short}), paced) == 15
-    assert runs.estimate(SPEC, paced) is None
+    assert runs.estimate(SPEC.model_copy(update={"optimizers": [HessianFree()], "budget": short}), 83, paced) == 15
+    assert runs.estimate(SPEC, 83, paced) is None
+    assert runs.estimate(SPEC.model_copy(update={"optimizers": [Adam()]}), 84, paced) is None
 
 
 @pytest.mark.parametrize(("seconds", "text"), [(5, "5 s"), (120, "2 min"), (7200, "2.0 h")])

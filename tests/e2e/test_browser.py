@@ -154,3 +154,23 @@ def test_survives_hostile_names_and_a_lost_backend(page: Page, tmp_path: Path) -
         service.start("backend")
         expect(banner).to_be_hidden(timeout=20_000)
     assert dialogs == []
+
+
+def test_the_launch_page_keeps_what_was_typed_while_the_backend_is_away(page: Page, tmp_path: Path) -> None:
+    """The launch page says by itself that the backend has gone, keeps the form, and can launch when it is back."""
+    with running_service(tmp_path, "backend", "dashboard") as service:
+        register(service.client)
+        page.goto(f"{service.dashboard_url}/launch")
+        fill(page, "budget.updates", 7)
+        service.stop("backend")
+        banner = page.locator(".bhf-gone")
+        expect(banner).to_contain_text("cannot be reached", timeout=6000)
+        fill(page, "seeds", "0, 1")
+        expect(page.get_by_role("button", name="Launch", exact=True)).to_be_disabled(timeout=20_000)
+        service.start("backend")
+        wait_until(service.client.health, "the backend is back")
+        register(service.client)
+        expect(banner).to_be_hidden(timeout=20_000)
+        page.get_by_role("button", name="Launch 4 runs").click()
+        expect(page.locator(".bhf-runs tbody tr")).to_have_count(4)
+        assert {run.config.budget.updates for run in service.client.experiments()[0].runs} == {7}
