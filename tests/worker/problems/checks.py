@@ -1,5 +1,7 @@
 """What every problem is held to: its catalog entry, its curvature, and a short training with each optimizer."""
 
+import copy
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -20,6 +22,7 @@ from backend.schemas import (
 from backend.schemas import Problem as ProblemChoice
 from tests.worker.cases import NOWHERE, Rows
 from tests.worker.optim.reference import Dense
+from worker.optim import BlockHessianFree as Engine
 from worker.optim import layer_names
 from worker.optim.blocks import make_blocks
 from worker.optim.curvature.generic import GenericModel
@@ -90,6 +93,23 @@ def check_curvature(problem: Problem, model: nn.Module, images: Tensor, labels: 
         written.at(inputs, targets).gradient(every.views(gradient))
         expected = dense.gradient[dense.indices(model, every.layers)]
         torch.testing.assert_close(gradient, expected, rtol=1e-10, atol=1e-10)
+
+
+def check_ways(problem: Problem, model: nn.Module, images: Tensor, labels: Tensor, ways: Sequence[str]) -> None:
+    """Compare the weights after two updates (the second one warm) by each way with those by the generic way."""
+    inputs, targets = problem.inputs(images.double()), problem.targets(images, labels)
+    found = {}
+    for way in ("generic", *ways):
+        trained = copy.deepcopy(model).double()
+        optimizer = Engine(
+            trained, problem.loss, problem.partition, curvature_batch=CURVATURE, damping=0.1, max_cg_iters=4, way=way
+        )
+        for _ in range(2):
+            result = optimizer.step(inputs, targets)
+        assert way in {block.way for block in result.blocks}
+        found[way] = torch.cat([p.detach().flatten() for p in trained.parameters()])
+    for way in ways:
+        torch.testing.assert_close(found[way], found["generic"], rtol=1e-9, atol=1e-9)
 
 
 def training_losses(problem: Problem, data: Dataset, optimizer: Optimizer, options: dict[str, Any]) -> list[float]:

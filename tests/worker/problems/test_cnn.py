@@ -8,7 +8,14 @@ from torch import nn
 
 from backend.schemas import Optimizer
 from tests.worker.cases import NOWHERE
-from tests.worker.problems.checks import OPTIMIZERS, check_curvature, check_layers, data_set, training_losses
+from tests.worker.problems.checks import (
+    OPTIMIZERS,
+    check_curvature,
+    check_layers,
+    check_ways,
+    data_set,
+    training_losses,
+)
 from worker.optim.curvature.counting import Counter
 from worker.optim.curvature.written import WrittenModel
 from worker.problems.cnn import PROBLEM, CnnOptions
@@ -78,6 +85,13 @@ def test_default_is_covered_in_single_precision() -> None:
             batch = source.at(inputs, targets)
             batch.gradient(gradients)
     assert batch.gradient_flops == pytest.approx(counter.flops, rel=0.05)
+
+
+def test_all_ways_make_the_same_updates() -> None:
+    """Two updates by each way that serves the problem lead to the same weights, in float64."""
+    torch.manual_seed(0)
+    model = PROBLEM.build(CnnOptions(**SMALL), data_set([3, 8, 8], 3))
+    check_ways(PROBLEM, model, torch.rand(5, 3, 8, 8), torch.arange(5) % 3, ["products", "interface"])
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS.values(), ids=OPTIMIZERS)

@@ -9,7 +9,14 @@ from torch import nn
 
 from backend.schemas import Optimizer
 from tests.worker.cases import NOWHERE
-from tests.worker.problems.checks import OPTIMIZERS, check_curvature, check_layers, data_set, training_losses
+from tests.worker.problems.checks import (
+    OPTIMIZERS,
+    check_curvature,
+    check_layers,
+    check_ways,
+    data_set,
+    training_losses,
+)
 from worker.optim import PeepholeLSTM
 from worker.problems.data import mnist_5k
 from worker.problems.lstm import PROBLEM, LstmOptions
@@ -80,6 +87,15 @@ def test_curvature_is_exact_and_covered_by_rules() -> None:
     for parameter in model.parameters():
         nn.init.normal_(parameter)
     check_curvature(PROBLEM, model, torch.rand(5, 1, 28, 28), torch.arange(5) % 3)
+
+
+def test_all_ways_make_the_same_updates() -> None:
+    """Two updates by each way that serves the problem lead to the same weights, in float64."""
+    torch.manual_seed(0)
+    model = PROBLEM.build(LstmOptions(hidden=3, pixels_per_step=7), data_set([1, 28, 28], 3))
+    for parameter in model.parameters():
+        nn.init.normal_(parameter)
+    check_ways(PROBLEM, model, torch.rand(5, 1, 28, 28), torch.arange(5) % 3, ["products", "interface", "explicit"])
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS.values(), ids=OPTIMIZERS)
