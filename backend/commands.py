@@ -1,4 +1,4 @@
-"""The command line: start BlockHF, launch comparisons, watch, cancel and export them; all but `up` speak REST."""
+"""The command line: start BlockHF; launch, watch, cancel and export comparisons over REST; the operator's commands."""
 
 import json
 import sys
@@ -11,7 +11,7 @@ import yaml
 from pydantic import ValidationError
 from rich.console import Console
 
-from backend import knobs, terminal
+from backend import knobs, operations, terminal
 from backend.client import Client
 from backend.demo import launch_demo
 from backend.errors import BlockHFError, FieldError, InvalidInput, NotFound, from_validation
@@ -31,6 +31,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.add_typer(operations.app)
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 Ids = Annotated[list[str], typer.Argument(help="Ids of runs or of experiments.", show_default=False)]
 

@@ -14,9 +14,9 @@ _BUSY_SECONDS = 30
 
 
 class Database:
-    """Open a database by SQLAlchemy URL and bring its tables up to date."""
+    """Open a database by SQLAlchemy URL and, unless told otherwise, bring its tables up to date."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, migrate: bool = True) -> None:
         parsed = make_url(url)
         self.sqlite = parsed.get_backend_name() == "sqlite"
         if self.sqlite and parsed.database:
@@ -25,7 +25,8 @@ class Database:
         # SQLite has one writer; threads that wait in line for a lock are served sooner than those that poll the file.
         self._writer = Lock() if self.sqlite else nullcontext()
         self._immediate = self.engine.execution_options(immediate=True)
-        self._migrate()
+        if migrate:
+            self._migrate()
 
     @contextmanager
     def read(self) -> Iterator[Connection]:

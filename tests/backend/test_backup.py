@@ -1,0 +1,82 @@
+"""Tests of the backup: whole, of one moment, and never in the way of the backend."""
+
+import threading
+from pathlib import Path
+
+import pytest
+from sqlalchemy import func, select
+
+from backend.backup import BackupFailed, backup
+from backend.doctor import examine
+from backend.schemas import Adam, Announcement, Append
+from backend.settings import Settings
+from backend.store import Store
+from backend.tables import RUNS, UPDATES
+from tests.backend.samples import INFO, catalog, spec, updates
+
+BATCHES = 40
+
+
+def test_a_copy_under_writes_is_of_one_moment(store: Store, settings: Settings, tmp_path: Path) -> None:
+    """While rows pour in, each copy holds a prefix of them, agrees with the runs' summaries and passes the doctor."""
+    worker = store.workers.register(Announcement(info=INFO, catalog=catalog())).worker_id
+    store.experiments.launch(spec(optimizers=[Adam(gradient_batch=10)]))
+    claim = store.queue.claim(worker)
+    assert claim is not None
+
+    def write() -> None:
+        for n in range(BATCHES):
+            store.metrics.append(claim.run.id, Append(token=claim.token, rows=updates(n * 50 + 1, n * 50 + 50)))
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    counts = []
+    for n in range(4):
+        target = tmp_path / f"copy{n}" / "blockhf.sqlite3"
+        target.parent.mkdir()
+        assert backup(settings, target) == target.stat().st_size
+        assert [path.name for path in target.parent.iterdir()] == ["blockhf.sqlite3"]
+        counts.append(restored(settings.model_copy(update={"home": target.parent})))
+    writer.join()
+    assert counts == sorted(counts)
+    assert restored(settings) == BATCHES * 50
+
+
+def restored(settings: Settings) -> int:
+    """Open a database as a backend does; return how many rows it has, which is what the summary says."""
+    assert examine(settings) == []
+    opened = Store(settings)
+    try:
+        with opened.database.read() as connection:
+            rows = connection.scalar(select(func.count()).select_from(UPDATES))
+            assert connection.scalar(select(RUNS.c.updates)) == rows
+            return int(rows or 0)
+    finally:
+        opened.close()
+
+
+def test_a_failed_copy_leaves_the_old_one(store: Store, settings: Settings, tmp_path: Path) -> None:
+    """A source that is damaged makes no copy, and the one of yesterday stays."""
+    target = tmp_path / "copy.sqlite3"
+    backup(settings, target)
+    before = target.read_bytes()
+    store.close()
+    path = settings.home / "blockhf.sqlite3"
+    content = bytearray(path.read_bytes())
+    content[4096 * 2 :] = b"\x5a" * (len(content) - 4096 * 2)
+    path.write_bytes(content)
+    with pytest.raises(BackupFailed):
+        backup(settings, target)
+    assert target.read_bytes() == before
+    assert not list(tmp_path.glob(".copy*"))
+
+
+@pytest.mark.parametrize(
+    ("url", "words"), [("", "no database at"), ("postgresql://u:secret@h/d", "pg_dump"), ("sqlite://", "only SQLite")]
+)
+def test_what_cannot_be_copied_is_said(tmp_path: Path, url: str, words: str) -> None:
+    """No database, or one that is not a file, is an error without a password in it."""
+    with pytest.raises(BackupFailed, match=words) as caught:
+        backup(Settings(home=tmp_path, database_url=url), tmp_path / "copy")
+    assert "secret" not in str(caught.value)
+    assert list(tmp_path.iterdir()) == []
