@@ -225,3 +225,38 @@ _ALIKE: dict[str, Callable[[Run], Any]] = {
     "the requested device": lambda run: run.config.device,
     "the number of threads": lambda run: run.config.threads,
 }
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of a run: its numeric settings, and one value of its summary."""
+
+    kind: str
+    seed: int
+    settings: dict[str, float]
+    value: float
+
+
+def outcomes(found: Sequence[Group], measure: str) -> list[Outcome]:
+    """List the runs that have a value of a measure of the summary, such as best_train_loss."""
+    rows = []
+    for group in found:
+        settings = {
+            path.replace("_", " ").replace(".", ": "): float(value)
+            for path, value in knobs_of(group.runs[0].config).items()
+            if isinstance(value, int | float) and not isinstance(value, bool)
+        }
+        for run in group.runs:
+            value = getattr(run.summary, measure)
+            if value is not None:
+                rows.append(Outcome(group.kind, run.config.seed, settings, value))
+    return rows
+
+
+def swept(rows: Sequence[Outcome]) -> list[str]:
+    """List the settings that take several values within one optimizer: those are what a sweep is about."""
+    found: dict[tuple[str, str], set[float]] = {}
+    for row in rows:
+        for name, value in row.settings.items():
+            found.setdefault((row.kind, name), set()).add(value)
+    return list(dict.fromkeys(name for (_, name), values in found.items() if len(values) > 1))

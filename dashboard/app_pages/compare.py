@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import streamlit as st
 
 from backend.errors import BlockHFError
-from backend.schemas import Experiment
-from dashboard import frames
+from backend.schemas import Experiment, Summary
+from dashboard import charts, frames
 from dashboard.connection import ask, client
 from dashboard.forms import escape
 from dashboard.live import live, read_view
@@ -34,6 +34,7 @@ def page() -> None:
         frames.has_accuracy(catalog, runs),
         frames.loss_unit(catalog, runs[0].config.problem.name),
     )
+    _sweep(found)
     _differences(found)
 
 
@@ -102,6 +103,34 @@ def _unlike(found: Sequence[frames.Group]) -> None:
     words = frames.unlike(found)
     if words:
         st.warning(escape(f"Compare with care, since these runs are not alike: {'; '.join(words)}."))
+
+
+@st.fragment
+def _sweep(found: Sequence[frames.Group]) -> None:
+    """Where settings were swept, draw them against an outcome; nothing otherwise."""
+    fresh = _fresh(found)
+    settings = frames.swept(frames.outcomes(fresh, "best_train_loss"))
+    if not settings:
+        return
+    st.subheader("What the settings do")
+    measures = {name: name.replace("_", " ") for name in Summary.model_fields if name.startswith(("best", "last"))}
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        choices = sorted(measures)
+        measure = st.selectbox("Outcome", choices, index=2, format_func=measures.__getitem__, key="outcome", width=240)
+        setting = st.selectbox("Setting", settings, width=240)
+        st.button("Read again", help="The outcomes are those of the moment when they were read")
+    mode = "dark" if st.context.theme.type == "dark" else "light"
+    rows = frames.outcomes(fresh, measure)
+    st.plotly_chart(charts.slice_plot(rows, setting, measures[measure], mode=mode), key="slice")
+    if len(settings) > 1:
+        st.plotly_chart(charts.parallel_coordinates(rows, settings, measures[measure], mode=mode), key="parallel")
+
+
+def _fresh(found: Sequence[frames.Group]) -> list[frames.Group]:
+    """Read the runs of the groups again, since a fragment keeps what it was first given."""
+    ids = list(dict.fromkeys(run.experiment_id for group in found for run in group.runs))
+    read = ask(swept=lambda backend: [backend.experiment(id_) for id_ in ids])["swept"]
+    return frames.groups(read) if read else list(found)
 
 
 def _differences(found: Sequence[frames.Group]) -> None:

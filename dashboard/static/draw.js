@@ -193,9 +193,10 @@ function lines({ group, store, measure, axis, view, theme, bands }) {
   const many = each.length > 1 && view.seeds !== "each";
   const traces = [];
   if (many) {
-    const centre = mean(each.map(({ line }) => line), store.bucket, view.band);
+    const open = each.map(({ run }) => ["queued", "running"].includes(store.runs.get(run.id)?.status));
+    const centre = mean(each.map(({ line }) => line), store.bucket, view.band, open);
     if (bands) traces.push(...band(centre, base, faint(colour, 0.17)));
-    traces.push({ ...base, ...stroke(centre.x, smooth(centre.y, view.smooth), colour, dash, 2.4), name: `${name} · mean of ${centre.n}`, showlegend: !axis });
+    traces.push({ ...base, ...stroke(centre.x, smooth(centre.y, view.smooth), colour, dash, 2.4), name: `${name} · mean of ${centre.n}`, showlegend: !axis, customdata: centre.count, hovertemplate: `${hover(measure)} (n = %{customdata})` });
   }
   const faintly = { ...base, hoverinfo: "skip", hovertemplate: undefined };
   if (many && view.seeds === "both") traces.push({ ...faintly, ...stroke(...joined(each, view.smooth), faint(colour, 0.4), dash, 1) });

@@ -54,21 +54,25 @@ export function divergence(columns, x, y) {
 const T975 = [0, 12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228]; // Student's t, by degrees of freedom
 
 /**
- * Mean of several lines at equal buckets of updates, where all of them have a value, with a band.
+ * Mean of several lines at equal buckets of updates, with a band and the number of lines at each point.
+ * A line that is `open` (its run goes on) does not count where it has not arrived yet; where another has no value,
+ * because its run ended or diverged, there is no mean: it would be one of the survivors.
  * band: "range" (smallest to largest), "deviation" (one standard deviation), "confidence" (95 % of the mean).
  */
-export function mean(lines, bucket, band) {
-  const started = lines.filter((line) => line.x.length);
-  const result = { x: [], y: [], low: [], high: [], n: started.length };
+export function mean(lines, bucket, band, open = []) {
+  const started = lines.map((line, i) => ({ ...line, open: Boolean(open[i]) })).filter((line) => line.x.length);
+  const result = { x: [], y: [], low: [], high: [], count: [], n: started.length };
   if (!started.length) return result;
   const maps = started.map((line) => new Map(line.update.map((update, i) => [Math.floor(update / bucket), i])));
-  for (const key of maps[0].keys()) {
+  for (const key of [...new Set(maps.flatMap((map) => [...map.keys()]))].sort((a, b) => a - b)) {
     const at = maps.map((map) => map.get(key));
-    if (at.includes(undefined)) continue;
-    const values = started.map((line, i) => line.y[at[i]]);
+    const arrived = started.map((line, i) => ({ line, row: at[i] })).filter(({ row }) => row !== undefined);
+    if (started.some((line, i) => at[i] === undefined && !(line.open && key * bucket > line.update.at(-1)))) continue;
+    const values = arrived.map(({ line, row }) => line.y[row]);
     const centre = average(values);
     const [low, high] = spread(values, centre, band);
-    result.x.push(average(started.map((line, i) => line.x[at[i]])));
+    result.x.push(average(arrived.map(({ line, row }) => line.x[row])));
+    result.count.push(arrived.length);
     result.y.push(centre);
     result.low.push(low);
     result.high.push(high);

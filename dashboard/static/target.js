@@ -65,7 +65,7 @@ export function compared(row, baseline) {
     const ratio = own / base;
     const fewer = name === "update" ? "fewer" : "less";
     const noun = NOUNS[name];
-    if (Math.abs(ratio - 1) < 0.005) return `equal ${noun}`;
+    if (Math.abs(ratio - 1) < 0.05) return `about equal ${noun}`;
     return ratio < 1 ? `${digits(1 / ratio)} × ${fewer} ${noun}` : `${digits(ratio)} × the ${noun}`;
   });
   return parts.filter(Boolean).join(", ");

@@ -119,3 +119,14 @@ def test_what_makes_runs_unlike_is_said() -> None:
     words = "; ".join(frames.unlike(frames.groups([experiment(one), experiment(other, id_="e0000002")])))
     for part in ("the same seeds", "the gradient batch", "the evaluation subset", "the problem"):
         assert part in words
+
+
+def test_a_sweeps_settings_are_those_that_vary_within_an_optimizer() -> None:
+    """A setting in which two optimizers differ by nature is not swept; one with two values for HF is."""
+    one = experiment(with_optimizers(HessianFree(), HessianFree(damping=0.5), Adam()))
+    summary = one.runs[0].summary.model_copy(update={"best_train_loss": 7.0})
+    done = one.model_copy(update={"runs": [run.model_copy(update={"summary": summary}) for run in one.runs]})
+    rows = frames.outcomes(frames.groups([done]), "best_train_loss")
+    assert len(rows) == 6
+    assert frames.swept(rows) == ["damping"]
+    assert frames.outcomes(frames.groups([one]), "best_train_loss") == []
