@@ -51,13 +51,15 @@ def solve(
     stop: StopRule,
     scale: Tensor | None = None,
     model: Tensor | None = None,
+    eps: float | None = None,
     refresh: int = REFRESH,
     workspace: tuple[Tensor, Tensor, Tensor] | None = None,
 ) -> Solution:
     """Set x to the iterate of conjugate gradient on A x = b from zero, after at most `max_iterations` steps.
 
     A start z is a shift: solve A x = b - A z and add z. Then `scale` (b'b of the system before the shift) and `model`
-    (phi(z)) keep the stop test and the reported model those of the whole solution.
+    (phi(z)) keep the stop test and the reported model those of the whole solution. `eps`: relative rounding of A v,
+    if it is not that of the vectors' type.
     r = A x - b follows by recurrence and is computed afresh every `refresh` iterations; the quadratic model needs no
     product, as a step lowers it by alpha r'r / 2. The iterate stays finite: a direction whose curvature p'Ap is not
     positive beyond rounding ends the run and keeps x, and an x that overflows is replaced by zero. `workspace`:
@@ -69,7 +71,8 @@ def solve(
     torch.neg(b, out=r)
     rr = pp = operator.inner(b, b)
     offset = phi = torch.zeros_like(rr) if model is None else model
-    top, eps = torch.zeros_like(rr), torch.finfo(b.dtype).eps
+    top = torch.zeros_like(rr)
+    eps = torch.finfo(b.dtype).eps if eps is None else eps
     scale_seen, rr_seen, phi_seen = torch.stack((rr if scale is None else scale, rr, phi)).tolist()
     test = _StopTest(stop, eps, scale_seen, rr_seen, phi_seen)
     reason, products = test.start(), 0

@@ -126,6 +126,7 @@ class BlockHessianFree(Optimizer):
             stop=StopRule(group["stop"], group["tolerance"]),
             scale=system.scale,
             model=system.model,
+            eps=system.eps,
             workspace=system.work,
         )
         system.finish()

@@ -52,10 +52,12 @@ class Dense:
 
 
 def conjugate_gradient(matrix: Tensor, b: Tensor, x: Tensor, iterations: int) -> Tensor:
-    """Return the iterate after so many steps, as in Nocedal and Wright (2006), algorithm 5.2."""
+    """Return the iterate after so many steps, or the solution; as in Nocedal and Wright (2006), algorithm 5.2."""
     r = matrix @ x - b
     p = -r
     for _ in range(iterations):
+        if not r.any():
+            break
         step = (r @ r) / (p @ matrix @ p)
         x = x + step * p
         new = r + step * (matrix @ p)

@@ -30,8 +30,8 @@ def networks(draw: st.DrawFn) -> tuple[nn.Sequential, Loss, list[list[str]], int
     names = layer_names(model)
     owners = draw(st.lists(st.integers(0, 2), min_size=len(names), max_size=len(names)))
     blocks = [[name for name, o in zip(names, owners, strict=True) if o == owner] for owner in sorted(set(owners))]
-    loss = draw(st.sampled_from([SquaredError(), SoftmaxCrossEntropy()]))
-    return model, loss, blocks, draw(st.integers(2, 9))
+    losses: list[Loss] = [SquaredError(), SoftmaxCrossEntropy()]
+    return model, draw(st.sampled_from(losses)), blocks, draw(st.integers(2, 9))
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-6), (torch.float32, 1e-3)])

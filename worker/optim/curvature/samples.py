@@ -4,7 +4,8 @@ Every vector of a dense layer that conjugate gradient meets is alpha e + C' [a, 
 (N x out), and e = g + d x_0 the one vector that the curvature batch does not span. Kept are alpha, C and the response
 D = [a, 1] v = alpha [a, 1] e + K C (N x out), K = a a' + 1 (N x N). D is all that a product needs of v, so the layer's
 own weights never enter it: of 4 N in out operations 2 N N out remain. <u, v> = alpha_u alpha_v e'e + alpha_u <[a, 1]
-e, C_v> + <C_u, D_v>. Parameters of other layers stay as they are beside these.
+e, C_v> + <C_u, D_v>. Parameters of other layers stay as they are beside these. The coordinates are float64 whatever
+the model's type: they are small, and the products' rounding is then all that is left.
 """
 
 from dataclasses import dataclass
@@ -50,9 +51,12 @@ class SampleSystem(FlatInner):
         self._others = [name for name in task.block.names if name not in sampled]
         self._flat = sum(e[name].numel() for name in self._others)
         self._size = sum(layer.size for layer in self._layers)
-        self._responses = torch.cat([layer.response.flatten() for layer in self._layers])
+        self._responses = torch.cat([layer.response.flatten() for layer in self._layers]).double()
         self._ee = torch.stack([self._square(e[name]) for name in sorted(sampled)]).sum()
-        vectors = task.vectors.take(self._flat + 1 + 2 * self._size, 5)
+        size = self._flat + 1 + 2 * self._size
+        vectors = task.vectors.take("coordinates", size, 5, torch.float64)
+        self._v, self._out = task.vectors.take("rounded coordinates", size, 2)
+        self.eps = torch.finfo(task.x.dtype).eps
         self.b, self.y, self.work = vectors[0], vectors[1], (vectors[2], vectors[3], vectors[4])
         self._start(e)
 
@@ -63,7 +67,7 @@ class SampleSystem(FlatInner):
         task = self._task
         if not (task.warm and task.damping):
             return task.gradient
-        (e,) = task.vectors.take(task.block.size, 1)
+        (e,) = task.vectors.take("outside", task.block.size, 1)
         return torch.add(task.gradient, task.x, alpha=task.damping, out=e)
 
     def _layer(self, step: int, names: dict[str, str], e: dict[str, Tensor]) -> _Layer:
@@ -121,8 +125,9 @@ class SampleSystem(FlatInner):
 
     def product(self, vector: Tensor, out: Tensor) -> None:
         """Write (G_b + d I) v into out, in coordinates."""
-        responses = dict(self._pieces(vector, 1))
-        tangent = self._batch.linearization.tangent(self._head.path, self._views(vector), responses=responses)
+        v = self._v.copy_(vector)
+        responses = dict(self._pieces(v, 1))
+        tangent = self._batch.linearization.tangent(self._head.path, self._views(v), responses=responses)
         self._down(self._head.apply(tangent), out)
         if self._task.damping:
             out.add_(vector, alpha=self._task.damping)
@@ -130,16 +135,17 @@ class SampleSystem(FlatInner):
     def _down(self, cotangent: Tensor, out: Tensor) -> None:
         """Write J' times the head's cotangent: it has alpha = 0, C the layers' cotangents, D = K C."""
         kept: dict[int, Tensor] = {layer.step: cotangent for layer in self._layers}
-        self._batch.linearization.backward(self._head.path, cotangent, self._views(out), cotangents=kept)
-        out[self._flat] = 0
-        pieces = zip(self._layers, self._pieces(out, 0), self._pieces(out, 1), strict=True)
+        self._batch.linearization.backward(self._head.path, cotangent, self._views(self._out), cotangents=kept)
+        self._out[self._flat] = 0
+        pieces = zip(self._layers, self._pieces(self._out, 0), self._pieces(self._out, 1), strict=True)
         for layer, (step, c), (_, d) in pieces:
             c.copy_(kept[step])
             torch.mm(layer.gram, c, out=d)
+        out.copy_(self._out)
 
     def inner(self, left: Tensor, right: Tensor) -> Tensor:
         """Return the inner product of the parameter vectors that the coordinates stand for, in float64."""
-        alpha, beta = left[self._flat].double(), right[self._flat].double()
+        alpha, beta = left[self._flat], right[self._flat]
         total = alpha * (beta * self._ee + FlatInner.inner(self, self._responses, self._part(right, 0)))
         total = total + FlatInner.inner(self, self._part(left, 0), self._part(right, 1))
         if self._flat:
@@ -149,14 +155,14 @@ class SampleSystem(FlatInner):
     def finish(self) -> None:
         """Add alpha e + C' [a, 1] to x, layer by layer."""
         x, e = self._task.block.views(self._task.x), self._task.block.views(self._e)
-        alpha = self.y[self._flat].item()
-        for layer, (_, c) in zip(self._layers, self._pieces(self.y, 0), strict=True):
+        alpha, y = self.y[self._flat].item(), self._v.copy_(self.y)
+        for layer, (_, c) in zip(self._layers, self._pieces(y, 0), strict=True):
             weight = x[layer.names["weight"]]
             weight.add_(e[layer.names["weight"]], alpha=alpha)
             torch.addmm(weight, c.t(), layer.x, out=weight)
             if "bias" in layer.names:
                 x[layer.names["bias"]].add_(e[layer.names["bias"]], alpha=alpha).add_(c.sum(0))
-        for name, view in self._views(self.y).items():
+        for name, view in self._views(y).items():
             x[name].add_(view)
 
     def _part(self, vector: Tensor, which: int) -> Tensor:

@@ -27,25 +27,26 @@ class Task:
 
 
 class Vectors:
-    """Flat vectors kept from update to update, by length."""
+    """Flat vectors kept from update to update, by what they are for."""
 
     def __init__(self, like: Tensor) -> None:
         self._like = like
-        self._kept: dict[int, list[Tensor]] = {}
+        self._kept: dict[str, list[Tensor]] = {}
 
-    def take(self, size: int, count: int) -> list[Tensor]:
+    def take(self, purpose: str, size: int, count: int, dtype: torch.dtype | None = None) -> list[Tensor]:
         """Return `count` vectors of a length; their contents are whatever was left there."""
-        kept = self._kept.setdefault(size, [])
-        while len(kept) < count:
-            kept.append(self._like.new_empty(size))
-        return kept[:count]
+        kept = self._kept.get(purpose, [])
+        if len(kept) != count or len(kept[0]) != size:
+            kept = [self._like.new_empty(size, dtype=dtype) for _ in range(count)]
+            self._kept[purpose] = kept
+        return kept
 
 
 class System(Operator, Protocol):
     """The system shifted to its start: A y = b, x = start + y.
 
-    scale: g'g. model: phi at the start. setup_flops, product_flops, finish_flops: operations of matrix products that
-    were spent on setting up (the start included), on each product, and on `finish`.
+    scale: g'g. model: phi at the start. eps: relative rounding of products. setup_flops, product_flops, finish_flops:
+    operations of matrix products that were spent on setting up (the start included), on each product, on `finish`.
     """
 
     b: Tensor
@@ -53,6 +54,7 @@ class System(Operator, Protocol):
     work: tuple[Tensor, Tensor, Tensor]
     scale: Tensor
     model: Tensor
+    eps: float
     setup_flops: int
     finish_flops: int
 
@@ -74,10 +76,11 @@ class FlatSystem(FlatInner):
 
     def __init__(self, task: Task, multiply: Product, flops: Callable[[], int], *, setup_flops: int = 0) -> None:
         self._task, self._multiply, self._flops = task, multiply, flops
-        self.b, self.y, *work = task.vectors.take(task.block.size, 5)
+        self.b, self.y, *work = task.vectors.take("parameters", task.block.size, 5)
         self.work = (work[0], work[1], work[2])
         self.scale = self.inner(task.gradient, task.gradient)
         self.model = torch.zeros_like(self.scale)
+        self.eps = torch.finfo(task.x.dtype).eps
         self.setup_flops, self.finish_flops = setup_flops, 0
         if task.warm:
             self.product(task.x, self.b)
