@@ -58,6 +58,7 @@ class View:
     target: str = ""
     targetOf: str = "train_loss"  # noqa: N815 # read by the browser's script
     baseline: str = ""
+    filter: str = ""
 
     def query(self) -> dict[str, str]:
         """Return what differs from the default, as parts of a URL."""
@@ -67,7 +68,7 @@ class View:
 _CHOICES: dict[str, tuple[Any, ...]] = {
     "x": X_AXES,
     "seeds": ("both", "band", "each"),
-    "band": ("range", "deviation", "confidence"),
+    "band": ("range", "deviation", "confidence", "median"),
     "smooth": (0, 0.6, 0.9, 0.97),
     "refresh": (0, 0.5, 1, 5),
     "targetOf": MEASURES[:3],
@@ -80,6 +81,7 @@ _FORMS = {
     "zoom": r"[a-z_]+:[-+.0-9e]+:[-+.0-9e]+(,[a-z_]+:[-+.0-9e]+:[-+.0-9e]+){0,7}",
     "target": r"[-+.0-9e]{1,24}",
     "baseline": r"[a-z0-9-]{1,40}",
+    "filter": r"[^\x00-\x1f]{1,80}",
 }
 
 

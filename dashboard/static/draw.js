@@ -196,7 +196,7 @@ function lines({ group, store, measure, axis, view, theme, bands }) {
     const open = each.map(({ run }) => ["queued", "running"].includes(store.runs.get(run.id)?.status));
     const centre = mean(each.map(({ line }) => line), store.bucket, view.band, open);
     if (bands) traces.push(...band(centre, base, faint(colour, 0.17)));
-    traces.push({ ...base, ...stroke(centre.x, smooth(centre.y, view.smooth), colour, dash, 2.4), name: `${name} · mean of ${centre.n}`, showlegend: !axis, customdata: centre.count, hovertemplate: `${hover(measure)} (n = %{customdata})` });
+    traces.push({ ...base, ...stroke(centre.x, smooth(centre.y, view.smooth), colour, dash, 2.4), name: `${name} · ${view.band === "median" ? "median" : "mean"} of ${centre.n}`, showlegend: !axis, customdata: centre.count, hovertemplate: `${hover(measure)} (n = %{customdata})` });
   }
   const faintly = { ...base, hoverinfo: "skip", hovertemplate: undefined };
   if (many && view.seeds === "both") traces.push({ ...faintly, ...stroke(...joined(each, view.smooth), faint(colour, 0.4), dash, 1) });

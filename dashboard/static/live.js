@@ -49,6 +49,7 @@ class Live {
       cancel: (id) => this.cancel(id),
       toggle: (key) => this.toggle(key),
       redraw: () => this.draw(),
+      filter: (text) => this.change({ filter: text }),
     });
     this.targetRoot = target;
     this.target = new TargetPanel(target, (changes) => this.change(changes));

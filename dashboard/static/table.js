@@ -56,6 +56,12 @@ export class Table {
     this.head = element("tr");
     this.body = element("tbody");
     const table = element("table", { class: "bhf-table bhf-runs" }, element("thead", {}, this.head), this.body);
+    this.filter = element("input", {
+      type: "search", placeholder: "such as bhf running", oninput: () => act.filter(this.filter.value.slice(0, 80)),
+    });
+    const label = element("label", { class: "bhf-select" }, element("span", {}, "Filter runs"), this.filter);
+    this.count = element("span", { class: "bhf-count", role: "status" });
+    root.append(element("div", { class: "bhf-row bhf-filter" }, label, this.count));
     root.append(element("div", { class: "bhf-scroll", tabindex: 0, role: "region", "aria-label": "Runs" }, table));
   }
 
@@ -63,7 +69,10 @@ export class Table {
     this.columns = COLUMNS.filter((column) => accuracy || !column.accuracy);
     this.drawHead();
     const entries = groups.flatMap((group) => group.runs.map((info) => ({ group, info, run: store.runs.get(info.id) })));
-    const known = entries.filter(({ run }) => run);
+    const words = view.filter.toLowerCase().split(/\s+/).filter(Boolean);
+    const known = entries.filter(({ run, info }) => run && matches(run, info, words));
+    if (document.activeElement !== this.filter) this.filter.value = view.filter;
+    put(this.count, words.length ? `${known.length} of ${entries.length} runs` : "");
     for (const [id, row] of this.rows) {
       if (!known.some(({ info }) => info.id === id)) {
         row.line.remove();
@@ -145,6 +154,13 @@ export class Table {
     const lines = sorted.map(({ info }) => this.rows.get(info.id).line);
     if (lines.some((line, i) => this.body.children[i] !== line)) this.body.replaceChildren(...lines);
   }
+}
+
+/** Whether a run has each of the words in its name, seed, state, problem, data or comparison. */
+export function matches(run, info, words) {
+  const { problem } = run.config;
+  const text = [info.title, run.status, problem.name, problem.data, run.experiment_name, run.config.optimizer.kind].join(" ").toLowerCase();
+  return words.every((word) => text.includes(word));
 }
 
 /** Smaller first; what is not there comes last in either direction. */

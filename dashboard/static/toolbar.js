@@ -6,7 +6,7 @@ import { MEASURES, X_AXES } from "./draw.js";
 const REFRESH = [[0, "Off"], [0.5, "0.5 s"], [1, "1 s"], [5, "5 s"]];
 const SMOOTH = [[0, "None"], [0.6, "Light"], [0.9, "Medium"], [0.97, "Strong"]];
 const SEEDS = [["both", "Mean, each seed"], ["band", "Mean and band"], ["each", "Each seed"]];
-const BANDS = [["range", "Smallest to largest"], ["deviation", "Standard deviation"], ["confidence", "95 % confidence"]];
+const BANDS = [["range", "Smallest to largest"], ["deviation", "Standard deviation"], ["confidence", "95 % confidence"], ["median", "Median and range"]];
 
 export class Toolbar {
   /** `set(changes)` takes what the user chose; `pause()` and `reset()` act at once. */

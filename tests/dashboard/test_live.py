@@ -15,6 +15,11 @@ def test_a_view_survives_its_url() -> None:
         smooth=0.9,
         refresh=0.5,
         hidden=("e1-0", "e1-2"),
+        zoom="x:0.5:30,train_loss:-1:2.25",
+        target="12.5",
+        targetOf="test_loss",
+        baseline="e1-1",
+        filter="bhf <running>",
     )
     assert read_view(view.query(), accuracy=False) == view
 

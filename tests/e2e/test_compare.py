@@ -102,6 +102,22 @@ def test_a_target_is_reached_as_computed_by_hand(page: Page, quiet: Service, fin
     expect(rows.nth(1)).to_contain_text("1.9 \u00d7 fewer updates")
 
 
+def test_the_table_can_be_filtered_and_sorted(page: Page, quiet: Service, finished: Experiment) -> None:
+    """Words narrow the table down to the runs that have them all; a column's head sorts, and again the other way."""
+    open_view(page, f"{quiet.dashboard_url}/?experiments={finished.id}")
+    rows = page.locator(".bhf-runs tbody tr")
+    page.get_by_label("Filter runs").fill("hf finished")
+    expect(rows).to_have_count(1)
+    expect(rows).to_contain_text("HF")
+    page.get_by_label("Filter runs").fill("running")
+    expect(rows).to_have_count(0)
+    page.get_by_label("Filter runs").fill("")
+    page.get_by_role("button", name="Train loss, best").click()
+    expect(rows.first).to_contain_text("HF")
+    page.get_by_role("button", name="Train loss, best").click()
+    expect(rows.first).to_contain_text("Adam")
+
+
 @pytest.mark.parametrize("kind", ["PNG", "SVG", "HTML"])
 def test_a_saved_chart_can_be_opened(
     page: Page, quiet: Service, finished: Experiment, tmp_path: Path, kind: str

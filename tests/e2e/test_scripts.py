@@ -67,14 +67,15 @@ def line(*values: float) -> dict[str, Any]:
     ("band", "low", "high"),
     [
         ("range", 1, 6),
+        ("median", 1, 6),
         ("deviation", 3 - 7**0.5, 3 + 7**0.5),
         ("confidence", 3 - 4.303 * (7 / 3) ** 0.5, 3 + 4.303 * (7 / 3) ** 0.5),
     ],
 )
 def test_the_band_of_three_seeds(call: Call, band: str, low: float, high: float) -> None:
-    """Of 1, 2 and 6: mean 3, range 1 to 6, standard deviation sqrt 7, 95 % by Student's t with 2 degrees of freedom."""
+    """Of 1, 2 and 6: mean 3, median 2, range 1 to 6, deviation sqrt 7, 95 % by Student's t of 2 degrees of freedom."""
     found = call("series", "mean", [line(1), line(2), line(6)], 1, band)
-    assert (found["n"], found["y"]) == (3, [3])
+    assert (found["n"], found["y"]) == (3, [2 if band == "median" else 3])
     assert (found["low"][0], found["high"][0]) == pytest.approx((low, high))
 
 
