@@ -28,6 +28,7 @@ def create_app(settings: Settings, *, clock: Callable[[], float] = time.time) ->
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         store = await run_in_threadpool(Store, settings, clock=clock)
+        await run_in_threadpool(store.queue.forgive)
         app.state.store = store
         sweeper = asyncio.create_task(_sweep(store))
         try:

@@ -17,6 +17,7 @@ from backend.schemas import (
     Appended,
     Catalog,
     CatalogAnswer,
+    Checkpoint,
     Claim,
     Contract,
     Experiment,
@@ -26,6 +27,7 @@ from backend.schemas import (
     Heartbeat,
     HeartbeatAnswer,
     Plan,
+    Priority,
     Registration,
     Run,
     RunError,
@@ -121,7 +123,23 @@ class Client:
 
     def cancel(self, run_id: str) -> Run:
         """Cancel a run: at once while it waits, within seconds while it trains."""
-        return Run.model_validate_json(self._post(f"/runs/{run_id}/cancel", None, retry=True))
+        return self._ask(run_id, "cancel")
+
+    def pause(self, run_id: str) -> Run:
+        """Pause a run: at once while it waits, after its update while it trains."""
+        return self._ask(run_id, "pause")
+
+    def resume(self, run_id: str) -> Run:
+        """Let a paused run go on."""
+        return self._ask(run_id, "resume")
+
+    def retry(self, run_id: str) -> Run:
+        """Queue a run again that failed or was cancelled; it goes on from its last checkpoint."""
+        return self._ask(run_id, "retry")
+
+    def prioritize(self, run_id: str, priority: int) -> Run:
+        """Move a run in line; the highest priority goes first."""
+        return self._ask(run_id, "priority", Priority(priority=priority))
 
     def series(
         self,
@@ -177,23 +195,38 @@ class Client:
         """Say that an idle worker is alive."""
         self._post(f"/workers/{worker_id}/heartbeat", None, retry=True)
 
-    def heartbeat(self, run_id: str, token: int) -> bool:
-        """Renew the lease; return whether the user wants the run cancelled."""
+    def heartbeat(self, run_id: str, token: int) -> HeartbeatAnswer:
+        """Renew the lease; return what the user wants of the run."""
         answer = self._post(f"/runs/{run_id}/heartbeat", Heartbeat(token=token), retry=True)
-        return HeartbeatAnswer.model_validate_json(answer).cancel
+        return HeartbeatAnswer.model_validate_json(answer)
 
     def start(
-        self, run_id: str, token: int, *, environment: dict[str, str], blocks: list[list[str]], parameters: int
+        self,
+        run_id: str,
+        token: int,
+        *,
+        environment: dict[str, str],
+        blocks: list[list[str]],
+        parameters: int,
+        resumed_from: int = 0,
+        note: str = "",
     ) -> None:
-        """Report what the run is made of, before its first update."""
-        body = Start(token=token, environment=environment, blocks=blocks, parameters=parameters)
+        """Report what the run is made of, before its first update; the rows after `resumed_from` are dropped."""
+        body = Start(
+            token=token, environment=environment, blocks=blocks, parameters=parameters, resumed_from=resumed_from,
+            note=note,
+        )  # fmt: skip
         self._post(f"/runs/{run_id}/start", body, retry=True)
 
-    def append(self, run_id: str, token: int, rows: Sequence[Update]) -> int:
-        """Store the next updates, however many; return the last update that is stored."""
+    def append(self, run_id: str, token: int, rows: Sequence[Update], *, checkpoint: Checkpoint | None = None) -> int:
+        """Store the next updates, however many, and name a checkpoint of theirs; return the last update stored."""
         last = 0
-        for batch in _batches(rows):
-            answer = self._post(f"/runs/{run_id}/updates", Append(token=token, rows=batch), retry=True)
+        batches = list(_batches(rows))
+        for batch in batches:
+            named = checkpoint if batch is batches[-1] else None
+            answer = self._post(
+                f"/runs/{run_id}/updates", Append(token=token, rows=batch, checkpoint=named), retry=True
+            )
             last = Appended.model_validate_json(answer).last_update
         return last
 
@@ -205,10 +238,11 @@ class Client:
         *,
         ended_by: str = "",
         error: RunError | None = None,
+        weights: str | None = None,
     ) -> None:
-        """End a run: finished, failed (with an error) or cancelled."""
+        """End a run: finished (with the SHA-256 of its weights), failed (with an error) or cancelled; or pause it."""
         body = Finish.model_validate(
-            {"token": token, "status": RunStatus(status), "ended_by": ended_by, "error": error}
+            {"token": token, "status": RunStatus(status), "ended_by": ended_by, "error": error, "weights": weights}
         )
         self._post(f"/runs/{run_id}/finish", body, retry=True)
 
@@ -217,6 +251,9 @@ class Client:
     def _get(self, path: str, **query: Any) -> bytes:
         known = {name: value for name, value in query.items() if value is not None}
         return self._send("GET", path, retry=True, params=known).content
+
+    def _ask(self, run_id: str, verb: str, body: Contract | None = None) -> Run:
+        return Run.model_validate_json(self._post(f"/runs/{run_id}/{verb}", body, retry=True))
 
     def _post(self, path: str, body: Contract | None, *, retry: bool, headers: dict[str, str] | None = None) -> bytes:
         content = b"" if body is None else body.model_dump_json().encode()

@@ -53,9 +53,28 @@ class Database:
         config = Config()
         config.set_main_option("script_location", "backend:migrations")
         config.set_main_option("path_separator", "os")
-        with self.write() as connection:
+        with (
+            self._writer,
+            self._immediate.connect() as connection,
+            _foreign_keys_off(connection, self.sqlite),
+            connection.begin(),
+        ):
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
+
+
+@contextmanager
+def _foreign_keys_off(connection: Connection, sqlite: bool) -> Iterator[None]:
+    """Let SQLite replace a table that others refer to: with the keys on, dropping the old one drops their rows too."""
+    if not sqlite:
+        yield
+        return
+    cursor = connection.connection.cursor()  # below SQLAlchemy: the pragma does nothing within a transaction
+    cursor.execute("PRAGMA foreign_keys=OFF")
+    try:
+        yield
+    finally:
+        cursor.execute("PRAGMA foreign_keys=ON")
 
 
 def _sqlite_engine(url: str) -> Engine:

@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, Connection, func, insert, select, update
 from backend.database import Database
 from backend.errors import FieldError, InvalidInput, NotFound
 from backend.queue import hold
-from backend.schemas import AXES, BLOCK_FIELDS, SERIES_FIELDS, Append, Update
+from backend.schemas import AXES, BLOCK_FIELDS, SERIES_FIELDS, Append, Checkpoint, Update
 from backend.settings import Settings
 from backend.tables import BLOCKS, RUNS, UPDATES
 
@@ -36,18 +36,23 @@ class Metrics:
     def append(self, run_id: str, body: Append) -> int:
         """Store the next updates and renew the lease; skip what is stored already; return the last update stored.
 
-        Raises LeaseLost where the token is stale, InvalidInput where an update is left out.
+        A checkpoint is named in the same transaction as the rows up to it. Raises LeaseLost where the token is stale,
+        InvalidInput where an update is left out, or the checkpoint is ahead of the rows.
         """
         with self._database.write() as connection:
             lease = hold(connection, run_id, body.token)
             fresh = [row for row in body.rows if row.update > lease.updates]
             _check_order(body.rows, lease.updates)
-            changes = {"lease_until": self._clock() + self._settings.lease_seconds}
+            changes: Columns = {"lease_until": self._clock() + self._settings.lease_seconds, "begun": body.token}
             if fresh:
                 _insert(connection, lease.number, fresh)
                 changes |= _summary(lease, fresh)
+            last = fresh[-1].update if fresh else int(lease.updates)
+            if body.checkpoint:
+                _check_checkpoint(body.checkpoint, last)
+                changes["checkpoint"] = body.checkpoint.model_dump_json()
             connection.execute(update(RUNS).where(RUNS.c.number == lease.number).values(changes))
-            return fresh[-1].update if fresh else int(lease.updates)
+            return last
 
     def series(
         self,
@@ -106,6 +111,12 @@ def _check_order(rows: Sequence[Update], stored: int) -> None:
             raise InvalidInput([FieldError(f"rows.{i}.update", row.update, limit)])
 
 
+def _check_checkpoint(checkpoint: Checkpoint, stored: int) -> None:
+    if checkpoint.update > stored:
+        limit = f"a checkpoint cannot be ahead of the rows, of which the last is {stored}"
+        raise InvalidInput([FieldError("checkpoint.update", checkpoint.update, limit)])
+
+
 def _insert(connection: Connection, number: int, rows: Sequence[Update]) -> None:
     of_row = ("run", *_ROW_FIELDS)
     connection.execute(
@@ -135,11 +146,11 @@ def _summary(stored: Any, rows: Sequence[Update]) -> dict[str, Any]:
 
 
 def _head(connection: Connection, run_id: str) -> tuple[int, Columns]:
-    columns = (RUNS.c.number, RUNS.c.status, RUNS.c.attempts, RUNS.c.updates)
+    columns = (RUNS.c.number, RUNS.c.status, RUNS.c.edition, RUNS.c.updates)
     row = connection.execute(select(*columns).where(RUNS.c.id == run_id)).one_or_none()
     if row is None:
         raise NotFound(f"there is no run {run_id}")
-    return row.number, {"status": row.status, "attempt": row.attempts, "last_update": row.updates}
+    return row.number, {"status": row.status, "attempt": row.edition, "last_update": row.updates}
 
 
 def _rows(connection: Connection, number: int, above: int, fields: Sequence[str], limit: int) -> Columns:

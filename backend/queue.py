@@ -1,8 +1,13 @@
-"""The queue, which is the runs table: claim, lease, fencing token, heartbeat, finish, cancel.
+"""The queue, which is the runs table: claim, lease, fencing token, heartbeat, finish; and what users ask of a run.
 
-queued ──claim──► running ──finish──► finished | failed | cancelled
-   │                │ ▲ └─ lease over: claim again (token + 1, from the beginning), or cancelled, or failed
-   └─cancel─► cancelled
+queued ──claim──► running ──finish──► finished | failed | cancelled | paused
+ ▲ │ ▲              │ ▲ └─ lease over: claim again (token + 1), or cancelled, or paused, or failed
+ │ │ └─retry── failed, cancelled
+ │ ├─cancel─► cancelled
+ │ └─pause──► paused ──cancel─► cancelled
+ └──resume─────┘
+
+A run that is claimed again goes on from its checkpoint where the worker has it: the start says from which update on.
 """
 
 import time
@@ -10,20 +15,33 @@ from collections.abc import Callable
 from typing import Any
 
 import orjson
-from sqlalchemy import ColumnElement, Connection, and_, case, delete, null, or_, select, update
+from sqlalchemy import ColumnElement, Connection, and_, case, null, or_, select, update
 
 from backend.database import Database
-from backend.errors import Conflict, LeaseLost
+from backend.errors import Conflict, FieldError, InvalidInput, LeaseLost
+from backend.rewinding import rewind
 from backend.runs import get_run, run_number
-from backend.schemas import Catalog, Claim, Finish, Run, RunError, RunStatus, Start, Summary
+from backend.schemas import (
+    Catalog,
+    Checkpoint,
+    Claim,
+    Finish,
+    HeartbeatAnswer,
+    Run,
+    RunError,
+    RunStatus,
+    Start,
+    Summary,
+)
 from backend.settings import Settings
-from backend.tables import BLOCKS, RUNS, UPDATES
+from backend.tables import RUNS
 from backend.workers import see_worker
 
 Clock = Callable[[], float]
 
-_FRESH_SUMMARY: dict[str, Any] = {name: field.default for name, field in Summary.model_fields.items()}
-_FINAL = [status for status in RunStatus if status.final]
+_MOST_NOTES = 50
+_ASKED = ("number", "worker", "cancel_requested", "pause_requested", "begun", "checkpoint", "notes")
+_HELD = tuple(RUNS.c[name] for name in (*_ASKED, *Summary.model_fields))
 
 
 class Queue:
@@ -35,7 +53,7 @@ class Queue:
         self._clock = clock
 
     def claim(self, worker_id: str) -> Claim | None:
-        """Give the oldest run that waits, or whose worker is lost, to a worker that can train it."""
+        """Give the first run in line that waits, or whose worker is lost, to a worker that can train it."""
         now = self._clock()
         with self._database.write() as connection:
             catalog = see_worker(connection, worker_id, now, every=self._settings.heartbeat_seconds)
@@ -43,29 +61,42 @@ class Queue:
             claimed = connection.execute(_claim(worker_id, catalog, now, self._settings.lease_seconds)).one_or_none()
             if claimed is None:
                 return None
-            if claimed.attempts > 1:
-                for table in (BLOCKS, UPDATES):
-                    connection.execute(delete(table).where(table.c.run == claimed.number))
+            if claimed.checkpoint is None:
+                rewind(connection, claimed.number, 0)
+                _set(connection, claimed.number, environment="{}", blocks="[]", parameters=null())
             return Claim(run=get_run(connection, claimed.id), token=claimed.token)
 
     def sweep(self) -> None:
-        """End the runs of lost workers that were cancelled, or that no attempt got any further with."""
+        """End or pause the runs of lost workers that should, or that no attempt got any further with."""
         with self._database.write() as connection:
             _sweep(connection, self._clock(), self._settings.max_attempts)
 
-    def heartbeat(self, run_id: str, token: int) -> bool:
-        """Renew the lease; return whether the user wants the run cancelled."""
+    def forgive(self) -> None:
+        """Renew every lease: while the backend was away, nobody could."""
+        until = self._clock() + self._settings.lease_seconds
+        with self._database.write() as connection:
+            running = and_(RUNS.c.status == RunStatus.RUNNING, RUNS.c.lease_until < until)
+            connection.execute(update(RUNS).where(running).values(lease_until=until))
+
+    def heartbeat(self, run_id: str, token: int) -> HeartbeatAnswer:
+        """Renew the lease; return what the user wants of the run."""
         now = self._clock()
         with self._database.write() as connection:
             lease = hold(connection, run_id, token)
             see_worker(connection, lease.worker, now, every=self._settings.heartbeat_seconds)
             _set(connection, lease.number, lease_until=now + self._settings.lease_seconds)
-            return bool(lease.cancel_requested)
+            return HeartbeatAnswer(cancel=lease.cancel_requested, pause=lease.pause_requested)
 
     def start(self, run_id: str, body: Start) -> None:
-        """Keep what the worker found out when it built the run."""
+        """Keep what the worker found out when it built the run, and drop the rows above the update it goes on after.
+
+        A token's first start counts; a later one is a replay. Raises InvalidInput where that update is neither 0 nor
+        the checkpoint's.
+        """
         with self._database.write() as connection:
             lease = hold(connection, run_id, body.token)
+            if lease.begun < body.token:
+                _begin(connection, lease, body)
             _set(
                 connection,
                 lease.number,
@@ -76,7 +107,7 @@ class Queue:
             )
 
     def finish(self, run_id: str, body: Finish) -> None:
-        """End a run; saying the same again is fine."""
+        """End a run, or lay it down; saying the same again is fine."""
         with self._database.write() as connection:
             try:
                 lease = hold(connection, run_id, body.token)
@@ -85,33 +116,82 @@ class Queue:
                 if connection.scalar(select(RUNS.c.number).where(ended)) is None:
                     raise
                 return
+            status: RunStatus = body.status
+            if status is RunStatus.PAUSED and not lease.pause_requested:  # the user has changed their mind
+                status = RunStatus.CANCELLED if lease.cancel_requested else RunStatus.QUEUED
             _set(
                 connection,
                 lease.number,
-                **_end(body.status, self._clock(), body.ended_by),
+                **_end(status, self._clock(), body.ended_by),
                 error=body.error.model_dump_json() if body.error else None,
+                weights=body.weights,
+                **({"checkpoint": None} if status is RunStatus.FINISHED else {}),
             )
 
     def cancel(self, run_id: str) -> Run:
         """Cancel a run: at once where no worker holds it, else by its next heartbeat."""
+        return self._stop(run_id, RunStatus.CANCELLED, {"cancel_requested": True})
+
+    def pause(self, run_id: str) -> Run:
+        """Pause a run: at once where no worker holds it, else by its next heartbeat."""
+        return self._stop(run_id, RunStatus.PAUSED, {"pause_requested": True})
+
+    def resume(self, run_id: str) -> Run:
+        """Let a paused run wait for a worker again, or take a pause back that was not obeyed yet."""
+        with self._database.write() as connection:
+            number, status, _ = _state(connection, run_id)
+            if status.final:
+                raise Conflict(f"run {run_id} has {status} already; only a paused run can be resumed")
+            again = {"status": RunStatus.QUEUED, "stalled": 0, "ended_by": ""} if status is RunStatus.PAUSED else {}
+            _set(connection, number, pause_requested=False, **again)
+            return get_run(connection, run_id)
+
+    def retry(self, run_id: str) -> Run:
+        """Let a run that failed or was cancelled wait for a worker again; it goes on from its checkpoint."""
+        with self._database.write() as connection:
+            number, status, _ = _state(connection, run_id)
+            if status in {RunStatus.FAILED, RunStatus.CANCELLED}:
+                asked = {"cancel_requested": False, "pause_requested": False}
+                ended = {"ended_by": "", "error": null(), "finished_at": null()}
+                _set(connection, number, status=RunStatus.QUEUED, stalled=0, furthest=0, **asked, **ended)
+            elif status is not RunStatus.QUEUED:
+                raise Conflict(f"run {run_id} is {status}; only a failed or a cancelled run can be tried again")
+            return get_run(connection, run_id)
+
+    def prioritize(self, run_id: str, priority: int) -> Run:
+        """Move a run in line: higher goes first, and of equals the older."""
+        with self._database.write() as connection:
+            number, status, _ = _state(connection, run_id)
+            if status.final:
+                raise Conflict(f"run {run_id} has {status} already; it waits for nothing")
+            _set(connection, number, priority=priority)
+            return get_run(connection, run_id)
+
+    def _stop(self, run_id: str, to: RunStatus, asked: dict[str, bool]) -> Run:
         now = self._clock()
         with self._database.write() as connection:
-            number = run_number(connection, run_id)
-            row = connection.execute(select(RUNS.c.status, RUNS.c.lease_until).where(RUNS.c.number == number)).one()
-            if row.status in {RunStatus.FINISHED, RunStatus.FAILED}:
-                raise Conflict(f"run {run_id} has {row.status} already; it cannot be cancelled")
-            if row.status == RunStatus.QUEUED or (row.status == RunStatus.RUNNING and row.lease_until < now):
-                _set(connection, number, cancel_requested=True, **_end(RunStatus.CANCELLED, now, "cancelled"))
-            elif row.status == RunStatus.RUNNING:
-                _set(connection, number, cancel_requested=True)
+            number, status, lease_until = _state(connection, run_id)
+            if status in {RunStatus.FINISHED, RunStatus.FAILED} or (status.final and status is not to):
+                raise Conflict(f"run {run_id} has {status} already; it cannot be {to}")
+            if status is RunStatus.RUNNING and lease_until >= now:
+                _set(connection, number, **asked)
+            elif status is not to:
+                _set(connection, number, **asked | _end(to, now, to.value))
             return get_run(connection, run_id)
 
 
+def _state(connection: Connection, run_id: str) -> tuple[int, RunStatus, float]:
+    """Return a run's number, status and lease."""
+    number = run_number(connection, run_id)
+    columns = (RUNS.c.status, RUNS.c.lease_until)
+    row = connection.execute(select(*columns).where(RUNS.c.number == number).with_for_update()).one()
+    return number, RunStatus(row.status), row.lease_until or 0
+
+
 def hold(connection: Connection, run_id: str, token: int) -> Any:
-    """Return the row of a run that this token holds (number, worker, cancel_requested, summary), or raise LeaseLost."""
+    """Return the row of a run that this token holds (what is asked of it, checkpoint, summary), or raise LeaseLost."""
     held = and_(RUNS.c.id == run_id, RUNS.c.token == token, RUNS.c.status == RunStatus.RUNNING)
-    columns = (RUNS.c.number, RUNS.c.worker, RUNS.c.cancel_requested, *(RUNS.c[name] for name in _FRESH_SUMMARY))
-    row = connection.execute(select(*columns).where(held).with_for_update()).one_or_none()
+    row = connection.execute(select(*_HELD).where(held).with_for_update()).one_or_none()
     if row is None:
         run_number(connection, run_id)
         raise LeaseLost(f"run {run_id} is not held by token {token}: it ended, or another worker has it; stop writing")
@@ -125,10 +205,11 @@ def _claim(worker_id: str, catalog: Catalog, now: float, lease_seconds: float) -
     )
     free = or_(RUNS.c.status == RunStatus.QUEUED, _lost(now))
     # skip_locked is PostgreSQL's; on SQLite the transaction has locked out every other writer.
-    oldest = select(RUNS.c.number).where(free, known).order_by(RUNS.c.number).limit(1).with_for_update(skip_locked=True)
+    order = (RUNS.c.priority.desc(), RUNS.c.number)
+    first = select(RUNS.c.number).where(free, known).order_by(*order).limit(1).with_for_update(skip_locked=True)
     return (
         update(RUNS)
-        .where(RUNS.c.number == oldest.scalar_subquery())
+        .where(RUNS.c.number == first.scalar_subquery())
         .values(
             status=RunStatus.RUNNING,
             token=RUNS.c.token + 1,
@@ -138,13 +219,24 @@ def _claim(worker_id: str, catalog: Catalog, now: float, lease_seconds: float) -
             worker=worker_id,
             lease_until=now + lease_seconds,
             started_at=now,
-            environment="{}",
-            blocks="[]",
-            parameters=null(),
-            **_FRESH_SUMMARY,
         )
-        .returning(RUNS.c.number, RUNS.c.id, RUNS.c.token, RUNS.c.attempts)
+        .returning(RUNS.c.number, RUNS.c.id, RUNS.c.token, RUNS.c.checkpoint)
     )
+
+
+def _begin(connection: Connection, lease: Any, body: Start) -> None:
+    kept = Checkpoint.model_validate_json(lease.checkpoint).update if lease.checkpoint else 0
+    if body.resumed_from not in {0, kept}:
+        limit = f"must be 0 or the checkpoint's update, {kept}"
+        raise InvalidInput([FieldError("resumed_from", body.resumed_from, limit)])
+    if body.resumed_from < lease.updates:
+        rewind(connection, lease.number, body.resumed_from)
+    values: dict[str, Any] = {"begun": body.token}
+    if body.resumed_from == 0:
+        values["checkpoint"] = None  # of a course that nobody follows any more
+    if body.note:
+        values["notes"] = orjson.dumps([*orjson.loads(lease.notes), body.note][-_MOST_NOTES:]).decode()
+    _set(connection, lease.number, **values)
 
 
 def _lost(now: float) -> ColumnElement[bool]:
@@ -152,8 +244,8 @@ def _lost(now: float) -> ColumnElement[bool]:
 
 
 def _sweep(connection: Connection, now: float, max_attempts: int) -> None:
-    cancelled = update(RUNS).where(_lost(now), RUNS.c.cancel_requested)
-    connection.execute(cancelled.values(_end(RunStatus.CANCELLED, now, "cancelled")))
+    for asked, status in ((RUNS.c.cancel_requested, RunStatus.CANCELLED), (RUNS.c.pause_requested, RunStatus.PAUSED)):
+        connection.execute(update(RUNS).where(_lost(now), asked).values(_end(status, now, status.value)))
     reason = RunError(
         message=f"{max_attempts} workers in a row were lost while they trained this run, and none got further than "
         "the one before: it may need more memory than they have, or crash its process"
@@ -164,7 +256,8 @@ def _sweep(connection: Connection, now: float, max_attempts: int) -> None:
 
 
 def _end(status: RunStatus, now: float, ended_by: str) -> dict[str, Any]:
-    return {"status": status, "finished_at": now, "ended_by": ended_by, "lease_until": None}
+    values: dict[str, Any] = {"status": status, "ended_by": ended_by, "lease_until": None, "pause_requested": False}
+    return values | {"finished_at": now if status.final else None}
 
 
 def _set(connection: Connection, number: int, **values: Any) -> None:

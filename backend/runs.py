@@ -9,7 +9,7 @@ from sqlalchemy import Connection, Row, Select, select
 
 from backend.database import Database
 from backend.errors import NotFound
-from backend.schemas import Run, RunConfig, RunError, RunStatus, Summary
+from backend.schemas import Checkpoint, Run, RunConfig, RunError, RunStatus, Summary
 from backend.tables import EXPERIMENTS, RUNS
 
 _SUMMARY = tuple(Summary.model_fields)
@@ -79,6 +79,8 @@ def to_run(row: Row[Any]) -> Run:
         config=RunConfig.model_validate_json(r["config"]),
         status=RunStatus(r["status"]),
         cancel_requested=r["cancel_requested"],
+        pause_requested=r["pause_requested"],
+        priority=r["priority"],
         attempts=r["attempts"],
         created_at=moment(r["created_at"]),
         started_at=None if r["started_at"] is None else moment(r["started_at"]),
@@ -89,6 +91,9 @@ def to_run(row: Row[Any]) -> Run:
         environment=orjson.loads(r["environment"]),
         blocks=orjson.loads(r["blocks"]),
         parameters=r["parameters"],
+        checkpoint=None if r["checkpoint"] is None else Checkpoint.model_validate_json(r["checkpoint"]),
+        notes=orjson.loads(r["notes"]),
+        weights=r["weights"],
         summary=Summary(**{name: r[name] for name in _SUMMARY}),
     )
 

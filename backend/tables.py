@@ -14,6 +14,7 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    false,
 )
 
 METADATA = MetaData(
@@ -59,12 +60,19 @@ RUNS = Table(
     Column("config", Text, nullable=False),
     Column("status", String(16), nullable=False),
     Column("cancel_requested", Boolean, nullable=False, default=False),
+    Column("pause_requested", Boolean, nullable=False, server_default=false()),
+    Column("priority", SmallInteger, nullable=False, server_default="0", comment="higher goes first"),
     Column("token", Integer, nullable=False, default=0, comment="grows by 1 at each claim"),
     Column("attempts", Integer, nullable=False, default=0),
     Column(
         "stalled", Integer, nullable=False, default=0, comment="claims since an attempt got further than any before"
     ),
     Column("furthest", Integer, nullable=False, default=0, comment="the last update of the lost attempts' best"),
+    Column("edition", Integer, nullable=False, server_default="0", comment="grows when rows are dropped"),
+    Column("begun", Integer, nullable=False, server_default="0", comment="the token whose start was taken"),
+    Column("checkpoint", Text),
+    Column("notes", Text, nullable=False, server_default="[]"),
+    Column("weights", String(64), comment="SHA-256 of the final weights' file"),
     Column("lease_until", Double),
     Column("worker", String(32)),
     Column("created_at", Double, nullable=False),
@@ -85,7 +93,7 @@ RUNS = Table(
     Column("best_test_loss", Double),
     Column("last_test_accuracy", Double),
     Column("best_test_accuracy", Double),
-    CheckConstraint("status in ('queued', 'running', 'finished', 'failed', 'cancelled')", name="status"),
+    CheckConstraint("status in ('queued', 'running', 'paused', 'finished', 'failed', 'cancelled')", name="status"),
     Index(None, "status", "number"),
     sqlite_autoincrement=True,
 )

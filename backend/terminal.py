@@ -17,6 +17,7 @@ from backend.schemas import BlockHessianFree, Run, RunStatus
 STYLES = {
     RunStatus.QUEUED: "dim",
     RunStatus.RUNNING: "bold cyan",
+    RunStatus.PAUSED: "blue",
     RunStatus.FINISHED: "green",
     RunStatus.FAILED: "bold red",
     RunStatus.CANCELLED: "yellow",

@@ -169,7 +169,7 @@ class Pulse:
     def _beat(self) -> None:
         while not self._over.wait(self._seconds) and not self.lost.is_set():
             try:
-                if self._client.heartbeat(self._claim.run.id, self._claim.token):
+                if self._client.heartbeat(self._claim.run.id, self._claim.token).cancel:
                     self.cancelled.set()
             except (LeaseLost, NotFound):
                 self.lost.set()

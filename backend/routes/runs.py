@@ -1,4 +1,4 @@
-"""Runs: read, cancel, export."""
+"""Runs: read, cancel, pause, resume, retry, move in line, export."""
 
 import csv
 import io
@@ -9,9 +9,9 @@ from fastapi import APIRouter, Query
 from fastapi.responses import StreamingResponse
 
 from backend.examples import CSV, RUN
-from backend.openapi import errors, example
+from backend.openapi import body_example, errors, example
 from backend.routes.parameters import Limit, RunId
-from backend.schemas import Id, Run, RunList, RunStatus
+from backend.schemas import Id, Priority, Run, RunList, RunStatus
 from backend.store import StoreOfRequest
 
 router = APIRouter(prefix="/runs", tags=["runs"])
@@ -41,6 +41,35 @@ def run(store: StoreOfRequest, run_id: RunId) -> Run:
 def cancel(store: StoreOfRequest, run_id: RunId) -> Run:
     """Cancel a run: at once while it waits, within seconds while it trains."""
     return store.queue.cancel(run_id)
+
+
+@router.post("/{run_id}/pause", status_code=202, responses=errors(404, 409) | example(RUN, status=202))
+def pause(store: StoreOfRequest, run_id: RunId) -> Run:
+    """Pause a run: at once while it waits, after its update while it trains; a checkpoint keeps where it was."""
+    return store.queue.pause(run_id)
+
+
+@router.post("/{run_id}/resume", status_code=202, responses=errors(404, 409) | example(RUN, status=202))
+def resume(store: StoreOfRequest, run_id: RunId) -> Run:
+    """Let a paused run go on, bit for bit as if it had not been paused where device, threads and versions are equal."""
+    return store.queue.resume(run_id)
+
+
+@router.post("/{run_id}/retry", status_code=202, responses=errors(404, 409) | example(RUN, status=202))
+def retry(store: StoreOfRequest, run_id: RunId) -> Run:
+    """Queue a run again that failed or was cancelled; it goes on from its last checkpoint."""
+    return store.queue.retry(run_id)
+
+
+@router.post(
+    "/{run_id}/priority",
+    status_code=202,
+    responses=errors(404, 409, 422) | example(RUN, status=202),
+    openapi_extra=body_example({"priority": 10}),
+)
+def prioritize(store: StoreOfRequest, run_id: RunId, body: Priority) -> Run:
+    """Move a run in line: of those that wait, the highest priority goes first, and of equals the oldest."""
+    return store.queue.prioritize(run_id, body.priority)
 
 
 @router.get(

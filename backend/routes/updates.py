@@ -12,16 +12,18 @@ router = APIRouter(prefix="/runs/{run_id}", tags=["updates"])
 
 
 @router.post(
-    "/heartbeat", responses=errors(404, 409, 422) | example({"cancel": False}), openapi_extra=body_example(HEARTBEAT)
+    "/heartbeat",
+    responses=errors(404, 409, 422) | example({"cancel": False, "pause": False}),
+    openapi_extra=body_example(HEARTBEAT),
 )
 def heartbeat(store: StoreOfRequest, run_id: RunId, body: Heartbeat) -> HeartbeatAnswer:
-    """Renew the lease, and learn whether the user wants the run cancelled."""
-    return HeartbeatAnswer(cancel=store.queue.heartbeat(run_id, body.token))
+    """Renew the lease, and learn whether the user wants the run cancelled or paused."""
+    return store.queue.heartbeat(run_id, body.token)
 
 
 @router.post("/start", status_code=204, responses=errors(404, 409, 422), openapi_extra=body_example(START))
 def start(store: StoreOfRequest, run_id: RunId, body: Start) -> None:
-    """Report what the run is made of, before its first update."""
+    """Report what the run is made of, before its first update, and after which update it goes on; later rows go."""
     store.queue.start(run_id, body)
 
 
@@ -29,11 +31,11 @@ def start(store: StoreOfRequest, run_id: RunId, body: Start) -> None:
     "/updates", responses=errors(404, 409, 422) | example({"last_update": 1}), openapi_extra=body_example(APPEND)
 )
 def append(store: StoreOfRequest, run_id: RunId, body: Append) -> Appended:
-    """Store the next updates; repeating those that are stored is fine."""
+    """Store the next updates, and name a checkpoint; repeating those that are stored is fine."""
     return Appended(last_update=store.metrics.append(run_id, body))
 
 
 @router.post("/finish", status_code=204, responses=errors(404, 409, 422), openapi_extra=body_example(FINISH))
 def finish(store: StoreOfRequest, run_id: RunId, body: Finish) -> None:
-    """End the run; repeating it is fine."""
+    """End the run, or lay it down as paused; repeating it is fine."""
     store.queue.finish(run_id, body)

@@ -28,7 +28,7 @@ def register(store: StoreOfRequest, body: Announcement) -> Registration:
     responses=errors(404) | example(CLAIM) | {204: {"description": "nothing to do"}},
 )
 def claim(store: StoreOfRequest, worker_id: WorkerId) -> Claim | Response:
-    """Take the oldest run that waits, or whose worker is lost; a run taken anew starts from the beginning."""
+    """Take the first run in line that waits, or whose worker is lost; it goes on from its checkpoint if it has one."""
     return store.queue.claim(worker_id) or Response(status_code=204)
 
 

@@ -56,6 +56,7 @@ from backend.schemas.exchange import (
     Heartbeat,
     HeartbeatAnswer,
     Plan,
+    Priority,
     ProblemDetails,
     ProblemField,
     Registration,
@@ -65,7 +66,18 @@ from backend.schemas.exchange import (
     Token,
     Worker,
 )
-from backend.schemas.records import BlockStats, Experiment, Run, RunError, RunStatus, StopReason, Summary, Update
+from backend.schemas.records import (
+    BlockStats,
+    Checkpoint,
+    Experiment,
+    Run,
+    RunError,
+    RunStatus,
+    Sha256,
+    StopReason,
+    Summary,
+    Update,
+)
 
 __all__ = [
     "AXES",
@@ -88,6 +100,7 @@ __all__ = [
     "Catalog",
     "CatalogAnswer",
     "CgStop",
+    "Checkpoint",
     "Claim",
     "Contract",
     "DataSet",
@@ -112,6 +125,7 @@ __all__ = [
     "OptionValue",
     "Partition",
     "Plan",
+    "Priority",
     "Problem",
     "ProblemDetails",
     "ProblemField",
@@ -125,6 +139,7 @@ __all__ = [
     "RunPlan",
     "RunStatus",
     "Seed",
+    "Sha256",
     "Slug",
     "Start",
     "StopReason",

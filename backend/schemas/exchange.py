@@ -6,8 +6,8 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 
 from backend.schemas.catalog import Catalog, WorkerInfo
-from backend.schemas.contract import MAX_BLOCKS, STEPS_PER_BATCH, Contract, Id, LayerName
-from backend.schemas.records import Experiment, Run, RunError, RunStatus, Update
+from backend.schemas.contract import MAX_BLOCKS, MAX_UPDATES, STEPS_PER_BATCH, Contract, Id, LayerName
+from backend.schemas.records import Checkpoint, Experiment, Run, RunError, RunStatus, Sha256, Update
 
 AXES = ("epoch", "samples", "seconds", "cost")
 MEASURES = ("batch_loss", "train_loss", "test_loss", "test_accuracy", "gradient_norm", "step_norm")
@@ -103,9 +103,10 @@ class Heartbeat(Contract):
 
 
 class HeartbeatAnswer(Contract):
-    """What the user wants of the run."""
+    """What the user wants of the run; a cancel goes before a pause."""
 
     cancel: bool
+    pause: bool = False
 
 
 class Start(Contract):
@@ -117,6 +118,10 @@ class Start(Contract):
     )
     blocks: list[list[LayerName]] = Field(max_length=MAX_BLOCKS, description="the layers of each block; none for Adam")
     parameters: int = Field(ge=0, le=2**53, description="trainable parameters")
+    resumed_from: int = Field(
+        0, ge=0, le=MAX_UPDATES, description="the update it goes on after; rows above are dropped"
+    )
+    note: str = Field("", max_length=500, description="why it began again, or may differ from an uninterrupted run")
 
 
 class Append(Contract):
@@ -124,6 +129,9 @@ class Append(Contract):
 
     token: Token
     rows: list[Update] = Field(max_length=STEPS_PER_BATCH)
+    checkpoint: Checkpoint | None = Field(
+        None, description="a checkpoint that is safe on disk, of a row stored with it"
+    )
 
 
 class Appended(Contract):
@@ -133,18 +141,25 @@ class Appended(Contract):
 
 
 class Finish(Contract):
-    """A run's end."""
+    """A run's end, or its rest."""
 
     token: Token
-    status: Literal[RunStatus.FINISHED, RunStatus.FAILED, RunStatus.CANCELLED]
+    status: Literal[RunStatus.FINISHED, RunStatus.FAILED, RunStatus.CANCELLED, RunStatus.PAUSED]
     ended_by: str = Field("", max_length=200, description="which limit of the budget ended it, or what cancelled it")
     error: RunError | None = None
+    weights: Sha256 | None = Field(None, description="of the file with the final weights")
 
     @model_validator(mode="after")
     def _failure_has_a_reason(self) -> Self:
         if (self.status is RunStatus.FAILED) != (self.error is not None):
             raise ValueError("a failed run needs an error, and only a failed run has one")
         return self
+
+
+class Priority(Contract):
+    """Where a run stands in line."""
+
+    priority: int = Field(ge=-100, le=100, description="higher goes first; 0 is usual")
 
 
 class ProblemField(Contract):

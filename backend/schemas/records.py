@@ -2,8 +2,9 @@
 
 from datetime import datetime
 from enum import StrEnum
+from typing import Annotated
 
-from pydantic import Field
+from pydantic import Field, StringConstraints
 
 from backend.schemas.configuration import ExperimentSpec, RunConfig
 from backend.schemas.contract import MAX_UPDATES, Contract, Id
@@ -14,6 +15,7 @@ class RunStatus(StrEnum):
 
     QUEUED = "queued"
     RUNNING = "running"
+    PAUSED = "paused"
     FINISHED = "finished"
     FAILED = "failed"
     CANCELLED = "cancelled"
@@ -85,6 +87,16 @@ class RunError(Contract):
     traceback: str = Field("", max_length=20_000, description="its last lines")
 
 
+Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+
+
+class Checkpoint(Contract):
+    """The state after an update, kept where the run was trained: from there it can go on."""
+
+    update: int = Field(ge=1, le=MAX_UPDATES, description="the last update it holds")
+    sha256: Sha256 = Field(description="of the file")
+
+
 class Summary(Contract):
     """What a table shows of a run's rows; null: not measured yet."""
 
@@ -109,6 +121,8 @@ class Run(Contract):
     config: RunConfig
     status: RunStatus
     cancel_requested: bool = False
+    pause_requested: bool = False
+    priority: int = Field(0, description="of two runs that wait, the one with the higher number goes first")
     attempts: int = Field(0, description="how many times a worker has claimed it; its rows are the last attempt's")
     created_at: datetime
     started_at: datetime | None = None
@@ -119,6 +133,9 @@ class Run(Contract):
     environment: dict[str, str] = Field({}, description="device, threads and versions it runs with")
     blocks: list[list[str]] = Field([], description="the layers of each block; empty for Adam")
     parameters: int | None = Field(None, description="trainable parameters")
+    checkpoint: Checkpoint | None = Field(None, description="where the next worker can go on, if it has the file")
+    notes: list[str] = Field([], description="what to know of its history: where it began again, or on another device")
+    weights: Sha256 | None = Field(None, description="SHA-256 of the file with the final weights")
     summary: Summary = Summary()
 
 

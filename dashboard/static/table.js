@@ -5,7 +5,7 @@ import { style } from "./draw.js";
 import { divergence } from "./series.js";
 
 const FINAL = new Set(["finished", "failed", "cancelled"]);
-const STATUS_TEXT = { queued: "Queued", running: "Running", finished: "Finished", failed: "Failed", cancelled: "Cancelled" };
+const STATUS_TEXT = { queued: "Queued", running: "Running", paused: "Paused", finished: "Finished", failed: "Failed", cancelled: "Cancelled" };
 
 /** Write a measured number: four digits, or a dash where it is not there. */
 export function number(value) {

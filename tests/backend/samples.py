@@ -8,6 +8,7 @@ from backend.schemas import (
     BlockHessianFree,
     BlockStats,
     Catalog,
+    Checkpoint,
     DataSet,
     ExperimentSpec,
     Layer,
@@ -106,6 +107,11 @@ def block(iterations: int, **changes: Any) -> BlockStats:
     """Make one block's conjugate gradient."""
     values: dict[str, Any] = {"stop_reason": StopReason.ITERATIONS, "residual": 0.5, "model_decrease": 1.5}
     return BlockStats(cg_iterations=iterations, **values | changes)
+
+
+def checkpoint(number: int) -> Checkpoint:
+    """Name a checkpoint of an update."""
+    return Checkpoint(update=number, sha256=f"{number:064x}")
 
 
 def updates(first: int, last: int) -> list[Update]:

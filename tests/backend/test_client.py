@@ -8,8 +8,8 @@ import pytest
 
 from backend.client import Client
 from backend.errors import BackendUnavailable, BlockHFError, Conflict, InvalidInput, LeaseLost, NotFound, NoWorker
-from backend.schemas import BlockStats, Catalog, Claim, RunError, RunStatus, StopReason
-from tests.backend.samples import INFO, Clock, catalog, spec, update, updates
+from backend.schemas import BlockStats, Catalog, Claim, HeartbeatAnswer, RunError, RunStatus, StopReason
+from tests.backend.samples import INFO, Clock, catalog, checkpoint, spec, update, updates
 
 
 def test_users_calls(client: Client, worker: str) -> None:
@@ -37,9 +37,9 @@ def test_workers_calls(client: Client, claim: Claim, worker: str) -> None:
     client.start(run_id, token, environment={"device": "cpu"}, blocks=[["a"]], parameters=3)
     assert client.append(run_id, token, updates(1, 3)) == 3
     assert client.append(run_id, token, []) == 3
-    assert client.heartbeat(run_id, token) is False
+    assert client.heartbeat(run_id, token) == HeartbeatAnswer(cancel=False)
     client.cancel(run_id)
-    assert client.heartbeat(run_id, token) is True
+    assert client.heartbeat(run_id, token) == HeartbeatAnswer(cancel=True)
     for _ in range(2):
         client.finish(run_id, token, "failed", ended_by="error", error=RunError(message="broke"))
     (run,) = client.wait([run_id], timeout=0)
@@ -201,3 +201,19 @@ def test_a_closed_port_is_unhealthy() -> None:
         assert client.health() is False
         with pytest.raises(BackendUnavailable):
             client.register(INFO, Catalog(problems=[], data=[]))
+
+
+def test_runs_are_steered(client: Client, worker: str) -> None:
+    """Pause, resume, retry and priority reach the queue, and a checkpoint reaches the next claim."""
+    first, second = client.launch(spec()).runs
+    assert client.prioritize(second.id, 3).priority == 3
+    claim = client.claim(worker)
+    assert claim is not None
+    assert claim.run.id == second.id
+    client.append(second.id, claim.token, updates(1, 2), checkpoint=checkpoint(2))
+    assert client.pause(second.id).pause_requested
+    assert client.heartbeat(second.id, claim.token).pause
+    client.finish(second.id, claim.token, RunStatus.PAUSED, ended_by="paused")
+    assert client.resume(second.id).checkpoint == checkpoint(2)
+    client.cancel(first.id)
+    assert client.retry(first.id).status is RunStatus.QUEUED

@@ -4,15 +4,28 @@ import threading
 from pathlib import Path
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.migration import MigrationContext
-from sqlalchemy import insert, select
+from sqlalchemy import create_engine, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from backend.database import Database
 from backend.store import Store
-from backend.tables import METADATA, UPDATES, WORKERS
+from backend.tables import METADATA, RUNS, UPDATES, WORKERS
 
+OLD: dict[str, dict[str, object]] = {
+    "experiments": {"number": 1, "id": "e", "name": "e", "spec": "{}", "created_at": 0},
+    "runs": {
+        "number": 7, "id": "r", "experiment": 1, "problem": "p", "data": "d", "config": "{}", "status": "running",
+        "cancel_requested": 0, "token": 4, "attempts": 3, "stalled": 1, "furthest": 0, "created_at": 0, "ended_by": "",
+        "environment": "{}", "blocks": "[]", "updates": 1, "epoch": 0, "seconds": 0, "cost": 0,
+    },
+    "updates": {
+        "run": 7, "update": 1, "epoch": 0, "samples": 0, "seconds": 0, "cost": 0, "diverged": 0,
+    },
+}  # fmt: skip
 ROW = {"info": "{}", "catalog": "{}", "registered_at": 0.0, "seen_at": 0.0}
 
 
@@ -21,6 +34,30 @@ def test_migrations_make_the_tables_that_the_code_uses(store: Store) -> None:
     with store.database.read() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
         assert compare_metadata(context, METADATA) == []
+
+
+def test_an_older_database_is_brought_up_to_date(tmp_path: Path) -> None:
+    """A run of the first tables keeps its rows and counts as begun; its readers need not read anew."""
+    url = f"sqlite:///{tmp_path / 'old.sqlite3'}"
+    engine = create_engine(url)
+    config = Config()
+    config.set_main_option("script_location", "backend:migrations")
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0001")
+        for table, row in OLD.items():
+            names, values = ", ".join(f'"{name}"' for name in row), ", ".join(f"'{value}'" for value in row.values())
+            connection.exec_driver_sql(f"INSERT INTO {table} ({names}) VALUES ({values})")
+    engine.dispose()
+    database = Database(url)
+    with database.write() as connection:
+        assert connection.execute(select(UPDATES.c.run, UPDATES.c.update)).all() == [(7, 1)]
+        assert connection.execute(select(RUNS.c.edition, RUNS.c.begun, RUNS.c.notes)).all() == [(3, 4, "[]")]
+        connection.execute(update(RUNS).values(status="paused"))
+        made = connection.exec_driver_sql("SELECT sql FROM sqlite_master WHERE name = 'runs'").scalar_one()
+        assert made.count("CHECK") == 1
+        assert "AUTOINCREMENT" in made
+    database.close()
 
 
 def test_rows_of_a_run_lie_together(store: Store) -> None:

@@ -9,11 +9,11 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from backend.errors import Conflict, LeaseLost
-from backend.schemas import Adam, Announcement, Append, Finish, RunStatus
+from backend.errors import Conflict, InvalidInput, LeaseLost
+from backend.schemas import Adam, Announcement, Append, Finish, HeartbeatAnswer, RunStatus, Start
 from backend.settings import Settings
 from backend.store import Store
-from tests.backend.samples import INFO, Clock, catalog, spec, updates
+from tests.backend.samples import INFO, Clock, catalog, checkpoint, spec, updates
 
 LEASE = 30.0
 MAX_ATTEMPTS = 3
@@ -28,6 +28,11 @@ class Expected:
     id: str
     status: RunStatus = RunStatus.QUEUED
     cancel: bool = False
+    pause: bool = False
+    priority: int = 0
+    kept: int = 0
+    begun: int = 0
+    edition: int = 0
     token: int = 0
     lease_until: float = 0
     rows: int = 0
@@ -37,6 +42,14 @@ class Expected:
     def held(self, token: int) -> bool:
         """Tell whether this token may write."""
         return self.status is RunStatus.RUNNING and self.token == token
+
+    def end(self, status: RunStatus) -> None:
+        """Take the run from its worker."""
+        self.status, self.pause = status, False
+
+    def rewind(self, to: int) -> None:
+        """Drop the rows above."""
+        self.rows, self.edition = to, self.edition + 1
 
 
 @dataclass
@@ -54,24 +67,29 @@ class Model:
         """End what nobody may claim."""
         for run in filter(self.lost, self.runs):
             if run.cancel:
-                run.status = RunStatus.CANCELLED
+                run.end(RunStatus.CANCELLED)
+            elif run.pause:
+                run.end(RunStatus.PAUSED)
             elif run.stalled >= MAX_ATTEMPTS and run.rows <= run.furthest:
                 run.status = RunStatus.FAILED
 
     def claim(self) -> Expected | None:
-        """Give away the oldest run that waits or is lost."""
+        """Give away the first run in line that waits or is lost."""
         self.sweep()
-        run = next((r for r in self.runs if r.status is RunStatus.QUEUED or self.lost(r)), None)
+        waiting = [run for run in self.runs if run.status is RunStatus.QUEUED or self.lost(run)]
+        run = max(waiting, key=lambda run: run.priority, default=None)
         if run is not None:
             run.stalled = 1 if run.rows > run.furthest else run.stalled + 1
             run.furthest = max(run.furthest, run.rows)
-            run.status, run.token, run.rows = RunStatus.RUNNING, run.token + 1, 0
+            run.status, run.token = RunStatus.RUNNING, run.token + 1
+            if not run.kept:
+                run.rewind(0)
             run.lease_until = self.clock.now + LEASE
         return run
 
 
 class Queueing(RuleBasedStateMachine):
-    """Workers with good and stale tokens, users who launch and cancel, and a clock that jumps."""
+    """Workers with good and stale tokens, users who launch, cancel, pause and retry, and a clock that jumps."""
 
     @initialize()
     def open(self) -> None:
@@ -125,41 +143,79 @@ class Queueing(RuleBasedStateMachine):
     @precondition(has_runs)
     @rule(which=PICK, age=AGE)
     def heartbeat(self, which: tuple[bool, int], age: int) -> None:
-        """A worker says that it lives, and hears of a cancel."""
+        """A worker says that it lives, and hears what is asked."""
         run = self.pick(which)
         token = max(1, run.token - age)
         if run.held(token):
-            assert self.store.queue.heartbeat(run.id, token) is run.cancel
+            assert self.store.queue.heartbeat(run.id, token) == HeartbeatAnswer(cancel=run.cancel, pause=run.pause)
             run.lease_until = self.model.clock.now + LEASE
         else:
             with pytest.raises(LeaseLost):
                 self.store.queue.heartbeat(run.id, token)
 
+    @rule()
+    def restart(self) -> None:
+        """The backend comes back, and gives every worker a lease's time to be heard of."""
+        self.store.queue.forgive()
+        for run in self.model.runs:
+            if run.status is RunStatus.RUNNING:
+                run.lease_until = max(run.lease_until, self.model.clock.now + LEASE)
+
     @precondition(has_runs)
-    @rule(which=PICK, age=AGE, replayed=st.integers(0, 3), count=st.integers(1, 3))
-    def append(self, which: tuple[bool, int], age: int, replayed: int, count: int) -> None:
-        """A worker reports new updates, with some that are stored already."""
+    @rule(which=PICK, age=AGE, at_hand=st.booleans())
+    def start(self, which: tuple[bool, int], age: int, at_hand: bool) -> None:
+        """A worker begins, from the checkpoint if it has the file, or says again that it began."""
+        run = self.pick(which)
+        token = max(1, run.token - age)
+        origin = run.kept if at_hand else 0
+        body = Start(token=token, environment={}, blocks=[], parameters=1, resumed_from=origin)
+        if not run.held(token):
+            with pytest.raises(LeaseLost):
+                self.store.queue.start(run.id, body)
+            return
+        self.store.queue.start(run.id, body)
+        run.lease_until = self.model.clock.now + LEASE
+        if run.begun < token:
+            run.begun = token
+            run.kept = origin
+            if origin < run.rows:
+                run.rewind(origin)
+
+    @precondition(has_runs)
+    @rule(which=PICK, age=AGE, replayed=st.integers(0, 3), count=st.integers(1, 3), saved=st.integers(-1, 3))
+    def append(self, which: tuple[bool, int], age: int, replayed: int, count: int, saved: int) -> None:
+        """A worker reports new updates, with some that are stored already, and perhaps a checkpoint."""
         run = self.pick(which)
         token = max(1, run.token - age)
         first, last = max(1, run.rows + 1 - replayed), run.rows + count
-        body = Append(token=token, rows=updates(first, last))
-        if run.held(token):
+        named = None if last - saved < 1 or saved == 3 else checkpoint(last - saved)
+        body = Append(token=token, rows=updates(first, last), checkpoint=named)
+        if run.held(token) and named and named.update > last:
+            with pytest.raises(InvalidInput):
+                self.store.metrics.append(run.id, body)
+        elif run.held(token):
             assert self.store.metrics.append(run.id, body) == last
-            run.rows, run.lease_until = last, self.model.clock.now + LEASE
+            run.rows, run.lease_until, run.begun = last, self.model.clock.now + LEASE, token
+            run.kept = named.update if named else run.kept
         else:
             with pytest.raises(LeaseLost):
                 self.store.metrics.append(run.id, body)
 
     @precondition(has_runs)
-    @rule(which=PICK, age=AGE, status=st.sampled_from([RunStatus.FINISHED, RunStatus.CANCELLED]))
+    @rule(which=PICK, age=AGE, status=st.sampled_from([RunStatus.FINISHED, RunStatus.CANCELLED, RunStatus.PAUSED]))
     def finish(self, which: tuple[bool, int], age: int, status: RunStatus) -> None:
         """A worker ends a run, perhaps again."""
         run = self.pick(which)
         token = max(1, run.token - age)
         body = Finish.model_validate({"token": token, "status": status})
-        if run.held(token) or (run.status is status and run.token == token):
+        if run.held(token):
             self.store.queue.finish(run.id, body)
-            run.status = status
+            if status is RunStatus.PAUSED and not run.pause:
+                status = RunStatus.CANCELLED if run.cancel else RunStatus.QUEUED
+            run.end(status)
+            run.kept = 0 if status is RunStatus.FINISHED else run.kept
+        elif run.status is status and run.token == token:
+            self.store.queue.finish(run.id, body)
         else:
             with pytest.raises(LeaseLost):
                 self.store.queue.finish(run.id, body)
@@ -174,13 +230,68 @@ class Queueing(RuleBasedStateMachine):
                 self.store.queue.cancel(run.id)
             return
         run.cancel = run.cancel or run.status is not RunStatus.CANCELLED
-        if run.status is RunStatus.QUEUED or self.model.lost(run):
-            run.status = RunStatus.CANCELLED
+        if run.status in {RunStatus.QUEUED, RunStatus.PAUSED} or self.model.lost(run):
+            run.end(RunStatus.CANCELLED)
         self.store.queue.cancel(run.id)
+
+    @precondition(has_runs)
+    @rule(which=PICK)
+    def pause(self, which: tuple[bool, int]) -> None:
+        """A user pauses a run."""
+        run = self.pick(which)
+        if run.status.final:
+            with pytest.raises(Conflict):
+                self.store.queue.pause(run.id)
+            return
+        if run.status is RunStatus.QUEUED or self.model.lost(run):
+            run.end(RunStatus.PAUSED)
+        elif run.status is RunStatus.RUNNING:
+            run.pause = True
+        self.store.queue.pause(run.id)
+
+    @precondition(has_runs)
+    @rule(which=PICK)
+    def resume(self, which: tuple[bool, int]) -> None:
+        """A user lets a run go on, or takes a pause back."""
+        run = self.pick(which)
+        if run.status.final:
+            with pytest.raises(Conflict):
+                self.store.queue.resume(run.id)
+            return
+        if run.status is RunStatus.PAUSED:
+            run.status, run.stalled = RunStatus.QUEUED, 0
+        run.pause = False
+        self.store.queue.resume(run.id)
+
+    @precondition(has_runs)
+    @rule(which=PICK)
+    def retry(self, which: tuple[bool, int]) -> None:
+        """A user queues a run again that failed or was cancelled."""
+        run = self.pick(which)
+        if run.status in {RunStatus.FAILED, RunStatus.CANCELLED}:
+            run.end(RunStatus.QUEUED)
+            run.cancel, run.stalled, run.furthest = False, 0, 0
+        elif run.status is not RunStatus.QUEUED:
+            with pytest.raises(Conflict):
+                self.store.queue.retry(run.id)
+            return
+        self.store.queue.retry(run.id)
+
+    @precondition(has_runs)
+    @rule(which=PICK, priority=st.integers(-1, 1))
+    def prioritize(self, which: tuple[bool, int], priority: int) -> None:
+        """A user moves a run in line."""
+        run = self.pick(which)
+        if run.status.final:
+            with pytest.raises(Conflict):
+                self.store.queue.prioritize(run.id, priority)
+            return
+        run.priority = priority
+        self.store.queue.prioritize(run.id, priority)
 
     @invariant()
     def agree(self) -> None:
-        """Status, cancel, attempts and rows are as the model has them; each update stands there exactly once."""
+        """Status, requests, checkpoint and rows are as the model has them; each update stands there exactly once."""
         if not self.has_runs():
             return
         found = {run.id: run for run in self.store.runs.list(limit=1000)}
@@ -188,7 +299,12 @@ class Queueing(RuleBasedStateMachine):
         for run in self.model.runs:
             kept = found[run.id]
             assert (kept.status, kept.cancel_requested, kept.attempts) == (run.status, run.cancel, run.token)
+            assert kept.pause_requested is run.pause
+            assert (kept.checkpoint.update if kept.checkpoint else 0) == run.kept <= run.rows
+            assert rows[run.id]["attempt"] == run.edition
             assert kept.summary.updates == run.rows
+            assert kept.summary.seconds == run.rows * 0.5
+            assert kept.summary.best_test_loss == (95.0 / run.rows if run.rows else None)
             numbers = list(range(1, run.rows + 1))
             assert rows[run.id]["update"] == numbers
             assert rows[run.id]["samples"] == [10 * n for n in numbers]
