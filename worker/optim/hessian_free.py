@@ -192,10 +192,29 @@ class BlockHessianFree(Optimizer):
 
 
 class HessianFree(BlockHessianFree):
-    """Hessian-free (Martens 2010, with the fixed settings of Zhang et al. 2017): one block holds every parameter."""
+    """Hessian-free (Martens 2010, with the fixed settings of Zhang et al. 2017): one block holds every parameter.
 
-    def __init__(self, model: nn.Module, loss: Loss, **knobs: Any) -> None:
-        super().__init__(model, loss, [layer_names(model)], **knobs)
+    Everything else, arguments too, is as in `BlockHessianFree`.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        loss: Loss,
+        *,
+        curvature_batch: int,
+        lr: float = 0.1,
+        damping: float = 0.0,
+        max_cg_iters: int = 30,
+        momentum: float = 0.95,
+        stop: StopRule | None = None,
+        way: str = "auto",
+        memory: int = planner.MEMORY,
+    ) -> None:
+        super().__init__(
+            model, loss, [layer_names(model)], curvature_batch=curvature_batch, lr=lr, damping=damping,
+            max_cg_iters=max_cg_iters, momentum=momentum, stop=stop, way=way, memory=memory,
+        )  # fmt: skip
 
 
 class _BlockSolver(cg.FlatInner):

@@ -36,7 +36,7 @@ def networks(draw: st.DrawFn) -> tuple[nn.Sequential, Loss, list[list[str]], int
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-6), (torch.float32, 1e-3)])
 @pytest.mark.parametrize("way", WAYS)
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(drawn=networks())
 def test_quadratic_model_is_that_of_the_reference(way: str, dtype: torch.dtype, tolerance: float, drawn: Any) -> None:
     """Two updates lower each block's quadratic model as far as textbook conjugate gradient on dense G does."""

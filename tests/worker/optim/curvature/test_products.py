@@ -83,6 +83,24 @@ def test_agrees_with_curvlinops() -> None:
     torch.testing.assert_close(out, expected, rtol=1e-10, atol=1e-10)
 
 
+def test_agrees_with_backpack() -> None:
+    """Another public package's products with the blocks of a classifier are the same."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of its imports
+        from backpack.hessianfree.ggnvp import ggn_vector_product_from_plist  # type: ignore[import-untyped]  # has none
+    case = make("classifier")
+    blocks = make_blocks(case.model, case.blocks)
+    batch = curvature(case, blocks, generic=False)
+    outputs = case.model(case.inputs[:CURVATURE])
+    value = nn.functional.cross_entropy(outputs, case.targets[:CURVATURE])
+    for block in blocks:
+        vector, out = torch.linspace(-1, 1, block.size, dtype=torch.float64), block.vector()
+        batch.product(block, vector, out)
+        parts = ggn_vector_product_from_plist(value, outputs, block.parameters, list(block.views(vector).values()))
+        expected = torch.cat([part.flatten() for part in parts])
+        torch.testing.assert_close(out, expected, rtol=1e-10, atol=1e-10)
+
+
 @pytest.mark.parametrize("name", ["autoencoder", "classifier", "functional"])
 def test_counted_operations_are_torchs(name: str) -> None:
     """Predicted operations of gradient and products are within 5 % of what torch counts."""
