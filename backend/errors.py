@@ -144,7 +144,7 @@ class RunFailed(BlockHFError):
 
 
 def from_validation(error: ValidationError | list[Any], prefix: tuple[str, ...] = ()) -> InvalidInput:
-    """Translate pydantic's list of errors into ours: dotted field, value, limit."""
+    """Translate pydantic's list of errors into ours, the first 50: dotted field, value, limit."""
     rows = error.errors() if isinstance(error, ValidationError) else error
     return InvalidInput(
         [
@@ -153,11 +153,12 @@ def from_validation(error: ValidationError | list[Any], prefix: tuple[str, ...] 
                 None if row["type"] == "missing" else _shown(row["input"]),
                 row["msg"].removeprefix("Value error, "),
             )
-            for row in rows
+            for row in rows[:_MAX_SHOWN]
         ]
     )
 
 
+_MAX_SHOWN = 50
 _TAGS = {"adam", "hf", "bhf", "problem", "layers", "equal", "explicit"}
 
 
@@ -168,12 +169,15 @@ def _path(location: tuple[str | int, ...]) -> str:
         for before, step in zip((None, *location), location, strict=False)
         if not (step in _TAGS and (isinstance(before, int) or before in {"optimizer", "partition"}))
     ]
-    return ".".join(str(step) for step in steps)
+    return ".".join(_short(str(step)) for step in steps)
 
 
 def _shown(value: Any) -> Any:
     """Keep a value short and printable: an error must not echo a megabyte."""
     if value is None or (isinstance(value, bool | int) and abs(value) < 2**53):
         return value
-    text = value if isinstance(value, str) else repr(value)
+    return _short(value if isinstance(value, str) else repr(value))
+
+
+def _short(text: str) -> str:
     return text if len(text) <= 200 else text[:200] + "…"

@@ -13,7 +13,8 @@ STEPS_PER_BATCH = 1_000
 Id = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]{8,32}$")]
 Slug = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_.-]{0,63}$")]
 LayerName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.]{0,127}$")]
-Title = Annotated[str, StringConstraints(min_length=1, max_length=120, strip_whitespace=True)]
+_VISIBLE = r"^[^\u0000-\u001f\u007f-\u009f\u2028-\u202e\u2066-\u2069]*$"  # no controls, line ends, turns of direction
+Title = Annotated[str, StringConstraints(min_length=1, max_length=120, strip_whitespace=True, pattern=_VISIBLE)]
 Seed = Annotated[int, Field(ge=0, le=2**31 - 1)]
 
 
