@@ -19,8 +19,10 @@ KINDS = {
 }
 
 
-def partition(form: Form, path: str, key: str, held: dict[str, Any], layers: Sequence[LayerRow]) -> dict[str, Any]:
-    """Draw the choice of a partition; return it as the contract writes it."""
+def partition(
+    form: Form, path: str, key: str, held: dict[str, Any], layers: Sequence[LayerRow], own: Sequence[Sequence[str]]
+) -> dict[str, Any]:
+    """Draw the choice of a partition; return it as the contract writes it. `own` are the problem's blocks."""
     kind = st.segmented_control(
         "Blocks",
         list(KINDS),
@@ -37,7 +39,7 @@ def partition(form: Form, path: str, key: str, held: dict[str, Any], layers: Seq
         with st.container(width=220):
             return {"kind": kind, "count": form.knob(f"{path}.count", count, held.get("count", 2), key=f"{key}.count")}
     if kind == "explicit":
-        return {"kind": kind, "blocks": _assign(form, f"{path}.blocks", key, held.get("blocks", []), layers)}
+        return {"kind": kind, "blocks": _assign(form, f"{path}.blocks", key, held.get("blocks", own), layers)}
     return {"kind": kind or "problem"}
 
 
@@ -62,7 +64,8 @@ def _assign(
     seen = 0
     for layer in layers:
         guess = min(count - 1, int(seen / half)) if half else 0
-        now = next((b for b, names in enumerate(held) if layer.name in names), guess)
+        kept = held if len(held) == count else []
+        now = next((b for b, names in enumerate(kept) if layer.name in names), guess)
         seen += layer.parameters
         block = _row(form, key, layer, count, min(now, count - 1))
         if block is not None:

@@ -18,9 +18,12 @@ MODELS: dict[str, type[Contract]] = {"adam": Adam, "hf": HessianFree, "bhf": Blo
 
 
 def optimizers(
-    form: Form, held: Draft, layers: Sequence[LayerRow]
+    form: Form, held: Draft, layers: Sequence[LayerRow], own: Sequence[Sequence[str]]
 ) -> tuple[list[dict[str, Any]], dict[int, DeltaGenerator]]:
-    """Draw a card per optimizer; return their settings, and where each one's planned blocks are to be shown."""
+    """Draw a card per optimizer; return their settings, and where each one's planned blocks are to be shown.
+
+    `own` are the problem's blocks, from which an assignment by hand starts.
+    """
     places: dict[int, DeltaGenerator] = {}
     with st.container(border=True, key="section-optimizers"):
         with st.container(horizontal=True, vertical_alignment="center"):
@@ -42,7 +45,7 @@ def optimizers(
                 st.markdown(f"**Blocks of {_name(held, entry)}**")
                 path = f"optimizers.{position}.partition"
                 before = entry.values.get("partition", {})
-                answer["partition"] = blocks.partition(form, path, f"{entry.id}.partition", before, layers)
+                answer["partition"] = blocks.partition(form, path, f"{entry.id}.partition", before, layers, own)
                 places[position] = st.empty()
     return answers, places
 

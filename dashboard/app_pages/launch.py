@@ -43,7 +43,7 @@ def page() -> None:
     form = Form(f"launch{held.generation}")
     info, data, problem = _problem(form, held, answer.catalog)
     layers = frames.layer_rows(info, data, problem["options"])
-    chosen, places = optimizers.optimizers(form, held, layers)
+    chosen, places = optimizers.optimizers(form, held, layers, info.partition)
     shared = _shared(form, held)
     _review(form, shared | {"problem": problem, "optimizers": chosen}, held, layers, places)
 
