@@ -1,0 +1,99 @@
+"""Cases that schemathesis makes of the API's description: no server error, no answer that is not described.
+
+BLOCKHF_CASES says about how many (2,000 by default, always the same ones); `make schemathesis` takes 10,000 random ones.
+"""
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import httpx
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+from schemathesis import GenerationMode
+from schemathesis.checks import not_a_server_error
+from schemathesis.core.result import Ok
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    response_headers_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
+
+from backend.app import create_app
+from backend.client import Client
+from backend.settings import Settings
+from tests.backend.samples import INFO, catalog, spec, updates
+from tests.inprocess import backend
+
+SCHEMA = schemathesis.openapi.from_dict(create_app(Settings()).openapi())
+OPERATIONS = {found.ok().label: found.ok() for found in SCHEMA.get_all_operations() if isinstance(found, Ok)}
+ENDLESS = {"GET /api/v1/events"}
+HEAVY = {"POST /api/v1/workers"}
+KINDS = [
+    (label, mode)
+    for label, operation in sorted(OPERATIONS.items())
+    for mode in GenerationMode
+    if label not in ENDLESS and (mode is GenerationMode.POSITIVE or any(operation.iter_parameters()) or operation.body)
+]
+CASES = int(os.environ.get("BLOCKHF_CASES", "2000"))
+CHECKS = [
+    not_a_server_error,
+    status_code_conformance,
+    content_type_conformance,
+    response_headers_conformance,
+    response_schema_conformance,
+]
+
+
+@dataclass
+class Running:
+    """An application that has an experiment, a run that is held, and a worker; their ids by parameter."""
+
+    http: httpx.Client
+    known: dict[str, str]
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """Start one application for all cases."""
+    with backend(Settings(home=tmp_path_factory.mktemp("home"))) as http:
+        client = Client(http=http)
+        worker = client.register(INFO, catalog()).worker_id
+        made = client.launch(spec())
+        claim = client.claim(worker)
+        assert claim is not None
+        client.append(claim.run.id, claim.token, updates(1, 20))
+        yield Running(http, {"run_id": claim.run.id, "experiment_id": made.id, "worker_id": worker})
+
+
+@pytest.mark.parametrize(("label", "mode"), KINDS)
+def test_every_answer_is_described(running: Running, label: str, mode: GenerationMode) -> None:
+    """Whatever follows the description, or breaks it, gets an answer that the description has."""
+    share = max(2, CASES // len(KINDS))
+
+    @settings(
+        max_examples=max(2, share // 10) if label in HEAVY else share,
+        deadline=None,
+        database=None,
+        derandomize="BLOCKHF_CASES" not in os.environ,
+        phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(case=OPERATIONS[label].as_strategy(generation_mode=mode), existing=st.booleans())
+    def ask(case: Any, existing: bool) -> None:
+        if existing:
+            case.path_parameters |= {n: i for n, i in running.known.items() if n in case.path_parameters}
+        request = case.as_transport_kwargs(base_url="http://127.0.0.1")
+        request.pop("cookies", None)
+        if isinstance(request.get("data"), bytes):
+            request["content"] = request.pop("data")
+        answer = running.http.request(**request)
+        answer.elapsed = timedelta(0)  # unknown to a transport without a network
+        case.validate_response(answer, checks=CHECKS)
+
+    ask()
