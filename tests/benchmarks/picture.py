@@ -32,7 +32,7 @@ def draw(lines: Sequence[Line], *, title: str, x_title: str, y_title: str) -> st
     updates = max(len(line.mean()) for line in lines)
     low = min(low for line in lines for low, _ in line.band())
     high = max(high for line in lines for _, high in line.band())
-    scale = _Scale(updates, low, high)
+    scale = _Scale(updates, 0.9 * low, high)
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" font-family="sans-serif" '
         f'font-size="13" fill="{TEXT}"><rect width="{WIDTH}" height="{HEIGHT}" fill="#ffffff"/>',
@@ -89,12 +89,12 @@ def _line(line: Line, scale: _Scale) -> list[str]:
 
 
 def _labels(lines: Sequence[Line], scale: _Scale) -> list[str]:
-    """Write each line's name at its end, the lowest line last, at least a line height apart."""
+    """Write each line's name at its end, from the bottom up, at least a line height apart."""
     placed: Mapping[str, float] = {line.label: scale.y(line.mean()[-1]) for line in lines}
-    parts, above = [], -math.inf
-    for line in sorted(lines, key=lambda line: placed[line.label]):
-        above = max(placed[line.label], above + 17)
-        parts.append(_text(WIDTH - RIGHT + 8, above + 4, f"{line.label} {line.mean()[-1]:.1f}", colour=line.colour))
+    parts, below = [], math.inf
+    for line in sorted(lines, key=lambda line: -placed[line.label]):
+        below = min(placed[line.label], below - 17)
+        parts.append(_text(WIDTH - RIGHT + 8, below + 4, f"{line.label} {line.mean()[-1]:.1f}", colour=line.colour))
     return parts
 
 
