@@ -26,6 +26,19 @@ def fill(page: Page, key: str, value: object) -> None:
     entry(page, key).press("Tab")
 
 
+def choose(page: Page, label: str, option: str) -> None:
+    """Choose an option of a list; open it again where the page's redrawing has closed it."""
+    wanted = page.get_by_role("option", name=option)
+
+    def opened() -> bool:
+        page.get_by_label(label, exact=True).click()
+        page.wait_for_timeout(500)
+        return wanted.is_visible()
+
+    wait_until(opened, f"the list {label} is open")
+    wanted.click()
+
+
 def zoom(page: Page) -> None:
     """Drag a box in the first panel."""
     box = page.locator(".bhf-chart .nsewdrag").first.bounding_box()
@@ -112,12 +125,9 @@ def test_a_layer_without_a_block_is_refused(page: Page, service: Service) -> Non
     """A layer that stands in no block is named beside the block editor, and accepted once it has one."""
     page.goto(f"{service.dashboard_url}/launch")
     page.get_by_role("radio", name="Your own").or_(page.get_by_role("button", name="Your own")).first.click()
-    choice = page.get_by_label("Block of encoder.code", exact=True)
-    choice.click()
-    page.get_by_role("option", name="no block").click()
+    choose(page, "Block of encoder.code", "no block")
     expect(page.locator(".bhf-error")).to_contain_text("without encoder.code")
-    choice.click()
-    page.get_by_role("option", name="Block 2").click()
+    choose(page, "Block of encoder.code", "Block 2")
     expect(page.locator(".bhf-error")).to_have_count(0)
     expect(page.locator(".bhf-blocks")).to_contain_text("2 blocks")
 
