@@ -28,7 +28,7 @@ def curvlinops(model: nn.Module, loss: Loss, parameters: list[nn.Parameter], x: 
 
 def backpack(model: nn.Module, loss: Loss, parameters: list[nn.Parameter], x: Tensor, t: Tensor) -> Product:
     """Return v -> G_b v by BackPACK, its graph built once per batch."""
-    from backpack.hessianfree.ggnvp import ggn_vector_product_from_plist  # type: ignore[import-untyped]  # ships none
+    from backpack.hessianfree.ggnvp import ggn_vector_product_from_plist
 
     outputs = model(x)
     value = _torch_loss(loss)(outputs, t)

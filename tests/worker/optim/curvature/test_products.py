@@ -87,7 +87,7 @@ def test_agrees_with_backpack() -> None:
     """Another public package's products with the blocks of a classifier are the same."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of its imports
-        from backpack.hessianfree.ggnvp import ggn_vector_product_from_plist  # type: ignore[import-untyped]  # has none
+        from backpack.hessianfree.ggnvp import ggn_vector_product_from_plist
     case = make("classifier")
     blocks = make_blocks(case.model, case.blocks)
     batch = curvature(case, blocks, generic=False)
