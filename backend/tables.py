@@ -128,5 +128,11 @@ BLOCKS = Table(
     Column("stop_reason", String(16), nullable=False),
     Column("residual", Double),
     Column("model_decrease", Double),
+    Column("way", String(64)),
+    Column("note", String(500)),
+    Column("cost", Double),
+    Column("predicted_cost", Double),
+    Column("ritz_min", Double),
+    Column("ritz_max", Double),
     sqlite_with_rowid=False,
 )

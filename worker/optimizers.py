@@ -18,6 +18,8 @@ from worker.optim import (
 )
 from worker.problems.problem import Problem
 
+MIB = 1 << 20
+
 Optimizer = Adam | BlockHessianFree  # HF is the latter, with one block
 
 
@@ -50,6 +52,8 @@ def make_optimizer(chosen: schemas.Optimizer, model: nn.Module, loss: Loss, bloc
         "momentum": chosen.momentum,
         "stop": StopRule(chosen.cg_stop.value, chosen.cg_tolerance),
         "curvature_batch": chosen.curvature_batch,
+        "way": chosen.curvature_way.value,
+        "memory": chosen.memory_limit * MIB,
     }
     if isinstance(chosen, schemas.HessianFree):
         return HessianFree(model, loss, **knobs)

@@ -17,12 +17,15 @@ from backend.schemas import Adam, BlockStats, RunConfig, RunStatus, StopReason, 
 from worker import device as devices
 from worker.budget import Limits
 from worker.evaluation import measure
-from worker.optim import EvaluationAverage, OptimError, StepResult
+from worker.optim import BlockResult, EvaluationAverage, OptimError, StepResult
 from worker.optimizers import make_optimizer, resolve_blocks
 from worker.problems.data import Dataset, Split
 from worker.problems.problem import Problem
 from worker.problems.registry import Registry
 from worker.sampling import Sampler
+
+RITZ_ITERATIONS = 200
+"""of a solve's iterations, the first ones that its row's Ritz values are made of: more would take too long"""
 
 
 class Report(Protocol):
@@ -198,16 +201,25 @@ def _row(step: StepResult, **counted: float) -> Update:
             "gradient_norm": _finite(step.gradient_norm),
             "step_norm": _finite(step.step_norm),
             "diverged": not all(math.isfinite(figure) for figure in figures),
-            "blocks": [
-                BlockStats(
-                    cg_iterations=block.iterations,
-                    stop_reason=StopReason(block.reason.value),
-                    residual=_finite(block.residual),
-                    model_decrease=_finite(block.decrease),
-                )
-                for block in step.blocks
-            ],
+            "blocks": [_block(block) for block in step.blocks],
         }
+    )
+
+
+def _block(result: BlockResult) -> BlockStats:
+    """Turn a block's solve into its part of the row."""
+    ritz = result.ritz_values(RITZ_ITERATIONS)
+    return BlockStats(
+        cg_iterations=result.iterations,
+        stop_reason=StopReason(result.reason.value),
+        residual=_finite(result.residual),
+        model_decrease=_finite(result.decrease),
+        way=result.way or None,
+        note=result.note[:500] or None,
+        cost=result.cost,
+        predicted_cost=result.predicted,
+        ritz_min=_finite(ritz[0]) if ritz else None,
+        ritz_max=_finite(ritz[-1]) if ritz else None,
     )
 
 

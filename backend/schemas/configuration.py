@@ -52,6 +52,17 @@ class CgStop(StrEnum):
     MARTENS = "martens"
 
 
+class CurvatureWay(StrEnum):
+    """How the curvature matrix of a block is multiplied; all ways give the same solutions but for rounding."""
+
+    AUTO = "auto"
+    PRODUCTS = "products"
+    INTERFACE = "interface"
+    SAMPLES = "samples"
+    EXPLICIT = "explicit"
+    GENERIC = "generic"
+
+
 class _SecondOrder(Contract):
     learning_rate: float = knob(0.1, "share of the solution that is added to the weights", gt=0, le=100, paper=0.1)
     gradient_batch: int = knob(1000, "images per gradient (S_g)", unit="images", ge=2, le=MAX_IMAGES)
@@ -71,6 +82,16 @@ class _SecondOrder(Contract):
         5e-4, "tolerance of the early stop: relative residual, or progress per iteration", gt=0, lt=1
     )
     momentum: float = knob(0.95, "conjugate gradient starts at this share of the last solution", ge=0, le=1, paper=0.95)
+    curvature_way: CurvatureWay = knob(
+        CurvatureWay.AUTO,
+        "how curvature is multiplied: auto (the cheapest for each block), products (through the whole network), "
+        "interface (layers above a block passed once), samples (dense layers in the space of the images), "
+        "explicit (the matrix itself, for small blocks), generic (double backward, for any network)",
+    )
+    memory_limit: int = knob(
+        512, "what a way may take beside activations and weights; ways that need more are not chosen", unit="MiB", ge=1,
+        le=1_048_576,
+    )  # fmt: skip
 
     @field_validator("curvature_batch")
     @classmethod

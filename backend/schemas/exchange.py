@@ -12,7 +12,10 @@ from backend.schemas.records import Checkpoint, Experiment, Run, RunError, RunSt
 AXES = ("epoch", "samples", "seconds", "cost")
 MEASURES = ("batch_loss", "train_loss", "test_loss", "test_accuracy", "gradient_norm", "step_norm")
 SERIES_FIELDS = (*AXES, *MEASURES, "diverged")
-BLOCK_FIELDS = ("cg_iterations", "stop_reason", "residual", "model_decrease")
+BLOCK_FIELDS = (
+    "cg_iterations", "stop_reason", "residual", "model_decrease", "way", "note", "cost", "predicted_cost", "ritz_min",
+    "ritz_max",
+)  # fmt: skip
 
 Token = Annotated[int, Field(ge=1, le=2**53, description="the claim's fencing token")]
 

@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import Field, StringConstraints
 
 from backend.schemas.configuration import ExperimentSpec, RunConfig
-from backend.schemas.contract import MAX_UPDATES, Contract, Id
+from backend.schemas.contract import MAX_UPDATES, Contract, Id, Slug
 
 
 class RunStatus(StrEnum):
@@ -60,6 +60,14 @@ class BlockStats(Contract):
     model_decrease: float | None = Field(
         description="decrease of the quadratic model, -q(x) = -(x'(G + d I)x / 2 + g'x); null: not finite"
     )
+    way: Slug | None = Field(None, description="how curvature was multiplied; null here and below: not reported")
+    note: str | None = Field(None, max_length=500, description="why a faster way does not serve, where there is none")
+    cost: float | None = Field(None, ge=0, description="work of the solve, its set-up included [gradients of S_g]")
+    predicted_cost: float | None = Field(
+        None, ge=0, description="the planner's prediction, vector operations converted to matrix products' [same unit]"
+    )
+    ritz_min: float | None = Field(None, description="least eigenvalue of G + d I, as conjugate gradient estimates it")
+    ritz_max: float | None = Field(None, description="largest eigenvalue of G + d I, likewise")
 
 
 class Update(Contract):

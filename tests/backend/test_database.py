@@ -13,7 +13,7 @@ from sqlalchemy.exc import IntegrityError
 
 from backend.database import Database
 from backend.store import Store
-from backend.tables import METADATA, RUNS, UPDATES, WORKERS
+from backend.tables import BLOCKS, METADATA, RUNS, UPDATES, WORKERS
 
 OLD: dict[str, dict[str, object]] = {
     "experiments": {"number": 1, "id": "e", "name": "e", "spec": "{}", "created_at": 0},
@@ -25,6 +25,7 @@ OLD: dict[str, dict[str, object]] = {
     "updates": {
         "run": 7, "update": 1, "epoch": 0, "samples": 0, "seconds": 0, "cost": 0, "diverged": 0,
     },
+    "blocks": {"run": 7, "update": 1, "block": 0, "cg_iterations": 5, "stop_reason": "iterations"},
 }  # fmt: skip
 ROW = {"info": "{}", "catalog": "{}", "registered_at": 0.0, "seen_at": 0.0}
 
@@ -53,6 +54,7 @@ def test_an_older_database_is_brought_up_to_date(tmp_path: Path) -> None:
     with database.write() as connection:
         assert connection.execute(select(UPDATES.c.run, UPDATES.c.update)).all() == [(7, 1)]
         assert connection.execute(select(RUNS.c.edition, RUNS.c.begun, RUNS.c.notes)).all() == [(3, 4, "[]")]
+        assert connection.execute(select(BLOCKS.c.cg_iterations, BLOCKS.c.way)).all() == [(5, None)]
         connection.execute(update(RUNS).values(status="paused"))
         made = connection.exec_driver_sql("SELECT sql FROM sqlite_master WHERE name = 'runs'").scalar_one()
         assert made.count("CHECK") == 1

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from backend import metrics
 from backend.errors import InvalidInput, NotFound
-from backend.schemas import Announcement, Append, Claim, Summary, Update
+from backend.schemas import Announcement, Append, BlockStats, Claim, Summary, Update
 from backend.store import Store
 from tests.backend.samples import INFO, block, catalog, spec, update, updates
 
@@ -166,13 +166,24 @@ def test_buckets_summarize_their_updates(store: Store, losses: list[float | None
     assert found["train_loss"] == [mean if mean is None else pytest.approx(mean) for mean in means]
 
 
+def test_every_measure_of_a_block_is_kept(store: Store, held: Claim) -> None:
+    """What a block reports comes back; what it does not report is null."""
+    told = block(3, way="samples", note="n", cost=1.5, predicted_cost=2.5, ritz_min=0.1, ritz_max=9.0)
+    append(store, held, [update(1, blocks=[told, block(4)])])
+    found = columns(store, held, blocks=True)["blocks"]
+    assert [{name: values[0] for name, values in part.items()} for part in found] == [
+        told.model_dump(), block(4).model_dump()
+    ]  # fmt: skip
+    assert found[1]["way"] == found[1]["ritz_max"] == [None]
+
+
 def test_export_has_every_row(store: Store, held: Claim, monkeypatch: pytest.MonkeyPatch) -> None:
     """One line per update, over several pages, with a group of columns for each block."""
     monkeypatch.setattr(metrics, "_EXPORT_PAGE", 2)
     append(store, held, [*updates(1, 4), update(5, blocks=[])])
     header, *lines = store.metrics.export(held.run.id)
     assert header[0] == "update"
-    assert header[-4:] == ["block1_cg_iterations", "block1_stop_reason", "block1_residual", "block1_model_decrease"]
+    assert header[-10:] == [f"block1_{name}" for name in BlockStats.model_fields]
     assert [line[0] for line in lines] == [1, 2, 3, 4, 5]
     assert [line[header.index("block1_cg_iterations")] for line in lines] == [2, 3, 4, 5, None]
 

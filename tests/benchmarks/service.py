@@ -27,7 +27,7 @@ import httpx
 import orjson
 
 from backend.client import Client
-from backend.schemas import SERIES_FIELDS, Adam, Announcement, Append, Claim, Update
+from backend.schemas import BLOCK_FIELDS, SERIES_FIELDS, Adam, Announcement, Append, Claim, Update
 from backend.settings import Settings
 from backend.store import Store
 from backend.tables import BLOCKS, UPDATES
@@ -81,7 +81,7 @@ class Bare:
             values = [(self.run, row.update, *(getattr(row, name) for name in SERIES_FIELDS)) for row in batch]
             self.connection.executemany(f"INSERT INTO updates VALUES ({_marks(UPDATES.columns)})", values)
             parts = [
-                (self.run, row.update, b, block.cg_iterations, block.stop_reason, block.residual, block.model_decrease)
+                (self.run, row.update, b, *(getattr(block, name) for name in BLOCK_FIELDS))
                 for row in batch
                 for b, block in enumerate(row.blocks)
             ]

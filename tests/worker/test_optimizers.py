@@ -67,7 +67,14 @@ def test_adam_has_no_blocks_and_hf_one() -> None:
             {"lr": 0.2, "damping": 0.3, "max_cg_iters": 7, "momentum": 0.5, "stop": "martens", "tolerance": 0.01},
         ),
         (
-            BlockHessianFree(learning_rate=0.4, damping=0.1, max_cg_iterations=3, momentum=0.0),
+            BlockHessianFree(
+                learning_rate=0.4,
+                damping=0.1,
+                max_cg_iterations=3,
+                momentum=0.0,
+                curvature_way="products",
+                memory_limit=7,
+            ),
             {"lr": 0.4, "damping": 0.1, "max_cg_iters": 3, "momentum": 0.0, "stop": "iterations", "tolerance": 5e-4},
         ),
     ],
@@ -83,3 +90,4 @@ def test_every_knob_reaches_the_optimizer(
     if not isinstance(chosen, Adam):
         assert isinstance(optimizer, optim.BlockHessianFree)
         assert optimizer.curvature_batch == chosen.curvature_batch
+        assert (optimizer.way, optimizer.memory) == (chosen.curvature_way, chosen.memory_limit * 2**20)

@@ -11,6 +11,7 @@ from backend.schemas import (
     Adam,
     BlockHessianFree,
     Budget,
+    CurvatureWay,
     Evaluation,
     ExplicitPartition,
     HessianFree,
@@ -81,6 +82,29 @@ def test_rows_count_work_and_data() -> None:
     assert costs == sorted(costs)
     assert costs[0] > 1
     assert all(len(row.blocks) == 2 and row.blocks[0].cg_iterations == 4 for row in rows.rows)
+
+
+def test_rows_tell_how_each_block_was_solved() -> None:
+    """Way, predicted and counted work, and the ends of the spectrum are in the row; the work is that of the update."""
+    chosen = OPTIMIZERS["bhf"].model_copy(update={"curvature_way": CurvatureWay.PRODUCTS})
+    _, rows = trained(small_run(chosen))
+    first = rows.rows[0]
+    assert [block.way for block in first.blocks] == ["products", "products"]
+    assert all(block.note is None and block.predicted_cost and block.cost for block in first.blocks)
+    assert first.cost == pytest.approx(1 + sum(block.cost or 0 for block in first.blocks))
+    assert all(block.ritz_max and block.ritz_min and 0 < block.ritz_min < block.ritz_max for block in first.blocks)
+
+
+def test_a_way_that_does_not_serve_says_so() -> None:
+    """The generic way has no prediction and a note; the curves are the same but for rounding."""
+    generic, auto = (
+        trained(small_run(OPTIMIZERS["hf"].model_copy(update={"curvature_way": way}), precision="float64"))[1].rows
+        for way in (CurvatureWay.GENERIC, CurvatureWay.AUTO)
+    )
+    assert generic[0].blocks[0].way == "generic"
+    assert generic[0].blocks[0].note == "the generic way was asked for"
+    assert generic[0].blocks[0].predicted_cost is None
+    assert [row.batch_loss for row in generic] == pytest.approx([row.batch_loss for row in auto], rel=1e-6)
 
 
 def test_adam_costs_one_gradient_per_update() -> None:

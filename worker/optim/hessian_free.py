@@ -117,7 +117,7 @@ class BlockHessianFree(Optimizer):
     ) -> BlockResult:
         warm = solver.load(self.state, group["momentum"])
         expected = group["planned_iterations"] or group["max_cg_iters"]
-        system, way, note = self._system(solver.task(group["damping"], warm=warm), curvature, expected)
+        system, plan, note = self._system(solver.task(group["damping"], warm=warm), curvature, expected)
         found = cg.solve(
             system,
             system.b,
@@ -139,25 +139,28 @@ class BlockHessianFree(Optimizer):
             residual=found.residual,
             decrease=-found.model,
             cost=flops / max(unit, 1),
-            way=way,
+            predicted=plan.work / max(unit, 1) if plan else None,
+            way=plan.way if plan else "generic",
             note=note,
             steps=found.steps,
             ratios=found.ratios,
         )
 
-    def _system(self, task: Task, curvature: WrittenBatch | GenericBatch, iterations: int) -> tuple[System, str, str]:
-        """Return the block's system, the way it multiplies, and a note on why no faster way serves."""
+    def _system(
+        self, task: Task, curvature: WrittenBatch | GenericBatch, iterations: int
+    ) -> tuple[System, planner.Plan | None, str]:
+        """Return the system, how it multiplies (None: generically), and a note on why no faster way serves."""
         if isinstance(curvature, WrittenBatch):
             chosen = planner.plan(
                 curvature, task.block, way=self.way, iterations=iterations, warm=task.warm, memory=self.memory
             )
             note = "" if self.way in {"auto", chosen.way} else f"the way {self.way} does not serve this block"
-            return planner.system(curvature, task, chosen, memory=self.memory), chosen.way, note
+            return planner.system(curvature, task, chosen, memory=self.memory), chosen, note
         block = task.block
         system = FlatSystem(
             task, lambda v, out: curvature.product(block, v, out), lambda: curvature.product_flops(block)
         )
-        return system, "generic", curvature.source.note
+        return system, None, curvature.source.note
 
     def _check_batch(self, inputs: Tensor, targets: Tensor) -> None:
         if len(inputs) != len(targets):

@@ -57,7 +57,8 @@ class BlockResult:
 
     iterations: done in this solve. reason: why it stopped. residual: |(G_b + d I) x + g|.
     decrease: -q(x), q(x) = x'(G_b + d I) x / 2 + g'x; the decrease of the quadratic model from x = 0.
-    cost: work of the solve in gradients of S_g, its set-up and warm start included.
+    cost: work of the solve in gradients of S_g, its set-up and warm start included. predicted: what the planner
+    expected, vector operations converted to matrix products'; None where nothing was planned.
     way: how the curvature was multiplied; note: why a faster way was not taken, where there is a reason.
     steps, ratios: conjugate gradient's alpha and beta, of which `ritz_values` is made.
     """
@@ -67,19 +68,21 @@ class BlockResult:
     residual: float
     decrease: float
     cost: float = 0.0
+    predicted: float | None = None
     way: str = ""
     note: str = ""
     steps: tuple[float, ...] = ()
     ratios: tuple[float, ...] = ()
 
-    def ritz_values(self) -> list[float]:
+    def ritz_values(self, most: int | None = None) -> list[float]:
         """Estimate eigenvalues of G_b + d I, ascending: those of the Lanczos matrix that alpha and beta are.
 
+        most: how many iterations to use at most, the first ones; the work grows with their cube. None: all.
         T[j, j] = 1 / alpha_j + beta_(j-1) / alpha_(j-1), T[j, j+1] = sqrt(beta_j) / alpha_j. Source: Saad (2003),
         "Iterative methods for sparse linear systems", section 6.7.3. The largest converge first.
         """
-        alpha = torch.tensor(self.steps, dtype=torch.float64)
-        beta = torch.tensor(self.ratios[: len(self.steps)], dtype=torch.float64)
+        alpha = torch.tensor(self.steps[:most], dtype=torch.float64)
+        beta = torch.tensor(self.ratios[: len(alpha)], dtype=torch.float64)
         if not len(alpha):
             return []
         diagonal = 1 / alpha

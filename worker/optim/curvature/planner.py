@@ -44,9 +44,9 @@ def plan(
     iterations: conjugate gradient's, at most; warm: whether a start costs a product.
     """
     products = iterations + warm
-    plans = [p for p in _plans(batch, block, products, iterations, memory, way) if way in {"auto", p.way}]
-    fallback = Plan("products", 0)
-    return min(plans, key=lambda p: p.work, default=fallback)
+    plans = list(_plans(batch, block, products, iterations, memory, way))
+    serving = [p for p in plans if way in {"auto", p.way}] or [p for p in plans if p.way == "products"]
+    return min(serving, key=lambda p: p.work)
 
 
 def system(batch: WrittenBatch, task: Task, chosen: Plan, *, memory: int = MEMORY) -> System:
