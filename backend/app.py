@@ -12,7 +12,7 @@ from fastapi.concurrency import run_in_threadpool
 from sqlalchemy.exc import SQLAlchemyError
 
 from backend import failures, openapi
-from backend.routes import catalog, experiments, health, runs, series, updates, workers
+from backend.routes import catalog, events, experiments, health, runs, series, updates, workers
 from backend.security import Guard, for_users, for_workers
 from backend.settings import Settings
 from backend.store import Store
@@ -37,6 +37,7 @@ def create_app(settings: Settings, *, clock: Callable[[], float] = time.time) ->
             sweeper.cancel()
             with suppress(asyncio.CancelledError):
                 await sweeper
+            await store.feed.close()
             await run_in_threadpool(store.close)
 
     app = FastAPI(
@@ -51,7 +52,7 @@ def create_app(settings: Settings, *, clock: Callable[[], float] = time.time) ->
     failures.install(app)
     app.include_router(health.router)
     app.include_router(health.router, prefix="/api/v1")
-    for noun in (catalog, experiments, runs, series):
+    for noun in (catalog, experiments, runs, series, events):
         app.include_router(noun.router, prefix="/api/v1", dependencies=[Depends(for_users)])
     for noun in (workers, updates):
         app.include_router(noun.router, prefix="/api/v1", dependencies=[Depends(for_workers)])

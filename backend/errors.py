@@ -11,6 +11,7 @@ BlockHFError                 500
 ├── TooLarge                 413   the request's body is over the limit
 ├── InvalidInput             422   a list of problems: field, value, limit
 ├── QueueFull                429   too many runs wait
+├── TooManyViewers           429   too many streams are open
 ├── NoWorker                 503   no worker has registered yet, so nothing can be checked or queued
 ├── BackendUnavailable       503   the client could not reach the backend
 └── RunFailed                500   training cannot go on; the text says why and what to change
@@ -114,6 +115,13 @@ class QueueFull(BlockHFError):
 
     status = 429
     code = "queue-full"
+
+
+class TooManyViewers(BlockHFError):
+    """Too many streams of events are open."""
+
+    status = 429
+    code = "too-many-viewers"
 
 
 class TooLarge(BlockHFError):

@@ -1,5 +1,6 @@
 """Examples for the API's description, made of the contract's own records so that they are always valid."""
 
+import json
 from datetime import UTC, datetime
 from typing import Any
 
@@ -152,4 +153,5 @@ SERIES = {
         }
     }
 }
+EVENTS = f"event: rows\nid: 1.1.1\ndata: {json.dumps(SERIES)}\n\n"
 CSV = "update,epoch,samples,seconds,cost,batch_loss,train_loss\n1,0.25,1000,0.8,18.5,103.9,61.2\n"

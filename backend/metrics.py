@@ -83,6 +83,12 @@ class Metrics:
                 answer[run_id] = head | columns
         return answer
 
+    def heads(self, runs: Sequence[str]) -> dict[str, tuple[int, int, str]]:
+        """Return how far each run is: its attempt, its last update, its status."""
+        with self._database.read() as connection:
+            found = {run_id: _head(connection, run_id)[1] for run_id in runs}
+        return {run_id: (head["attempt"], head["last_update"], head["status"]) for run_id, head in found.items()}
+
     def export(self, run_id: str) -> Iterator[list[Any]]:
         """Yield a header and then one line per update; a block's columns start with block0_, block1_ ..."""
         with self._database.read() as connection:

@@ -23,7 +23,7 @@ _TEXTS = _EVERYWHERE | {
     404: "there is no such thing",
     409: "its state does not allow this, or the lease is lost",
     422: "invalid input: field, value, limit",
-    429: "too many runs wait",
+    429: "too many runs wait, or too many viewers follow",
     503: "the database cannot be read, or no worker has registered yet",
 }
 _SCHEMES = {

@@ -8,6 +8,7 @@ from fastapi import Depends, Request
 
 from backend.database import Database
 from backend.experiments import Experiments
+from backend.feed import Feed
 from backend.metrics import Metrics
 from backend.queue import Queue
 from backend.runs import Runs
@@ -26,6 +27,7 @@ class Store:
         self.runs = Runs(self.database)
         self.queue = Queue(self.database, settings, clock=clock)
         self.metrics = Metrics(self.database, settings, clock=clock)
+        self.feed = Feed(self.database, self.metrics)
 
     def close(self) -> None:
         """Close the database."""

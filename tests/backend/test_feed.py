@@ -1,0 +1,185 @@
+"""Tests of the feed: every viewer gets every row once, in order, whenever it comes and however slow it is."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import aclosing
+from typing import Any
+
+import orjson
+import pytest
+
+from backend import feed as feed_module
+from backend.errors import TooManyViewers
+from backend.feed import START, Feed, Position, digest
+from backend.schemas import Adam, Announcement, Append, Claim, Finish, RunStatus
+from backend.store import Store
+from tests.backend.samples import INFO, Clock, catalog, spec, updates
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    """Run coroutines on asyncio."""
+    return "asyncio"
+
+
+@pytest.fixture
+def claims(store: Store) -> list[Claim]:
+    """Claim two runs."""
+    worker = store.workers.register(Announcement(info=INFO, catalog=catalog())).worker_id
+    store.experiments.launch(spec(optimizers=[Adam(gradient_batch=10)], seeds=[0, 1]))
+    found = [store.queue.claim(worker), store.queue.claim(worker)]
+    return [claim for claim in found if claim]
+
+
+@pytest.fixture(autouse=True)
+async def feed(store: Store, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Feed]:
+    """Look often."""
+    monkeypatch.setattr(feed_module, "_LOOK_SECONDS", 0.005)
+    yield store.feed
+    await store.feed.close()
+
+
+def append(store: Store, claim: Claim, first: int, last: int) -> None:
+    """Report updates."""
+    store.metrics.append(claim.run.id, Append(token=claim.token, rows=updates(first, last)))
+
+
+def finish(store: Store, claim: Claim) -> None:
+    """End a run."""
+    store.queue.finish(claim.run.id, Finish(token=claim.token, status=RunStatus.FINISHED))
+
+
+async def follow(
+    feed: Feed, ids: list[str], at: dict[str, Position] | None = None, *, pause: float = 0, most: int = 10**9
+) -> tuple[dict[str, list[int]], dict[str, Position]]:
+    """View runs to their end, or for so many pieces; return the updates seen and where the viewer stands."""
+    held = at or dict.fromkeys(ids, START)
+    seen: dict[str, list[int]] = {run_id: [] for run_id in ids}
+    async with aclosing(feed.runs(held)) as pieces:
+        async for piece in pieces:
+            assert piece is not None
+            answer: dict[str, Any] = orjson.loads(piece.data)["runs"][piece.run_id]
+            if answer["attempt"] != held[piece.run_id].attempt:
+                seen[piece.run_id] = []
+            seen[piece.run_id] += answer["update"]
+            held = held | {piece.run_id: piece.upto}
+            most -= 1
+            if most == 0:
+                break
+            await asyncio.sleep(pause)
+    return seen, held
+
+
+async def write(store: Store, claims: list[Claim], batches: int, *, rest: Callable[[], Awaitable[None]]) -> None:
+    """Report batches of ten updates for each run, then end them."""
+    for n in range(batches):
+        for claim in claims:
+            await asyncio.to_thread(append, store, claim, n * 10 + 1, n * 10 + 10)
+        await rest()
+    for claim in claims:
+        await asyncio.to_thread(finish, store, claim)
+
+
+async def test_every_viewer_gets_every_row(store: Store, claims: list[Claim]) -> None:
+    """Viewers that come early, late, or are slow see each update once and in order, and the end."""
+    ids = [claim.run.id for claim in claims]
+    viewers: list[asyncio.Task[Any]] = []
+
+    async def rest() -> None:
+        if len(viewers) < 12:
+            pause = 0.05 * (len(viewers) % 3)
+            viewers.append(asyncio.create_task(follow(store.feed, ids, pause=pause)))
+        await asyncio.sleep(0.004)
+
+    await write(store, claims, 40, rest=rest)
+    viewers.append(asyncio.create_task(follow(store.feed, ids)))
+    for seen, at in await asyncio.gather(*viewers):
+        assert seen == {key: list(range(1, 401)) for key in ids}
+        assert {position.status for position in at.values()} == {"finished"}
+
+
+async def test_a_viewer_comes_back(store: Store, claims: list[Claim]) -> None:
+    """A viewer that leaves after any piece and returns with its position misses nothing and gets nothing twice."""
+    ids = [claim.run.id for claim in claims]
+    writing = asyncio.create_task(write(store, claims, 30, rest=lambda: asyncio.sleep(0.01)))
+    total: dict[str, list[int]] = {run_id: [] for run_id in ids}
+    at: dict[str, Position] | None = None
+    while at is None or not all(position.status == "finished" for position in at.values()):
+        seen, at = await follow(store.feed, ids, at, most=3)
+        total = {run_id: total[run_id] + seen[run_id] for run_id in ids}
+    await writing
+    assert total == {key: list(range(1, 301)) for key in ids}
+
+
+async def test_the_tailer_reads_once_for_all(
+    store: Store, claims: list[Claim], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Viewers that keep up share what the tailer reads: more viewers make no more reads."""
+    ids = [claim.run.id for claim in claims]
+    reads: list[str] = []
+    series = store.metrics.series
+
+    def counted(runs: list[str], **rest: Any) -> Any:
+        reads.append(runs[0])
+        return series(runs, **rest)
+
+    monkeypatch.setattr(store.metrics, "series", counted)
+    viewers = [asyncio.create_task(follow(store.feed, ids)) for _ in range(50)]
+    await asyncio.sleep(0.1)
+    begun = len(reads)
+    await write(store, claims, 20, rest=lambda: asyncio.sleep(0.02))
+    for seen, _ in await asyncio.gather(*viewers):
+        assert seen == {key: list(range(1, 201)) for key in ids}
+    assert len(reads) - begun <= 2 * 2 * 21 + 50
+
+
+async def test_a_run_that_begins_again(store: Store, claims: list[Claim], clock: Clock) -> None:
+    """Where rows were dropped the viewer is told by the attempt, and gets the new ones from the first."""
+    claim = claims[0]
+    append(store, claim, 1, 20)
+    _, at = await follow(store.feed, [claim.run.id], most=1)
+    assert at[claim.run.id].update == 20
+    clock.now += 1000
+    worker = store.workers.register(Announcement(info=INFO, catalog=catalog())).worker_id
+    again = store.queue.claim(worker)
+    assert again is not None
+    assert again.run.id == claim.run.id
+    append(store, again, 1, 5)
+    finish(store, again)
+    seen, after = await follow(store.feed, [claim.run.id], at)
+    assert seen[claim.run.id] == [1, 2, 3, 4, 5]
+    assert after[claim.run.id].attempt > at[claim.run.id].attempt
+
+
+async def test_the_queue_is_told_when_it_changes(store: Store, claims: list[Claim]) -> None:
+    """The first state comes at once, another when a run ends, nothing when nothing happens; a known one is not told."""
+    async with aclosing(store.feed.queue()) as states:
+        first = await anext(states)
+        assert first is not None
+        assert orjson.loads(first)["counts"] == {"running": 2}
+        finish(store, claims[0])
+        second = await anext(states)
+        assert second is not None
+        assert orjson.loads(second)["counts"] == {"finished": 1, "running": 1}
+        assert [run["id"] for run in orjson.loads(second)["runs"]] == [claims[1].run.id]
+    async with aclosing(store.feed.queue(digest(second), patience=0.05)) as states:
+        assert await anext(states) is None
+
+
+async def test_nothing_is_said_too(store: Store, claims: list[Claim]) -> None:
+    """A viewer to whom nothing could be told for a while learns that the stream is alive."""
+    async with aclosing(store.feed.runs({claims[0].run.id: START}, patience=0.05)) as pieces:
+        assert await anext(pieces) is not None
+        assert await anext(pieces) is None
+
+
+async def test_viewers_are_counted(store: Store, claims: list[Claim], monkeypatch: pytest.MonkeyPatch) -> None:
+    """There is a limit, and who leaves makes room."""
+    monkeypatch.setattr(feed_module, "MAX_VIEWERS", 1)
+    async with aclosing(store.feed.runs({claims[0].run.id: START})) as pieces:
+        await anext(pieces)
+        with pytest.raises(TooManyViewers):
+            store.feed.check_room()
+    store.feed.check_room()
