@@ -1,6 +1,7 @@
 """Truncated conjugate gradient for (G + d I) x = b, written once for every way of multiplying by G."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -54,6 +55,8 @@ def solve(
     eps: float | None = None,
     refresh: int = REFRESH,
     workspace: tuple[Tensor, Tensor, Tensor] | None = None,
+    precondition: Callable[[Tensor], Tensor] | None = None,
+    keep: Callable[[int, Tensor, float], None] | None = None,
 ) -> Solution:
     """Set x to the iterate of conjugate gradient on A x = b from zero, after at most `max_iterations` steps.
 
@@ -64,12 +67,18 @@ def solve(
     product, as a step lowers it by alpha r'r / 2. The iterate stays finite: a direction whose curvature p'Ap is not
     positive beyond rounding ends the run and keeps x, and an x that overflows is replaced by zero. `workspace`:
     three vectors to overwrite. Source: Hestenes and Stiefel (1952); truncation as in Martens (2010), section 4.4.
+    `precondition`: r -> z = M^-1 r, M symmetric and positive definite, in a tensor of its own; then alpha = r'z / p'Ap,
+    beta = r'z / (r'z before), the step lowers the model by alpha r'z / 2, and vectors are measured by M where their
+    curvature is. Source: Saad (2003), "Iterative methods for sparse linear systems", algorithm 9.1. `keep`: is shown
+    (iteration, x, phi(x)) after each step but a last one that ends the run.
     """
     r, p, q = workspace or (torch.empty_like(b), torch.empty_like(b), torch.empty_like(b))
     x.zero_()
-    p.copy_(b)
     torch.neg(b, out=r)
-    rr = pp = operator.inner(b, b)
+    rr = operator.inner(b, b)
+    z = r if precondition is None else precondition(r)
+    rz = pp = rr if precondition is None else operator.inner(r, z)
+    torch.neg(z, out=p)
     offset = phi = torch.zeros_like(rr) if model is None else model
     top = torch.zeros_like(rr)
     eps = torch.finfo(b.dtype).eps if eps is None else eps
@@ -81,7 +90,7 @@ def solve(
         pq = operator.inner(p, q)
         # Below eps times the largest curvature seen, p'Ap is rounding of A p, whatever its sign.
         top = torch.maximum(top, pq / pp)
-        alpha = rr / pq
+        alpha = rz / pq
         alpha = torch.where((pq > eps * top * pp) & alpha.isfinite(), alpha, 0)
         _add(x, p, alpha)
         if (len(test.steps) + 1) % refresh == 0 and len(test.steps) + 1 < max_iterations:
@@ -91,15 +100,19 @@ def solve(
         else:
             _add(r, q, alpha)
         products += 1
-        phi = phi - alpha * rr / 2
-        before, rr = rr, operator.inner(r, r)
-        beta = rr / before
-        pp = rr + beta**2 * pp
+        phi = phi - alpha * rz / 2
+        before, rr = rz, operator.inner(r, r)
+        z = r if precondition is None else precondition(r)
+        rz = rr if precondition is None else operator.inner(r, z)
+        beta = rz / before
+        pp = rz + beta**2 * pp
         # The one wait for the device: all that the stop test needs, in one transfer.
         pq_seen, step, rr_seen, phi_seen, ratio = torch.stack((pq, alpha, rr, phi, beta)).tolist()
         reason = test.iteration(pq_seen, step, rr_seen, phi_seen, ratio)
         if reason is None:
-            p.mul_(ratio).sub_(r)
+            p.mul_(ratio).sub_(z)
+            if keep is not None:
+                keep(len(test.steps), x, phi_seen)
     phi_seen = float(offset + (operator.inner(r, x) - operator.inner(b, x)) / 2)
     if not math.isfinite(phi_seen):
         reason = StopReason.DIVERGED

@@ -90,6 +90,69 @@ def test_products_are_counted() -> None:
     assert a.products == found.products == 10 + 2
 
 
+def plain(a: Tensor, b: Tensor, x: Tensor, iterations: int) -> tuple[Tensor, float]:
+    """Conjugate gradient without preconditioner, operation by operation; returns x and the model's recurrence."""
+    r, p = -b, b.clone()
+    rr, phi = torch.dot(b, b), torch.zeros((), dtype=b.dtype)
+    for _ in range(iterations):
+        q = torch.mv(a, p)
+        alpha = rr / torch.dot(p, q)
+        x = x.add(p, alpha=alpha.item())
+        r = r.add(q, alpha=alpha.item())
+        phi = phi - alpha * rr / 2
+        before, rr = rr, torch.dot(r, r)
+        p = p.mul((rr / before).item()).sub(r)
+    return x, phi.item()
+
+
+def test_without_preconditioner_nothing_changes() -> None:
+    """The iterates are those of the plain recurrence bit for bit, shown to a keeper or not."""
+    a, b = matrix(1e-2), right_side()
+    seen: dict[int, tuple[Tensor, float]] = {}
+    for keep in (None, lambda i, x, phi: seen.update({i: (x.clone(), phi)})):
+        x = torch.empty_like(b)
+        solve(Matrix(a), b, x, max_iterations=12, stop=StopRule(), keep=keep)
+        assert torch.equal(x, plain(a, b, torch.zeros_like(b), 12)[0])
+    assert list(seen) == list(range(1, 13))
+    for i, (x, phi) in seen.items():
+        expected, model = plain(a, b, torch.zeros_like(b), i)
+        assert torch.equal(x, expected)
+        assert phi == model
+
+
+@pytest.mark.parametrize("limit", [1, 4, 9])
+def test_preconditioner_is_a_change_of_variables(limit: int) -> None:
+    """With M = D^2 the iterate is D^-1 times the textbook's on D^-1 A D^-1 and D^-1 b; model and residual are A's."""
+    a, b = matrix(), right_side()
+    d = torch.linspace(0.5, 2, SIZE, dtype=torch.float64)
+    x, seen = torch.empty_like(b), []
+    found = solve(
+        Matrix(a), b, x, max_iterations=limit, stop=StopRule(), precondition=lambda r: r / d**2,
+        keep=lambda _, x, phi: seen.append(phi - (x @ a @ x / 2 - b @ x).item()),
+    )  # fmt: skip
+    expected = conjugate_gradient(a / d / d[:, None], b / d, torch.zeros_like(b), limit) / d
+    torch.testing.assert_close(x, expected, rtol=1e-9, atol=1e-9)
+    assert (x - conjugate_gradient(a, b, torch.zeros_like(b), limit)).norm() > 0.01
+    assert found.model == pytest.approx((x @ a @ x / 2 - b @ x).item(), rel=1e-9)
+    assert found.residual == pytest.approx((a @ x - b).norm().item(), rel=1e-9)
+    assert seen == pytest.approx([0] * limit, abs=1e-9)
+
+
+def test_preconditioner_of_a_badly_scaled_matrix_saves_iterations() -> None:
+    """With M the diagonal of a matrix that is nearly diagonal, a third of the iterations reach the same residual."""
+    scale = torch.logspace(0, 4, SIZE, dtype=torch.float64)
+    a = matrix(8.0) * scale * scale[:, None]
+    counts = []
+    for precondition in (None, lambda r: r / a.diagonal()):
+        found = solve(
+            Matrix(a), right_side(), torch.empty(SIZE, dtype=torch.float64), max_iterations=1000,
+            stop=StopRule("residual", 1e-6), precondition=precondition,
+        )  # fmt: skip
+        assert found.reason is StopReason.RESIDUAL
+        counts.append(found.iterations)
+    assert counts[1] <= counts[0] / 3
+
+
 def test_residual_rule_stops_at_its_tolerance() -> None:
     """The residual rule stops as soon as |r| <= tolerance |b|."""
     a, b = matrix(), right_side()

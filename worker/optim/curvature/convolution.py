@@ -93,6 +93,20 @@ class ConvolutionRule(Rule):
                 weights[name].copy_(part)
         return (x,)
 
+    def squares(self, cotangent: Tensor, weights: Weights) -> None:
+        """Square each example's cotangents and sum: as one convolution with a group of channels per example."""
+        count, kernel = len(self.x), self.weight
+        if "weight" in weights:
+            channels = self.x.reshape(1, -1, *self.x.shape[2:])
+            grouped = replace(self.geometry, groups=count * self.geometry.groups)
+            like = kernel.new_empty(1).expand(count * len(kernel), *kernel.shape[1:])
+            places = cotangent.reshape(1, -1, *cotangent.shape[2:])
+            _, rows, _ = grouped.transpose(places, channels, like, (False, True, False))
+            assert rows is not None
+            torch.sum(rows.view(count, *kernel.shape).square(), 0, out=weights["weight"])
+        if "bias" in weights:
+            torch.sum(cotangent.flatten(2).sum(2).square(), 0, out=weights["bias"])
+
     def narrow(self, count: int) -> Self:
         """Return the rule for the first examples."""
         return replace(self, x=self.x[:count])

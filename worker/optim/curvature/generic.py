@@ -107,6 +107,31 @@ class GenericBatch:
                 raise ModelError(f"parameter {name!r} is not reached by the loss: freeze it or use it")
             out[name].copy_(part)
 
+    def squares(self, out: Mapping[str, Tensor]) -> None:
+        """Write the mean of the squared gradients of the single examples' losses into `out`, one after the other."""
+        named = self.source.parameters
+        for name in named:
+            out[name].zero_()
+        with self.source.counted("squares", self.inputs.shape):
+            for x, target in zip(torch.split(self.inputs, 1), torch.split(self.targets, 1), strict=True):
+                with torch.enable_grad():
+                    outputs = self.source.model(x)
+                cotangent = self.source.loss.gradient(outputs.detach(), target)
+                parts = torch.autograd.grad(outputs, list(named.values()), cotangent, allow_unused=True)
+                for name, part in zip(named, parts, strict=True):
+                    if part is not None:
+                        out[name].addcmul_(part, part, value=1 / len(self.inputs))
+
+    @property
+    def squares_flops(self) -> int:
+        """Operations of `squares`, once it has been done."""
+        return self._flops("squares")
+
+    @property
+    def forward_flops(self) -> int:
+        """Operations of a forward pass."""
+        return self._flops("forward")
+
     def narrow(self, count: int, blocks: Sequence[Block]) -> "GenericBatch":  # noqa: ARG002 - one graph serves all
         """Build the graphs at the first `count` examples, for all blocks."""
         inputs = self.inputs[:count]

@@ -52,6 +52,17 @@ class LinearRule(Rule):
         made = {"weight": lambda: y.transpose(2, 3) @ x, "bias": lambda: y.sum(2)}
         return {name: made[name]() for name in names}
 
+    def squares(self, cotangent: Tensor, weights: Weights) -> None:
+        """Write (y^2)'x^2 and the sum of y^2: the square of a product is the product of the squares."""
+        if self.x.dim() > 2:
+            super().squares(cotangent, weights)
+            return
+        square = cotangent.square()
+        if "weight" in weights:
+            torch.mm(square.t(), self.x.square(), out=weights["weight"])
+        if "bias" in weights:
+            torch.sum(square, 0, out=weights["bias"])
+
     @property
     def row_flops(self) -> int:
         """Operations of `rows` for one vector."""

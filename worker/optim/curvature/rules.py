@@ -4,6 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Self
 
+import torch
 from torch import Tensor
 
 Weights = Mapping[str, Tensor]
@@ -45,6 +46,12 @@ class Rule(ABC):
         Only where `has_rows`.
         """
         raise NotCovered(f"{type(self).__name__} has no rows for {names} at {list(cotangent.shape)}")
+
+    def squares(self, cotangent: Tensor, weights: Weights) -> None:
+        """Overwrite `weights` with the sums over the examples of their squared cotangents, by each example alone."""
+        rows = self.rows(cotangent.unsqueeze(0), tuple(weights))
+        for name, out in weights.items():
+            torch.sum(rows[name].squeeze(0).square(), 0, out=out)
 
     @property
     def row_flops(self) -> int:

@@ -152,18 +152,22 @@ class SampleSystem(FlatInner):
             total = total + FlatInner.inner(self, left[: self._flat], right[: self._flat])
         return total
 
-    def finish(self) -> None:
+    def add(self, y: Tensor, x: Tensor) -> None:
         """Add alpha e + C' [a, 1] to x, layer by layer."""
-        x, e = self._task.block.views(self._task.x), self._task.block.views(self._e)
-        alpha, y = self.y[self._flat].item(), self._v.copy_(self.y)
+        views, e = self._task.block.views(x), self._task.block.views(self._e)
+        alpha, y = y[self._flat].item(), self._v.copy_(y)
         for layer, (_, c) in zip(self._layers, self._pieces(y, 0), strict=True):
-            weight = x[layer.names["weight"]]
+            weight = views[layer.names["weight"]]
             weight.add_(e[layer.names["weight"]], alpha=alpha)
             torch.addmm(weight, c.t(), layer.x, out=weight)
             if "bias" in layer.names:
-                x[layer.names["bias"]].add_(e[layer.names["bias"]], alpha=alpha).add_(c.sum(0))
+                views[layer.names["bias"]].add_(e[layer.names["bias"]], alpha=alpha).add_(c.sum(0))
         for name, view in self._views(y).items():
-            x[name].add_(view)
+            views[name].add_(view)
+
+    def finish(self) -> None:
+        """Add the solution to the task's x."""
+        self.add(self.y, self._task.x)
 
     def _part(self, vector: Tensor, which: int) -> Tensor:
         start = self._flat + 1 + which * self._size

@@ -63,6 +63,10 @@ class System(Operator, Protocol):
         """Operations of one product."""
         ...
 
+    def add(self, y: Tensor, x: Tensor) -> None:
+        """Add to x, flat in the block's parameters, what the coordinates y stand for."""
+        ...
+
     def finish(self) -> None:
         """Add the solution y to the task's x."""
         ...
@@ -102,6 +106,10 @@ class FlatSystem(FlatInner):
         if self._task.damping:
             out.add_(vector, alpha=self._task.damping)
 
-    def finish(self) -> None:
+    def add(self, y: Tensor, x: Tensor) -> None:
         """Add y to x."""
-        self._task.x.add_(self.y)
+        x.add_(y)
+
+    def finish(self) -> None:
+        """Add the solution to the task's x."""
+        self.add(self.y, self._task.x)

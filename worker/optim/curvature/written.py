@@ -68,6 +68,32 @@ class WrittenBatch:
         cotangent = self.source.loss.gradient(self.linearization.outputs, self.targets)
         self.linearization.backward(self.source.all, cotangent, out)
 
+    def squares(self, out: Mapping[str, Tensor]) -> None:
+        """Write the mean of the squared gradients of the single examples' losses into `out`, by parameter name.
+
+        One backward pass; then each layer squares and sums, (y^2)'x^2 for a dense one.
+        """
+        cotangent = self.source.loss.gradient(self.linearization.outputs, self.targets)
+        path = self.source.all
+        kept = {step: cotangent for step, _, names in path.steps if names}
+        self.linearization.backward(path, cotangent, {}, cotangents=kept)
+        for step, _, names in path.steps:
+            if names:
+                self.linearization.rules[step].squares(kept[step], {k: out[full] for k, full in names.items()})
+                for full in names.values():
+                    # The cotangent is that of the mean: an example's own is N times as large.
+                    out[full].mul_(len(self.targets))
+
+    @property
+    def squares_flops(self) -> int:
+        """Operations of `squares`."""
+        return self.linearization.tangent_flops(self.source.all)
+
+    @property
+    def forward_flops(self) -> int:
+        """Operations of a forward pass."""
+        return self.linearization.forward_flops()
+
     def narrow(self, count: int, blocks: Sequence[Block]) -> "WrittenBatch":
         """Return the first `count` examples' part, ready for products; costs nothing."""
         paths = {block.names: self.source.graph.path(block.names) for block in blocks}

@@ -1,0 +1,45 @@
+"""Damping per block, and the Levenberg-Marquardt rule that adapts it to how far the quadratic model can be trusted."""
+
+import math
+from collections.abc import Sequence
+
+LOW, HIGH = 1 / 4, 3 / 4
+FACTOR = 3 / 2
+LEAST, MOST = 1e-12, 1e12
+"""where adaptation stops, so that the damping neither vanishes nor overflows"""
+
+
+def per_block(damping: float | Sequence[float], count: int) -> list[float]:
+    """Return one damping for each of `count` blocks; raises ValueError unless there are as many, each finite, >= 0."""
+    values = [damping] * count if isinstance(damping, int | float) else list(damping)
+    if len(values) != count:
+        raise ValueError(f"damping has {len(values)} values: must be one number, or {count}, one per block")
+    for value in values:
+        if not 0 <= value < math.inf:
+            raise ValueError(f"damping is {value!r}: must be at least 0 and finite")
+    return values
+
+
+def reduction_ratio(actual: float, predicted: float) -> float | None:
+    """Return rho = (f(w + p) - f(w)) / (q(p) - q(0)), or None where the model predicts no decrease.
+
+    f: mean loss over S_g. q(p) = sum over blocks of g_b'p_b + p_b'G_b p_b / 2, without the damping. p: the step before
+    any line search. A loss that is not finite gives minus infinity. Source: Martens (2010), "Deep learning via
+    Hessian-free optimization", section 4.1.
+    """
+    if not predicted < 0:
+        return None
+    return actual / predicted if math.isfinite(actual) else -math.inf
+
+
+def adapted(damping: float, ratio: float | None) -> float:
+    """Return d for the next update: 3/2 d where rho < 1/4, 2/3 d where rho > 3/4, else d.
+
+    One rho serves all blocks, as they share one loss; each block's d is multiplied. Source: Martens (2010), section
+    4.1, from Nocedal and Wright (2006), "Numerical optimization", section 10.3.
+    """
+    if ratio is None:
+        return damping
+    if ratio < LOW:
+        return min(damping * FACTOR, MOST)
+    return max(damping / FACTOR, LEAST) if ratio > HIGH else damping
