@@ -12,7 +12,7 @@ from fastapi.concurrency import run_in_threadpool
 from sqlalchemy.exc import SQLAlchemyError
 
 from backend import failures, openapi
-from backend.routes import catalog, events, experiments, health, runs, series, updates, workers
+from backend.routes import catalog, events, experiments, health, imports, runs, series, sweeps, updates, workers
 from backend.security import Guard, for_users, for_workers
 from backend.settings import Settings
 from backend.store import Store
@@ -52,7 +52,7 @@ def create_app(settings: Settings, *, clock: Callable[[], float] = time.time) ->
     failures.install(app)
     app.include_router(health.router)
     app.include_router(health.router, prefix="/api/v1")
-    for noun in (catalog, experiments, runs, series, events):
+    for noun in (catalog, experiments, sweeps, runs, imports, series, events):
         app.include_router(noun.router, prefix="/api/v1", dependencies=[Depends(for_users)])
     for noun in (workers, updates):
         app.include_router(noun.router, prefix="/api/v1", dependencies=[Depends(for_workers)])

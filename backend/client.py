@@ -1,15 +1,14 @@
 """The API as Python, for dashboard, worker, command line and scripts."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from types import TracebackType
-from typing import Any, Self
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-import httpx
 import orjson
+from pydantic import ValidationError
 
-from backend.errors import BackendUnavailable, BlockHFError, FieldError, InvalidInput
+from backend.errors import BlockHFError, from_validation
 from backend.schemas import (
     STEPS_PER_BATCH,
     Announcement,
@@ -26,6 +25,7 @@ from backend.schemas import (
     Finish,
     Heartbeat,
     HeartbeatAnswer,
+    Import,
     Plan,
     Priority,
     Registration,
@@ -34,45 +34,27 @@ from backend.schemas import (
     RunList,
     RunStatus,
     Start,
+    Sweep,
     Update,
     WorkerInfo,
 )
+from backend.schemas.exchange import SweepValue
+from backend.transport import Transport
 
-_RETRIES = 3
-_FIRST_PAUSE = 0.1
+if TYPE_CHECKING:
+    import pandas
+
 _BATCH_BYTES = 400_000
 _POLL_SECONDS = 0.5
 
 
-class Client:
+class Client(Transport):
     """One backend. What is safe to repeat is repeated when the connection breaks; `http` replaces the transport.
 
     Where the backend asks for a token, `headers` carry it: `Client(settings.api, headers=settings.authorization)`.
     Raises the tree of `backend.errors`: InvalidInput with its `errors`, NotFound, LeaseLost, BackendUnavailable.
     A Client may be shared between threads.
     """
-
-    def __init__(
-        self,
-        base_url: str = "http://127.0.0.1:8700",
-        *,
-        headers: Mapping[str, str] | None = None,
-        http: httpx.Client | None = None,
-        timeout: float = 10.0,
-    ) -> None:
-        self._http = http or httpx.Client(base_url=base_url, headers=headers, timeout=timeout, trust_env=False)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Close the connections."""
-        self._http.close()
 
     # For users.
 
@@ -95,6 +77,19 @@ class Client:
         """Queue every run of a comparison; the same key never queues it twice."""
         headers = {"Idempotency-Key": idempotency_key or uuid4().hex}
         return Experiment.model_validate_json(self._post("/experiments", spec, retry=True, headers=headers))
+
+    def sweep(
+        self,
+        base: ExperimentSpec,
+        *,
+        grid: Mapping[str, Sequence[SweepValue]] | None = None,
+        points: Sequence[Mapping[str, SweepValue]] = (),
+        idempotency_key: str | None = None,
+    ) -> Experiment:
+        """Queue a comparison whose optimizers take each combination of `grid`, such as {"bhf.damping": [0, 0.1]}."""
+        body = _made(Sweep, base=base, grid=grid or {}, points=list(points))
+        headers = {"Idempotency-Key": idempotency_key or uuid4().hex}
+        return Experiment.model_validate_json(self._post("/sweeps", body, retry=True, headers=headers))
 
     def experiments(self, *, limit: int = 50, before: str | None = None) -> list[Experiment]:
         """Return experiments, newest first, older than the experiment `before`."""
@@ -166,6 +161,36 @@ class Client:
     def export(self, run_id: str) -> str:
         """Return every row of a run as CSV, with a header."""
         return self._get(f"/runs/{run_id}/export.csv").decode()
+
+    def import_run(self, spec: ExperimentSpec, csv: str) -> Run:
+        """Store a history that was made elsewhere, from CSV as `export` gives it; a repeat stores it again."""
+        return Run.model_validate_json(self._post("/imports", _made(Import, spec=spec, csv=csv), retry=False))
+
+    def series_frame(self, runs: Sequence[str], *, bucket: int = 1) -> "pandas.DataFrame":
+        """Return all rows of the runs as one pandas frame, with the run's id in the column `run`."""
+        import pandas
+
+        answer, after = self.series(runs, bucket=bucket), dict.fromkeys(runs, 0)
+        parts: list[pandas.DataFrame] = []
+        while answer:
+            for run_id, columns in answer.items():
+                values = {name: column for name, column in columns.items() if isinstance(column, list)}
+                parts += [pandas.DataFrame({"run": run_id} | values)] if columns["update"] else []
+                after[run_id] = columns["update"][-1] if columns["update"] else columns["last_update"]
+            left = [run_id for run_id, columns in answer.items() if after[run_id] < columns["last_update"]]
+            answer = self.series(left, after=[after[run_id] for run_id in left], bucket=bucket)
+        return pandas.concat(parts, ignore_index=True) if parts else pandas.DataFrame({"run": []})
+
+    def follow(
+        self, runs: Sequence[str] | None = None, *, experiment: str | None = None
+    ) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Yield a run's id and its new columns, as `series` gives them, until all runs have ended.
+
+        It begins with the rows that are stored; where `attempt` changes, the run began again: drop what you hold.
+        """
+        chosen = None if runs is None else ",".join(runs)
+        for _, data in self._events(runs=chosen, experiment=experiment):
+            yield from data["runs"].items()
 
     def wait(self, run_ids: Sequence[str], *, timeout: float) -> list[Run]:
         """Wait until every run has ended; raise TimeoutError after `timeout` seconds."""
@@ -246,63 +271,16 @@ class Client:
         )
         self._post(f"/runs/{run_id}/finish", body, retry=True)
 
-    # How requests travel.
-
-    def _get(self, path: str, **query: Any) -> bytes:
-        known = {name: value for name, value in query.items() if value is not None}
-        return self._send("GET", path, retry=True, params=known).content
-
     def _ask(self, run_id: str, verb: str, body: Contract | None = None) -> Run:
         return Run.model_validate_json(self._post(f"/runs/{run_id}/{verb}", body, retry=True))
 
-    def _post(self, path: str, body: Contract | None, *, retry: bool, headers: dict[str, str] | None = None) -> bytes:
-        content = b"" if body is None else body.model_dump_json().encode()
-        sent = {"Content-Type": "application/json"} | (headers or {})
-        return self._send("POST", path, retry=retry, content=content, headers=sent).content
 
-    def _send(self, method: str, path: str, *, retry: bool, **request: Any) -> httpx.Response:
-        def once() -> httpx.Response:
-            return self._http.request(method, f"/api/v1{path}", **request)
-
-        try:
-            response = _repeat(once) if retry else once()
-        except httpx.TransportError as error:
-            raise BackendUnavailable(
-                f"no answer from {self._http.base_url}: {error or type(error).__name__}"
-            ) from error
-        if response.is_error:
-            raise _error(response)
-        return response
-
-
-def _repeat(once: Callable[[], httpx.Response]) -> httpx.Response:
-    """Call again, with growing pauses, when the connection breaks; not when the answer is slow."""
-    for attempt in range(_RETRIES):
-        try:
-            return once()
-        except (httpx.NetworkError, httpx.RemoteProtocolError):
-            time.sleep(_FIRST_PAUSE * 3**attempt)
-    return once()
-
-
-def _error(response: httpx.Response) -> BlockHFError:
-    """Turn problem details back into the exception they were made of."""
+def _made(kind: type[Contract], **fields: Any) -> Contract:
+    """Make a request's body, or raise what the backend would."""
     try:
-        problem = orjson.loads(response.content)
-        code, title = str(problem["type"]).removeprefix("urn:blockhf:"), str(problem["title"])
-    except (orjson.JSONDecodeError, KeyError, TypeError):
-        unavailable = response.status_code in {502, 503, 504}
-        return (BackendUnavailable if unavailable else BlockHFError)(f"the backend answered {response.status_code}")
-    if code == InvalidInput.code:
-        return InvalidInput([FieldError(**row) for row in problem.get("errors", [])])
-    kinds = {kind.code: kind for kind in _tree(BlockHFError)}
-    return kinds.get(code, BlockHFError)(title)
-
-
-def _tree(kind: type[BlockHFError]) -> Iterator[type[BlockHFError]]:
-    yield kind
-    for child in kind.__subclasses__():
-        yield from _tree(child)
+        return kind.model_validate(fields)
+    except ValidationError as error:
+        raise from_validation(error) from None
 
 
 def _batches(rows: Sequence[Update]) -> Iterator[list[Update]]:

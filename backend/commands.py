@@ -11,7 +11,7 @@ import yaml
 from pydantic import ValidationError
 from rich.console import Console
 
-from backend import knobs, operations, terminal
+from backend import knobs, operations, sweeps, terminal
 from backend.client import Client
 from backend.demo import launch_demo
 from backend.errors import BlockHFError, FieldError, InvalidInput, NotFound, from_validation
@@ -103,6 +103,10 @@ def launch(
         list[str] | None,
         typer.Option("--set", "-s", help="path=value of a knob: 'budget.updates=50'. May be repeated."),
     ] = None,
+    grid: Annotated[
+        list[str] | None,
+        typer.Option("--grid", "-g", help="A sweep: each value of a knob, 'bhf.damping=0,0.1'. May be repeated."),
+    ] = None,
     seed: Annotated[list[int] | None, typer.Option("--seed", help="One run per optimizer and seed.")] = None,
     name: Annotated[str | None, typer.Option(help="How the comparison is called.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be queued.")] = False,
@@ -112,6 +116,7 @@ def launch(
     """Queue a comparison: the problem's preset (or FILE), changed by the options; prints the experiment's id."""
     with _client() as client:
         spec = _specification(client, file, optimizer or [], setting or [], seed, name)
+        spec = sweeps.expand(sweeps.parse(spec, grid or []))
         if dry_run:
             plan = client.check(spec)
             typer.echo(plan.model_dump_json(indent=2))

@@ -45,7 +45,7 @@ class Experiments:
             # Two requests with the same key may both have come this far.
             if (number := _keyed(connection, spec, idempotency_key)) is None:
                 self._check_room(connection, len(spec.seeds) * len(spec.optimizers))
-                number = _insert(connection, spec, idempotency_key, self._clock())
+                number = queue_runs(connection, spec, idempotency_key, self._clock())
             return _experiments(connection, [_row(connection, EXPERIMENTS.c.number == number)])[0]
 
     def get(self, experiment_id: str) -> Experiment:
@@ -95,7 +95,8 @@ def _keyed(connection: Connection, spec: ExperimentSpec, key: str | None) -> int
     return int(row.number)
 
 
-def _insert(connection: Connection, spec: ExperimentSpec, key: str | None, now: float) -> int:
+def queue_runs(connection: Connection, spec: ExperimentSpec, key: str | None, now: float) -> int:
+    """Insert an experiment with its runs, which wait; return its number."""
     values = {
         "id": new_id(),
         "name": spec.name,

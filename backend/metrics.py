@@ -45,8 +45,8 @@ class Metrics:
             _check_order(body.rows, lease.updates)
             changes: Columns = {"lease_until": self._clock() + self._settings.lease_seconds, "begun": body.token}
             if fresh:
-                _insert(connection, lease.number, fresh)
-                changes |= _summary(lease, fresh)
+                store_rows(connection, lease.number, fresh)
+                changes |= summary_of(lease, fresh)
             last = fresh[-1].update if fresh else int(lease.updates)
             if body.checkpoint:
                 _check_checkpoint(body.checkpoint, last)
@@ -123,7 +123,8 @@ def _check_checkpoint(checkpoint: Checkpoint, stored: int) -> None:
         raise InvalidInput([FieldError("checkpoint.update", checkpoint.update, limit)])
 
 
-def _insert(connection: Connection, number: int, rows: Sequence[Update]) -> None:
+def store_rows(connection: Connection, number: int, rows: Sequence[Update]) -> None:
+    """Insert rows of a run, with their blocks."""
     of_row = ("run", *_ROW_FIELDS)
     connection.execute(
         insert(UPDATES), [dict(zip(of_row, (number, *_values_of_row(row)), strict=True)) for row in rows]
@@ -138,7 +139,7 @@ def _insert(connection: Connection, number: int, rows: Sequence[Update]) -> None
         connection.execute(insert(BLOCKS), parts)
 
 
-def _summary(stored: Any, rows: Sequence[Update]) -> dict[str, Any]:
+def summary_of(stored: Any, rows: Sequence[Update]) -> dict[str, Any]:
     """Carry the run's summary on from what is stored, so that a list of runs never reads rows."""
     last = rows[-1]
     changes: dict[str, Any] = {"updates": last.update, "epoch": last.epoch, "seconds": last.seconds, "cost": last.cost}

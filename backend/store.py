@@ -9,6 +9,7 @@ from fastapi import Depends, Request
 from backend.database import Database
 from backend.experiments import Experiments
 from backend.feed import Feed
+from backend.imports import Imports
 from backend.metrics import Metrics
 from backend.queue import Queue
 from backend.runs import Runs
@@ -27,6 +28,7 @@ class Store:
         self.runs = Runs(self.database)
         self.queue = Queue(self.database, settings, clock=clock)
         self.metrics = Metrics(self.database, settings, clock=clock)
+        self.imports = Imports(self.database, clock=clock)
         self.feed = Feed(self.database, self.metrics)
 
     def close(self) -> None:

@@ -3,10 +3,19 @@
 from datetime import datetime
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, StringConstraints, model_validator
 
 from backend.schemas.catalog import Catalog, WorkerInfo
-from backend.schemas.contract import MAX_BLOCKS, MAX_UPDATES, STEPS_PER_BATCH, Contract, Id, LayerName
+from backend.schemas.configuration import ExperimentSpec
+from backend.schemas.contract import (
+    MAX_BLOCKS,
+    MAX_RUNS_PER_EXPERIMENT,
+    MAX_UPDATES,
+    STEPS_PER_BATCH,
+    Contract,
+    Id,
+    LayerName,
+)
 from backend.schemas.records import Checkpoint, Experiment, Run, RunError, RunStatus, Sha256, Update
 
 AXES = ("epoch", "samples", "seconds", "cost")
@@ -56,6 +65,35 @@ class RunPlan(Contract):
 
     label: str
     blocks: list[BlockPlan]
+
+
+SweepValue = bool | int | float | Annotated[str, Field(max_length=64)]
+KnobPath = Annotated[str, StringConstraints(pattern=r"^[a-z]+(\.[a-z_0-9]+){1,2}$", max_length=64)]
+
+
+class Sweep(Contract):
+    """A comparison whose optimizers take every combination of a grid, at every point of a list."""
+
+    base: ExperimentSpec
+    grid: dict[KnobPath, Annotated[list[SweepValue], Field(min_length=1, max_length=100)]] = Field(
+        {}, max_length=8, description="values by knob, such as bhf.damping"
+    )
+    points: list[Annotated[dict[KnobPath, SweepValue], Field(min_length=1, max_length=16)]] = Field(
+        [], max_length=MAX_RUNS_PER_EXPERIMENT, description="settings that belong together, each a knob's value"
+    )
+
+
+class Import(Contract):
+    """A history that was made elsewhere, with what it was made by: one optimizer, one seed."""
+
+    spec: ExperimentSpec
+    csv: str = Field(description="a header and one line per update, as an export writes it")
+
+    @model_validator(mode="after")
+    def _is_one_run(self) -> Self:
+        if len(self.spec.optimizers) * len(self.spec.seeds) != 1:
+            raise ValueError("a file holds one run: give one optimizer and one seed")
+        return self
 
 
 class Plan(Contract):

@@ -66,6 +66,49 @@ def test_series_and_export(client: Client, claim: Claim) -> None:
     assert len(lines) == 5
 
 
+def test_rows_as_a_frame(client: Client, claim: Claim, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A frame holds every row of every run, however many answers that takes, and knows whose they are."""
+    monkeypatch.setattr("backend.metrics.MAX_POINTS", 8)
+    client.append(claim.run.id, claim.token, updates(1, 30))
+    other = client.runs(status="queued")[0].id
+    frame = client.series_frame([claim.run.id, other])
+    assert list(frame["update"]) == list(range(1, 31))
+    assert set(frame["run"]) == {claim.run.id}
+    assert frame["train_loss"].iloc[2] == 30.0
+    assert frame["diverged"].dtype.name == "bool"
+    assert client.series_frame([]).empty
+
+
+def test_runs_are_followed(client: Client, claim: Claim) -> None:
+    """Rows come as columns until the run has ended."""
+    client.append(claim.run.id, claim.token, updates(1, 30))
+    client.finish(claim.run.id, claim.token, "finished")
+    ((run_id, columns),) = client.follow([claim.run.id])
+    assert (run_id, columns["update"], columns["status"]) == (claim.run.id, list(range(1, 31)), "finished")
+    client.cancel(client.runs(status="queued")[0].id)
+    assert len({found for found, _ in client.follow(experiment=claim.run.experiment_id)}) == 2
+    with pytest.raises(NotFound):
+        list(client.follow(["nowhere0"]))
+
+
+def test_a_broken_stream_is_taken_up_again(no_pause: list[float]) -> None:
+    """Where the connection breaks, the stream goes on after its last event; nothing comes twice."""
+    asked: list[str | None] = []
+
+    def handle(request: httpx.Request) -> httpx.Response:
+        asked.append(request.headers.get("last-event-id"))
+        if len(asked) in {2, 3}:
+            raise httpx.ReadError("broken")
+        if len(asked) == 5:
+            return httpx.Response(204)
+        return httpx.Response(200, text=f'event: rows\nid: {len(asked)}\ndata: {{"runs": {{"a": {{}}}}}}\n\n: hi\n\n')
+
+    client = Client(http=httpx.Client(transport=httpx.MockTransport(handle), base_url="http://127.0.0.1"))
+    assert len(list(client.follow(["a"]))) == 2
+    assert asked == [None, "1", "1", "1", "4"]
+    assert len(no_pause) == 4
+
+
 def test_any_number_of_rows_is_appended(client: Client, claim: Claim) -> None:
     """Rows beyond the limits on rows and bytes of one request are sent in several."""
     stats = BlockStats(

@@ -1,0 +1,82 @@
+"""Sweeps: a comparison whose optimizers take every value of a grid, or every point of a list."""
+
+import itertools
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from backend.errors import FieldError, InvalidInput, from_validation
+from backend.schemas import MAX_RUNS_PER_EXPERIMENT, ExperimentSpec, Sweep
+
+Point = Mapping[str, Any]
+
+
+def expand(sweep: Sweep) -> ExperimentSpec:
+    """Return the comparison that a sweep stands for; raises InvalidInput.
+
+    A knob's path begins with the optimizer's kind: `bhf.damping`. Each optimizer of that kind takes each combination
+    of its kind's values; the others stay as they are.
+    """
+    base = sweep.base.model_dump(mode="json")
+    kinds = [optimizer["kind"] for optimizer in base["optimizers"]]
+    _check(sweep, kinds)
+    variants: list[dict[str, Any]] = []
+    for optimizer in base["optimizers"]:
+        for point in _points(sweep, optimizer["kind"]):
+            variant = optimizer | {name: value for name, value in point.items() if "." not in name}
+            for name, value in point.items():
+                if "." in name:
+                    group, _, inner = name.partition(".")
+                    variant[group] = {**variant.get(group, {}), inner: value}
+            if variant not in variants:
+                variants.append(variant)
+    try:
+        return ExperimentSpec.model_validate(base | {"optimizers": variants})
+    except ValidationError as error:
+        raise from_validation(error) from None
+
+
+def parse(base: ExperimentSpec, texts: Sequence[str]) -> Sweep:
+    """Read a grid as the command line has it, `bhf.damping=0,0.1`; raises InvalidInput."""
+    grid: dict[str, Any] = {}
+    for text in texts:
+        name, _, values = text.partition("=")
+        grid[name.strip()] = [value for value in values.split(",") if value.strip()]
+    try:
+        grid = {name: [yaml.safe_load(value) for value in values] for name, values in grid.items()}
+        return Sweep.model_validate({"base": base, "grid": grid})
+    except yaml.YAMLError as error:
+        raise InvalidInput([FieldError("grid", str(list(texts))[:200], " ".join(str(error).split()))]) from None
+    except ValidationError as error:
+        raise from_validation(error) from None
+
+
+def _check(sweep: Sweep, kinds: Sequence[str]) -> None:
+    errors = []
+    for name in dict.fromkeys([*sweep.grid, *(name for point in sweep.points for name in point)]):
+        kind, _, knob = name.partition(".")
+        if kind not in kinds or not knob:
+            allowed = ", ".join(f"{kind}.KNOB" for kind in dict.fromkeys(kinds))
+            errors.append(FieldError("grid", name, f"names no knob of the optimizers; there are {allowed}"))
+    count = math.prod(len(values) for values in sweep.grid.values()) * max(1, len(sweep.points))
+    if count > MAX_RUNS_PER_EXPERIMENT:
+        errors.append(FieldError("grid", count, f"combinations; at most {MAX_RUNS_PER_EXPERIMENT} are allowed"))
+    if errors:
+        raise InvalidInput(errors)
+
+
+def _points(sweep: Sweep, kind: str) -> Iterator[Point]:
+    """Yield the settings that optimizers of a kind take, each knob without the kind before it."""
+    grid = _of_kind(sweep.grid, kind)
+    points = [point for point in (_of_kind(point, kind) for point in sweep.points) if point] or [{}]
+    for point in points:
+        for values in itertools.product(*grid.values()):
+            yield {**point, **dict(zip(grid, values, strict=True))}
+
+
+def _of_kind(values: Point, kind: str) -> dict[str, Any]:
+    prefix = f"{kind}."
+    return {name.removeprefix(prefix): value for name, value in values.items() if name.startswith(prefix)}

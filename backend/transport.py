@@ -1,0 +1,136 @@
+"""How requests travel: repeated where that is safe, errors turned back into exceptions, streams taken up again."""
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from types import TracebackType
+from typing import Any, Self
+
+import httpx
+import orjson
+
+from backend.errors import BackendUnavailable, BlockHFError, FieldError, InvalidInput
+from backend.schemas.contract import Contract
+
+_RETRIES = 3
+_FIRST_PAUSE = 0.1
+_STREAM_SECONDS = 60.0
+"""A stream that says nothing for so long is broken: the backend says every 15 s that it is there."""
+
+_END = {"event": "end", "id": "", "data": "{}"}
+
+
+class Transport:
+    """The connections to one backend."""
+
+    def __init__(
+        self,
+        base_url: str = "http://127.0.0.1:8700",
+        *,
+        headers: Mapping[str, str] | None = None,
+        http: httpx.Client | None = None,
+        timeout: float = 10.0,
+    ) -> None:
+        self._http = http or httpx.Client(base_url=base_url, headers=headers, timeout=timeout, trust_env=False)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._http.close()
+
+    def _get(self, path: str, **query: Any) -> bytes:
+        known = {name: value for name, value in query.items() if value is not None}
+        return self._send("GET", path, retry=True, params=known).content
+
+    def _post(self, path: str, body: Contract | None, *, retry: bool, headers: dict[str, str] | None = None) -> bytes:
+        content = b"" if body is None else body.model_dump_json().encode()
+        sent = {"Content-Type": "application/json"} | (headers or {})
+        return self._send("POST", path, retry=retry, content=content, headers=sent).content
+
+    def _events(self, **query: Any) -> Iterator[tuple[str, Any]]:
+        """Yield name and data of each event; where the connection breaks, go on after the last one."""
+        known = {name: value for name, value in query.items() if value is not None}
+        last: dict[str, str] = {}
+        broken, reason = 0, ""
+        while broken <= _RETRIES:
+            try:
+                for fields in self._stream(known, last):
+                    broken = 0
+                    last["Last-Event-ID"] = fields["id"]
+                    if fields["event"] == "end":
+                        return
+                    yield fields["event"], orjson.loads(fields["data"])
+                reason = "the stream ended"
+            except httpx.TransportError as error:
+                reason = str(error) or type(error).__name__
+            time.sleep(_FIRST_PAUSE * 3**broken)
+            broken += 1
+        raise BackendUnavailable(f"no answer from {self._http.base_url}: {reason}")
+
+    def _stream(self, query: dict[str, Any], headers: dict[str, str]) -> Iterator[dict[str, str]]:
+        timeout = httpx.Timeout(10.0, read=_STREAM_SECONDS)
+        with self._http.stream("GET", "/api/v1/events", params=query, headers=headers, timeout=timeout) as response:
+            if response.is_error:
+                response.read()
+                raise _error(response)
+            if response.status_code == 204:
+                yield _END
+            fields: dict[str, str] = {}
+            for line in response.iter_lines():
+                name, _, value = line.partition(": ")
+                if line:
+                    fields[name] = value
+                elif "data" in fields:
+                    yield fields
+                if not line:
+                    fields = {}
+
+    def _send(self, method: str, path: str, *, retry: bool, **request: Any) -> httpx.Response:
+        def once() -> httpx.Response:
+            return self._http.request(method, f"/api/v1{path}", **request)
+
+        try:
+            response = _repeat(once) if retry else once()
+        except httpx.TransportError as error:
+            raise BackendUnavailable(
+                f"no answer from {self._http.base_url}: {error or type(error).__name__}"
+            ) from error
+        if response.is_error:
+            raise _error(response)
+        return response
+
+
+def _repeat(once: Callable[[], httpx.Response]) -> httpx.Response:
+    """Call again, with growing pauses, when the connection breaks; not when the answer is slow."""
+    for attempt in range(_RETRIES):
+        try:
+            return once()
+        except (httpx.NetworkError, httpx.RemoteProtocolError):
+            time.sleep(_FIRST_PAUSE * 3**attempt)
+    return once()
+
+
+def _error(response: httpx.Response) -> BlockHFError:
+    """Turn problem details back into the exception they were made of."""
+    try:
+        problem = orjson.loads(response.content)
+        code, title = str(problem["type"]).removeprefix("urn:blockhf:"), str(problem["title"])
+    except (orjson.JSONDecodeError, KeyError, TypeError):
+        unavailable = response.status_code in {502, 503, 504}
+        return (BackendUnavailable if unavailable else BlockHFError)(f"the backend answered {response.status_code}")
+    if code == InvalidInput.code:
+        return InvalidInput([FieldError(**row) for row in problem.get("errors", [])])
+    kinds = {kind.code: kind for kind in _tree(BlockHFError)}
+    return kinds.get(code, BlockHFError)(title)
+
+
+def _tree(kind: type[BlockHFError]) -> Iterator[type[BlockHFError]]:
+    yield kind
+    for child in kind.__subclasses__():
+        yield from _tree(child)

@@ -1,0 +1,88 @@
+"""Tests of sweeps: what a grid or a list of settings expands to, and what it may not hold."""
+
+from typing import Any
+
+import pytest
+
+from backend.client import Client
+from backend.errors import InvalidInput
+from backend.schemas import Adam, BlockHessianFree, EqualPartition, ExperimentSpec, Sweep
+from backend.sweeps import expand, parse
+from tests.backend.samples import spec
+
+SMALL = {"gradient_batch": 10, "curvature_batch": 5}
+
+
+def expanded(**fields: Any) -> list[Any]:
+    """Return the optimizers of a sweep over the sample."""
+    return expand(Sweep.model_validate({"base": spec()} | fields)).optimizers
+
+
+def bhf(**knobs: Any) -> BlockHessianFree:
+    """Make the sample's BHF, changed."""
+    return BlockHessianFree.model_validate(SMALL | knobs)
+
+
+def test_a_grid_is_every_combination() -> None:
+    """The knobs of a kind are combined, the last one fastest; other optimizers stay as they are."""
+    found = expanded(grid={"bhf.damping": [0, 0.5], "bhf.max_cg_iterations": [10, 20]})
+    assert found == [
+        Adam(gradient_batch=10),
+        *(bhf(damping=d, max_cg_iterations=n) for d in (0.0, 0.5) for n in (10, 20)),
+    ]
+
+
+def test_a_list_keeps_settings_together() -> None:
+    """Each point is one variant, of each kind that it names."""
+    found = expanded(points=[{"bhf.damping": 1, "adam.beta1": 0.5}, {"bhf.damping": 2, "bhf.momentum": 0}])
+    assert found == [Adam(gradient_batch=10, beta1=0.5), bhf(damping=1), bhf(damping=2, momentum=0)]
+
+
+def test_grid_and_list_together() -> None:
+    """A grid is taken at each point; a knob within a knob is set where the rest of it fits."""
+    found = expanded(grid={"bhf.partition.count": [2, 3]}, points=[{"bhf.partition.kind": "equal"}])
+    assert found[1:] == [bhf(partition=EqualPartition(count=2)), bhf(partition=EqualPartition(count=3))]
+
+
+def test_nothing_to_sweep_changes_nothing() -> None:
+    """Without grid and list a sweep is its base; equal variants are one."""
+    assert expand(Sweep(base=spec())) == spec()
+    assert expanded(grid={"bhf.damping": [0, 0.0]}) == spec().optimizers
+
+
+@pytest.mark.parametrize(
+    ("fields", "field"),
+    [
+        ({"grid": {"hf.damping": [1]}}, "grid"),
+        ({"grid": {"bhf.nothing": [1]}}, "optimizers.1.nothing"),
+        ({"grid": {"bhf.damping": [-1]}}, "optimizers.1.damping"),
+        ({"grid": {"bhf.damping": list(range(100)), "bhf.momentum": [0, 0.5, 1]}}, "grid"),
+        ({"grid": {"bhf.max_cg_iterations": list(range(1, 60))}}, "optimizers"),
+        ({"points": [{"sgd.lr": 1}]}, "grid"),
+    ],
+)
+def test_what_cannot_be_swept_is_named(fields: dict[str, Any], field: str) -> None:
+    """A kind that is not there, a knob that does not exist, a value out of bounds, and too many are errors."""
+    with pytest.raises(InvalidInput) as caught:
+        expanded(**fields)
+    assert caught.value.errors[0].field == field
+
+
+def test_a_terminal_writes_a_grid_as_text() -> None:
+    """Values are told apart by commas and read as numbers or words."""
+    sweep = parse(spec(), ["bhf.damping=0,1e-1", "bhf.cg_stop=martens"])
+    assert sweep.grid == {"bhf.damping": [0, "1e-1"], "bhf.cg_stop": ["martens"]}
+    assert expand(sweep).optimizers[1:] == [bhf(damping=d, cg_stop="martens") for d in (0, 0.1)]
+    for text in ("bhf.damping", "=1", "bhf=1", "bhf.damping=[}"):
+        with pytest.raises(InvalidInput):
+            parse(spec(), [text])
+
+
+def test_a_sweep_is_launched_once(client: Client, worker: str) -> None:
+    """Over REST a sweep is an experiment; the same key queues it once."""
+    assert worker
+    base = ExperimentSpec.model_validate(spec().model_dump() | {"seeds": [0, 1]})
+    made = [client.sweep(base, grid={"bhf.damping": [0, 0.1, 1]}, idempotency_key="k") for _ in range(2)]
+    assert made[0] == made[1]
+    assert len(made[0].runs) == 2 * 4
+    assert client.experiments() == [made[0]]
