@@ -3,7 +3,7 @@
 from worker.optim.adam import Adam
 from worker.optim.averaging import EvaluationAverage
 from worker.optim.blocks import equal_partition, layer_names, layer_partition
-from worker.optim.errors import BatchError, ModelError, OptimError, PartitionError
+from worker.optim.errors import BatchError, LossError, ModelError, OptimError, PartitionError
 from worker.optim.hessian_free import BlockHessianFree, HessianFree
 from worker.optim.losses import Loss, SoftmaxCrossEntropy, SquaredError
 from worker.optim.lstm import PeepholeLSTM
@@ -17,6 +17,7 @@ __all__ = [
     "EvaluationAverage",
     "HessianFree",
     "Loss",
+    "LossError",
     "ModelError",
     "OptimError",
     "PartitionError",

@@ -132,7 +132,7 @@ def check_modes(model: nn.Module) -> None:
     is no Gauss-Newton matrix to solve with.
     """
     for name, module in model.named_modules():
-        if isinstance(module, nn.modules.batchnorm._NormBase) and (module.training or module.running_mean is None):
+        if isinstance(module, nn.modules.batchnorm._BatchNorm) and (module.training or module.running_mean is None):
             raise ModelError(
                 f"layer {name!r} is {type(module).__name__} in training mode, which couples the examples of a batch: "
                 "call its eval() first, or use GroupNorm or LayerNorm"

@@ -3,6 +3,7 @@
 OptimError (a ValueError)
 ├── PartitionError     blocks do not hold every trainable parameter exactly once
 ├── ModelError         the model cannot be optimized like this: batch normalization in training mode, active dropout
+├── LossError          the loss is not convex in the outputs, or its methods do not fit each other
 └── BatchError         inputs, targets and outputs do not fit each other
 """
 
@@ -17,6 +18,10 @@ class PartitionError(OptimError):
 
 class ModelError(OptimError):
     """The model breaks what the method assumes."""
+
+
+class LossError(OptimError):
+    """The loss breaks what the method assumes."""
 
 
 class BatchError(OptimError):

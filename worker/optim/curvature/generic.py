@@ -11,9 +11,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from worker.optim.assumptions import check_independence, check_loss, check_outputs
 from worker.optim.blocks import Block
 from worker.optim.curvature.counting import Counter
-from worker.optim.errors import BatchError, ModelError
+from worker.optim.errors import ModelError
 from worker.optim.losses import Loss
 
 
@@ -26,6 +27,7 @@ class GenericModel:
     note: str
     flops: dict[Any, int] = field(default_factory=dict)
     """operations counted so far: what, shape -> floating-point operations"""
+    checked: bool = False
 
     @property
     def parameters(self) -> dict[str, nn.Parameter]:
@@ -37,16 +39,19 @@ class GenericModel:
         return []
 
     def at(self, inputs: Tensor, targets: Tensor) -> "GenericBatch":
-        """Run the forward pass over S_g, under automatic differentiation."""
-        return GenericBatch(self, inputs, targets, self.outputs(inputs))
+        """Run the forward pass over S_g, under automatic differentiation; the first time, check what is assumed."""
+        outputs = self.outputs(inputs)
+        if not self.checked:
+            check_loss(self.loss, outputs, targets)
+            check_independence(self.outputs(inputs[:2]).detach(), outputs.detach())
+            self.checked = True
+        return GenericBatch(self, inputs, targets, outputs)
 
     def outputs(self, inputs: Tensor) -> Tensor:
         """Run the forward pass; raises BatchError unless it gives one output per example."""
         with self.counted("forward", inputs.shape, refuse_random=True), torch.enable_grad():
             outputs = self.model(inputs)
-        if not isinstance(outputs, Tensor) or len(outputs) != len(inputs):
-            raise BatchError(f"the model must return one tensor with {len(inputs)} examples in dimension 0")
-        return outputs
+        return check_outputs(outputs, inputs)
 
     def counted(self, what: Any, shape: torch.Size, *, refuse_random: bool = False) -> "_Counted":
         """Count the operations of the first run of something at a shape."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
+from worker.optim.assumptions import check_loss, check_outputs
 from worker.optim.blocks import Block
 from worker.optim.curvature.graph import Graph, Path, trace
 from worker.optim.curvature.heads import Head, OutputHead
@@ -22,6 +23,7 @@ class WrittenModel:
     loss: Loss
     graph: Graph = field(init=False)
     all: Path = field(init=False)
+    checked: bool = field(default=False, init=False)
 
     def __post_init__(self) -> None:
         self.graph = trace(self.model)
@@ -40,8 +42,12 @@ class WrittenModel:
             raise NotCovered("the traced forward pass differs from the model's own")
 
     def at(self, inputs: Tensor, targets: Tensor) -> "WrittenBatch":
-        """Run the forward pass over S_g."""
-        return WrittenBatch(self, Linearization.at(self.graph, inputs), targets)
+        """Run the forward pass over S_g; the first time, check what the method assumes of outputs and loss."""
+        linearization = Linearization.at(self.graph, inputs)
+        if not self.checked:
+            check_loss(self.loss, check_outputs(linearization.outputs, inputs), targets)
+            self.checked = True
+        return WrittenBatch(self, linearization, targets)
 
 
 @dataclass

@@ -1,0 +1,150 @@
+"""Tests of what is refused before the first update: outputs and losses that break what the method assumes."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from worker.optim import BatchError, HessianFree, LossError, ModelError, SoftmaxCrossEntropy, SquaredError
+
+WAYS = pytest.mark.parametrize("way", ["auto", "generic"])
+
+
+class Through(nn.Module):
+    """A dense layer, and a function behind it."""
+
+    def __init__(self, function: Callable[[Tensor], Any]) -> None:
+        super().__init__()
+        self.dense, self.function = nn.Linear(6, 4), function
+
+    def forward(self, x: Tensor) -> Any:
+        """Run both."""
+        return self.function(self.dense(x))
+
+
+def step(model: nn.Module, loss: Any, *, way: str = "auto", targets: Tensor | None = None) -> None:
+    """Make the first update from 12 examples."""
+    torch.manual_seed(0)
+    x = torch.rand(12, 6)
+    HessianFree(model, loss, curvature_batch=8, damping=0.1, way=way).step(x, x[:, :4] if targets is None else targets)
+
+
+def refused(model: nn.Module, loss: Any, error: type[Exception], says: str, **knobs: Any) -> None:
+    """Expect an error that leaves the weights as they are."""
+    before = [p.detach().clone() for p in model.parameters()]
+    with pytest.raises(error, match=says):
+        step(model, loss, **knobs)
+    assert all(torch.equal(a, b) for a, b in zip(before, model.parameters(), strict=True))
+
+
+def test_functional_batch_normalization_is_refused() -> None:
+    """A forward pass that mixes examples is an error; with statistics of its own it is fine."""
+    mean, variance = torch.zeros(4), torch.ones(4)
+    for training in (True, False):
+        model = Through(lambda y, on=training: nn.functional.batch_norm(y, mean.clone(), variance.clone(), training=on))  # type: ignore[misc]
+        if training:
+            refused(model, SquaredError(), ModelError, "change with the other examples")
+        else:
+            step(model, SquaredError())
+
+
+def test_other_couplings_are_refused() -> None:
+    """Any dependence between examples is seen, not only that of a known operation."""
+    refused(Through(lambda y: y - y.mean(0)), SquaredError(), ModelError, "change with the other examples")
+    step(Through(lambda y: y - y.mean(1, keepdim=True)), SquaredError())
+
+
+def test_normalization_within_an_example_is_fine() -> None:
+    """Instance normalization uses statistics of one example, so it is not refused."""
+    model = nn.Sequential(nn.Linear(6, 4), nn.Unflatten(1, (2, 2)), nn.InstanceNorm1d(2), nn.Flatten())
+    step(model, SquaredError())
+
+
+@WAYS
+@pytest.mark.parametrize(
+    ("function", "says"),
+    [
+        (lambda y: (y, y), "returned tuple: must be one tensor with 12 examples"),
+        (lambda y: y.sum(), r"returned \[\]: must be one tensor with 12 examples"),
+        (lambda y: torch.flatten(y, 0), r"returned \[48\]: must be one tensor with 12 examples"),
+        (lambda y: y.view(-1, 2), r"returned \[24, 2\]: must be one tensor with 12 examples"),
+    ],
+)
+def test_outputs_that_are_not_one_row_per_example_are_refused(way: str, function: Any, says: str) -> None:
+    """The error names what came and what must come."""
+    refused(Through(function), SquaredError(), BatchError, says, way=way)
+
+
+@WAYS
+def test_outputs_that_the_loss_cannot_take_are_refused(way: str) -> None:
+    """The error names both shapes."""
+    square = Through(lambda y: y.unflatten(1, (2, 2)))
+    refused(square, SquaredError(), BatchError, r"\[12, 2, 2\]|\[12, 4\]", way=way)
+    refused(square, SoftmaxCrossEntropy(), BatchError, "needs logits", way=way, targets=torch.arange(12) % 4)
+
+
+class Sine(SquaredError):
+    """sum of sin(f): not convex."""
+
+    def value(self, outputs: Tensor, targets: Tensor) -> Tensor:  # noqa: ARG002 - protocol
+        """Return the mean over examples."""
+        return outputs.sin().sum() / len(outputs)
+
+    def gradient(self, outputs: Tensor, targets: Tensor) -> Tensor:  # noqa: ARG002 - protocol
+        """Return cos(f) / N."""
+        return outputs.cos() / len(outputs)
+
+    def hessian_product(self, outputs: Tensor, targets: Tensor, vectors: Tensor) -> Tensor:  # noqa: ARG002 - protocol
+        """Return -sin(f) v / N."""
+        return -outputs.sin() * vectors / len(outputs)
+
+
+class NotMean(SquaredError):
+    """Gives one loss per example."""
+
+    def value(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Forget the mean."""
+        return (outputs - targets).square().sum(1)
+
+
+class Summed(SquaredError):
+    """Gives a gradient of one number per example."""
+
+    def gradient(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Forget a dimension."""
+        return super().gradient(outputs, targets).sum(1)
+
+
+class Halved(SquaredError):
+    """Gives products with half of the vectors' numbers."""
+
+    def hessian_product(self, outputs: Tensor, targets: Tensor, vectors: Tensor) -> Tensor:
+        """Lose numbers."""
+        return super().hessian_product(outputs, targets, vectors)[..., :2]
+
+
+@WAYS
+@pytest.mark.parametrize(
+    ("loss", "says"),
+    [
+        (Sine(), "not convex in the outputs"),
+        (NotMean(), r"value\(\) must return the mean"),
+        (Summed(), r"gradient\(\) is \[12\]: must have the outputs' shape \[12, 4\]"),
+        (Halved(), r"hessian_product\(\) is .* must have the vectors' shape"),
+    ],
+)
+def test_losses_that_break_the_method_are_refused(loss: Any, says: str, way: str) -> None:
+    """Negative curvature on a probe, and methods of the wrong shape, are errors that say what must hold."""
+    refused(nn.Linear(6, 4), loss, LossError, says, way=way)
+
+
+@pytest.mark.parametrize("scale", [0.0, 1.0, 1e3, 1e30])
+def test_saturated_cross_entropy_counts_as_convex(scale: float) -> None:
+    """Rounding of a curvature that has vanished is no negative curvature."""
+    model = nn.Linear(6, 4)
+    nn.init.constant_(model.bias, 0.0)
+    with torch.no_grad():
+        model.weight.mul_(scale)
+    step(model, SoftmaxCrossEntropy(), targets=torch.arange(12) % 4)
