@@ -8,15 +8,20 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from worker.optim import cg
+from worker.optim import damping as dampings
+from worker.optim.acceptance import Acceptance, Part, accept
+from worker.optim.backtracking import Iterates
 from worker.optim.blocks import Block, check_modes, layer_names, make_blocks
 from worker.optim.curvature import planner
 from worker.optim.curvature.generic import GenericBatch, GenericModel
 from worker.optim.curvature.rules import NotCovered
-from worker.optim.curvature.systems import FlatSystem, System, Task, Vectors
+from worker.optim.curvature.systems import FlatSystem, System, Task
 from worker.optim.curvature.written import WrittenBatch, WrittenModel
 from worker.optim.errors import BatchError, ModelError
 from worker.optim.losses import Loss
+from worker.optim.preconditioner import DiagonalPreconditioner
 from worker.optim.results import BlockResult, StepResult, StopRule
+from worker.optim.solver import BlockSolver
 
 
 class BlockHessianFree(Optimizer):
@@ -39,6 +44,15 @@ class BlockHessianFree(Optimizer):
     parameter once. lr, damping, max_cg_iters, momentum, stop, tolerance are read from `param_groups`, one per block,
     at each step; planned_iterations there is the block's last count, which the
     planner expects again. Raises PartitionError, ModelError, BatchError (all ValueError).
+
+    damping: one number, or one per block. Off by default, as in the paper, and in `param_groups` too, all from Martens
+    (2010), "Deep learning via Hessian-free optimization":
+    adaptive_damping: after each update every block's damping follows the reduction ratio, see `worker.optim.damping`.
+    backtracking: the step is the iterate before which the loss rises again, see `worker.optim.backtracking`.
+    line_search: the step shrinks until the loss falls enough, see `worker.optim.line_search`.
+    preconditioner: conjugate gradient divides by the gradients' squares, see `worker.optim.preconditioner`.
+    Each loss they take costs a forward pass over S_g, the preconditioner a backward pass over S_c: `cost` has them.
+    The stored solution is the last iterate, whatever is taken of it.
     """
 
     def __init__(
@@ -49,14 +63,18 @@ class BlockHessianFree(Optimizer):
         *,
         curvature_batch: int,
         lr: float = 0.1,
-        damping: float = 0.0,
+        damping: float | Sequence[float] = 0.0,
         max_cg_iters: int = 30,
         momentum: float = 0.95,
         stop: StopRule | None = None,
         way: str = "auto",
         memory: int = planner.MEMORY,
+        adaptive_damping: bool = False,
+        backtracking: bool = False,
+        line_search: bool = False,
+        preconditioner: bool = False,
     ) -> None:
-        _check_numbers(curvature_batch, lr, damping, max_cg_iters, momentum)
+        _check_numbers(curvature_batch, lr, max_cg_iters, momentum)
         if way not in planner.WAYS:
             raise ValueError(f"way is {way!r}: must be one of {', '.join(planner.WAYS)}")
         stop = stop or StopRule()
@@ -64,16 +82,21 @@ class BlockHessianFree(Optimizer):
         self.curvature_batch = curvature_batch
         self._model, self._loss = model, loss
         check_modes(model)
-        self._solvers = [_BlockSolver(block) for block in make_blocks(model, blocks)]
-        groups = [
+        self._solvers = [BlockSolver(block) for block in make_blocks(model, blocks)]
+        groups: list[dict[str, Any]] = [
             {"params": list(zip(s.block.names, s.block.parameters, strict=True)), "layers": list(s.block.layers)}
             for s in self._solvers
         ]
+        for group, value in zip(groups, dampings.per_block(damping, len(groups)), strict=True):
+            if adaptive_damping and value == 0:
+                raise ValueError("damping is 0: adaptive damping multiplies it, so it must be positive")
+            group["damping"] = value
         super().__init__(
             groups,
             {
-                "lr": lr, "damping": damping, "max_cg_iters": max_cg_iters, "momentum": momentum,
-                "stop": stop.kind, "tolerance": stop.tolerance, "planned_iterations": None,
+                "lr": lr, "max_cg_iters": max_cg_iters, "momentum": momentum, "stop": stop.kind,
+                "tolerance": stop.tolerance, "planned_iterations": None, "adaptive_damping": adaptive_damping,
+                "backtracking": backtracking, "line_search": line_search, "preconditioner": preconditioner,
             },
         )  # fmt: skip
         self._modes: tuple[bool, ...] = ()
@@ -93,31 +116,54 @@ class BlockHessianFree(Optimizer):
         batch.gradient({k: v for s in self._solvers for k, v in s.block.views(s.gradient).items()})
         curvature = batch.narrow(self.curvature_batch, self.blocks)
         unit = batch.gradient_flops
-        results = [
+        preconditioned = any(group["preconditioner"] for group in self.param_groups)
+        if preconditioned:
+            curvature.squares({k: v for s in self._solvers for k, v in s.block.views(s.squares()).items()})
+        solved = [
             self._solve(solver, group, curvature, unit)
             for solver, group in zip(self._solvers, self.param_groups, strict=True)
         ]
+        results = [result for result, _ in solved]
+        accepted = self._accept([part for _, part in solved], inputs, targets, value)
         squares = [s.inner(s.gradient, s.gradient) for s in self._solvers]
         steps = [
-            group["lr"] ** 2 * s.inner(s.x, s.x) for s, group in zip(self._solvers, self.param_groups, strict=True)
+            (group["lr"] * accepted.scale) ** 2 * s.inner(s.x, s.x)
+            for s, group in zip(self._solvers, self.param_groups, strict=True)
         ]
         for solver, group in zip(self._solvers, self.param_groups, strict=True):
             for p, x in zip(solver.block.parameters, solver.block.views(solver.x).values(), strict=True):
-                p.add_(x, alpha=group["lr"])
+                p.add_(x, alpha=group["lr"] * accepted.scale)
+            if group["adaptive_damping"]:
+                group["damping"] = dampings.adapted(group["damping"], accepted.ratio)
+        extra = curvature.squares_flops * preconditioned + accepted.evaluations * batch.forward_flops
         return StepResult(
             loss=value.item(),
             gradient_norm=torch.stack(squares).sum().sqrt().item(),
             step_norm=torch.stack(steps).sum().sqrt().item(),
-            cost=1 + curvature.setup_flops / max(unit, 1) + sum(r.cost for r in results),
+            cost=1 + (curvature.setup_flops + extra) / max(unit, 1) + sum(r.cost for r in results),
             blocks=tuple(results),
+            scale=accepted.scale,
+            reduction_ratio=accepted.ratio,
+            iteration=accepted.iteration,
+            evaluations=accepted.evaluations,
         )
 
+    def _accept(self, parts: Sequence[Part], inputs: Tensor, targets: Tensor, value: Tensor) -> Acceptance:
+        """Try the step where a knob asks for it; else take it whole."""
+        knobs = ("backtracking", "adaptive_damping", "line_search")
+        asked = {knob: any(group[knob] for group in self.param_groups) for knob in knobs}
+        if not any(asked.values()):
+            return Acceptance()
+        return accept(parts, lambda: self._loss.value(self._model(inputs), targets), start=value.item(), **asked)
+
     def _solve(
-        self, solver: "_BlockSolver", group: dict[str, Any], curvature: WrittenBatch | GenericBatch, unit: int
-    ) -> BlockResult:
+        self, solver: BlockSolver, group: dict[str, Any], curvature: WrittenBatch | GenericBatch, unit: int
+    ) -> tuple[BlockResult, Part]:
         warm = solver.load(self.state, group["momentum"])
         expected = group["planned_iterations"] or group["max_cg_iters"]
-        system, plan, note = self._system(solver.task(group["damping"], warm=warm), curvature, expected)
+        task = solver.task(group["damping"], warm=warm)
+        system, plan, note = self._system(task, curvature, expected, preconditioned=group["preconditioner"])
+        iterates = Iterates(solver.x, system.add) if group["backtracking"] else None
         found = cg.solve(
             system,
             system.b,
@@ -128,12 +174,18 @@ class BlockHessianFree(Optimizer):
             model=system.model,
             eps=system.eps,
             workspace=system.work,
+            precondition=DiagonalPreconditioner(solver.squares(), task.damping) if group["preconditioner"] else None,
+            keep=iterates.keep if iterates else None,
         )
         system.finish()
         solver.store(self.state)
         group["planned_iterations"] = max(1, found.iterations)
         flops = system.setup_flops + found.products * system.product_flops + system.finish_flops
-        return BlockResult(
+        if iterates:
+            flops += len(iterates.kept) * system.finish_flops
+            iterates.end(found.iterations, solver.x, found.model)
+        part = Part(solver.block, solver.x, solver.gradient, group["lr"], task.damping, found.model, iterates)
+        result = BlockResult(
             iterations=found.iterations,
             reason=found.reason,
             residual=found.residual,
@@ -144,17 +196,22 @@ class BlockHessianFree(Optimizer):
             note=note,
             steps=found.steps,
             ratios=found.ratios,
+            damping=task.damping,
         )
+        return result, part
 
     def _system(
-        self, task: Task, curvature: WrittenBatch | GenericBatch, iterations: int
+        self, task: Task, curvature: WrittenBatch | GenericBatch, iterations: int, *, preconditioned: bool
     ) -> tuple[System, planner.Plan | None, str]:
         """Return the system, how it multiplies (None: generically), and a note on why no faster way serves."""
         if isinstance(curvature, WrittenBatch):
             chosen = planner.plan(
-                curvature, task.block, way=self.way, iterations=iterations, warm=task.warm, memory=self.memory
-            )
-            note = "" if self.way in {"auto", chosen.way} else f"the way {self.way} does not serve this block"
+                curvature, task.block, way=self.way, iterations=iterations, warm=task.warm, memory=self.memory,
+                preconditioned=preconditioned,
+            )  # fmt: skip
+            note = chosen.note
+            if not note and self.way not in {"auto", chosen.way}:
+                note = f"the way {self.way} does not serve this block"
             return planner.system(curvature, task, chosen, memory=self.memory), chosen, note
         block = task.block
         system = FlatSystem(
@@ -213,46 +270,23 @@ class HessianFree(BlockHessianFree):
         stop: StopRule | None = None,
         way: str = "auto",
         memory: int = planner.MEMORY,
+        adaptive_damping: bool = False,
+        backtracking: bool = False,
+        line_search: bool = False,
+        preconditioner: bool = False,
     ) -> None:
         super().__init__(
             model, loss, [layer_names(model)], curvature_batch=curvature_batch, lr=lr, damping=damping,
             max_cg_iters=max_cg_iters, momentum=momentum, stop=stop, way=way, memory=memory,
+            adaptive_damping=adaptive_damping, backtracking=backtracking, line_search=line_search,
+            preconditioner=preconditioner,
         )  # fmt: skip
 
 
-class _BlockSolver(cg.FlatInner):
-    """A block with the vectors that its solves reuse."""
-
-    def __init__(self, block: Block) -> None:
-        self.block = block
-        self.gradient, self.x = block.vector(), block.vector()
-        self._vectors = Vectors(self.x)
-
-    def task(self, damping: float, *, warm: bool) -> Task:
-        """Return what is to be solved."""
-        return Task(self.block, self.gradient, self.x, warm=warm, damping=damping, vectors=self._vectors)
-
-    def load(self, state: Any, momentum: float) -> bool:
-        """Set x to momentum times the stored solution; return whether there is one."""
-        if momentum == 0 or any("solution" not in state[p] for p in self.block.parameters):
-            self.x.zero_()
-            return False
-        for p, x in zip(self.block.parameters, self.block.views(self.x).values(), strict=True):
-            torch.mul(state[p]["solution"], momentum, out=x)
-        return True
-
-    def store(self, state: Any) -> None:
-        """Keep x as the solution, parameter by parameter."""
-        for p, x in zip(self.block.parameters, self.block.views(self.x).values(), strict=True):
-            kept = state[p].setdefault("solution", torch.empty_like(p, memory_format=torch.contiguous_format))
-            kept.copy_(x)
-
-
-def _check_numbers(curvature_batch: int, lr: float, damping: float, max_cg_iters: int, momentum: float) -> None:
+def _check_numbers(curvature_batch: int, lr: float, max_cg_iters: int, momentum: float) -> None:
     limits = [
         ("curvature_batch", curvature_batch, curvature_batch >= 1, "at least 1"),
         ("lr", lr, 0 < lr < float("inf"), "positive and finite"),
-        ("damping", damping, 0 <= damping < float("inf"), "at least 0 and finite"),
         ("max_cg_iters", max_cg_iters, max_cg_iters >= 1, "at least 1"),
         ("momentum", momentum, 0 <= momentum <= 1, "from 0 to 1"),
     ]

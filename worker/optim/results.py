@@ -55,12 +55,13 @@ class StopRule:
 class BlockResult:
     """One block's solve of (G_b + d I) x = -g.
 
-    iterations: done in this solve. reason: why it stopped. residual: |(G_b + d I) x + g|.
+    iterations: done in this solve. reason: why it stopped. residual: |(G_b + d I) x + g|. damping: d.
     decrease: -q(x), q(x) = x'(G_b + d I) x / 2 + g'x; the decrease of the quadratic model from x = 0.
     cost: work of the solve in gradients of S_g, its set-up and warm start included. predicted: what the planner
     expected, vector operations converted to matrix products'; None where nothing was planned.
     way: how the curvature was multiplied; note: why a faster way was not taken, where there is a reason.
-    steps, ratios: conjugate gradient's alpha and beta, of which `ritz_values` is made.
+    steps, ratios: conjugate gradient's alpha and beta, of which `ritz_values` is made. They all are the solve's, at its
+    last iterate, whether or not the step goes back to an earlier one.
     """
 
     iterations: int
@@ -73,10 +74,12 @@ class BlockResult:
     note: str = ""
     steps: tuple[float, ...] = ()
     ratios: tuple[float, ...] = ()
+    damping: float = 0.0
 
     def ritz_values(self, most: int | None = None) -> list[float]:
         """Estimate eigenvalues of G_b + d I, ascending: those of the Lanczos matrix that alpha and beta are.
 
+        With a preconditioner M they are those of M^-1 (G_b + d I).
         most: how many iterations to use at most, the first ones; the work grows with their cube. None: all.
         T[j, j] = 1 / alpha_j + beta_(j-1) / alpha_(j-1), T[j, j+1] = sqrt(beta_j) / alpha_j. Source: Saad (2003),
         "Iterative methods for sparse linear systems", section 6.7.3. The largest converge first.
@@ -99,6 +102,8 @@ class StepResult:
     loss, gradient_norm: over S_g, before the update. step_norm: Euclidean norm of the change of the weights.
     cost: the update's work in gradients of S_g, counted as floating-point operations of matrix products.
     blocks: one result per block; empty for first-order optimizers.
+    scale: what the line search multiplied the step by. reduction_ratio: the loss's decrease over the quadratic model's,
+    where the damping adapts. iteration: where backtracking went back to. evaluations: losses taken for these three.
     """
 
     loss: float
@@ -106,3 +111,7 @@ class StepResult:
     step_norm: float
     cost: float
     blocks: tuple[BlockResult, ...] = ()
+    scale: float = 1.0
+    reduction_ratio: float | None = None
+    iteration: int | None = None
+    evaluations: int = 0

@@ -221,6 +221,32 @@ def test_ways_give_the_same_updates() -> None:
         assert other == pytest.approx(found[0], rel=1e-6)
 
 
+@pytest.mark.parametrize("way", WAYS)
+def test_fixed_settings_add_the_solution_and_nothing_else(way: str) -> None:
+    """With every option off an update is w + lr x bit for bit, x the last iterate, and takes no further loss."""
+    case = make("autoencoder")
+    under_test = optimizer(case, way=way, lr=0.3)
+    for _ in range(2):
+        before = [p.detach().clone() for p in case.model.parameters()]
+        result = under_test.step(case.inputs, case.targets)
+        for p, w in zip(case.model.parameters(), before, strict=True):
+            assert torch.equal(p, w.add(under_test.state[p]["solution"], alpha=0.3))
+        assert (result.scale, result.reduction_ratio, result.iteration, result.evaluations) == (1.0, None, None, 0)
+
+
+def test_damping_may_differ_by_block() -> None:
+    """A list gives each block its own damping, as if it stood in param_groups."""
+    one, other = make("autoencoder"), make("autoencoder")
+    a, b = optimizer(one, damping=[0.1, 5.0]), optimizer(other)
+    b.param_groups[1]["damping"] = 5.0
+    for _ in range(2):
+        result = a.step(one.inputs, one.targets)
+        assert result == b.step(other.inputs, other.targets)
+    assert [block.damping for block in result.blocks] == [0.1, 5.0]
+    with pytest.raises(ValueError, match="damping has 3 values"):
+        optimizer(one, damping=[0.1, 5.0, 1.0])
+
+
 def test_unknown_ways_are_refused() -> None:
     """An unknown way is an error that lists the known ones."""
     with pytest.raises(ValueError, match="way is 'faster': must be one of auto, products"):

@@ -1,7 +1,7 @@
 """Chooses how a block's system is solved: the way that is predicted to take the fewest operations within the memory."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -27,24 +27,41 @@ _ENTRY = 20
 class Plan:
     """How to solve a block: layers in sample space, where the block ends (None: at the outputs), or its matrix.
 
-    work: predicted operations of the whole solve, vector operations converted.
+    work: predicted operations of the whole solve, vector operations converted. note: why not a cheaper way.
     """
 
     way: str
     work: float
     interface: Interface | None = None
     sampled: frozenset[int] = frozenset()
+    note: str = ""
 
 
 def plan(
-    batch: WrittenBatch, block: Block, *, way: str = "auto", iterations: int, warm: bool, memory: int = MEMORY
+    batch: WrittenBatch,
+    block: Block,
+    *,
+    way: str = "auto",
+    iterations: int,
+    warm: bool,
+    memory: int = MEMORY,
+    preconditioned: bool = False,
 ) -> Plan:
     """Return the cheapest plan of a way; "auto": of all ways. A way that does not serve the block gives products.
 
-    iterations: conjugate gradient's, at most; warm: whether a start costs a product.
+    iterations: conjugate gradient's, at most; warm: whether a start costs a product; preconditioned: whether residuals
+    are divided weight by weight, which sample space cannot do: what it would have served goes the next cheapest way.
     """
     products = iterations + warm
     plans = list(_plans(batch, block, products, iterations, memory, way))
+    cheapest = _cheapest(plans, way)
+    if preconditioned and cheapest.way == "samples":
+        other = _cheapest([p for p in plans if p.way != "samples"], "auto")
+        return replace(other, note="sample space cannot carry the preconditioner")
+    return cheapest
+
+
+def _cheapest(plans: Sequence[Plan], way: str) -> Plan:
     serving = [p for p in plans if way in {"auto", p.way}] or [p for p in plans if p.way == "products"]
     return min(serving, key=lambda p: p.work)
 
