@@ -41,7 +41,8 @@ class Up:
 
     def children(self) -> dict[str, psutil.Process]:
         """Return the three processes by name."""
-        return {child.cmdline()[-1]: child for child in psutil.Process(self.process.pid).children()}
+        started = {child: child.cmdline() for child in psutil.Process(self.process.pid).children()}
+        return {words[-1]: child for child, words in started.items() if words}
 
     def end(self) -> int:
         """Press Ctrl-C and return the exit code."""
