@@ -32,6 +32,7 @@ def streamlit_options(settings: Settings) -> dict[str, Any]:
         "client.showErrorDetails": "type",
         "client.showErrorLinks": False,
         "logger.level": "warning",
+        "logger.hideWelcomeMessage": True,
     } | streamlit_theme()
 
 

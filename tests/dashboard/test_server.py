@@ -18,6 +18,7 @@ def test_nothing_is_reported_or_exposed() -> None:
     assert options["browser.gatherUsageStats"] is False
     assert options["server.address"] == "127.0.0.1"
     assert options["client.showErrorDetails"] == "type"
+    assert options["logger.hideWelcomeMessage"] is True
     assert "server.enableXsrfProtection" not in options
     assert "server.enableCORS" not in options
     assert options["server.allowedHosts"] == ["127.0.0.1", "localhost", "[::1]"]

@@ -8,17 +8,19 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import TimeoutError as TooLate
 
 from backend.client import Client
 
-STOP_SECONDS = 15
+STOP_SECONDS = 60
+DEADLINE = 120  # of every wait, in seconds: what is waited for comes within a few where the machine is not busy
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 QUIET = [
     "--no-sandbox",
@@ -97,7 +99,7 @@ def free_port() -> int:
         return port
 
 
-def wait_until(condition: Callable[[], object], what: str, *, seconds: float = 60) -> None:
+def wait_until(condition: Callable[[], object], what: str, *, seconds: float = DEADLINE) -> None:
     """Wait until a condition holds; fail the test with what was waited for."""
     end = time.monotonic() + seconds
     while not condition():
@@ -141,6 +143,30 @@ def ranges(page: Page) -> list[list[float]]:
     return found
 
 
+def settled(page: Page) -> None:
+    """Wait until the page's script has run to its end."""
+    page.locator("[data-testid=stApp][data-test-script-state=notRunning]").wait_for()
+
+
+def zoom(page: Page) -> None:
+    """Drag a box in the first panel; again where the page's layout moved meanwhile."""
+    whole = ranges(page)
+
+    def zoomed() -> bool:
+        settled(page)
+        box = page.locator(".bhf-chart .nsewdrag").first.bounding_box()
+        assert box is not None
+        page.mouse.move(box["x"] + 0.3 * box["width"], box["y"] + 0.3 * box["height"])
+        page.mouse.down()
+        page.mouse.move(box["x"] + 0.8 * box["width"], box["y"] + 0.7 * box["height"], steps=8)
+        page.mouse.up()
+        with suppress(TooLate):
+            page.wait_for_function("() => location.search.includes('zoom=')", timeout=5000)
+        return ranges(page) != whole
+
+    wait_until(zoomed, "the drag zooms")
+
+
 @pytest.fixture(scope="session")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """Backend, worker and dashboard for tests that leave them running."""
@@ -164,7 +190,8 @@ def page(browser: Browser) -> Iterator[Page]:
     """Open a tab; an error of any script in it fails the test."""
     errors: list[str] = []
     tab = browser.new_page(viewport={"width": 1280, "height": 1400})
-    tab.set_default_timeout(30_000)
+    tab.set_default_timeout(1000 * DEADLINE)
+    expect.set_options(timeout=1000 * DEADLINE)
     tab.on("pageerror", lambda error: errors.append(str(error)))
     yield tab
     tab.close()

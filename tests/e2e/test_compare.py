@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from backend.schemas import Adam, Experiment
-from tests.e2e.conftest import Service, draws, ranges, running_service, seen, wait_until
+from tests.e2e.conftest import Service, draws, ranges, running_service, seen, wait_until, zoom
 from tests.e2e.samples import SPEC, claims, register, row
 
 pytestmark = pytest.mark.browser
@@ -72,12 +72,7 @@ def test_a_view_is_the_same_where_its_url_is_opened(
     page.get_by_role("group", name="Curves").get_by_role("button", name="HF").click()
     page.get_by_role("spinbutton", name="Target").fill("50")
     page.get_by_role("spinbutton", name="Target").press("Enter")
-    box = page.locator(".bhf-chart .nsewdrag").first.bounding_box()
-    assert box is not None
-    page.mouse.move(box["x"] + 0.3 * box["width"], box["y"] + 0.3 * box["height"])
-    page.mouse.down()
-    page.mouse.move(box["x"] + 0.8 * box["width"], box["y"] + 0.7 * box["height"], steps=5)
-    page.mouse.up()
+    zoom(page)
     page.wait_for_function("() => ['zoom', 'target', 'hidden', 'logX'].every((name) => location.search.includes(name))")
     url = page.evaluate("() => location.href")
     other = browser.new_context().new_page()
