@@ -4,6 +4,7 @@ import sys
 
 import uvicorn
 
+from backend import logs
 from backend.app import create_app
 from backend.settings import Settings
 from backend.tokens import Unsafe, check_address
@@ -16,11 +17,13 @@ def main() -> None:
         check_address(settings)
     except Unsafe as error:
         sys.exit(f"error: {error}")
+    logs.configure(settings)
     uvicorn.run(
         create_app(settings),
         host=settings.host,
         port=settings.port,
-        log_level="warning",
+        log_config=None,
+        access_log=False,
         server_header=False,
         proxy_headers=False,
         timeout_graceful_shutdown=5,

@@ -13,9 +13,11 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from backend import failures, openapi
 from backend.routes import catalog, events, experiments, health, imports, runs, series, sweeps, updates, workers
+from backend.routes import telemetry as metrics
 from backend.security import Guard, for_users, for_workers
 from backend.settings import Settings
 from backend.store import Store
+from backend.telemetry import Observer, Telemetry
 from backend.tokens import Tokens
 
 _LOG = logging.getLogger(__name__)
@@ -25,11 +27,14 @@ _SWEEP_SECONDS = 5.0
 def create_app(settings: Settings, *, clock: Callable[[], float] = time.time) -> FastAPI:
     """Build the application; the database is opened and brought up to date when it starts."""
 
+    telemetry = Telemetry()
+
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         store = await run_in_threadpool(Store, settings, clock=clock)
         await run_in_threadpool(store.queue.forgive)
         app.state.store = store
+        telemetry.observe(store, clock=clock)
         sweeper = asyncio.create_task(_sweep(store))
         try:
             yield
@@ -49,7 +54,9 @@ def create_app(settings: Settings, *, clock: Callable[[], float] = time.time) ->
         docs_url=None,  # these pages load scripts from elsewhere
         redoc_url=None,
     )
+    app.state.telemetry = telemetry
     failures.install(app)
+    app.include_router(metrics.router, dependencies=[Depends(for_users)])
     app.include_router(health.router)
     app.include_router(health.router, prefix="/api/v1")
     for noun in (catalog, experiments, sweeps, runs, imports, series, events):
@@ -63,6 +70,7 @@ def create_app(settings: Settings, *, clock: Callable[[], float] = time.time) ->
         tokens=Tokens(settings),
         max_body_bytes=settings.max_body_bytes,
     )
+    app.add_middleware(Observer, telemetry=telemetry)
     return app
 
 

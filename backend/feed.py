@@ -98,6 +98,11 @@ class Feed:
                 elif not await _within(news, patience):
                     yield None
 
+    @property
+    def viewers(self) -> int:
+        """How many streams are open."""
+        return self._viewers
+
     def check_room(self) -> None:
         """Raise TooManyViewers where one more cannot be served."""
         if self._viewers >= MAX_VIEWERS:

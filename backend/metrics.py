@@ -32,6 +32,8 @@ class Metrics:
         self._database = database
         self._settings = settings
         self._clock = clock
+        self.stored = 0
+        """Rows stored since the start."""
 
     def append(self, run_id: str, body: Append) -> int:
         """Store the next updates and renew the lease; skip what is stored already; return the last update stored.
@@ -52,7 +54,8 @@ class Metrics:
                 _check_checkpoint(body.checkpoint, last)
                 changes["checkpoint"] = body.checkpoint.model_dump_json()
             connection.execute(update(RUNS).where(RUNS.c.number == lease.number).values(changes))
-            return last
+        self.stored += len(fresh)
+        return last
 
     def series(
         self,

@@ -1,6 +1,7 @@
 """Every environment variable, with its default and meaning."""
 
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -28,6 +29,10 @@ class Settings(BaseSettings):
     max_attempts: int = Field(5, ge=1, description="claims of one run without progress until it is failed")
     max_queued: int = Field(10_000, ge=1, description="runs that may wait at once")
     max_body_bytes: int = Field(1_000_000, ge=1000, description="largest request body")
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "warning", description="what the backend logs; info: each change"
+    )
+    log_format: Literal["text", "json"] = Field("text", description="json: one object per line")
     demo: bool = Field(True, description="queue a small comparison on an empty database (`blockhf up`)")
 
     @property
