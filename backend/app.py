@@ -19,6 +19,7 @@ from backend.settings import Settings
 from backend.store import Store
 from backend.telemetry import Observer, Telemetry
 from backend.tokens import Tokens
+from backend.validators import Validators
 
 _LOG = logging.getLogger(__name__)
 _SWEEP_SECONDS = 5.0
@@ -64,6 +65,7 @@ def create_app(settings: Settings, *, clock: Callable[[], float] = time.time) ->
     for noun in (workers, updates):
         app.include_router(noun.router, prefix="/api/v1", dependencies=[Depends(for_workers)])
     openapi.install(app)
+    app.add_middleware(Validators)
     app.add_middleware(
         Guard,
         allowed_hosts=settings.allowed_hosts.split(","),

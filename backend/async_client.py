@@ -73,5 +73,6 @@ class AsyncClient:
     series = _Awaited(Client.series)
     series_frame = _Awaited(Client.series_frame)
     export = _Awaited(Client.export)
+    export_file = _Awaited(Client.export_file)
     import_run = _Awaited(Client.import_run)
     wait = _Awaited(Client.wait)

@@ -5,10 +5,11 @@ import io
 from collections.abc import Iterable, Iterator
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Response
 from fastapi.responses import StreamingResponse
 
-from backend.examples import CSV, RUN
+from backend.examples import CSV, EXPORT, RUN
+from backend.exports import to_json, to_parquet
 from backend.openapi import body_example, errors, example
 from backend.routes.parameters import Limit, RunId
 from backend.schemas import Id, Priority, Run, RunList, RunStatus
@@ -17,6 +18,7 @@ from backend.store import StoreOfRequest
 router = APIRouter(prefix="/runs", tags=["runs"])
 
 _LINES_PER_CHUNK = 500
+_PARQUET = "application/vnd.apache.parquet"
 
 
 @router.get("", responses=errors(404) | example({"runs": [RUN]}))
@@ -84,8 +86,36 @@ def export(store: StoreOfRequest, run_id: RunId) -> StreamingResponse:
     return StreamingResponse(
         _csv(header, lines),
         media_type="text/csv; charset=utf-8",
-        headers={"Content-Disposition": f'attachment; filename="{run_id}.csv"'},
+        headers=_attachment(f"{run_id}.csv"),
     )
+
+
+@router.get(
+    "/{run_id}/export.json",
+    response_class=Response,
+    responses=errors(404) | example(EXPORT, schema={"type": "object"}),
+)
+def export_json(store: StoreOfRequest, run_id: RunId) -> Response:
+    """The run, and every row as columns, as one document."""
+    lines = store.metrics.export(run_id)
+    content = to_json(store.runs.get(run_id), next(lines), lines)
+    return Response(content, media_type="application/json", headers=_attachment(f"{run_id}.json"))
+
+
+@router.get(
+    "/{run_id}/export.parquet",
+    response_class=Response,
+    responses=errors(404) | example("PAR1", media_type=_PARQUET, schema={"type": "string", "format": "binary"}),
+)
+def export_parquet(store: StoreOfRequest, run_id: RunId) -> Response:
+    """Every row as Parquet, typed; the file's metadata has the run under `blockhf.run`."""
+    lines = store.metrics.export(run_id)
+    content = to_parquet(store.runs.get(run_id), next(lines), lines)
+    return Response(content, media_type=_PARQUET, headers=_attachment(f"{run_id}.parquet"))
+
+
+def _attachment(name: str) -> dict[str, str]:
+    return {"Content-Disposition": f'attachment; filename="{name}"'}
 
 
 def _csv(header: list[Any], lines: Iterable[list[Any]]) -> Iterator[str]:
