@@ -130,7 +130,8 @@ class Asked:
     """What the user did in the component since the last run of the script."""
 
     view: View
-    cancel: str | None
+    verb: str
+    runs: tuple[str, ...]
 
 
 def live(
@@ -160,10 +161,11 @@ def live(
         data=json.loads(json.dumps(data)),
         default={"view": None},
         on_view_change=lambda: None,
-        on_cancel_change=lambda: None,
+        on_asked_change=lambda: None,
     )
     chosen = result.view
-    return Asked(_chosen(chosen) if chosen else view, result.cancel)
+    verb, _, ids = (result.asked or "").partition(":")
+    return Asked(_chosen(chosen) if chosen else view, verb, tuple(filter(None, ids.split(","))))
 
 
 def _chosen(view: Any) -> View:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from statistics import median
 
-from backend.schemas import ExperimentSpec, Run, RunConfig
+from backend.schemas import ExperimentSpec, Run, RunConfig, RunStatus
 from dashboard.frames import OPTIMIZER_NAMES
 
 
@@ -69,20 +69,43 @@ def duration(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
-def history(run: Run) -> list[str]:
-    """Tell what became of a run, in sentences."""
-    lines = [f"{run.experiment_name}. Queued {_when(run.created_at)}."]
+def asked(run: Run) -> list[str]:
+    """Say what is asked of a run and not done yet: nothing, or one phrase."""
+    if run.status.final:
+        return []
+    return ["being cancelled"] if run.cancel_requested else ["pauses after its update"] if run.pause_requested else []
+
+
+def history(run: Run, worker: str = "") -> list[str]:
+    """Tell what became of a run, in sentences; `worker` is the name of the one that has, or had, it."""
+    first = f", with priority {run.priority}" if run.priority else ""
+    lines = [f"{run.experiment_name}. Queued {_when(run.created_at)}{first}."]
     if run.started_at:
-        again = f" (attempt {run.attempts}: a worker was lost and it began anew)" if run.attempts > 1 else ""
-        where = f" on {device}" if (device := run.environment.get("device")) else ""
+        names = [f"worker {worker}" if worker else "", run.environment.get("device", "")]
+        where = " on " + ", ".join(name for name in names if name) if any(names) else ""
+        again = f" (attempt {run.attempts})" if run.attempts > 1 else ""
         lines.append(f"Started {_when(run.started_at)}{where}{again}.")
+    lines.extend(run.notes)
     if run.finished_at:
-        reason = f": {run.ended_by}" if run.ended_by else ""
+        reason = f": {run.ended_by}" if run.ended_by and run.ended_by != run.status else ""
         lines.append(f"{run.status.capitalize()} {_when(run.finished_at)}{reason}, after {progress(run)}.")
-    elif run.cancel_requested:
-        lines.append("It is being cancelled.")
+    else:
+        lines.extend(_standing(run))
     if run.parameters:
         lines.append(f"{run.parameters:,} trainable parameters.")
+    return lines
+
+
+def _standing(run: Run) -> list[str]:
+    """Say where a run that has not ended stands."""
+    from_where = f"from the checkpoint after update {run.checkpoint.update:,}" if run.checkpoint else "from the start"
+    lines = [f"It is {phrase}." if phrase.startswith("being") else f"It {phrase}." for phrase in asked(run)]
+    if run.status is RunStatus.PAUSED:
+        lines.append(f"Paused after {progress(run)}. When it is resumed it goes on {from_where}.")
+    elif run.status is RunStatus.QUEUED and run.attempts:
+        lines.append(f"It waits for a worker, to go on {from_where}.")
+    elif run.checkpoint:
+        lines.append(f"Its last checkpoint is of update {run.checkpoint.update:,}.")
     return lines
 
 

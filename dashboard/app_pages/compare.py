@@ -7,6 +7,7 @@ import streamlit as st
 from backend.errors import BlockHFError
 from backend.schemas import Experiment, Summary
 from dashboard import charts, frames
+from dashboard.actions import ACTIONS, perform
 from dashboard.connection import ask, client
 from dashboard.forms import escape
 from dashboard.live import live, read_view
@@ -156,14 +157,5 @@ def _live(found: Sequence[frames.Group], ids: list[str], accuracy: bool, loss_un
         key="live",
     )
     st.query_params.from_dict({"experiments": ",".join(ids)} | asked.view.query())
-    if asked.cancel:
-        _cancel(asked.cancel.split(","))
-
-
-def _cancel(run_ids: Sequence[str]) -> None:
-    try:
-        for run_id in run_ids:
-            client().cancel(run_id)
-        st.toast("Cancelling " + ("the run" if len(run_ids) == 1 else f"{len(run_ids)} runs"))
-    except BlockHFError as error:
-        st.error(f"The run could not be cancelled: {error}")
+    if asked.verb in ACTIONS:
+        perform(asked.verb, asked.runs)

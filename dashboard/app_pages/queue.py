@@ -1,4 +1,4 @@
-"""The queue page: what runs, what waits in which order, and who trains."""
+"""The queue page: what runs, what waits in which order, what is paused, and who trains."""
 
 import html
 from collections.abc import Sequence
@@ -6,13 +6,15 @@ from datetime import UTC, datetime
 
 import streamlit as st
 
-from backend.errors import BlockHFError
-from backend.schemas import Run, Worker
+from backend.client import Client
+from backend.schemas import Run, RunStatus, Worker
 from dashboard import runs
-from dashboard.connection import ask, client
+from dashboard.actions import ACTIONS, buttons, in_line, mover, perform, possible
+from dashboard.connection import ask
 from dashboard.tables import table
 
 SHOWN = 30
+SHOWN_ENDED = 10
 
 
 def page() -> None:
@@ -27,20 +29,31 @@ def _now() -> None:
     known = ask(
         running=lambda backend: backend.runs(status="running", limit=200),
         queued=lambda backend: backend.runs(status="queued", limit=200),
+        paused=lambda backend: backend.runs(status="paused", limit=200),
+        ended=_ended_badly,
         catalog=lambda backend: backend.catalog(),
     )
     running: list[Run] = known["running"] or []
-    queued: list[Run] = list(reversed(known["queued"] or []))
+    queued = in_line(known["queued"] or [])
+    paused: list[Run] = known["paused"] or []
     workers: list[Worker] = known["catalog"].workers if known["catalog"] else []
     _workers(workers, {run.id: run for run in running})
-    st.subheader(f"Running: {len(running)}")
-    _runs(running)
-    st.subheader(f"Waiting: {len(queued)}")
-    _runs(queued)
-    if not running and not queued:
+    _runs("Running", running)
+    _runs("Waiting", queued)
+    if paused:
+        _runs("Paused", paused)
+    if known["ended"]:
+        _runs("Failed or cancelled lately", known["ended"])
+    if not (running or queued or paused):
         st.write("Nothing runs and nothing waits.")
         if st.button("Launch a comparison", type="primary"):
             st.switch_page(st.session_state["pages"]["launch"])
+
+
+def _ended_badly(backend: Client) -> list[Run]:
+    """Return the newest runs that could be tried again."""
+    found = [run for status in ("failed", "cancelled") for run in backend.runs(status=status, limit=SHOWN_ENDED)]
+    return sorted(found, key=lambda run: run.finished_at or run.created_at, reverse=True)[:SHOWN_ENDED]
 
 
 def _workers(workers: Sequence[Worker], running: dict[str, Run]) -> None:
@@ -61,28 +74,42 @@ def _workers(workers: Sequence[Worker], running: dict[str, Run]) -> None:
     )
 
 
-def _runs(listed: Sequence[Run]) -> None:
-    for place, run in enumerate(listed[:SHOWN], 1):
-        with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-            st.html(
-                f"<div class='bhf-layer'><b>{place}. {html.escape(runs.title(run))}</b>"
-                f"<span>{html.escape(run.experiment_name)}</span>"
-                f"<em>{html.escape(runs.progress(run))}</em></div>",
-                width="stretch",
-            )
-            asked = run.cancel_requested
-            if st.button("Cancelling" if asked else "Cancel", key=f"cancel-{run.id}", disabled=asked):
-                _cancel(run.id)
+def _runs(heading: str, listed: Sequence[Run]) -> None:
+    """Draw a heading and the runs under it, each with what can be asked of it, and of those that are ticked."""
+    st.subheader(f"{heading}: {len(listed)}")
+    ticked = [run for place, run in enumerate(listed[:SHOWN], 1) if _row(run, place, listed)]
     if len(listed) > SHOWN:
         st.caption(f"and {len(listed) - SHOWN} more")
-    if len(listed) > 1 and st.button(f"Cancel all {len(listed)}", key=f"cancel-all-{listed[0].status}"):
-        _cancel(*(run.id for run in listed))
+    if len(listed) > 1:
+        _together(heading, ticked or listed, "the ticked" if ticked else "all")
 
 
-def _cancel(*run_ids: str) -> None:
-    try:
-        for run_id in run_ids:
-            client().cancel(run_id)
-    except BlockHFError as error:
-        st.error(str(error))
-    st.rerun(scope="fragment")
+def _row(run: Run, place: int, line: Sequence[Run]) -> bool:
+    """Draw one run; return whether it is ticked."""
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        ticked = len(line) > 1 and st.checkbox(
+            f"Tick {runs.title(run)}", key=f"tick-{run.id}", label_visibility="collapsed", width=24
+        )
+        st.html(_described(run, place), width="stretch")
+        if run.status is RunStatus.QUEUED and len(line) > 1:
+            mover(run, line)
+        buttons(run)
+    return ticked
+
+
+def _described(run: Run, place: int) -> str:
+    parts = [runs.progress(run), *([f"priority {run.priority}"] if run.priority else []), *runs.asked(run)]
+    name = f"<a href='/run?id={run.id}' target='_self'>{place}. {html.escape(runs.title(run))}</a>"
+    return (
+        f"<div class='bhf-layer'><b>{name}</b>"
+        f"<span>{html.escape(run.experiment_name)}</span><em>{html.escape(', '.join(parts))}</em></div>"
+    )
+
+
+def _together(heading: str, chosen: Sequence[Run], which: str) -> None:
+    names = list(dict.fromkeys(name for run in chosen for name in possible(run)))
+    with st.container(horizontal=True, gap="small"):
+        for name in names:
+            ids = [run.id for run in chosen if name in possible(run)]
+            label = f"{ACTIONS[name].label} {which} {len(ids)}"
+            st.button(label, key=f"{name}-{heading}", on_click=perform, args=(name, ids))

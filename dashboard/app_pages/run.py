@@ -7,6 +7,7 @@ import streamlit as st
 from backend.errors import BackendUnavailable, BlockHFError
 from backend.schemas import Run
 from dashboard import frames, runs
+from dashboard.actions import ACTIONS, buttons, perform
 from dashboard.connection import ask, await_backend, client
 from dashboard.forms import escape
 from dashboard.live import live, read_view
@@ -20,7 +21,13 @@ def page() -> None:
         st.stop()
     name = frames.OPTIMIZER_TITLES[run.config.optimizer.kind]
     st.title(escape(f"{name}, seed {run.config.seed}"))
-    _status(run)
+    _standing(run)
+    if run.error:
+        st.error(escape(run.error.message))
+        if run.error.traceback:
+            with st.expander("Traceback"):
+                st.code(run.error.traceback, language=None)
+    _downloads(run)
     _curves(run)
     left, right = st.columns(2)
     with left:
@@ -48,13 +55,26 @@ def _asked(run_id: str) -> Run | None:
     return None
 
 
-def _status(run: Run) -> None:
-    st.html(f"<p class='bhf-plan'>{'<br>'.join(html.escape(line) for line in runs.history(run))}</p>")
-    if run.error:
-        st.error(escape(run.error.message))
-        if run.error.traceback:
-            with st.expander("Traceback"):
-                st.code(run.error.traceback, language=None)
+def _standing(run: Run) -> None:
+    """Tell the run's history, which goes on by itself until the run has ended, and offer what can be asked of it."""
+    st.fragment(_history, run_every=None if run.status.final else 2)(run)
+
+
+def _history(drawn: Run) -> None:
+    known = ask(run=lambda backend: backend.run(drawn.id), catalog=lambda backend: backend.catalog())
+    run: Run = known["run"] if known["run"] and known["run"].id == drawn.id else drawn
+    workers = known["catalog"].workers if known["catalog"] else []
+    name = next((worker.info.name for worker in workers if worker.id == run.worker_id), "")
+    lines = "".join(f"<li>{html.escape(line)}</li>" for line in runs.history(run, name))
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.html(f"<span class='bhf-state bhf-state-{run.status}'>{run.status.capitalize()}</span>", width="content")
+        buttons(run)
+    st.html(f"<ol class='bhf-history'>{lines}</ol>")
+    if (run.status, run.blocks, run.environment) != (drawn.status, drawn.blocks, drawn.environment):
+        st.rerun()
+
+
+def _downloads(run: Run) -> None:
     with st.container(horizontal=True):
         st.link_button("All updates as CSV", f"/api/v1/runs/{run.id}/export.csv", icon=":material/download:")
         st.download_button(
@@ -88,8 +108,8 @@ def _curves(run: Run) -> None:
         comparing=False,
     )
     st.query_params.from_dict({"id": run.id} | asked.view.query())
-    if asked.cancel:
-        client().cancel(run.id)
+    if asked.verb in ACTIONS:
+        perform(asked.verb, asked.runs)
 
 
 def _surroundings(run: Run) -> None:

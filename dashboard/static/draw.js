@@ -193,7 +193,7 @@ function lines({ group, store, measure, axis, view, theme, bands }) {
   const many = each.length > 1 && view.seeds !== "each";
   const traces = [];
   if (many) {
-    const open = each.map(({ run }) => ["queued", "running"].includes(store.runs.get(run.id)?.status));
+    const open = each.map(({ run }) => ["queued", "running", "paused"].includes(store.runs.get(run.id)?.status));
     const centre = mean(each.map(({ line }) => line), store.bucket, view.band, open);
     if (bands) traces.push(...band(centre, base, faint(colour, 0.17)));
     traces.push({ ...base, ...stroke(centre.x, smooth(centre.y, view.smooth), colour, dash, 2.4), name: `${name} · ${view.band === "median" ? "median" : "mean"} of ${centre.n}`, showlegend: !axis, customdata: centre.count, hovertemplate: `${hover(measure)} (n = %{customdata})` });

@@ -27,7 +27,7 @@ class Live {
     this.host = host;
     this.view = { ...view };
     this.paused = false;
-    this.pending = new Set();
+    this.pending = new Map(); // run id -> what was asked of it just now
     this.dragging = false;
     this.root = element("section", { class: "bhf-live", "aria-label": "Live comparison" });
     this.banner = element("div", { class: "bhf-banner", role: "status", hidden: true });
@@ -43,10 +43,10 @@ class Live {
       pause: () => this.pause(),
       reset: () => this.change({ zoom: "" }),
       save: (format) => this.save(format),
-      cancelAll: () => this.cancel(...this.open()),
+      cancelAll: () => this.ask("cancel", ...this.open()),
     });
     this.table = new Table(table, {
-      cancel: (id) => this.cancel(id),
+      ask: (verb, id) => this.ask(verb, id),
       toggle: (key) => this.toggle(key),
       redraw: () => this.draw(),
       filter: (text) => this.change({ filter: text }),
@@ -152,12 +152,12 @@ class Live {
     done.catch((error) => this.say(`The charts could not be saved: ${error.message}`));
   }
 
-  cancel(...ids) {
-    for (const id of ids) this.pending.add(id);
-    this.tell.trigger("cancel", ids.join(","));
-    setTimeout(() => { for (const id of ids) this.pending.delete(id); }, 5000);
+  ask(verb, ...ids) {
+    for (const id of ids) this.pending.set(id, verb);
+    this.tell.trigger("asked", `${verb}:${ids.join(",")}`);
+    setTimeout(() => { for (const id of ids) this.pending.delete(id); }, 3000);
     this.draw();
-    setTimeout(() => this.store.wake(), 300);
+    for (const later of [300, 1000, 3100, 8000]) setTimeout(() => this.store.wake(), later);
   }
 
   resized() {

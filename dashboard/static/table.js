@@ -1,4 +1,4 @@
-// The table of runs: status, progress, last and best values, cancel. Rows are kept and only their texts change.
+// The table of runs: status, progress, last and best values, what can be asked of each. Rows are kept and only their texts change.
 
 import { element, swatch } from "./dom.js";
 import { style } from "./draw.js";
@@ -6,6 +6,22 @@ import { divergence } from "./series.js";
 
 const FINAL = new Set(["finished", "failed", "cancelled"]);
 const STATUS_TEXT = { queued: "Queued", running: "Running", paused: "Paused", finished: "Finished", failed: "Failed", cancelled: "Cancelled" };
+
+const VERBS = { cancel: "Cancel", pause: "Pause", resume: "Resume", retry: "Try again" };
+const DOING = { cancel: "Cancelling", pause: "Pausing", resume: "Resuming", retry: "Queueing" };
+
+/** What is asked of a run and not done yet, by the user just now or as the backend knows; null: nothing. */
+function asked(run, pending) {
+  if (run.cancel_requested && !FINAL.has(run.status)) return "cancel";
+  return pending ?? (run.pause_requested && run.status === "running" ? "pause" : null);
+}
+
+/** What can be asked of a run as it stands. */
+export function possible(run) {
+  if (["failed", "cancelled"].includes(run.status)) return ["retry"];
+  if (FINAL.has(run.status) || run.cancel_requested) return [];
+  return run.status === "paused" || run.pause_requested ? ["cancel", "resume"] : ["cancel", "pause"];
+}
 
 /** Write a measured number: four digits, or a dash where it is not there. */
 export function number(value) {
@@ -48,7 +64,7 @@ const COLUMNS = [
 ].map((column) => ({ value: (run) => run.summary[column.key], text: number, ...column }));
 
 export class Table {
-  /** `act.cancel(id)` and `act.toggle(group)` are called on the user's wish. */
+  /** `act.ask(verb, id)` and `act.toggle(group)` are called on the user's wish. */
   constructor(root, act) {
     this.act = act;
     this.sort = { key: "label", down: false };
@@ -113,30 +129,32 @@ export class Table {
     row.eye.setAttribute("aria-pressed", String(!hidden));
     for (const column of this.columns) {
       const cell = row.cells[column.key];
-      if (column.key === "status") drawStatus(cell, run, store.series.get(run.id), pending.has(run.id));
+      if (column.key === "status") drawStatus(cell, run, store.series.get(run.id), asked(run, pending.get(run.id)));
       else if (column.key === "progress") drawProgress(cell, run);
       else if (column.key !== "label") put(cell, column.text(column.value(run, info)));
     }
     row.line.replaceChildren(...this.columns.map(({ key }) => row.cells[key]), row.actions);
-    const open = !FINAL.has(run.status);
-    row.cancel.hidden = !open;
-    row.cancel.disabled = run.cancel_requested || pending.has(run.id);
+    const verbs = possible(run);
+    for (const [verb, button] of Object.entries(row.verbs)) {
+      button.hidden = !verbs.includes(verb);
+      button.disabled = pending.has(run.id);
+    }
   }
 
   makeRow(group, info) {
     const cells = Object.fromEntries(COLUMNS.map(({ key }) => [key, element("td", { class: `bhf-${key}` })]));
     const name = info.title;
-    const cancel = element(
-      "button", { type: "button", class: "bhf-button bhf-cancel", "aria-label": `Cancel ${name}`, onclick: () => this.act.cancel(info.id) },
-      "Cancel",
-    );
+    const button = ([verb, text]) => [verb, element(
+      "button", { type: "button", class: "bhf-button", "aria-label": `${text} ${name}`, onclick: () => this.act.ask(verb, info.id) }, text,
+    )];
+    const verbs = Object.fromEntries(Object.entries(VERBS).map(button));
     const links = element(
       "span", { class: "bhf-links" },
       element("a", { href: `/run?id=${info.id}`, title: `All about ${name}` }, "Details"),
       element("a", { href: `/launch?from=${info.id}`, title: `A new comparison that starts from ${name}` }, "Clone"),
       element("a", { href: `/api/v1/runs/${info.id}/export.csv`, download: `${info.id}.csv`, title: `Every update of ${name}` }, "CSV"),
     );
-    const row = { cells, cancel, actions: element("td", { class: "bhf-actions" }, cancel, links), line: element("tr", { "data-run": info.id }) };
+    const row = { cells, verbs, actions: element("td", { class: "bhf-actions" }, ...Object.values(verbs), links), line: element("tr", { "data-run": info.id }) };
     row.eye = element("button", { type: "button", class: "bhf-eye", title: "Show or hide its curves", onclick: () => this.act.toggle(group.key) });
     this.rows.set(info.id, row);
     return row;
@@ -173,10 +191,9 @@ function put(cell, text) {
   if (cell.textContent !== text) cell.textContent = text;
 }
 
-function drawStatus(cell, run, columns, pending) {
-  const asked = (run.cancel_requested || pending) && !FINAL.has(run.status);
+function drawStatus(cell, run, columns, verb) {
   const at = columns && divergence(columns, "update", "train_loss");
-  const text = asked ? "Cancelling" : STATUS_TEXT[run.status];
+  const text = DOING[verb] ?? STATUS_TEXT[run.status];
   const detail = run.error?.message ?? (at ? `Diverged at update ${at.update}` : "");
   const signature = `${text} ${detail} ${run.ended_by}`;
   if (cell.dataset.signature === signature) return;

@@ -133,6 +133,18 @@ def test_a_saved_chart_can_be_opened(
         page.wait_for_function("() => document.querySelectorAll('.scatterlayer .trace').length >= 2")
 
 
+def test_a_run_is_paused_resumed_cancelled_and_tried_again(page: Page, quiet: Service) -> None:
+    """Each is one press beside the run, and the run then offers what can be asked of it next."""
+    register(quiet.client)
+    experiment = quiet.client.launch(SPEC)
+    page.goto(f"{quiet.dashboard_url}/?experiments={experiment.id}")
+    line = page.locator(f"tr[data-run='{experiment.runs[0].id}']")
+    for verb, status in [("Pause", "Paused"), ("Resume", "Queued"), ("Cancel", "Cancelled"), ("Try again", "Queued")]:
+        line.get_by_role("button", name=verb).click()
+        expect(line.locator(".bhf-badge")).to_have_text(status)
+    assert [run.status.value for run in quiet.client.experiment(experiment.id).runs] == ["queued", "queued"]
+
+
 def test_the_data_is_complete(page: Page, quiet: Service, finished: Experiment) -> None:
     """The CSV of a run, fetched as the page's link does, is the API's export of every update."""
     open_view(page, f"{quiet.dashboard_url}/?experiments={finished.id}")

@@ -1,6 +1,7 @@
 """The queue page, without a browser."""
 
 import pytest
+from streamlit.testing.v1 import AppTest
 
 from backend.client import Client
 from backend.schemas import RunStatus
@@ -10,24 +11,72 @@ from tests.dashboard.samples import SPEC
 
 @pytest.fixture
 def empty(api: Client) -> Client:
-    """Cancel whatever waits."""
-    for run in api.runs(status=RunStatus.QUEUED, limit=200):
-        api.cancel(run.id)
+    """Cancel whatever waits or is paused."""
+    for status in (RunStatus.QUEUED, RunStatus.PAUSED):
+        for run in api.runs(status=status, limit=200):
+            api.cancel(run.id)
     return api
+
+
+def headings(page: AppTest) -> dict[str, int]:
+    """Return how many runs each section of the page says it has."""
+    return {name: int(count) for name, count in (found.value.rsplit(": ", 1) for found in page.subheader[1:])}
+
+
+def names(page: AppTest) -> list[str]:
+    """Return the runs on the page, in their order."""
+    lines = [found.proto.body for found in page.get("html")]
+    return [line.split("_self'>")[1].split("</a>")[0] for line in lines if "bhf-layer" in line]
 
 
 def test_runs_stand_in_the_order_in_which_they_start(empty: Client, open_page: OpenPage) -> None:
     """The first run to start is the first of the list, and a worker that is idle is said to be."""
     empty.launch(SPEC)
     page = open_page("queue")
-    lines = [found.proto.body for found in page.get("html")]
-    waiting = [line for line in lines if "bhf-layer" in line]
-    assert [line.split("<b>")[1].split("</b>")[0] for line in waiting][-3:] == [
-        "1. Adam, seed 0",
-        "2. HF, seed 0",
-        "3. BHF, seed 0",
-    ]
-    assert any("<td>idle</td>" in line for line in lines)
+    assert names(page)[:3] == ["1. Adam, seed 0", "2. HF, seed 0", "3. BHF, seed 0"]
+    assert any("<td>idle</td>" in found.proto.body for found in page.get("html"))
+
+
+def test_a_run_of_higher_priority_stands_first(empty: Client, open_page: OpenPage) -> None:
+    """The line is by priority, and a priority other than the usual is said."""
+    runs = empty.launch(SPEC).runs
+    empty.prioritize(runs[2].id, 1)
+    page = open_page("queue")
+    assert names(page)[:3] == ["1. BHF, seed 0", "2. Adam, seed 0", "3. HF, seed 0"]
+    assert "priority 1" in "".join(found.proto.body for found in page.get("html"))
+
+
+def test_a_run_can_be_paused_and_resumed(empty: Client, open_page: OpenPage) -> None:
+    """A paused run has its own section, and stands in line again when it is resumed."""
+    run = empty.launch(SPEC).runs[1]
+    page = open_page("queue")
+    page.button(key=f"pause-{run.id}").click().run()
+    assert empty.run(run.id).status is RunStatus.PAUSED
+    assert (headings(page)["Waiting"], headings(page)["Paused"]) == (2, 1)
+    page.button(key=f"resume-{run.id}").click().run()
+    assert empty.run(run.id).status is RunStatus.QUEUED
+    assert headings(page)["Waiting"] == 3
+
+
+def test_ticked_runs_are_cancelled_together(empty: Client, open_page: OpenPage) -> None:
+    """With runs ticked, the button under the list is about them alone; without, about all."""
+    first, second, third = empty.launch(SPEC).runs
+    page = open_page("queue")
+    assert page.button(key="cancel-Waiting").label == "Cancel all 3"
+    page.checkbox(key=f"tick-{first.id}").check().run()
+    page.checkbox(key=f"tick-{third.id}").check().run()
+    page.button(key="cancel-Waiting").click().run()
+    statuses = [empty.run(run.id).status for run in (first, second, third)]
+    assert statuses == [RunStatus.CANCELLED, RunStatus.QUEUED, RunStatus.CANCELLED]
+
+
+def test_a_cancelled_run_is_tried_again(empty: Client, open_page: OpenPage) -> None:
+    """What ended badly lately can be queued again."""
+    run = empty.launch(SPEC).runs[0]
+    empty.cancel(run.id)
+    page = open_page("queue")
+    page.button(key=f"retry-{run.id}").click().run()
+    assert empty.run(run.id).status is RunStatus.QUEUED
 
 
 def test_a_waiting_run_is_cancelled_at_once(empty: Client, open_page: OpenPage) -> None:
@@ -43,4 +92,5 @@ def test_an_empty_queue_says_what_to_do(empty: Client, open_page: OpenPage) -> N
     """Where nothing waits there is one sentence and one button."""
     assert empty.runs(status=RunStatus.RUNNING) == []
     page = open_page("queue")
-    assert [button.label for button in page.button] == ["Launch a comparison"]
+    assert page.button[-1].label == "Launch a comparison"
+    assert {button.label.split(" all ")[0] for button in page.button[:-1]} == {"Try again"}

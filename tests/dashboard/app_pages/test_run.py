@@ -45,3 +45,15 @@ def test_an_unknown_run_offers_a_way_out(open_page: OpenPage) -> None:
     page = open_page("run", query={"id": "nothere0"})
     assert "There is no such run" in page.markdown[0].value
     assert [button.label for button in page.button] == ["Compare"]
+
+
+def test_a_run_can_be_paused_from_its_page(api: Client, open_page: OpenPage) -> None:
+    """The page says what became of the run, and offers what can be asked of it next."""
+    run = api.launch(SPEC).runs[0]
+    page = open_page("run", query={"id": run.id})
+    page.button(key=f"pause-{run.id}").click().run()
+    assert api.run(run.id).status is RunStatus.PAUSED
+    assert "bhf-state-paused" in texts(page)
+    assert "When it is resumed it goes on from the start." in texts(page)
+    page.button(key=f"resume-{run.id}").click().run()
+    assert api.run(run.id).status is RunStatus.QUEUED

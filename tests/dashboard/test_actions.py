@@ -1,0 +1,47 @@
+"""What can be asked of runs, and where a move puts them."""
+
+from typing import Any
+
+import pytest
+
+from backend.schemas import Run, RunStatus
+from dashboard import actions
+from tests.dashboard.samples import experiment
+
+
+def run(**changes: Any) -> Run:
+    """Make a run that stands where the changes say."""
+    return experiment().runs[0].model_copy(update=changes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "names"),
+    [
+        ({"status": RunStatus.QUEUED}, ["pause", "cancel"]),
+        ({"status": RunStatus.RUNNING}, ["pause", "cancel"]),
+        ({"status": RunStatus.RUNNING, "pause_requested": True}, ["resume", "cancel"]),
+        ({"status": RunStatus.RUNNING, "cancel_requested": True}, []),
+        ({"status": RunStatus.PAUSED}, ["resume", "cancel"]),
+        ({"status": RunStatus.FINISHED}, []),
+        ({"status": RunStatus.FAILED}, ["retry"]),
+        ({"status": RunStatus.CANCELLED, "cancel_requested": True}, ["retry"]),
+    ],
+)
+def test_what_can_be_asked_depends_on_where_the_run_stands(changes: dict[str, Any], names: list[str]) -> None:
+    """A pause that is not obeyed yet can be taken back, a cancel cannot; only what ended badly is tried again."""
+    assert actions.possible(run(**changes)) == names
+
+
+def test_the_line_is_by_priority_and_then_by_age() -> None:
+    """Of runs listed newest first, the highest priority starts first, and of equals the oldest."""
+    oldest, older, newest = (run(id=f"r000000{i}", priority=p) for i, p in enumerate([0, 5, 0]))
+    assert actions.in_line([newest, older, oldest]) == [older, oldest, newest]
+
+
+@pytest.mark.parametrize(
+    ("move", "taken", "expected"),
+    [("front", [0, 3], 4), ("back", [0, 3], -1), ("front", [100], 100), ("back", [-100], -100), ("front", [], 1)],
+)
+def test_a_move_goes_past_all_the_others(move: str, taken: list[int], expected: int) -> None:
+    """One above the highest, or one below the lowest, within the bounds of the contract."""
+    assert actions.priority(move, [run(priority=p) for p in taken]) == expected
