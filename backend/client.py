@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import orjson
@@ -22,6 +22,7 @@ from backend.schemas import (
     Experiment,
     ExperimentList,
     ExperimentSpec,
+    ExportKind,
     Finish,
     Heartbeat,
     HeartbeatAnswer,
@@ -158,9 +159,9 @@ class Client(Transport):
         answer: dict[str, dict[str, Any]] = orjson.loads(self._get("/series", **query))["runs"]
         return answer
 
-    def export_file(self, run_id: str, kind: Literal["csv", "json", "parquet"]) -> bytes:
+    def export_file(self, run_id: str, kind: ExportKind | str) -> bytes:
         """Return every row of a run as a file of this kind; `pandas.read_parquet` reads the last."""
-        return self._get(f"/runs/{run_id}/export.{kind}")
+        return self._get(f"/runs/{run_id}/export.{ExportKind(kind).value}")
 
     def export(self, run_id: str) -> str:
         """Return every row of a run as CSV, with a header."""

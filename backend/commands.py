@@ -15,7 +15,7 @@ from backend import knobs, operations, sweeps, terminal
 from backend.client import Client
 from backend.demo import launch_demo
 from backend.errors import BlockHFError, FieldError, InvalidInput, NotFound, from_validation
-from backend.schemas import ExperimentSpec, Run, RunStatus
+from backend.schemas import ExperimentSpec, ExportKind, Run, RunStatus
 from backend.settings import Settings
 from backend.supervisor import ServiceName, Stack, answers, stop_signals
 
@@ -240,19 +240,20 @@ def export(
     to: Annotated[
         Path | None, typer.Option("--to", help="A folder for one file per run; without it, one run to standard output.")
     ] = None,
+    kind: Annotated[ExportKind, typer.Option("--format", help="How the rows are written.")] = ExportKind.CSV,
 ) -> None:
-    """Write every update of the runs as CSV, one file per run, complete."""
+    """Write every update of the runs, one file per run, complete."""
     with _client() as client:
         found = _runs_of(client, ids)
         if to is None:
             if len(found) != 1:
                 raise InvalidInput([FieldError("ids", len(found), "several runs need a folder: add --to FOLDER")])
-            sys.stdout.write(client.export(found[0].id))
+            sys.stdout.buffer.write(client.export_file(found[0].id, kind))
             return
         to.mkdir(parents=True, exist_ok=True)
         for run in found:
-            path = to / f"{run.id}.csv"
-            path.write_text(client.export(run.id))
+            path = to / f"{run.id}.{kind}"
+            path.write_bytes(client.export_file(run.id, kind))
             typer.echo(path)
 
 

@@ -62,3 +62,17 @@ def test_backend_runs_without_torch() -> None:
     code = "import backend.app, backend.commands, sys; print(sorted({'torch', 'streamlit'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
     assert done.stdout.strip() == "[]"
+
+
+UNPICKLERS = {"pickle", "cPickle", "_pickle", "dill", "cloudpickle", "joblib", "marshal", "shelve", "jsonpickle"}
+
+
+@pytest.mark.parametrize("package", ["backend", "worker", "dashboard"])
+def test_nothing_is_ever_unpickled(package: str) -> None:
+    """No file imports what runs code from data, calls torch.load, or lets numpy load objects."""
+    assert [row for row in found(package) if top(row[1]) in UNPICKLERS] == []
+    for path in sorted((ROOT / package).rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            bad = isinstance(node, ast.Attribute) and ast.unparse(node) == "torch.load"
+            bad |= isinstance(node, ast.keyword) and node.arg == "allow_pickle" and ast.unparse(node.value) != "False"
+            assert not bad, (path, ast.unparse(node))

@@ -1,6 +1,7 @@
 """What travels between backend and clients beside the records: requests of a worker, and answers made of records."""
 
 from datetime import datetime
+from enum import StrEnum
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, StringConstraints, model_validator
@@ -27,6 +28,14 @@ BLOCK_FIELDS = (
 )  # fmt: skip
 
 Token = Annotated[int, Field(ge=1, le=2**53, description="the claim's fencing token")]
+
+
+class ExportKind(StrEnum):
+    """How an export writes a run's rows."""
+
+    CSV = "csv"
+    JSON = "json"
+    PARQUET = "parquet"
 
 
 class Health(Contract):

@@ -62,3 +62,13 @@ def test_no_rows_are_an_export(http: httpx.Client, claim: Claim) -> None:
     assert parquet.read_table(io.BytesIO(get(http, claim, "parquet").content)).num_rows == 0
     for kind in ("json", "parquet"):
         assert http.get(f"/api/v1/runs/nowhere0/export.{kind}").status_code == 404
+
+
+def test_files_are_fetched(http: httpx.Client, client: Client, claim: Claim, csv_rows: list[dict[str, str]]) -> None:
+    """The client fetches each kind as bytes and knows no other."""
+    assert csv_rows
+    assert client.export_file(claim.run.id, "csv").decode() == client.export(claim.run.id)
+    assert client.export_file(claim.run.id, "json") == get(http, claim, "json").content
+    assert client.export_file(claim.run.id, "parquet")[:4] == b"PAR1"
+    with pytest.raises(ValueError, match="pickle"):
+        client.export_file(claim.run.id, "pickle")
