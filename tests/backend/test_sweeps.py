@@ -1,14 +1,19 @@
 """Tests of sweeps: what a grid or a list of settings expands to, and what it may not hold."""
 
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
 from backend.client import Client
+from backend.commands import app
 from backend.errors import InvalidInput
 from backend.schemas import Adam, BlockHessianFree, EqualPartition, ExperimentSpec, Sweep
 from backend.sweeps import expand, parse
-from tests.backend.samples import spec
+from tests.backend.samples import INFO, catalog, spec
+from tests.processes import Processes
 
 SMALL = {"gradient_batch": 10, "curvature_batch": 5}
 
@@ -86,3 +91,21 @@ def test_a_sweep_is_launched_once(client: Client, worker: str) -> None:
     assert made[0] == made[1]
     assert len(made[0].runs) == 2 * 4
     assert client.experiments() == [made[0]]
+
+
+def test_a_terminal_launches_a_grid(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`blockhf launch --grid` queues each value, and says so before with --dry-run."""
+    processes = Processes(tmp_path)
+    try:
+        monkeypatch.setenv("BLOCKHF_BACKEND_URL", processes.url)
+        processes.client.register(INFO, catalog())
+        file = tmp_path / "base.json"
+        file.write_text(spec().model_dump_json())
+        command = ["launch", str(file), "--grid", "bhf.damping=0,0.1,1", "--json"]
+        dry = CliRunner().invoke(app, [*command, "--dry-run"])
+        assert len(json.loads(dry.stdout)["runs"]) == 4
+        done = CliRunner().invoke(app, command)
+        assert len(json.loads(done.stdout)["runs"]) == 4
+        assert isinstance(CliRunner().invoke(app, [*command, "--grid", "sgd.lr=1"]).exception, InvalidInput)
+    finally:
+        processes.stop()
