@@ -271,9 +271,11 @@ class Client(Transport):
         weights: str | None = None,
     ) -> None:
         """End a run: finished (with the SHA-256 of its weights), failed (with an error) or cancelled; or pause it."""
-        body = Finish.model_validate(
-            {"token": token, "status": RunStatus(status), "ended_by": ended_by, "error": error, "weights": weights}
-        )
+        body = {"token": token, "status": RunStatus(status), "ended_by": ended_by, "error": error, "weights": weights}
+        self.finish_as(run_id, Finish.model_validate(body))
+
+    def finish_as(self, run_id: str, body: Finish) -> None:
+        """End a run by a record made before."""
         self._post(f"/runs/{run_id}/finish", body, retry=True)
 
     def _ask(self, run_id: str, verb: str, body: Contract | None = None) -> Run:

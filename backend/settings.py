@@ -12,7 +12,7 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="BLOCKHF_", extra="ignore")
 
-    home: Path = Field(Path(".blockhf"), description="folder of the database and of fetched data sets")
+    home: Path = Field(Path(".blockhf"), description="folder of the database, fetched data sets and checkpoints")
     database_url: str = Field("", description="SQLAlchemy URL; empty: SQLite in BLOCKHF_HOME")
     host: str = Field("127.0.0.1", description="address the backend binds to")
     port: int = Field(8700, ge=0, le=65535, description="the backend's port")
@@ -27,6 +27,11 @@ class Settings(BaseSettings):
     lease_seconds: float = Field(30, gt=0, description="a worker not heard of for this long loses its run")
     heartbeat_seconds: float = Field(2, gt=0, description="how often a worker says that it is alive")
     max_attempts: int = Field(5, ge=1, description="claims of one run without progress until it is failed")
+    checkpoint_seconds: float = Field(60, gt=0, description="how often a run's state is saved, to go on from")
+    checkpoint_bytes: int = Field(20 * 10**9, ge=0, description="room for all runs' checkpoints and final weights")
+    hang_seconds: float = Field(
+        60, gt=0, description="a run without an update for this long, and 20 times its longest update, is ended"
+    )
     max_queued: int = Field(10_000, ge=1, description="runs that may wait at once")
     max_body_bytes: int = Field(1_000_000, ge=1000, description="largest request body")
     log_level: Literal["debug", "info", "warning", "error"] = Field(

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from backend.client import Client
+from backend.settings import Settings
 
 START_SECONDS = 60
 
@@ -41,6 +42,10 @@ class Processes:
         process = subprocess.Popen([sys.executable, "-m", package], env=os.environ | settings)
         self._started.append(process)
         return process
+
+    def settings(self) -> Settings:
+        """Give the settings that the processes have."""
+        return Settings.model_validate({name.lower(): value for name, value in self._settings.items()})
 
     def restart_backend(self, *, after: float) -> None:
         """Kill the backend, and start it again after some seconds."""

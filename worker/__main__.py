@@ -37,8 +37,7 @@ def main() -> None:
                 versions=device.versions(),
             ),
             catalog=discover(folder=folder).catalog(),
-            api=settings.api,
-            folder=folder,
+            settings=settings,
             stopped=stopped,
         ).loop()
 

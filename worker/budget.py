@@ -13,6 +13,14 @@ class Limits:
         self._best = math.inf
         self._without_progress = 0
 
+    def state_dict(self) -> dict[str, float]:
+        """Return what the patience has counted."""
+        return {"best": self._best, "without_progress": self._without_progress}
+
+    def load_state_dict(self, state: dict[str, float]) -> None:
+        """Go on counting."""
+        self._best, self._without_progress = state["best"], int(state["without_progress"])
+
     def reached(self, row: Update) -> str:
         """Say which limit this update reaches, before its evaluation; an empty text says none."""
         budget = self._budget

@@ -6,15 +6,19 @@ import signal
 import sys
 import threading
 import traceback
+from dataclasses import dataclass, field
 from types import FrameType
 
 from backend.client import Client
 from backend.errors import LeaseLost, RunFailed
 from backend.schemas import RunError, RunStatus
 from backend.settings import Settings
+from worker.checkpoints import Checkpoints
 from worker.engines.engine import ABANDONED, LEASE_LOST, TOLD, Task
+from worker.keeping import DiskKeeper
 from worker.problems.registry import discover
 from worker.reporting import Reporter
+from worker.spool import Spool
 from worker.training import train
 
 MESSAGE_CHARACTERS = 2000
@@ -25,61 +29,94 @@ class Interrupted(BaseException):
     """The worker does not want to wait for the end of the current update."""
 
 
+@dataclass
+class Orders:
+    """What the user wants of the run, as the worker passes it on."""
+
+    cancelled: threading.Event = field(default_factory=threading.Event)
+    paused: threading.Event = field(default_factory=threading.Event)
+
+    def take(self, line: str) -> None:
+        """Note an order."""
+        if line == "cancel":
+            self.cancelled.set()
+        elif line == "pause":
+            self.paused.set()
+
+    def any(self) -> bool:
+        """Tell whether the run is to end."""
+        return self.cancelled.is_set() or self.paused.is_set()
+
+
 def main() -> int:
     """Train the run named on the standard input; return the exit code."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)
     task = Task.model_validate_json(sys.stdin.readline())
-    cancelled = threading.Event()
-    threading.Thread(target=_listen, args=(cancelled,), daemon=True).start()
-    _interrupt_on_sigterm(cancelled)
+    orders = Orders()
+    threading.Thread(target=_listen, args=(orders,), daemon=True).start()
+    _interrupt_on_sigterm(orders)
+    claim = task.claim
+    checkpoints = Checkpoints(task.checkpoints, claim.run.id, claim.token, limit=task.checkpoint_bytes)
     with Client(task.api, headers=Settings().authorization) as client:
-        reporter = Reporter(client, task.claim.run.id, task.claim.token)
+        reporter = Reporter(client, claim.run.id, claim.token, spool=Spool(task.spool), named=checkpoints.named)
+        keeper = DiskKeeper(
+            checkpoints,
+            claim.run.checkpoint,
+            every=task.checkpoint_seconds,
+            paused=orders.paused.is_set,
+            tell=reporter.checkpoint,
+            sync=reporter.sync,
+        )
         try:
-            execute(task, reporter, cancelled)
+            status = execute(task, reporter, orders, keeper)
         except LeaseLost as error:
             logging.getLogger(__name__).warning("stopped: %s", error)
             return LEASE_LOST
+    if status is RunStatus.FINISHED:
+        checkpoints.finished()
     return TOLD
 
 
-def execute(task: Task, reporter: Reporter, cancelled: threading.Event) -> None:
-    """Train and tell the backend how it ended.
+def execute(task: Task, reporter: Reporter, orders: Orders, keeper: DiskKeeper) -> RunStatus:
+    """Train, tell the backend how it ended, and return that.
 
     Raises:
         LeaseLost: the run is not this worker's any more.
     """
+    status, ended_by, failure = RunStatus.FAILED, "", None
     try:
         outcome = train(
-            task.claim.run.config, reporter, cancelled.is_set, registry=discover(folder=task.folder), folder=task.folder
-        )
+            task.claim.run.config, reporter, orders.cancelled.is_set, registry=discover(folder=task.data),
+            folder=task.data, keeper=keeper,
+        )  # fmt: skip
+        status, ended_by = outcome.status, outcome.ended_by
     except LeaseLost:
         raise
     except Interrupted:
-        reporter.finish(RunStatus.CANCELLED, ended_by=f"cancelled before update {reporter.updates + 1} was done")
+        status = RunStatus.CANCELLED if orders.cancelled.is_set() else RunStatus.PAUSED
+        ended_by = f"{status} before update {reporter.updates + 1} was done"
     except RunFailed as error:
-        reporter.finish(RunStatus.FAILED, error=RunError(message=str(error)[:MESSAGE_CHARACTERS]))
+        failure = RunError(message=str(error)[:MESSAGE_CHARACTERS])
     except Exception as error:
         message = f"{type(error).__name__}: {error}"[:MESSAGE_CHARACTERS]
-        trace = traceback.format_exc()[-TRACEBACK_CHARACTERS:]
-        reporter.finish(RunStatus.FAILED, error=RunError(message=message, traceback=trace))
-    else:
-        reporter.finish(outcome.status, ended_by=outcome.ended_by)
+        failure = RunError(message=message, traceback=traceback.format_exc()[-TRACEBACK_CHARACTERS:])
+    reporter.finish(status, ended_by=ended_by, error=failure, weights=keeper.weights)
+    return status
 
 
-def _listen(cancelled: threading.Event) -> None:
-    """Note the worker's request to cancel; end at once when the worker is gone, for nobody renews the lease."""
+def _listen(orders: Orders) -> None:
+    """Note the worker's orders; end at once when the worker is gone, for nobody renews the lease."""
     for line in sys.stdin:
-        if line.strip() == "cancel":
-            cancelled.set()
+        orders.take(line.strip())
     os._exit(ABANDONED)
 
 
-def _interrupt_on_sigterm(cancelled: threading.Event) -> None:
-    """Let SIGTERM interrupt a cancelled run; otherwise, when all is shut down, leave the run to its lease."""
+def _interrupt_on_sigterm(orders: Orders) -> None:
+    """Let SIGTERM interrupt a run that is to end; otherwise, when all is shut down, leave the run to its lease."""
 
     def interrupt(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - a signal handler's arguments
-        if not cancelled.is_set():
+        if not orders.any():
             os._exit(ABANDONED)
         raise Interrupted
 

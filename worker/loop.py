@@ -2,14 +2,16 @@
 
 import logging
 import threading
-import time
-from pathlib import Path
+from dataclasses import replace
 
 from backend.client import Client
 from backend.errors import BackendUnavailable, BlockHFError, LeaseLost, NotFound
 from backend.schemas import Catalog, Claim, Registration, RunError, RunStatus, WorkerInfo
-from worker.engines.engine import ABANDONED, LEASE_LOST, TOLD, Engine, Execution, Exit, Task
+from backend.settings import Settings
+from worker.engines.engine import ABANDONED, LEASE_LOST, SPOOL, TOLD, Engine, Execution, Exit, Task
 from worker.reporting import persist
+from worker.spool import deliver_all
+from worker.watching import Ending, Progress
 
 log = logging.getLogger(__name__)
 
@@ -18,6 +20,8 @@ WATCH_SECONDS = 0.1
 INTERRUPT_SECONDS = 2.0
 KILL_SECONDS = 8.0
 ABANDON_SECONDS = 3.0
+PAUSE_SECONDS = 60.0
+"""How long a pause waits for the end of an update, which would have to be done again."""
 
 
 class Worker:
@@ -28,8 +32,7 @@ class Worker:
         engine: where runs execute.
         info: who this worker is.
         catalog: what it can train.
-        api: the backend's address, for the executions.
-        folder: where data sets are kept.
+        settings: the backend's address, where data sets and checkpoints lie, and how often to write those.
         stopped: ends the loop, and the current run, which is left to its lease.
     """
 
@@ -40,16 +43,15 @@ class Worker:
         *,
         info: WorkerInfo,
         catalog: Catalog,
-        api: str,
-        folder: Path,
+        settings: Settings,
         stopped: threading.Event,
     ) -> None:
         self._client = client
         self._engine = engine
         self._info = info
         self._catalog = catalog
-        self._api = api
-        self._folder = folder
+        self._settings = settings
+        self._home = settings.home.absolute()
         self._stopped = stopped
         self._registration: Registration | None = None
 
@@ -77,6 +79,7 @@ class Worker:
             NotFound: the backend does not know this worker.
         """
         registration = self._registered()
+        persist(lambda: deliver_all(self._home / SPOOL, self._client), self._stopped)
         claim = self._claim(registration)
         if claim is None:
             return False
@@ -87,7 +90,7 @@ class Worker:
     def _registered(self) -> Registration:
         if self._registration is None:
             self._registration = persist(lambda: self._client.register(self._info, self._catalog), self._stopped)
-            log.info("registered as worker %s at %s", self._registration.worker_id, self._api)
+            log.info("registered as worker %s at %s", self._registration.worker_id, self._settings.api)
         return self._registration
 
     def _claim(self, registration: Registration) -> Claim | None:
@@ -97,38 +100,49 @@ class Worker:
         """Start a run and watch it; when it ends without a word, note that on the run."""
         run_id = claim.run.id
         try:
-            execution = self._engine.start(Task(claim=claim, api=self._api, folder=self._folder))
+            execution = self._engine.start(self._task(claim))
         except OSError as error:
             self._finish(claim, RunStatus.FAILED, error=RunError(message=f"the training process cannot start: {error}"))
             return
         with Pulse(self._client, claim, registration) as pulse:
-            end = self._watch(execution, pulse)
+            end = self._watch(execution, pulse, Progress(execution, self._settings.hang_seconds))
         log.info("run %s: %s", run_id, "ended" if end.code == TOLD else end.reason)
         if end.code in {TOLD, LEASE_LOST, ABANDONED} or pulse.lost.is_set() or self._stopped.is_set():
             return
+        persist(lambda: deliver_all(self._home / SPOOL, self._client), self._stopped)
         if pulse.cancelled.is_set():
             self._finish(claim, RunStatus.CANCELLED, ended_by="cancelled; the training process had to be killed")
+        elif pulse.paused.is_set():
+            self._finish(claim, RunStatus.PAUSED, ended_by="paused; the training process had to be killed")
         else:
             self._finish(claim, RunStatus.FAILED, error=RunError(message=end.reason, traceback=end.output))
 
-    def _watch(self, execution: Execution, pulse: "Pulse") -> Exit:
-        """Wait for the end of a run; when it must end, ask more and more firmly."""
-        asked: float | None = None
-        interrupted = False
+    def _task(self, claim: Claim) -> Task:
+        return Task(
+            claim=claim,
+            api=self._settings.api,
+            home=self._home,
+            checkpoint_seconds=self._settings.checkpoint_seconds,
+            checkpoint_bytes=self._settings.checkpoint_bytes,
+        )
+
+    def _watch(self, execution: Execution, pulse: "Pulse", progress: Progress) -> Exit:
+        """Wait for the end of a run; when it must end, ask more and more firmly; when it hangs, end it."""
+        ending: Ending | None = None
         while (end := execution.wait(WATCH_SECONDS)) is None:
             if self._stopped.is_set() or pulse.lost.is_set():
                 return _abandoned(execution)
-            if not pulse.cancelled.is_set():
-                continue
-            if asked is None:
-                asked = time.monotonic()
+            if pulse.cancelled.is_set() and (ending is None or ending.patience > INTERRUPT_SECONDS):
                 execution.cancel()
-            waited = time.monotonic() - asked
-            if waited > KILL_SECONDS:
+                ending = Ending(INTERRUPT_SECONDS, KILL_SECONDS)
+            elif pulse.paused.is_set() and ending is None:
+                execution.pause()
+                ending = Ending(PAUSE_SECONDS, PAUSE_SECONDS + KILL_SECONDS)
+            if ending is not None:
+                ending.insist(execution)
+            elif reason := progress.hangs(WATCH_SECONDS):
                 execution.kill()
-            elif waited > INTERRUPT_SECONDS and not interrupted:
-                interrupted = True
-                execution.interrupt()
+                return replace(_abandoned(execution), reason=reason)
         return end
 
     def _finish(self, claim: Claim, status: RunStatus, *, ended_by: str = "", error: RunError | None = None) -> None:
@@ -142,15 +156,17 @@ class Worker:
 
 
 class Pulse:
-    """Renews a run's lease from a thread, and learns there that the run was cancelled or lost.
+    """Renews a run's lease from a thread, and learns there that the run was cancelled, paused or lost.
 
     Attributes:
         cancelled: a user wants the run to end.
+        paused: a user wants the run to rest.
         lost: the run is not this worker's any more.
     """
 
     def __init__(self, client: Client, claim: Claim, registration: Registration) -> None:
         self.cancelled = threading.Event()
+        self.paused = threading.Event()
         self.lost = threading.Event()
         self._client = client
         self._claim = claim
@@ -169,8 +185,11 @@ class Pulse:
     def _beat(self) -> None:
         while not self._over.wait(self._seconds) and not self.lost.is_set():
             try:
-                if self._client.heartbeat(self._claim.run.id, self._claim.token).cancel:
+                wanted = self._client.heartbeat(self._claim.run.id, self._claim.token)
+                if wanted.cancel:
                     self.cancelled.set()
+                if wanted.pause:
+                    self.paused.set()
             except (LeaseLost, NotFound):
                 self.lost.set()
             except BlockHFError as error:

@@ -26,3 +26,12 @@ class Sampler:
             self._rest = torch.cat([self._rest, torch.randperm(self._size, generator=self._generator)])
         rows, self._rest = self._rest[: self._batch], self._rest[self._batch :]
         return rows
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Return the position: what is left of the epoch, and the generator's state."""
+        return {"rest": self._rest, "generator": self._generator.get_state()}
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        """Go on from a position."""
+        self._rest = state["rest"]
+        self._generator.set_state(state["generator"])

@@ -16,7 +16,9 @@ from backend.errors import RunFailed, from_validation
 from backend.schemas import Adam, BlockStats, RunConfig, RunStatus, StopReason, Update
 from worker import device as devices
 from worker.budget import Limits
+from worker.course import Course
 from worker.evaluation import measure
+from worker.keeping import Keeper
 from worker.optim import BlockResult, EvaluationAverage, OptimError, StepResult
 from worker.optimizers import make_optimizer, resolve_blocks
 from worker.problems.data import Dataset, Split
@@ -31,8 +33,10 @@ RITZ_ITERATIONS = 200
 class Report(Protocol):
     """What a run tells as it goes."""
 
-    def start(self, *, environment: dict[str, str], blocks: list[list[str]], parameters: int) -> None:
-        """Say what the run is made of, before the first update."""
+    def start(
+        self, *, environment: dict[str, str], blocks: list[list[str]], parameters: int, resumed_from: int, note: str
+    ) -> None:
+        """Say what the run is made of, after which update it goes on, and what is to be known of that."""
         ...
 
     def update(self, row: Update) -> None:
@@ -49,12 +53,19 @@ class Outcome:
 
 
 def train(
-    config: RunConfig, report: Report, cancelled: Callable[[], bool], *, registry: Registry, folder: Path
+    config: RunConfig,
+    report: Report,
+    cancelled: Callable[[], bool],
+    *,
+    registry: Registry,
+    folder: Path,
+    keeper: Keeper | None = None,
 ) -> Outcome:
     """Train one run to its end.
 
     The seed sets the initial weights and the data order, alike for every optimizer; the same configuration gives the
-    same rows, bit for bit but for `seconds`, on the same device with the same threads and versions.
+    same rows, bit for bit but for `seconds`, on the same device with the same threads and versions, also where it was
+    interrupted and went on from a checkpoint.
 
     Args:
         config: what to train.
@@ -62,22 +73,26 @@ def train(
         cancelled: is asked after every update whether to stop.
         registry: the problems and data sets.
         folder: where data sets are kept.
+        keeper: gives the state to go on from, and keeps it from time to time; None: nothing is kept.
 
     Raises:
         RunFailed: it cannot be trained as configured, or diverged, or memory ran out; the text says what to change.
     """
     device = devices.choose_device(config.device)
     with devices.threads(config.threads), devices.memory_explained(), _explained():
-        trainer = Trainer(config, registry, folder, device)
-        report.start(environment=devices.environment(device), blocks=trainer.blocks, parameters=trainer.parameters)
-        return trainer.run(report, cancelled)
+        trainer, note = _prepared(lambda: Trainer(config, registry, folder, device), keeper)
+        report.start(
+            environment=devices.environment(device), blocks=trainer.blocks, parameters=trainer.parameters,
+            resumed_from=trainer.course.updates, note=note,
+        )  # fmt: skip
+        return trainer.run(report, cancelled, keeper)
 
 
 class Trainer:
     """One run's network, data, optimizer and clock.
 
     Attributes:
-        model: the network that is trained.
+        course: network, optimizer, sampler and counts, which change while it trains.
         blocks: layer names of each block; empty for Adam.
     """
 
@@ -89,64 +104,74 @@ class Trainer:
         self._train = _subset(data.train, config.problem.train_size, "train_size").to(device)
         self._test = _subset(data.test, config.problem.test_size, "test_size").to(device)
         self._shown = self._train.head(config.evaluation.train_subset)
-        self._sampler = _sampler(config, len(self._train))
-        self.model = initial_model(self._problem, config, data).to(device, self._dtype)
-        self.blocks = resolve_blocks(config.optimizer, self._problem, self.model)
-        self._optimizer = make_optimizer(config.optimizer, self.model, self._problem.loss, self.blocks)
+        model = initial_model(self._problem, config, data).to(device, self._dtype)
+        self.blocks = resolve_blocks(config.optimizer, self._problem, model)
         decay = config.evaluation.polyak_decay
-        self._average = None if decay is None else EvaluationAverage(self.model, decay)
-        self._seconds = 0.0
-        self._cost = 0.0
+        self.course = Course(
+            model=model,
+            device=device,
+            optimizer=make_optimizer(config.optimizer, model, self._problem.loss, self.blocks),
+            sampler=_sampler(config, len(self._train)),
+            average=None if decay is None else EvaluationAverage(model, decay),
+            limits=Limits(config.budget),
+        )
 
     @property
     def parameters(self) -> int:
         """Number of trainable parameters."""
-        return sum(p.numel() for p in self.model.parameters() if p.requires_grad)
+        return sum(p.numel() for p in self.course.model.parameters() if p.requires_grad)
 
-    def run(self, report: Report, cancelled: Callable[[], bool]) -> Outcome:
-        """Update until a limit of the budget is reached, or someone cancels.
+    def run(self, report: Report, cancelled: Callable[[], bool], keeper: Keeper | None = None) -> Outcome:
+        """Update until a limit of the budget is reached, or someone cancels or pauses.
 
         Raises:
             RunFailed: a loss, gradient or step is not finite.
         """
-        limits = Limits(self._config.budget)
-        update = 0
+        course = self.course
         while True:
-            update += 1
-            row = self.update(update)
-            ended_by = limits.reached(row)
-            if not row.diverged and (ended_by or update % self._config.evaluation.every == 0):
+            row = self.update()
+            ended_by = course.limits.reached(row)
+            if not row.diverged and (ended_by or course.updates % self._config.evaluation.every == 0):
                 row = self.evaluated(row)
-                ended_by = ended_by or limits.stalled(row)
+                ended_by = ended_by or course.limits.stalled(row)
             report.update(row)
             if row.diverged:
                 raise RunFailed(_divergence(row, self._config))
             if ended_by:
+                if keeper is not None:
+                    keeper.end(course.weights())
                 return Outcome(RunStatus.FINISHED, ended_by)
             if cancelled():
-                return Outcome(RunStatus.CANCELLED, f"cancelled after {update} updates")
+                return Outcome(RunStatus.CANCELLED, f"cancelled after {course.updates} updates")
+            if keeper is not None and (keeper.due() or keeper.paused()):
+                keeper.keep(course.state(), course.updates)
+                if keeper.paused():
+                    return Outcome(RunStatus.PAUSED, f"paused after {course.updates} updates")
 
-    def update(self, update: int) -> Update:
+    def update(self) -> Update:
         """Draw a batch and make one update; its row has no evaluation yet."""
+        course = self.course
         started = time.perf_counter()
-        rows = self._sampler.draw().to(self._train.labels.device)
+        rows = course.sampler.draw().to(self._train.labels.device)
         images, labels = self._train.batch(rows, self._dtype)
-        step = self._optimizer.step(self._problem.inputs(images), self._problem.targets(images, labels))
-        self._seconds += time.perf_counter() - started
-        self._cost += step.cost
-        if self._average is not None:
-            self._average.update()
-        samples = update * len(rows)
+        step = course.optimizer.step(self._problem.inputs(images), self._problem.targets(images, labels))
+        course.seconds += time.perf_counter() - started
+        course.cost += step.cost
+        course.updates += 1
+        if course.average is not None:
+            course.average.update()
+        samples = course.updates * len(rows)
         return _row(
-            step, update=update, samples=samples, epoch=samples / len(self._train), seconds=self._seconds,
-            cost=self._cost,
+            step, update=course.updates, samples=samples, epoch=samples / len(self._train), seconds=course.seconds,
+            cost=course.cost,
         )  # fmt: skip
 
     def evaluated(self, row: Update) -> Update:
         """Add the losses over the fixed training subset and the test subset, of the averaged weights if asked for."""
-        with self._average.evaluating() if self._average is not None else nullcontext():
-            train = measure(self._problem, self.model, self._shown, self._dtype)
-            test = measure(self._problem, self.model, self._test, self._dtype)
+        average, model = self.course.average, self.course.model
+        with average.evaluating() if average is not None else nullcontext():
+            train = measure(self._problem, model, self._shown, self._dtype)
+            test = measure(self._problem, model, self._test, self._dtype)
         return row.model_copy(
             update={
                 "train_loss": _finite(train.loss),
@@ -176,6 +201,18 @@ def initial_model(problem: Problem, config: RunConfig, data: Dataset) -> nn.Modu
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(config.seed)
         return problem.build(options, data.info)
+
+
+def _prepared(make: Callable[[], Trainer], keeper: Keeper | None) -> tuple[Trainer, str]:
+    """Make a trainer that goes on where its run was left, and say what is to be known of that."""
+    trainer = make()
+    state = keeper.found() if keeper is not None else None
+    if keeper is None or state is None:
+        return trainer, "" if keeper is None else keeper.missing()
+    try:
+        return trainer, trainer.course.restore(state)
+    except (KeyError, ValueError, RuntimeError) as error:
+        return make(), f"began again: its checkpoint does not fit this worker's network ({error})"[:500]
 
 
 def _subset(split: Split, size: int | None, name: str) -> Split:

@@ -35,9 +35,9 @@ class Rows:
         self.started: dict[str, Any] = {}
         self.rows: list[Update] = []
 
-    def start(self, *, environment: dict[str, str], blocks: list[list[str]], parameters: int) -> None:
+    def start(self, **what: Any) -> None:
         """Keep what the run is made of."""
-        self.started = {"environment": environment, "blocks": blocks, "parameters": parameters}
+        self.started = what
 
     def update(self, row: Update) -> None:
         """Keep a row."""

@@ -18,15 +18,19 @@ from worker.loop import Worker
 from worker.problems.registry import PROBLEMS
 
 
-def make_worker(processes: Processes, engine: Engine | None = None, stopped: threading.Event | None = None) -> Worker:
+def make_worker(
+    processes: Processes,
+    engine: Engine | None = None,
+    stopped: threading.Event | None = None,
+    **settings: float,
+) -> Worker:
     """Make a worker in this process, whose runs are child processes."""
     return Worker(
         processes.client,
         engine or LocalEngine(),
         info=WorkerInfo(name="test", device="cpu", threads=1),
         catalog=registry().catalog(),
-        api=processes.url,
-        folder=processes.home / "data",
+        settings=processes.settings().model_copy(update=settings),
         stopped=stopped or threading.Event(),
     )
 

@@ -1,6 +1,8 @@
 """Tests of the worker's loop, with a real backend and real child processes."""
 
+import hashlib
 import os
+import shutil
 import signal
 import threading
 
@@ -19,7 +21,7 @@ from backend.schemas import (
 from tests.processes import Processes
 from tests.worker.cases import OPTIMIZERS, small_run, trained
 from tests.worker.conftest import launch, make_worker, updates
-from worker import loop
+from worker import loop, watching
 from worker.engines.engine import Task
 from worker.engines.local import LocalExecution
 
@@ -43,11 +45,11 @@ class Started:
 class Background:
     """One iteration of a worker in a thread, and its child."""
 
-    def __init__(self, processes: Processes) -> None:
+    def __init__(self, processes: Processes, **settings: float) -> None:
         self._processes = processes
         self.engine = Started()
         self.stopped = threading.Event()
-        self.worker = make_worker(processes, self.engine, self.stopped)
+        self.worker = make_worker(processes, self.engine, self.stopped, **settings)
         assert not self.worker.iterate()  # registers
 
     def begin(self, run: Run, *, rows: int = 1) -> None:
@@ -169,3 +171,69 @@ def test_killed_child_fails_its_run_alone(processes: Processes) -> None:
     assert ended.error.message == ("the training process was killed by SIGKILL; the system may have run out of memory")
     assert background.worker.iterate()
     assert processes.client.run(good.id).status is RunStatus.FINISHED
+
+
+def weights(processes: Processes, run: Run) -> bytes:
+    """Read a run's final weights where the worker has left them."""
+    return (processes.home / "checkpoints" / run.id / "weights.safetensors").read_bytes()
+
+
+def test_a_paused_run_goes_on_bit_for_bit(processes: Processes) -> None:
+    """Paused, resumed and finished, a run has the rows and the final weights of one that was never paused."""
+    background = Background(processes)
+    (run,) = launch(processes, [Adam(gradient_batch=30)], budget=Budget(updates=2000)).runs
+    background.begin(run)
+    processes.client.pause(run.id)
+    background.end()
+    paused = processes.client.run(run.id)
+    updates_then = paused.summary.updates
+    assert (paused.status, paused.ended_by) == (RunStatus.PAUSED, f"paused after {updates_then} updates")
+    assert paused.checkpoint is not None
+    assert paused.checkpoint.update == updates_then < 2000
+    assert not background.worker.iterate()
+    processes.client.resume(run.id)
+    (other,) = launch(processes, [Adam(gradient_batch=30)], budget=Budget(updates=2000)).runs
+    assert background.worker.iterate()
+    assert background.worker.iterate()
+    one, two = processes.client.run(run.id), processes.client.run(other.id)
+    assert (one.status, one.attempts, one.notes) == (RunStatus.FINISHED, 2, [])
+    rows = processes.client.series([run.id, other.id], fields=["batch_loss", "train_loss", "test_loss", "step_norm"])
+    assert rows[run.id] == rows[other.id] | {"attempt": 1}
+    assert one.weights == two.weights == hashlib.sha256(weights(processes, run)).hexdigest()
+    assert weights(processes, run) == weights(processes, other)
+    assert list((processes.home / "checkpoints" / run.id).iterdir()) == [
+        processes.home / "checkpoints" / run.id / "weights.safetensors"
+    ]
+
+
+def test_a_child_that_hangs_is_found(processes: Processes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A child that makes no update any more is ended, and its run says so; tried again, it goes on."""
+    monkeypatch.setattr(watching, "SLOWER", 2)
+    background = Background(processes, hang_seconds=1.5)
+    (run,) = launch(processes, [Adam(gradient_batch=30)], budget=Budget(updates=None, seconds=2)).runs
+    background.begin(run, rows=30)
+    os.kill(background.engine.last.pid, signal.SIGSTOP)
+    background.end()
+    ended = processes.client.run(run.id)
+    assert ended.status is RunStatus.FAILED
+    assert ended.error is not None
+    assert ended.error.message.startswith("the training process hangs: it made no update for")
+    processes.client.retry(run.id)
+    assert background.worker.iterate()
+    assert processes.client.run(run.id).status is RunStatus.FINISHED
+
+
+def test_a_run_whose_checkpoint_is_elsewhere_begins_again(processes: Processes) -> None:
+    """A worker that does not have the checkpoint begins from the beginning and says so; each row is there once."""
+    background = Background(processes)
+    (run,) = launch(processes, [Adam(gradient_batch=30)], budget=Budget(updates=2000)).runs
+    background.begin(run)
+    processes.client.pause(run.id)
+    background.end()
+    shutil.rmtree(processes.home / "checkpoints")
+    processes.client.resume(run.id)
+    assert background.worker.iterate()
+    ended = processes.client.run(run.id)
+    (note,) = ended.notes
+    assert note.startswith("began again: the worker that took it over does not have the checkpoint of update")
+    assert updates(processes, run) == list(range(1, 2001))

@@ -8,12 +8,13 @@ import pytest
 
 from backend.client import Client
 from backend.errors import BackendUnavailable, LeaseLost
-from backend.schemas import Adam, Claim, ExperimentSpec, RunError, RunStatus, Update, WorkerInfo
+from backend.schemas import Adam, Checkpoint, Claim, ExperimentSpec, RunError, RunStatus, Update, WorkerInfo
 from backend.settings import Settings
 from tests.inprocess import backend
 from tests.worker.cases import registry, small_run
 from worker import reporting
 from worker.reporting import Reporter, persist
+from worker.spool import Spool, path_of
 
 
 def row(update: int) -> Update:
@@ -121,6 +122,32 @@ def test_lost_lease_stops_the_report(client: Client, claim: Claim, reporter: Rep
         reporter.finish(RunStatus.FINISHED)
     assert stored(client, claim) == []
     assert client.run(claim.run.id).status is RunStatus.RUNNING
+
+
+def test_a_checkpoint_is_named_with_its_rows(client: Client, claim: Claim, tmp_path: Path) -> None:
+    """The backend names it no sooner than it has the rows before it, and whoever wrote it hears that."""
+    named: list[Checkpoint] = []
+    path = path_of(tmp_path, claim.run.id, claim.token)
+    reporter = Reporter(client, claim.run.id, claim.token, spool=Spool(path), named=named.append)
+    for update in range(1, 1501):
+        reporter.update(row(update))
+    checkpoint = Checkpoint(update=1500, sha256="1" * 64)
+    reporter.checkpoint(checkpoint)
+    assert path.stat().st_size > 0
+    reporter.start(environment={}, blocks=[], parameters=7)
+    reporter.finish(RunStatus.CANCELLED, ended_by="cancelled")
+    assert client.run(claim.run.id).checkpoint == checkpoint
+    assert named == [checkpoint]
+    assert stored(client, claim) == list(range(1, 1501))
+    assert not path.exists()
+
+
+def test_a_checkpoint_alone_is_named(client: Client, claim: Claim, reporter: Reporter) -> None:
+    """A checkpoint of rows that are stored already is named though no further row comes."""
+    reporter.update(row(1))
+    reporter.checkpoint(Checkpoint(update=1, sha256="1" * 64))
+    reporter.flush()
+    assert client.run(claim.run.id).checkpoint == Checkpoint(update=1, sha256="1" * 64)
 
 
 def test_persist_tries_again_until_there_is_an_answer(monkeypatch: pytest.MonkeyPatch) -> None:

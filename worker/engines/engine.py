@@ -6,10 +6,12 @@ from typing import Protocol
 
 from backend.schemas import Claim
 from backend.schemas.contract import Contract
+from worker.spool import path_of
 
 TOLD = 0
 LEASE_LOST = 3
 ABANDONED = 4
+SPOOL = "spool"
 
 
 class Task(Contract):
@@ -17,7 +19,24 @@ class Task(Contract):
 
     claim: Claim
     api: str
-    folder: Path
+    home: Path
+    checkpoint_seconds: float = 60
+    checkpoint_bytes: int = 20 * 10**9
+
+    @property
+    def data(self) -> Path:
+        """Where data sets are kept."""
+        return self.home / "data"
+
+    @property
+    def checkpoints(self) -> Path:
+        """Where the runs' checkpoints and final weights are kept."""
+        return self.home / "checkpoints"
+
+    @property
+    def spool(self) -> Path:
+        """Where the run's rows wait while the backend is away; its time of change tells of each update."""
+        return path_of(self.home / SPOOL, self.claim.run.id, self.claim.token)
 
 
 @dataclass(frozen=True)
@@ -47,8 +66,16 @@ class Execution(Protocol):
         """Ask it to end after the current update, as cancelled."""
         ...
 
+    def pause(self) -> None:
+        """Ask it to keep its state after the current update, and to end as paused."""
+        ...
+
+    def progress(self) -> float | None:
+        """Return something that changes with each update; None before the first."""
+        ...
+
     def interrupt(self) -> None:
-        """Ask it, after `cancel`, to end within the current update."""
+        """Ask it, after `cancel` or `pause`, to end within the current update."""
         ...
 
     def abandon(self) -> None:

@@ -27,7 +27,7 @@ class LocalEngine:
 
 
 class LocalExecution:
-    """A child process. It reads its task, then `cancel`, from a pipe; the pipe's end tells it that the worker died."""
+    """A child process. It reads its task, then orders, from a pipe; the pipe's end tells it that the worker died."""
 
     def __init__(self, task: Task) -> None:
         self.task = task
@@ -64,6 +64,18 @@ class LocalExecution:
     def cancel(self) -> None:
         """Ask for the end after the current update."""
         self._tell("cancel")
+
+    def pause(self) -> None:
+        """Ask for a checkpoint and the end after the current update."""
+        self._tell("pause")
+
+    def progress(self) -> float | None:
+        """Return when the run's spool last changed; each update is noted there."""
+        try:
+            stat = self.task.spool.stat()
+        except FileNotFoundError:
+            return None
+        return stat.st_mtime if stat.st_size else None
 
     def interrupt(self) -> None:
         """Ask, by SIGTERM, for the end within the current update."""

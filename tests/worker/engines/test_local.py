@@ -22,7 +22,7 @@ def child(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> LocalExecution:
         id="abcdefgh", experiment_id="abcdefgh", experiment_name="test", config=small_run(Adam(gradient_batch=30)),
         status=RunStatus.RUNNING, created_at=datetime.now(UTC),
     )  # fmt: skip
-    task = Task(claim=Claim(run=run, token=1), api=f"http://127.0.0.1:{free_port()}", folder=tmp_path)
+    task = Task(claim=Claim(run=run, token=1), api=f"http://127.0.0.1:{free_port()}", home=tmp_path)
     execution = LocalEngine().start(task)
     assert isinstance(execution, LocalExecution)
     return execution

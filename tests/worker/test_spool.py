@@ -1,0 +1,117 @@
+"""Tests of what a run has to tell, on disk until a real backend has it."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from backend.client import Client
+from backend.errors import BackendUnavailable
+from backend.schemas import Adam, Checkpoint, Claim, ExperimentSpec, Finish, RunStatus, WorkerInfo
+from backend.settings import Settings
+from tests.inprocess import backend
+from tests.processes import free_port
+from tests.worker.cases import registry, small_run
+from tests.worker.test_reporting import row
+from worker import spool as module
+from worker.spool import Entry, Spool, deliver_all, path_of
+
+CHECKPOINT = Checkpoint(update=2, sha256="1" * 64)
+
+
+@pytest.fixture
+def client(tmp_path: Path) -> Iterator[Client]:
+    """Start the application."""
+    with backend(Settings(home=tmp_path)) as http:
+        yield Client(http=http)
+
+
+@pytest.fixture
+def claim(client: Client) -> Claim:
+    """Launch a run and claim it."""
+    worker = client.register(WorkerInfo(name="test", device="cpu", threads=1), registry().catalog())
+    spec = small_run(Adam()).model_dump(exclude={"optimizer", "seed"})
+    client.launch(ExperimentSpec.model_validate(spec | {"optimizers": [Adam(gradient_batch=10)]}))
+    claim = client.claim(worker.worker_id)
+    assert claim is not None
+    return claim
+
+
+def fill(folder: Path, claim: Claim, *entries: Entry) -> Spool:
+    """Write entries as a claim's process does."""
+    spool = Spool(path_of(folder, claim.run.id, claim.token))
+    for entry in entries:
+        spool.write(entry)
+    spool.sync()
+    return spool
+
+
+def die(spool: Spool) -> None:
+    """End the process that holds a spool, as far as others can see."""
+    spool._file.close()
+
+
+def test_a_dead_process_is_spoken_for(tmp_path: Path, client: Client, claim: Claim) -> None:
+    """Rows, the newest checkpoint and the end are delivered once, under the token they belong to."""
+    finish = Finish(token=claim.token, status=RunStatus.FINISHED, ended_by="updates = 3 reached")
+    client.append(claim.run.id, claim.token, [row(1)])
+    diverged = row(3).model_copy(update={"batch_loss": None, "diverged": True})
+    rows = [Entry(row=row(1)), Entry(row=row(2)), Entry(row=diverged)]
+    die(fill(tmp_path / "s", claim, *rows[:2], Entry(checkpoint=CHECKPOINT), rows[2], Entry(finish=finish)))
+    deliver_all(tmp_path / "s", client)
+    deliver_all(tmp_path / "s", client)
+    run = client.run(claim.run.id)
+    assert (run.status, run.ended_by, run.summary.updates) == (RunStatus.FINISHED, "updates = 3 reached", 3)
+    assert list((tmp_path / "s").iterdir()) == []
+
+
+def test_a_checkpoint_is_named_with_its_rows(tmp_path: Path, client: Client, claim: Claim) -> None:
+    """After the delivery the run can go on from the checkpoint that was written while the backend was away."""
+    die(fill(tmp_path, claim, Entry(row=row(1)), Entry(row=row(2)), Entry(checkpoint=CHECKPOINT)))
+    deliver_all(tmp_path, client)
+    assert client.run(claim.run.id).checkpoint == CHECKPOINT
+
+
+def test_a_torn_line_ends_the_file(tmp_path: Path, client: Client, claim: Claim) -> None:
+    """A process that died while it wrote leaves half a line; what stands before it counts."""
+    die(fill(tmp_path, claim, Entry(row=row(1)), Entry(row=row(2))))
+    path = path_of(tmp_path, claim.run.id, claim.token)
+    path.write_bytes(path.read_bytes()[:-10])
+    deliver_all(tmp_path, client)
+    assert client.run(claim.run.id).summary.updates == 1
+
+
+def test_what_comes_too_late_is_dropped(tmp_path: Path, client: Client, claim: Claim) -> None:
+    """Where the run has ended, or another worker has it, nothing is written and the file goes."""
+    client.finish(claim.run.id, claim.token, RunStatus.CANCELLED, ended_by="cancelled")
+    die(fill(tmp_path, claim, Entry(row=row(1))))
+    deliver_all(tmp_path, client)
+    assert client.run(claim.run.id).summary.updates == 0
+    assert not path_of(tmp_path, claim.run.id, claim.token).exists()
+
+
+def test_a_living_process_speaks_for_itself(tmp_path: Path, client: Client, claim: Claim) -> None:
+    """A spool whose process lives is left alone."""
+    spool = fill(tmp_path, claim, Entry(row=row(1)))
+    deliver_all(tmp_path, client)
+    assert client.run(claim.run.id).summary.updates == 0
+    spool.remove()
+
+
+def test_rows_wait_for_the_backend(tmp_path: Path, claim: Claim) -> None:
+    """While the backend is away nothing is lost."""
+    die(fill(tmp_path, claim, Entry(row=row(1))))
+    with Client(f"http://127.0.0.1:{free_port()}") as away, pytest.raises(BackendUnavailable):
+        deliver_all(tmp_path, away)
+    assert path_of(tmp_path, claim.run.id, claim.token).exists()
+
+
+def test_a_spool_stays_small(tmp_path: Path, claim: Claim, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once the backend has everything a large file begins anew."""
+    monkeypatch.setattr(module, "CLEAR_BYTES", 1)
+    spool = fill(tmp_path, claim, Entry(row=row(1)))
+    spool.clear()
+    assert path_of(tmp_path, claim.run.id, claim.token).stat().st_size == 0
+    spool.write(Entry(row=row(2)))
+    assert path_of(tmp_path, claim.run.id, claim.token).read_bytes().startswith(b'{"row":{"update":2,')
+    spool.remove()

@@ -1,0 +1,120 @@
+"""What a run has to tell, on disk until the backend has it: one JSON document per line, in order."""
+
+import fcntl
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+from pydantic import ValidationError
+
+from backend.client import Client
+from backend.errors import Conflict, InvalidInput, NotFound
+from backend.schemas import Checkpoint, Contract, Finish, Update
+
+log = logging.getLogger(__name__)
+
+CLEAR_BYTES = 256 * 1024
+
+
+class Entry(Contract):
+    """One line: one of the three."""
+
+    row: Update | None = None
+    checkpoint: Checkpoint | None = None
+    finish: Finish | None = None
+
+
+class Spool:
+    """The file of one claim. Its process holds a lock on it for as long as it lives.
+
+    Where the disk refuses, training goes on without: the file then ends at the last line that could be written.
+    """
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._path = path
+        self._file = path.open("ab", buffering=0)
+        fcntl.flock(self._file, fcntl.LOCK_EX)
+        self._broken = False
+
+    def write(self, entry: Entry) -> None:
+        """Add a line, which outlives this process at once, and the machine after `sync`."""
+        if self._broken:
+            os.utime(self._path)  # the worker sees by the time that the run goes on
+            return
+        try:
+            self._file.write(entry.model_dump_json(exclude_unset=True).encode() + b"\n")
+        except OSError as error:
+            self._broken = True
+            log.warning("rows cannot be kept on disk while the backend is away: %s", error)
+
+    def sync(self) -> None:
+        """Bring what was written to the disk itself."""
+        os.fsync(self._file.fileno())
+
+    def clear(self) -> None:
+        """Begin anew once the file has grown, for the backend has all that it holds."""
+        if os.fstat(self._file.fileno()).st_size > CLEAR_BYTES:
+            self._file.truncate(0)
+
+    def remove(self) -> None:
+        """Remove the file: nobody needs it any more."""
+        self._path.unlink(missing_ok=True)
+        self._file.close()
+
+
+def path_of(folder: Path, run_id: str, token: int) -> Path:
+    """Say where a claim's spool lies."""
+    return folder / f"{run_id}-{token}.jsonl"
+
+
+def deliver_all(folder: Path, client: Client) -> None:
+    """Hand over what processes left that are dead by now, each under its own token; drop what comes too late.
+
+    Raises:
+        BackendUnavailable: the backend is away; what was not handed over is still there.
+    """
+    for path in sorted(folder.glob("*-*.jsonl")):
+        with _locked(path) as file:
+            if file is not None:
+                _deliver(path, file, client)
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[IO[bytes] | None]:
+    """Open a spool whose process is dead; None where it lives, or somebody was faster."""
+    try:
+        with path.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            yield file
+    except (BlockingIOError, FileNotFoundError):
+        yield None
+
+
+def _deliver(path: Path, file: IO[bytes], client: Client) -> None:
+    run_id, _, token = path.stem.partition("-")
+    entries = list(_entries(file))
+    rows = [entry.row for entry in entries if entry.row]
+    checkpoints = [entry.checkpoint for entry in entries if entry.checkpoint]
+    try:
+        if rows or checkpoints:
+            last = client.append(run_id, int(token), rows, checkpoint=checkpoints[-1] if checkpoints else None)
+            log.info("run %s: delivered what a dead process left, up to update %d", run_id, last)
+        for entry in entries:
+            if entry.finish:
+                client.finish_as(run_id, entry.finish)
+    except (Conflict, NotFound, InvalidInput) as error:
+        log.info("run %s: dropped what a dead process left: %s", run_id, error)
+    path.unlink(missing_ok=True)
+
+
+def _entries(file: IO[bytes]) -> Iterator[Entry]:
+    """Read whole lines; the last may be torn."""
+    for line in file:
+        try:
+            yield Entry.model_validate_json(line)
+        except ValidationError:
+            return
