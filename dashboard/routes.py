@@ -11,7 +11,7 @@ from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from backend.errors import BackendUnavailable
+from backend.errors import BackendUnavailable, BlockHFError, NotFound
 from dashboard.theme import STATIC
 
 PLOTLY = Path(plotly.__file__).parent / "package_data" / "plotly.min.js"
@@ -25,15 +25,21 @@ class PassThrough:
         self.http = http
 
     async def __call__(self, request: Request) -> Response:
-        """Ask the backend; 503 where it cannot be reached."""
+        """Ask the backend; 503 where it cannot be reached, 404 for streams, which have no end."""
         url = httpx.URL(path=request.url.path, query=request.url.query.encode())
         try:
-            answer = await self.http.get(url)
+            async with self.http.stream("GET", url) as answer:
+                if answer.headers.get("content-type", "").startswith("text/event-stream"):
+                    return _problem(NotFound("streams are to be had from the backend itself"))
+                await answer.aread()
         except httpx.HTTPError:
-            error = BackendUnavailable("the backend cannot be reached")
-            return JSONResponse(error.body(), error.status, media_type="application/problem+json")
+            return _problem(BackendUnavailable("the backend cannot be reached"))
         headers = {name: answer.headers[name] for name in _FORWARDED if name in answer.headers}
         return Response(answer.content, answer.status_code, headers)
+
+
+def _problem(error: BlockHFError) -> Response:
+    return JSONResponse(error.body(), error.status, media_type="application/problem+json")
 
 
 async def health(_: Request) -> Response:

@@ -1,6 +1,6 @@
 """The routes beside the pages."""
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -67,6 +67,20 @@ def test_a_lost_backend_is_said() -> None:
     with start_blocking_portal() as portal:
         answer = Pages(portal, http).get("/api/v1/runs")
     assert (answer.status_code, answer.json()["type"]) == (503, "urn:blockhf:unavailable")
+
+
+def test_streams_do_not_pass() -> None:
+    """A stream has no end, so that it would fill the memory: it is not read, and a 404 says where it is."""
+
+    async def endless() -> AsyncIterator[bytes]:
+        raise AssertionError
+        yield b""
+
+    answer = httpx.Response(200, headers={"content-type": "text/event-stream; charset=utf-8"}, content=endless())
+    http = httpx.AsyncClient(transport=httpx.MockTransport(lambda _: answer), base_url="http://127.0.0.1:9")
+    with start_blocking_portal() as portal:
+        found = Pages(portal, http).get("/api/v1/events?queue=1")
+    assert (found.status_code, found.json()["type"]) == (404, "urn:blockhf:not-found")
 
 
 def test_scripts_come_from_the_package(pages: Pages) -> None:
