@@ -54,7 +54,11 @@ def make_optimizer(chosen: schemas.Optimizer, model: nn.Module, loss: Loss, bloc
         "curvature_batch": chosen.curvature_batch,
         "way": chosen.curvature_way.value,
         "memory": chosen.memory_limit * MIB,
+        "adaptive_damping": chosen.adaptive_damping,
+        "backtracking": chosen.backtracking,
+        "line_search": chosen.line_search,
+        "preconditioner": chosen.preconditioner,
     }
     if isinstance(chosen, schemas.HessianFree):
         return HessianFree(model, loss, **knobs)
-    return BlockHessianFree(model, loss, blocks, **knobs)
+    return BlockHessianFree(model, loss, blocks, **knobs | {"damping": chosen.dampings or chosen.damping})

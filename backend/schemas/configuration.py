@@ -18,6 +18,9 @@ from backend.schemas.contract import (
     knob,
 )
 
+MAX_DAMPING = 1e6
+_NUMBER = r"[0-9]{1,9}(\.[0-9]{1,12})?(e-?[0-9]{1,2})?"
+
 OptionValue = bool | int | float | Slug
 
 
@@ -69,7 +72,9 @@ class _SecondOrder(Contract):
     curvature_batch: int = knob(
         250, "images per curvature product (S_c), a strict subset of S_g", unit="images", ge=1, le=MAX_IMAGES
     )
-    damping: float = knob(0.0, "added to the curvature matrix's diagonal", unit="loss per weight squared", ge=0, le=1e6)
+    damping: float = knob(
+        0.0, "added to the curvature matrix's diagonal", unit="loss per weight squared", ge=0, le=MAX_DAMPING
+    )
     max_cg_iterations: int = knob(
         30, "conjugate gradient iterations per update and block, at most", unit="iterations", ge=1, le=10_000, paper=30
     )
@@ -92,6 +97,32 @@ class _SecondOrder(Contract):
         512, "what a way may take beside activations and weights; ways that need more are not chosen", unit="MiB", ge=1,
         le=1_048_576,
     )  # fmt: skip
+    adaptive_damping: bool = knob(
+        False,
+        "damping grows by half where the loss falls by less than 1/4 of what is predicted, and shrinks by a third "
+        "where by more than 3/4 (Levenberg-Marquardt, Martens 2010); one more loss per update",
+    )
+    backtracking: bool = knob(
+        False,
+        "go back over conjugate gradient's iterates as long as the loss is lower there (Martens 2010); a few more "
+        "losses per update",
+    )
+    line_search: bool = knob(
+        False,
+        "shrink the step by 0.8 until the loss falls enough (Armijo's rule, Martens 2010); one more loss per trial",
+    )
+    preconditioner: bool = knob(
+        False,
+        "divide conjugate gradient's residuals by damped squared gradients to the power 0.75 (Martens 2010); one more "
+        "backward pass per update, and no sample space",
+    )
+
+    @field_validator("adaptive_damping")
+    @classmethod
+    def _has_something_to_adapt(cls, value: bool, info: ValidationInfo) -> bool:
+        if value and info.data.get("damping") == 0:
+            raise ValueError("multiplies the damping, which is 0: set a damping above 0 to start from")
+        return value
 
     @field_validator("curvature_batch")
     @classmethod
@@ -146,6 +177,25 @@ class BlockHessianFree(_SecondOrder):
 
     kind: Literal["bhf"] = "bhf"
     partition: Partition = knob(ProblemPartition(), "how the layers are split into blocks")
+    block_damping: str = knob(
+        "", "each block's own damping, in the blocks' order, such as 0.1 0.5; empty: damping for all blocks",
+        unit="loss per weight squared", max_length=1000, pattern=rf"^({_NUMBER}( {_NUMBER})*)?$",
+    )  # fmt: skip
+
+    @property
+    def dampings(self) -> list[float]:
+        """Each block's own damping; empty where one serves all."""
+        return [float(number) for number in self.block_damping.split()]
+
+    @field_validator("block_damping")
+    @classmethod
+    def _is_in_bounds(cls, value: str, info: ValidationInfo) -> str:
+        numbers = [float(number) for number in value.split()]
+        if any(number > MAX_DAMPING for number in numbers):
+            raise ValueError(f"each must be at most {MAX_DAMPING:g}")
+        if info.data.get("adaptive_damping") and 0 in numbers:
+            raise ValueError("adaptive_damping multiplies each: must be above 0")
+        return value
 
 
 Optimizer = Annotated[Adam | HessianFree | BlockHessianFree, Field(discriminator="kind")]

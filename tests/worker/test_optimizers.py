@@ -62,9 +62,13 @@ def test_adam_has_no_blocks_and_hf_one() -> None:
         ),
         (
             HessianFree(
-                learning_rate=0.2, damping=0.3, max_cg_iterations=7, momentum=0.5, cg_stop="martens", cg_tolerance=0.01
+                learning_rate=0.2, damping=0.3, max_cg_iterations=7, momentum=0.5, cg_stop="martens", cg_tolerance=0.01,
+                adaptive_damping=True, line_search=True,
             ),
-            {"lr": 0.2, "damping": 0.3, "max_cg_iters": 7, "momentum": 0.5, "stop": "martens", "tolerance": 0.01},
+            {
+                "lr": 0.2, "damping": 0.3, "max_cg_iters": 7, "momentum": 0.5, "stop": "martens", "tolerance": 0.01,
+                "adaptive_damping": True, "backtracking": False, "line_search": True, "preconditioner": False,
+            },
         ),
         (
             BlockHessianFree(
@@ -74,11 +78,16 @@ def test_adam_has_no_blocks_and_hf_one() -> None:
                 momentum=0.0,
                 curvature_way="products",
                 memory_limit=7,
+                backtracking=True,
+                preconditioner=True,
             ),
-            {"lr": 0.4, "damping": 0.1, "max_cg_iters": 3, "momentum": 0.0, "stop": "iterations", "tolerance": 5e-4},
+            {
+                "lr": 0.4, "damping": 0.1, "max_cg_iters": 3, "momentum": 0.0, "stop": "iterations", "tolerance": 5e-4,
+                "adaptive_damping": False, "backtracking": True, "line_search": False, "preconditioner": True,
+            },
         ),
     ],
-)
+)  # fmt: skip
 def test_every_knob_reaches_the_optimizer(
     chosen: Adam | HessianFree | BlockHessianFree, knobs: dict[str, object]
 ) -> None:
@@ -91,3 +100,12 @@ def test_every_knob_reaches_the_optimizer(
         assert isinstance(optimizer, optim.BlockHessianFree)
         assert optimizer.curvature_batch == chosen.curvature_batch
         assert (optimizer.way, optimizer.memory) == (chosen.curvature_way, chosen.memory_limit * 2**20)
+
+
+def test_blocks_may_have_a_damping_each() -> None:
+    """A damping per block goes to its block; as many are needed as there are blocks."""
+    model = PROBLEM.build(AutoencoderOptions(hidden_1=2, hidden_2=2, hidden_3=2, code=2), INFO)
+    optimizer = make_optimizer(BlockHessianFree(block_damping="0.5 1e-3"), model, PROBLEM.loss, PROBLEM.partition)
+    assert [group["damping"] for group in optimizer.param_groups] == [0.5, 1e-3]
+    with pytest.raises(optim.PartitionError, match="damping has 3 values: must be one number, or 2"):
+        make_optimizer(BlockHessianFree(block_damping="1 2 3"), model, PROBLEM.loss, PROBLEM.partition)

@@ -13,6 +13,9 @@ from worker.optim.cg import FlatInner
 from worker.optim.damping import reduction_ratio
 from worker.optim.line_search import armijo
 
+ROUNDING = 4
+"""how far a mean loss is taken to be off, in units of its last place"""
+
 
 @dataclass
 class Part:
@@ -72,6 +75,7 @@ def accept(
     the same iteration, or stays at its last if that came before: as if the limit had been that.
     """
     trials = _Trials(parts, evaluate)
+    rounding = ROUNDING * torch.finfo(parts[0].x.dtype).eps * abs(start)
     iteration, loss = None, None
     if backtracking:
         kept = sorted({k.iteration for part in parts if part.iterates for k in part.iterates.kept})
@@ -81,10 +85,11 @@ def accept(
     rho = None
     if adaptive_damping:
         loss = trials.scaled(1.0) if loss is None else loss
-        rho = reduction_ratio(loss - start, sum(part.decrease() for part in parts))
+        rho = reduction_ratio(loss - start, sum(part.decrease() for part in parts), rounding=rounding)
     scale = 1.0
     if line_search:
-        scale = armijo(trials.scaled, start=start, slope=sum(part.slope() for part in parts), first=loss)
+        slope = sum(part.slope() for part in parts)
+        scale = armijo(trials.scaled, start=start, slope=slope, first=loss, rounding=rounding)
     return Acceptance(scale, rho, iteration, trials.count)
 
 

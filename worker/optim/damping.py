@@ -3,6 +3,8 @@
 import math
 from collections.abc import Sequence
 
+from worker.optim.errors import PartitionError
+
 LOW, HIGH = 1 / 4, 3 / 4
 FACTOR = 3 / 2
 LEAST, MOST = 1e-12, 1e12
@@ -10,24 +12,27 @@ LEAST, MOST = 1e-12, 1e12
 
 
 def per_block(damping: float | Sequence[float], count: int) -> list[float]:
-    """Return one damping for each of `count` blocks; raises ValueError unless there are as many, each finite, >= 0."""
+    """Return one damping for each of `count` blocks; each at least 0 and finite.
+
+    Raises PartitionError unless there are as many as blocks, ValueError for one out of range.
+    """
     values = [damping] * count if isinstance(damping, int | float) else list(damping)
     if len(values) != count:
-        raise ValueError(f"damping has {len(values)} values: must be one number, or {count}, one per block")
+        raise PartitionError(f"damping has {len(values)} values: must be one number, or {count}, one per block")
     for value in values:
         if not 0 <= value < math.inf:
             raise ValueError(f"damping is {value!r}: must be at least 0 and finite")
     return values
 
 
-def reduction_ratio(actual: float, predicted: float) -> float | None:
-    """Return rho = (f(w + p) - f(w)) / (q(p) - q(0)), or None where the model predicts no decrease.
+def reduction_ratio(actual: float, predicted: float, *, rounding: float = 0.0) -> float | None:
+    """Return rho = (f(w + p) - f(w)) / (q(p) - q(0)), or None where the model predicts no decrease beyond rounding.
 
     f: mean loss over S_g. q(p) = sum over blocks of g_b'p_b + p_b'G_b p_b / 2, without the damping. p: the step before
     any line search. A loss that is not finite gives minus infinity. Source: Martens (2010), "Deep learning via
     Hessian-free optimization", section 4.1.
     """
-    if not predicted < 0:
+    if not predicted < -rounding:
         return None
     return actual / predicted if math.isfinite(actual) else -math.inf
 

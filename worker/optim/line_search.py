@@ -7,20 +7,23 @@ SHRINK = 0.8
 TRIALS = 60
 
 
-def armijo(loss: Callable[[float], float], *, start: float, slope: float, first: float | None = None) -> float:
+def armijo(
+    loss: Callable[[float], float], *, start: float, slope: float, first: float | None = None, rounding: float = 0.0
+) -> float:
     """Return the first t in 1, 0.8, 0.8^2, .. with f(w + t p) <= f(w) + 0.01 t g'p; 0 where 60 trials find none.
 
     loss: t -> f(w + t p), the mean loss over S_g. start: f(w). slope: g'p. first: f(w + p), where it is known already.
-    A p that does not point down, or a start that is not finite, gives 0 without a trial. Source: Armijo (1966),
-    "Minimization of functions having Lipschitz continuous first partial derivatives", as Martens (2010), "Deep learning
-    via Hessian-free optimization", uses it after conjugate gradient.
+    rounding: how far a loss may be off; so much more is let pass, or a small p would never be taken in float32.
+    A p that does not point down gives 0 without a trial. Source: Armijo (1966), "Minimization of functions having
+    Lipschitz continuous first partial derivatives", as Martens (2010), "Deep learning via Hessian-free optimization",
+    uses it after conjugate gradient.
     """
     if not slope < 0:
         return 0.0
     scale = 1.0
     for trial in range(TRIALS):
         value = first if trial == 0 and first is not None else loss(scale)
-        if value <= start + SLOPE * scale * slope:
+        if value <= start + SLOPE * scale * slope + rounding:
             return scale
         scale *= SHRINK
     return 0.0

@@ -4,6 +4,7 @@ import math
 
 import pytest
 
+from worker.optim import PartitionError
 from worker.optim.damping import LEAST, MOST, adapted, per_block, reduction_ratio
 
 
@@ -16,16 +17,21 @@ def test_one_number_serves_every_block() -> None:
 @pytest.mark.parametrize(
     ("damping", "says"),
     [
-        ([0.1], "damping has 1 values: must be one number, or 2"),
         ([0.1, -1.0], "damping is -1.0"),
         (math.nan, "damping is nan"),
         (math.inf, "damping is inf"),
     ],
 )
 def test_damping_out_of_range_is_refused(damping: float | list[float], says: str) -> None:
-    """An error names the number of values, or the value."""
+    """An error names the value."""
     with pytest.raises(ValueError, match=says):
         per_block(damping, 2)
+
+
+def test_dampings_must_be_as_many_as_blocks() -> None:
+    """An error names both numbers."""
+    with pytest.raises(PartitionError, match="damping has 1 values: must be one number, or 2"):
+        per_block([0.1], 2)
 
 
 @pytest.mark.parametrize(
@@ -41,6 +47,12 @@ def test_ratio_of_actual_to_predicted(actual: float, predicted: float, ratio: fl
 def test_no_ratio_where_no_decrease_is_predicted(predicted: float) -> None:
     """A model that does not predict a decrease says nothing about the damping."""
     assert reduction_ratio(-1.0, predicted) is None
+
+
+def test_no_ratio_of_what_rounding_hides() -> None:
+    """A predicted decrease smaller than the loss's rounding says nothing either."""
+    assert reduction_ratio(1e-7, -1e-7, rounding=2e-7) is None
+    assert reduction_ratio(-3e-7, -3e-7, rounding=2e-7) == 1
 
 
 @pytest.mark.parametrize(

@@ -35,6 +35,12 @@ def test_sufficient_decrease_is_asked_for() -> None:
     assert armijo(lambda t: 1 - 0.011 * t, start=1.0, slope=-1.0) == 1.0
 
 
+def test_a_rise_within_rounding_is_let_pass() -> None:
+    """A decrease that rounding hides does not end in no step at all."""
+    assert armijo(lambda _: 1 + 1e-7, start=1.0, slope=-1e-9) == 0.0
+    assert armijo(lambda _: 1 + 1e-7, start=1.0, slope=-1e-9, rounding=2e-7) == 1.0
+
+
 @pytest.mark.parametrize("value", [math.nan, math.inf])
 def test_losses_that_are_not_finite_are_passed_over(value: float) -> None:
     """The step shrinks until the loss is a number."""
