@@ -61,7 +61,11 @@ def page() -> None:
     )
     picture = STATIC.parent / "pictures" / "compare-light.png"
     if picture.exists():
-        st.image(picture, caption="Three optimizers on the deep autoencoder, three seeds each")
+        st.image(
+            picture,
+            caption="Three optimizers on the deep autoencoder, three seeds each",
+            alt="The compare page: curves of train and test loss over updates, one colour per optimizer",
+        )
     if st.button("Launch a comparison", type="primary"):
         st.switch_page(st.session_state["pages"]["launch"])
 

@@ -179,6 +179,7 @@ def browser() -> Iterator[Browser]:
     """Start one browser for all tests."""
     if CHROMIUM is None:
         pytest.skip("no chromium on this machine")
+    expect.set_options(timeout=1000 * DEADLINE)
     with sync_playwright() as playwright:
         started = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET)
         yield started
@@ -191,7 +192,6 @@ def page(browser: Browser) -> Iterator[Page]:
     errors: list[str] = []
     tab = browser.new_page(viewport={"width": 1280, "height": 1400})
     tab.set_default_timeout(1000 * DEADLINE)
-    expect.set_options(timeout=1000 * DEADLINE)
     tab.on("pageerror", lambda error: errors.append(str(error)))
     yield tab
     tab.close()

@@ -1,0 +1,82 @@
+"""Every page held to the rules of axe-core, light and dark, wide and narrow: no serious violation."""
+
+from collections.abc import Iterator
+from typing import Literal
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from backend.schemas import RunError
+from tests.e2e.conftest import DEADLINE, Service, running_service, settled
+from tests.e2e.samples import SPEC, claims, register, row
+
+axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="needs the package axe-playwright-python")
+pytestmark = pytest.mark.browser
+
+LOOKS: list[tuple[Literal["light", "dark"], int]] = [("light", 1280), ("dark", 390)]
+
+
+@pytest.fixture(scope="module")
+def pages(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Service, dict[str, str]]]:
+    """Start a stack with a run of every state; return it with each page's path and what the page shows when drawn."""
+    with running_service(tmp_path_factory.mktemp("pages"), "backend", "dashboard") as service:
+        client, worker = service.client, register(service.client)
+        first = client.launch(SPEC)
+        (ended, token), (failed, other) = claims(client, worker)
+        client.append(ended, token, [row(update) for update in range(1, 51)])
+        client.finish(ended, token, "finished", ended_by="updates")
+        client.append(failed, other, [row(update, diverged=update == 5) for update in range(1, 6)])
+        client.finish(failed, other, "failed", error=RunError(message="out of memory", traceback="line 1"))
+        waiting = client.launch(SPEC.model_copy(update={"seeds": [0, 1]})).runs
+        client.pause(waiting[0].id)
+        client.cancel(waiting[1].id)
+        yield (
+            service,
+            {
+                f"/?experiments={first.id},{waiting[0].experiment_id}": ".bhf-runs tbody tr",
+                "/launch": ".bhf-plan",
+                "/queue": ".bhf-layer",
+                "/guide": "h3",
+                f"/run?id={ended}": ".bhf-chart .trace",
+                f"/run?id={failed}": ".bhf-state-failed",
+                "/run?id=nothere0": "h1",
+            },
+        )
+
+
+def look(page: Page) -> list[str]:
+    """Return the serious violations of a page: the rule, and where it is broken."""
+    found = axe.Axe().run(page).response["violations"]
+    return [
+        f"{page.url}: {rule['id']} at {', '.join(str(node['target'][0]) for node in rule['nodes'][:6])}"
+        for rule in found
+        if rule["impact"] in {"serious", "critical"}
+    ]
+
+
+@pytest.mark.parametrize(("mode", "width"), LOOKS)
+def test_no_page_breaks_a_serious_rule(
+    browser: Browser, pages: tuple[Service, dict[str, str]], mode: Literal["light", "dark"], width: int
+) -> None:
+    """Names, roles, labels, contrast and order hold on every page."""
+    service, paths = pages
+    context = browser.new_context(color_scheme=mode, viewport={"width": width, "height": 1000})
+    page = context.new_page()
+    page.set_default_timeout(1000 * DEADLINE)
+    broken = []
+    for path, drawn in paths.items():
+        page.goto(service.dashboard_url + path)
+        expect(page.locator(drawn).first).to_be_visible()
+        settled(page)
+        broken += look(page)
+    context.close()
+    assert broken == []
+
+
+def test_an_empty_compare_page_breaks_none_either(page: Page, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """The page of a first visit has one sentence and one button, both as they should be."""
+    with running_service(tmp_path_factory.mktemp("empty"), "backend", "dashboard") as service:
+        page.goto(service.dashboard_url)
+        expect(page.get_by_role("button", name="Launch a comparison")).to_be_visible()
+        settled(page)
+        assert look(page) == []
