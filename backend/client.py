@@ -142,16 +142,18 @@ class Client(Transport):
         runs: Sequence[str],
         *,
         after: Sequence[int] | None = None,
+        until: Sequence[int] | None = None,
         bucket: int = 1,
         fields: Sequence[str] | None = None,
         blocks: bool = False,
     ) -> dict[str, dict[str, Any]]:
-        """Return each run's columns after its update `after`, thinned to buckets of 2^k updates."""
+        """Return each run's columns after its update `after`, up to `until`, thinned to buckets of 2^k updates."""
         if not runs:
             return {}
         query = {
             "runs": ",".join(runs),
             "after": None if after is None else ",".join(map(str, after)),
+            "until": None if until is None else ",".join(map(str, until)),
             "bucket": bucket,
             "fields": None if fields is None else ",".join(fields),
             "blocks": int(blocks),

@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, Connection, func, insert, select, update
 from backend.database import Database
 from backend.errors import FieldError, InvalidInput, NotFound
 from backend.queue import hold
-from backend.schemas import AXES, BLOCK_FIELDS, SERIES_FIELDS, Append, Checkpoint, Update
+from backend.schemas import AXES, BLOCK_FIELDS, MAX_UPDATES, SERIES_FIELDS, Append, Checkpoint, Update
 from backend.settings import Settings
 from backend.tables import BLOCKS, RUNS, UPDATES
 
@@ -62,25 +62,27 @@ class Metrics:
         runs: Sequence[str],
         *,
         after: Sequence[int] | None = None,
+        until: Sequence[int] | None = None,
         bucket: int = 1,
         fields: Sequence[str] = SERIES_FIELDS,
         blocks: bool = False,
     ) -> dict[str, Columns]:
-        """Return each run's columns after its update `after`, from one consistent view of the data.
+        """Return each run's columns after its update `after`, up to `until`, from one consistent view of the data.
 
         With a `bucket` above 1 each point stands for the updates j * bucket to (j + 1) * bucket - 1: the last one's
-        axes, and mean, smallest and largest of each measure; every bucket with an update above `after` is complete.
+        axes, and mean, smallest and largest of each measure; every bucket with an update of that range is complete.
         An answer holds at most 200,000 points, shared by the runs: read on where `update` ends below `last_update`.
         """
         limit = max(1, MAX_POINTS // len(runs))
         answer: dict[str, Columns] = {}
         with self._database.read() as connection:
-            for run_id, above in zip(runs, after or [0] * len(runs), strict=True):
+            ends = until or [MAX_UPDATES] * len(runs)
+            for run_id, above, end in zip(runs, after or [0] * len(runs), ends, strict=True):
                 number, head = _head(connection, run_id)
                 if bucket == 1:
-                    columns = _rows(connection, number, above, fields, limit)
+                    columns = _rows(connection, number, (above, end), fields, limit)
                 else:
-                    columns = _buckets(connection, number, above, fields, limit, bucket)
+                    columns = _buckets(connection, number, (above, end), fields, limit, bucket)
                 if blocks:
                     columns["blocks"] = _blocks(connection, number, columns["update"])
                 answer[run_id] = head | columns
@@ -104,7 +106,7 @@ class Metrics:
             with self._database.read() as connection:
                 if _head(connection, run_id)[1]["attempt"] != head["attempt"]:
                     raise NotFound(f"run {run_id} began again while it was read")
-                columns = _rows(connection, number, above, SERIES_FIELDS, _EXPORT_PAGE)
+                columns = _rows(connection, number, (above, MAX_UPDATES), SERIES_FIELDS, _EXPORT_PAGE)
                 parts = _blocks(connection, number, columns["update"])
             above = columns["update"][-1]
             parts += [dict.fromkeys(BLOCK_FIELDS, [None] * len(columns["update"]))] * (count - len(parts))
@@ -163,11 +165,11 @@ def _head(connection: Connection, run_id: str) -> tuple[int, Columns]:
     return row.number, {"status": row.status, "attempt": row.edition, "last_update": row.updates}
 
 
-def _rows(connection: Connection, number: int, above: int, fields: Sequence[str], limit: int) -> Columns:
+def _rows(connection: Connection, number: int, part: tuple[int, int], fields: Sequence[str], limit: int) -> Columns:
     names = ("update", *fields)
     query = (
         select(*(UPDATES.c[name] for name in names))
-        .where(UPDATES.c.run == number, UPDATES.c.update > above)
+        .where(UPDATES.c.run == number, UPDATES.c.update > part[0], UPDATES.c.update <= part[1])
         .order_by(UPDATES.c.update)
         .limit(limit)
     )
@@ -175,8 +177,10 @@ def _rows(connection: Connection, number: int, above: int, fields: Sequence[str]
 
 
 def _buckets(
-    connection: Connection, number: int, above: int, fields: Sequence[str], limit: int, bucket: int
+    connection: Connection, number: int, part: tuple[int, int], fields: Sequence[str], limit: int, bucket: int
 ) -> Columns:
+    above, end = part
+    whole = UPDATES.c.update.between((above + 1) // bucket * bucket, end // bucket * bucket + bucket - 1)
     index = UPDATES.c.update // bucket
     wanted: dict[str, ColumnElement[Any]] = {"update": func.max(UPDATES.c.update)}
     for name in fields:
@@ -189,7 +193,7 @@ def _buckets(
             wanted |= {name: func.avg(column), f"{name}_min": func.min(column), f"{name}_max": func.max(column)}
     query = (
         select(*wanted.values())
-        .where(UPDATES.c.run == number, UPDATES.c.update >= (above + 1) // bucket * bucket)
+        .where(UPDATES.c.run == number, whole)
         .where(select(UPDATES.c.update).where(UPDATES.c.run == number, UPDATES.c.update > above).exists())
         .group_by(index)
         .order_by(index)

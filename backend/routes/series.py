@@ -46,6 +46,11 @@ After = Annotated[
     Query(description="for each run, the last update that is known already; empty: 0"),
     StringConstraints(pattern=r"^[0-9]{1,7}(,[0-9]{1,7})*$", max_length=8 * MAX_RUNS_PER_EXPERIMENT),
 ]
+Until = Annotated[
+    str | None,
+    Query(description="for each run, the last update that is wanted; empty: all"),
+    StringConstraints(pattern=r"^[0-9]{1,7}(,[0-9]{1,7})*$", max_length=8 * MAX_RUNS_PER_EXPERIMENT),
+]
 Bucket = Annotated[int, Query(ge=1, le=MAX_BUCKET, description="updates per point, a power of 2")]
 Fields = Annotated[
     str | None, Query(max_length=400, description=f"with commas between; empty: all of {', '.join(SERIES_FIELDS)}")
@@ -58,11 +63,12 @@ def series(
     store: StoreOfRequest,
     runs: RunIds,
     after: After = None,
+    until: Until = None,
     bucket: Bucket = 1,
     fields: Fields = None,
     blocks: Blocks = False,
 ) -> Response:
-    """Each run's columns after its update `after`; where `attempt` has changed, drop what you hold and read anew.
+    """Each run's columns after its update `after` up to `until`; where `attempt` has changed, drop all and read anew.
 
     With a bucket above 1, a point stands for the updates j * bucket to (j + 1) * bucket - 1: the last one's `update`,
     `epoch`, `samples`, `seconds` and `cost`; mean, `_min` and `_max` of the others. Buckets are complete: replace your
@@ -72,7 +78,8 @@ def series(
     ids = runs.split(",")
     columns = store.metrics.series(
         ids,
-        after=_after(after, len(ids)),
+        after=_one_each("after", after, len(ids), 0),
+        until=_one_each("until", until, len(ids), MAX_UPDATES),
         bucket=_bucket(bucket, blocks),
         fields=_fields(fields),
         blocks=blocks,
@@ -80,11 +87,11 @@ def series(
     return Response(orjson.dumps({"runs": columns}), media_type="application/json")
 
 
-def _after(text: str | None, count: int) -> list[int]:
-    after = [0] * count if text is None else [int(n) for n in text.split(",")]
-    if len(after) != count:
-        raise InvalidInput([FieldError("after", text, f"{len(after)} numbers for {count} runs; give one for each")])
-    return [min(n, MAX_UPDATES) for n in after]
+def _one_each(name: str, text: str | None, count: int, default: int) -> list[int]:
+    numbers = [default] * count if text is None else [int(n) for n in text.split(",")]
+    if len(numbers) != count:
+        raise InvalidInput([FieldError(name, text, f"{len(numbers)} numbers for {count} runs; give one for each")])
+    return [min(n, MAX_UPDATES) for n in numbers]
 
 
 def _bucket(bucket: int, blocks: bool) -> int:

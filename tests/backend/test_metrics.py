@@ -139,6 +139,15 @@ def test_an_answer_has_a_limit(store: Store, held: Claim, monkeypatch: pytest.Mo
     assert columns(store, held, bucket=2)["update"] == [1, 3, 5, 7]
 
 
+def test_a_part_of_a_run_is_read(store: Store, held: Claim) -> None:
+    """`until` ends the answer; with buckets, with the whole bucket that it stands in."""
+    append(store, held, updates(1, 10))
+    rows = store.metrics.series([held.run.id], after=[2], until=[5])[held.run.id]
+    assert (rows["update"], rows["last_update"]) == ([3, 4, 5], 10)
+    points = store.metrics.series([held.run.id], after=[2], until=[5], bucket=4)[held.run.id]
+    assert points["update"] == [3, 7]
+
+
 LOSSES = st.lists(st.one_of(st.none(), st.floats(0, 1e6)), min_size=1, max_size=20)
 
 

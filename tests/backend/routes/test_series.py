@@ -23,6 +23,15 @@ def test_columns_of_several_runs(http: httpx.Client, client: Client, claim: Clai
     }
 
 
+def test_a_part_of_each_run(http: httpx.Client, client: Client, claim: Claim) -> None:
+    """Each run ends at its own `until`; as many of these are needed as runs."""
+    client.append(claim.run.id, claim.token, updates(1, 5))
+    found = client.series([claim.run.id], after=[1], until=[3], fields=["cost"])
+    assert found[claim.run.id]["update"] == [2, 3]
+    refused = http.get("/api/v1/series", params={"runs": claim.run.id, "until": "1,2"})
+    assert (refused.status_code, refused.json()["errors"][0]["field"]) == (422, "until")
+
+
 def test_values_that_are_not_finite_are_null(http: httpx.Client, client: Client, claim: Claim) -> None:
     """A mean that overflows is null, since JSON has no infinity."""
     rows = [update(n, train_loss=1.7e308) for n in (2, 3)]
