@@ -10,7 +10,6 @@ from pydantic import ValidationError
 
 from backend.errors import BlockHFError, from_validation
 from backend.schemas import (
-    STEPS_PER_BATCH,
     Announcement,
     Append,
     Appended,
@@ -40,12 +39,11 @@ from backend.schemas import (
     WorkerInfo,
 )
 from backend.schemas.exchange import SweepValue
-from backend.transport import Transport
+from backend.transport import Transport, batches
 
 if TYPE_CHECKING:
     import pandas
 
-_BATCH_BYTES = 400_000
 _POLL_SECONDS = 0.5
 
 
@@ -253,9 +251,9 @@ class Client(Transport):
     def append(self, run_id: str, token: int, rows: Sequence[Update], *, checkpoint: Checkpoint | None = None) -> int:
         """Store the next updates, however many, and name a checkpoint of theirs; return the last update stored."""
         last = 0
-        batches = list(_batches(rows))
-        for batch in batches:
-            named = checkpoint if batch is batches[-1] else None
+        parts = list(batches(rows))
+        for batch in parts:
+            named = checkpoint if batch is parts[-1] else None
             answer = self._post(
                 f"/runs/{run_id}/updates", Append(token=token, rows=batch, checkpoint=named), retry=True
             )
@@ -290,17 +288,3 @@ def _made(kind: type[Contract], **fields: Any) -> Contract:
         return kind.model_validate(fields)
     except ValidationError as error:
         raise from_validation(error) from None
-
-
-def _batches(rows: Sequence[Update]) -> Iterator[list[Update]]:
-    """Cut rows into batches that the backend's limits on rows and bytes let pass."""
-    batch: list[Update] = []
-    size = 0
-    for row in rows:
-        room = 300 + 130 * len(row.blocks)
-        if batch and (len(batch) == STEPS_PER_BATCH or size + room > _BATCH_BYTES):
-            yield batch
-            batch, size = [], 0
-        batch.append(row)
-        size += room
-    yield batch

@@ -1,7 +1,7 @@
 """How requests travel: repeated where that is safe, errors turned back into exceptions, streams taken up again."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
 
@@ -9,10 +9,11 @@ import httpx
 import orjson
 
 from backend.errors import BackendUnavailable, BlockHFError, FieldError, InvalidInput
-from backend.schemas.contract import Contract
+from backend.schemas import STEPS_PER_BATCH, Contract, Update
 
 _RETRIES = 3
 _FIRST_PAUSE = 0.1
+_BATCH_BYTES = 400_000
 _STREAM_SECONDS = 60.0
 """A stream that says nothing for so long is broken: the backend says every 15 s that it is there."""
 
@@ -134,3 +135,17 @@ def _tree(kind: type[BlockHFError]) -> Iterator[type[BlockHFError]]:
     yield kind
     for child in kind.__subclasses__():
         yield from _tree(child)
+
+
+def batches(rows: Sequence[Update]) -> Iterator[list[Update]]:
+    """Cut rows into batches that the backend's limits on rows and bytes let pass."""
+    batch: list[Update] = []
+    size = 0
+    for row in rows:
+        room = 300 + 130 * len(row.blocks)
+        if batch and (len(batch) == STEPS_PER_BATCH or size + room > _BATCH_BYTES):
+            yield batch
+            batch, size = [], 0
+        batch.append(row)
+        size += room
+    yield batch
