@@ -11,12 +11,13 @@ import yaml
 from pydantic import ValidationError
 from rich.console import Console
 
-from backend import knobs, operations, sweeps, terminal
+from backend import knobs, operations, steering, sweeps, terminal
 from backend.client import Client
 from backend.demo import launch_demo
-from backend.errors import BlockHFError, FieldError, InvalidInput, NotFound, from_validation
-from backend.schemas import ExperimentSpec, ExportKind, Run, RunStatus
+from backend.errors import BlockHFError, FieldError, InvalidInput, from_validation
+from backend.schemas import ExperimentSpec, ExportKind, RunStatus
 from backend.settings import Settings
+from backend.steering import Ids, runs_of
 from backend.supervisor import ServiceName, Stack, answers, stop_signals
 
 UNITS = (
@@ -32,8 +33,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(operations.app)
+app.add_typer(steering.app)
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
-Ids = Annotated[list[str], typer.Argument(help="Ids of runs or of experiments.", show_default=False)]
 
 
 def main() -> None:
@@ -50,17 +51,6 @@ def main() -> None:
 def _client(settings: Settings | None = None) -> Client:
     settings = settings or Settings()
     return Client(settings.api, headers=settings.authorization)
-
-
-def _runs_of(client: Client, ids: list[str]) -> list[Run]:
-    """Return the runs that the ids name, an experiment's in its order."""
-    runs: list[Run] = []
-    for name in ids:
-        try:
-            runs.extend(client.experiment(name).runs)
-        except NotFound:
-            runs.append(client.run(name))
-    return runs
 
 
 @app.command()
@@ -201,7 +191,7 @@ def watch(ids: Ids, interval: Annotated[float, typer.Option(min=0.1, help="Secon
 
 def _follow(client: Client, ids: list[str], interval: float = 1.0) -> None:
     try:
-        runs = terminal.watch(lambda: _runs_of(client, ids), Console(), interval=interval)
+        runs = terminal.watch(lambda: runs_of(client, ids), Console(), interval=interval)
     except KeyboardInterrupt:
         raise typer.Exit(130) from None
     if any(run.status is RunStatus.FAILED for run in runs):
@@ -225,15 +215,6 @@ def runs(
         console.print(terminal.shown(found, width=console.width))
 
 
-@app.command()
-def cancel(ids: Ids) -> None:
-    """Cancel runs, or all runs of experiments: a queued one at once, a running one within seconds."""
-    with _client() as client:
-        for run in _runs_of(client, ids):
-            if not run.status.final:
-                typer.echo(f"{run.id} {client.cancel(run.id).status.value}")
-
-
 @app.command(epilog=UNITS)
 def export(
     ids: Ids,
@@ -244,7 +225,7 @@ def export(
 ) -> None:
     """Write every update of the runs, one file per run, complete."""
     with _client() as client:
-        found = _runs_of(client, ids)
+        found = runs_of(client, ids)
         if to is None:
             if len(found) != 1:
                 raise InvalidInput([FieldError("ids", len(found), "several runs need a folder: add --to FOLDER")])

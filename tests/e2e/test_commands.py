@@ -82,6 +82,25 @@ def test_cancel(service: Service) -> None:
     )
 
 
+def test_pause_resume_retry_prioritize(service: Service) -> None:
+    """A run is paused, goes on, is cancelled, tried again and moved in line; what a verb is not for is left alone."""
+    launched = blockhf(
+        service, "launch", "-o", "adam gradient_batch=2", "--set", "budget.updates=100000", *SMALL, "--json"
+    )
+    (run,) = json.loads(launched.stdout)["runs"]
+    wait_until(lambda: service.client.run(run).summary.updates > 0, "the run trains")
+    assert blockhf(service, "retry", run).stdout == ""
+    assert blockhf(service, "pause", run).returncode == 0
+    wait_until(lambda: service.client.run(run).status is RunStatus.PAUSED, "the run is paused")
+    assert blockhf(service, "resume", run).stdout == f"{run} queued\n"
+    assert blockhf(service, "prioritize", run, "--to", "7").returncode == 0
+    assert service.client.run(run).priority == 7
+    assert blockhf(service, "cancel", run).returncode == 0
+    wait_until(lambda: service.client.run(run).status is RunStatus.CANCELLED, "the run is cancelled")
+    assert blockhf(service, "retry", run).stdout == f"{run} queued\n"
+    assert blockhf(service, "cancel", run).returncode == 0
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

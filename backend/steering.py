@@ -1,0 +1,68 @@
+"""The commands that steer runs: cancel, pause, resume, retry, and their place in line."""
+
+from collections.abc import Callable
+from typing import Annotated
+
+import typer
+
+from backend.client import Client
+from backend.errors import NotFound
+from backend.schemas import Run, RunStatus
+from backend.settings import Settings
+
+Ids = Annotated[list[str], typer.Argument(help="Ids of runs or of experiments.", show_default=False)]
+
+app = typer.Typer()
+
+
+def runs_of(client: Client, ids: list[str]) -> list[Run]:
+    """Return the runs that the ids name, an experiment's in its order."""
+    runs: list[Run] = []
+    for name in ids:
+        try:
+            runs.extend(client.experiment(name).runs)
+        except NotFound:
+            runs.append(client.run(name))
+    return runs
+
+
+def _steer(ids: list[str], verb: Callable[[Client, str], Run], *, when: Callable[[Run], bool]) -> None:
+    """Apply a verb to those of the runs that it is for, and print where they stand then."""
+    settings = Settings()
+    with Client(settings.api, headers=settings.authorization) as client:
+        for run in runs_of(client, ids):
+            if when(run):
+                typer.echo(f"{run.id} {verb(client, run.id).status.value}")
+
+
+@app.command()
+def cancel(ids: Ids) -> None:
+    """Cancel runs, or all runs of experiments: a queued one at once, a running one within seconds."""
+    _steer(ids, Client.cancel, when=lambda run: not run.status.final)
+
+
+@app.command()
+def pause(ids: Ids) -> None:
+    """Pause runs: a queued one at once, a running one after its update; a checkpoint keeps where it was."""
+    _steer(ids, Client.pause, when=lambda run: not run.status.final)
+
+
+@app.command()
+def resume(ids: Ids) -> None:
+    """Let paused runs go on, bit for bit where device, threads and versions are the same."""
+    _steer(ids, Client.resume, when=lambda run: run.status is RunStatus.PAUSED or run.pause_requested)
+
+
+@app.command()
+def retry(ids: Ids) -> None:
+    """Queue failed and cancelled runs again; they go on from their last checkpoint."""
+    _steer(ids, Client.retry, when=lambda run: run.status in {RunStatus.FAILED, RunStatus.CANCELLED})
+
+
+@app.command()
+def prioritize(
+    ids: Ids,
+    priority: Annotated[int, typer.Option("--to", min=-100, max=100, help="Higher goes first; 0 is usual.")] = 10,
+) -> None:
+    """Move runs that have not ended in line."""
+    _steer(ids, lambda client, run: client.prioritize(run, priority), when=lambda run: not run.status.final)
