@@ -12,7 +12,19 @@ from fastapi.concurrency import run_in_threadpool
 from sqlalchemy.exc import SQLAlchemyError
 
 from backend import failures, openapi
-from backend.routes import catalog, events, experiments, health, imports, runs, series, sweeps, updates, workers
+from backend.routes import (
+    catalog,
+    events,
+    experiments,
+    health,
+    imports,
+    runs,
+    series,
+    sweeps,
+    updates,
+    weights,
+    workers,
+)
 from backend.routes import telemetry as metrics
 from backend.security import Guard, for_users, for_workers
 from backend.settings import Settings
@@ -60,7 +72,7 @@ def create_app(settings: Settings, *, clock: Callable[[], float] = time.time) ->
     app.include_router(metrics.router, dependencies=[Depends(for_users)])
     app.include_router(health.router)
     app.include_router(health.router, prefix="/api/v1")
-    for noun in (catalog, experiments, sweeps, runs, imports, series, events):
+    for noun in (catalog, experiments, sweeps, runs, weights, imports, series, events):
         app.include_router(noun.router, prefix="/api/v1", dependencies=[Depends(for_users)])
     for noun in (workers, updates):
         app.include_router(noun.router, prefix="/api/v1", dependencies=[Depends(for_workers)])

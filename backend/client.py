@@ -167,6 +167,10 @@ class Client(Transport):
         """Return every row of a run as CSV, with a header."""
         return self._get(f"/runs/{run_id}/export.csv").decode()
 
+    def weights(self, run_id: str) -> bytes:
+        """Return a finished run's final weights, which `safetensors.torch.load` reads."""
+        return self._get(f"/runs/{run_id}/weights.safetensors")
+
     def import_run(self, spec: ExperimentSpec, csv: str) -> Run:
         """Store a history that was made elsewhere, from CSV as `export` gives it; a repeat stores it again."""
         return Run.model_validate_json(self._post("/imports", _made(Import, spec=spec, csv=csv), retry=False))
