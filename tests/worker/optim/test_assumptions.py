@@ -80,7 +80,7 @@ def test_outputs_that_are_not_one_row_per_example_are_refused(way: str, function
 @WAYS
 def test_outputs_that_the_loss_cannot_take_are_refused(way: str) -> None:
     """The error names both shapes."""
-    square = Through(lambda y: y.unflatten(1, (2, 2)))
+    square = Through(lambda y: y.reshape(-1, 2, 2))
     refused(square, SquaredError(), BatchError, r"\[12, 2, 2\]|\[12, 4\]", way=way)
     refused(square, SoftmaxCrossEntropy(), BatchError, "needs logits", way=way, targets=torch.arange(12) % 4)
 
