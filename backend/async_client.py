@@ -75,4 +75,5 @@ class AsyncClient:
     export = _Awaited(Client.export)
     export_file = _Awaited(Client.export_file)
     import_run = _Awaited(Client.import_run)
+    weights = _Awaited(Client.weights)
     wait = _Awaited(Client.wait)

@@ -11,7 +11,7 @@ from backend.errors import NotFound
 from backend.schemas import Claim
 from tests.backend.samples import spec, updates
 
-FOR_WORKERS = {"register", "claim", "worker_heartbeat", "heartbeat", "start", "append", "finish"}
+FOR_WORKERS = {"register", "claim", "worker_heartbeat", "heartbeat", "start", "append", "finish", "finish_as"}
 NOT_AWAITED = {"close", "follow"}
 
 
