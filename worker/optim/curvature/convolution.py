@@ -99,7 +99,7 @@ class ConvolutionRule(Rule):
         if "weight" in weights:
             channels = self.x.reshape(1, -1, *self.x.shape[2:])
             grouped = replace(self.geometry, groups=count * self.geometry.groups)
-            like = kernel.new_empty(1).expand(count * len(kernel), *kernel.shape[1:])
+            like = kernel.new_empty(count * len(kernel), *kernel.shape[1:])
             places = cotangent.reshape(1, -1, *cotangent.shape[2:])
             _, rows, _ = grouped.transpose(places, channels, like, (False, True, False))
             assert rows is not None

@@ -1,0 +1,202 @@
+"""On CUDA everything is as on the CPU, to rounding, and conjugate gradient waits for the device once per iteration."""
+
+import copy
+import warnings
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from tests.worker.optim.cases import CASES, Case, make
+from worker.optim import (
+    Adam,
+    BlockHessianFree,
+    EvaluationAverage,
+    PeepholeLSTM,
+    SoftmaxCrossEntropy,
+    StepResult,
+    StopRule,
+    cg,
+    layer_partition,
+)
+from worker.optim.curvature import planner
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device"),
+]
+DEVICE = torch.device("cuda")
+CURVATURE = 8
+ALL = {"adaptive_damping": True, "backtracking": True, "line_search": True, "preconditioner": True}
+
+
+class Residual(nn.Module):
+    """Convolutions, a rectifier, a sum and pooling, as in the paper's CNN."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(1, 4, 3, padding=1)
+        self.branch = nn.Sequential(nn.ReLU(), nn.Conv2d(4, 4, 3, padding=1), nn.ReLU(), nn.Conv2d(4, 4, 3, padding=1))
+        self.last = nn.Sequential(nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Run it."""
+        x = self.first(x)
+        result: Tensor = self.last(x + self.branch(x))
+        return result
+
+
+class Sequence(nn.Module):
+    """Two peephole LSTM layers and a dense one on the last step."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lower, self.upper, self.dense = PeepholeLSTM(2, 4), PeepholeLSTM(4, 4), nn.Linear(4, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Run it."""
+        result: Tensor = self.dense(self.upper(self.lower(x))[:, -1])
+        return result
+
+
+def _classifies(model: nn.Module, *shape: int) -> Case:
+    model = model.double()
+    inputs, targets = torch.rand(12, *shape, dtype=torch.float64), torch.arange(12) % 3
+    return Case(model, SoftmaxCrossEntropy(), inputs, targets, layer_partition(model))
+
+
+MORE: dict[str, Callable[[], Case]] = {
+    "cnn": lambda: _classifies(Residual(), 1, 6, 6),
+    "lstm": lambda: _classifies(Sequence(), 5, 2),
+}
+
+
+def pair(name: str) -> tuple[Case, Case]:
+    """Build a case on the CPU, and the same on the device."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        case = MORE[name]() if name in MORE else make(name)
+    moved = copy.deepcopy(case.model).to(DEVICE)
+    return case, Case(moved, case.loss, case.inputs.to(DEVICE), case.targets.to(DEVICE), case.blocks)
+
+
+def weights(case: Case) -> Tensor:
+    """All weights, flat, on the CPU."""
+    return torch.cat([p.detach().cpu().flatten() for p in case.model.parameters()])
+
+
+def optimizer(case: Case, **knobs: Any) -> BlockHessianFree:
+    """Build with few iterations, so that truncation shows."""
+    knobs = {"curvature_batch": CURVATURE, "damping": 0.1, "max_cg_iters": 4} | knobs
+    return BlockHessianFree(case.model, case.loss, case.blocks, **knobs)
+
+
+def steps(case: Case, under_test: BlockHessianFree, count: int = 3) -> list[StepResult]:
+    """Make some updates."""
+    return [under_test.step(case.inputs, case.targets) for _ in range(count)]
+
+
+def check_alike(found: StepResult, expected: StepResult) -> None:
+    """Compare what two updates report."""
+    for name in ("loss", "gradient_norm", "step_norm", "cost", "scale"):
+        assert getattr(found, name) == pytest.approx(getattr(expected, name), rel=1e-8), name
+    assert (found.iteration, found.evaluations) == (expected.iteration, expected.evaluations)
+    for ours, theirs in zip(found.blocks, expected.blocks, strict=True):
+        assert (ours.iterations, ours.reason, ours.way) == (theirs.iterations, theirs.reason, theirs.way)
+        assert ours.decrease == pytest.approx(theirs.decrease, rel=1e-8)
+        assert ours.residual == pytest.approx(theirs.residual, rel=1e-6, abs=1e-12)
+
+
+@pytest.mark.parametrize("options", [{}, ALL], ids=["fixed", "all options"])
+@pytest.mark.parametrize("way", planner.WAYS)
+@pytest.mark.parametrize("name", [*CASES, *MORE])
+def test_updates_equal_those_of_the_cpu(name: str, way: str, options: dict[str, Any]) -> None:
+    """In float64, by every way, with every option: the same weights, reports and stop reasons."""
+    one, other = pair(name)
+    on_cpu, on_device = (steps(c, optimizer(c, lr=0.3, way=way, **options)) for c in (one, other))
+    assert next(other.model.parameters()).device.type == DEVICE.type
+    torch.testing.assert_close(weights(other), weights(one), rtol=1e-8, atol=1e-10)
+    for found, expected in zip(on_device, on_cpu, strict=True):
+        check_alike(found, expected)
+
+
+@pytest.mark.parametrize("way", planner.WAYS)
+@pytest.mark.parametrize("name", ["autoencoder", *MORE])
+def test_float32_reaches_the_quadratic_model_of_the_cpu(name: str, way: str) -> None:
+    """After 30 iterations the decrease in float32 is within 1e-3 of the CPU's in float64, as products are not TF32."""
+    one, other = pair(name)
+    other.model.float()
+    moved = Case(other.model, other.loss, other.inputs.float(), _narrow(other.targets), other.blocks)
+    (expected,) = steps(one, optimizer(one, damping=1e-2, max_cg_iters=30), 1)
+    (found,) = steps(moved, optimizer(moved, damping=1e-2, max_cg_iters=30, way=way), 1)
+    for ours, theirs in zip(found.blocks, expected.blocks, strict=True):
+        assert ours.decrease == pytest.approx(theirs.decrease, rel=1e-3)
+
+
+def _narrow(targets: Tensor) -> Tensor:
+    return targets.float() if targets.is_floating_point() else targets
+
+
+@pytest.mark.parametrize("options", [{}, ALL], ids=["fixed", "all options"])
+@pytest.mark.parametrize("way", planner.WAYS)
+def test_state_moves_between_devices(way: str, options: dict[str, Any]) -> None:
+    """A state saved on the device goes on, on the CPU, as it would have on the device."""
+    one, other = pair("autoencoder")
+    first = optimizer(other, way=way, **options)
+    steps(other, first, 2)
+    with torch.no_grad():
+        for p, q in zip(one.model.parameters(), other.model.parameters(), strict=True):
+            p.copy_(q)
+    second = optimizer(one, way=way, damping=7.0)
+    second.load_state_dict(copy.deepcopy(first.state_dict()))
+    for found, expected in zip(steps(one, second, 2), steps(other, first, 2), strict=True):
+        check_alike(found, expected)
+
+
+def test_adam_and_average_equal_those_of_the_cpu() -> None:
+    """Adam's updates and the weights' running mean are the same."""
+    means = []
+    for case in pair("autoencoder"):
+        average = EvaluationAverage(case.model, 0.9)
+        under_test = Adam(case.model, case.loss, lr=0.01)
+        for _ in range(3):
+            under_test.step(case.inputs, case.targets)
+            average.update()
+        with average.evaluating():
+            means.append(weights(case))
+    torch.testing.assert_close(means[1], means[0], rtol=1e-9, atol=1e-12)
+
+
+class Matrix(cg.FlatInner):
+    """An explicit A on the device."""
+
+    def __init__(self, matrix: Tensor) -> None:
+        self.matrix = matrix
+
+    def product(self, vector: Tensor, out: Tensor) -> None:
+        """Write A v into out."""
+        torch.mv(self.matrix, vector, out=out)
+
+
+@pytest.fixture
+def waits() -> Iterator[list[warnings.WarningMessage]]:
+    """Record every wait for the device."""
+    with warnings.catch_warnings(record=True) as found:
+        warnings.simplefilter("always")
+        torch.cuda.set_sync_debug_mode("warn")
+        try:
+            yield found
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
+
+
+def test_conjugate_gradient_waits_once_per_iteration(waits: list[warnings.WarningMessage]) -> None:
+    """20 iterations wait 20 times for the stop test, twice at the start and at the end: nowhere else."""
+    a = torch.diag(torch.logspace(-3, 1, 200, dtype=torch.float32, device=DEVICE))
+    b, x = torch.ones(200, device=DEVICE), torch.empty(200, device=DEVICE)
+    waits.clear()
+    found = cg.solve(Matrix(a), b, x, max_iterations=20, stop=StopRule())
+    assert found.iterations == 20
+    assert 20 <= len([w for w in waits if "synchroniz" in str(w.message)]) <= 22
