@@ -5,6 +5,8 @@ from hashlib import sha256
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+_MAX_BYTES = 8_000_000
+
 
 class Validators:
     """ASGI middleware that names the content of each good answer to GET; streams pass as they are."""
@@ -32,8 +34,9 @@ class Validators:
 
 
 def _is_whole(start: Message) -> bool:
-    """Tell whether one message will have the whole body."""
-    return start["status"] == 200 and "content-length" in Headers(raw=start["headers"])
+    """Tell whether one message will have the whole body, and the body is no large file."""
+    length = Headers(raw=start["headers"]).get("content-length")
+    return start["status"] == 200 and length is not None and int(length) <= _MAX_BYTES
 
 
 async def _answer(start: Message, body: Message, known: str, send: Send) -> None:

@@ -30,6 +30,12 @@ def test_what_is_known_is_not_sent_again(http: httpx.Client, client: Client, cla
         assert (changed.status_code, changed.headers["ETag"] != tag) == (200, True)
 
 
+def test_large_answers_are_not_named(http: httpx.Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file of many megabytes is sent without reading it once more."""
+    monkeypatch.setattr("backend.validators._MAX_BYTES", 10)
+    assert "ETag" not in http.get("/api/v1/runs").headers
+
+
 def test_streams_and_errors_have_no_tag(http: httpx.Client, client: Client, claim: Claim) -> None:
     """An export passes piece by piece, an error is told each time."""
     client.append(claim.run.id, claim.token, updates(1, 3))
