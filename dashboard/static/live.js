@@ -91,6 +91,7 @@ class Live {
     const ids = data.groups.flatMap((group) => group.runs.map((run) => run.id));
     this.store.want(ids, data.experiments, fieldsOf(this.view));
     this.wantBlocks();
+    this.store.zoomTo(this.view, readZoom(this.view.zoom).x);
     this.draw();
   }
 
@@ -101,6 +102,7 @@ class Live {
     this.store.refresh = this.view.refresh;
     this.store.want(this.store.ids, this.store.experiments, fieldsOf(this.view));
     this.wantBlocks();
+    this.store.zoomTo(this.view, readZoom(this.view.zoom).x);
     if ("refresh" in changes) this.store.wake();
     this.draw();
     this.tell.state("view", { ...this.view });
@@ -208,7 +210,7 @@ class Live {
     const width = this.width || Math.round(this.root.clientWidth);
     if (!width || this.store.stopped) return;
     this.theme = shown.theme;
-    this.figure = figure({ ...shown, width, unit: this.data.lossUnit, accuracy: this.data.accuracy });
+    this.figure = figure({ ...shown, store: this.store.shown, width, unit: this.data.lossUnit, accuracy: this.data.accuracy });
     this.figure.layout.width = width;
     const { updates } = this.root.dataset;
     const began = performance.now();
@@ -242,7 +244,8 @@ class Live {
     else if (this.paused) parts.push("Paused.");
     else if (!this.view.refresh) parts.push("Refresh is off.");
     else parts.push("Live.");
-    if (store.bucket > 1) parts.push(`One point is the mean of ${store.bucket} updates; where a band is drawn it holds their extremes.`);
+    const { bucket } = store.shown;
+    if (bucket > 1) parts.push(`One point is the mean of ${bucket} updates; where a band is drawn it holds their extremes.`);
     else parts.push("One point is one update.");
     if (store.updatedAt) parts.push(`Updated ${store.updatedAt.toLocaleTimeString()}.`);
     if (this.data.lossUnit && this.width < 480) parts.push(`Losses in ${this.data.lossUnit}.`);

@@ -110,6 +110,12 @@ export function smooth(values, decay) {
   });
 }
 
+/** The rows of the updates (after, until]. */
+export function slice(columns, after, until) {
+  const rows = columns.update.map((update, i) => (update > after && update <= until ? i : -1)).filter((i) => i >= 0);
+  return Object.fromEntries(Object.entries(columns).map(([name, column]) => [name, rows.map((i) => column[i])]));
+}
+
 /** Thin plain columns as the backend thins series: per bucket the mean of measures, the last of axes and of texts. */
 export function thin(columns, bucket) {
   if (bucket <= 1) return columns;

@@ -1,5 +1,6 @@
 // What the page knows of its runs, and the polling that keeps it fresh.
 
+import { shown, wanted } from "./detail.js";
 import { bucketFor, join } from "./series.js";
 
 const X_COLUMNS = ["epoch", "seconds", "cost", "samples"];
@@ -36,6 +37,8 @@ export class Store {
     this.bucket = 1;
     this.blocks = new Map(); // run id -> columns of its blocks: block0_cg_iterations, ...
     this.blockIds = [];
+    this.detail = null; // finer series of what is zoomed to
+    this.zoom = null;
     this.ids = [];
     this.experiments = [];
     this.fields = [];
@@ -68,6 +71,18 @@ export class Store {
     const more = ids.some((id) => !this.blockIds.includes(id));
     this.blockIds = ids;
     if (more) this.wake();
+  }
+
+  /** Say which part of the x axis is shown; where finer data of it can be had, they are read. */
+  zoomTo(view, zoom) {
+    if (JSON.stringify([this.view?.x, this.view?.logX, this.zoom]) === JSON.stringify([view.x, view.logX, zoom ?? null])) return;
+    [this.view, this.zoom] = [{ x: view.x, logX: view.logX }, zoom ?? null];
+    this.readDetail().then(() => this.stopped || this.changed(), () => {}); // a failure is said by the next tick
+  }
+
+  /** What to draw: the finer series of what is zoomed to where they are held, else all. */
+  get shown() {
+    return shown(this, this.detail, this.view ?? {}, this.zoom);
   }
 
   forget(id) {
@@ -144,6 +159,7 @@ export class Store {
         await this.readSeries(wanted);
       }
       await this.readBlocks();
+      await this.readDetail();
     } finally {
       clearTimeout(late);
     }
@@ -186,13 +202,29 @@ export class Store {
     }
   }
 
+  async readDetail() {
+    const asked = this.view && wanted(this, this.view, this.zoom);
+    if (!asked) this.detail = null;
+    if (!asked || asked.key === this.detail?.key) return;
+    const series = new Map();
+    const ids = [...asked.windows.keys()];
+    for (let i = 0; i < ids.length; i += CHUNK) {
+      const part = ids.slice(i, i + CHUNK);
+      const until = part.map((id) => asked.windows.get(id)[1]).join(",");
+      const after = part.map((id) => asked.windows.get(id)[0]);
+      const { runs } = await get(`/api/v1/series?${this.query(part, after, asked.bucket)}&until=${until}`);
+      for (const id of part) if (runs[id]?.attempt === this.cursors.get(id)?.attempt) series.set(id, join(undefined, runs[id], asked.bucket));
+    }
+    if (asked.key === wanted(this, this.view, this.zoom)?.key) this.detail = { ...asked, series };
+  }
+
+  query(ids, after, bucket) {
+    const fields = [...this.fields, ...X_COLUMNS, "diverged"].join(",");
+    return new URLSearchParams({ runs: ids.join(","), after: after.join(","), bucket, fields });
+  }
+
   async readChunk(ids, bucket) {
-    const query = new URLSearchParams({
-      runs: ids.join(","),
-      after: ids.map((id) => this.cursors.get(id)?.after ?? 0).join(","),
-      bucket,
-      fields: [...this.fields, ...X_COLUMNS, "diverged"].join(","),
-    });
+    const query = this.query(ids, ids.map((id) => this.cursors.get(id)?.after ?? 0), bucket);
     const { generation } = this;
     const { runs } = await get(`/api/v1/series?${query}`, this.abort.signal);
     if (generation !== this.generation) return;

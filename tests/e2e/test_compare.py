@@ -88,6 +88,25 @@ def test_a_view_is_the_same_where_its_url_is_opened(
     other.context.close()
 
 
+def test_zooming_fetches_finer_data(page: Page, quiet: Service) -> None:
+    """Of 3,000 updates a point is the mean of 8; of the 200 that are zoomed to each is one, exactly as reported."""
+    worker = register(quiet.client)
+    experiment = quiet.client.launch(SPEC.model_copy(update={"optimizers": [Adam()]}))
+    [(run, token)] = claims(quiet.client, worker)[-1:]
+    quiet.client.append(run, token, [row(update, 0.001) for update in range(1, 3001)])
+    quiet.client.finish(run, token, "finished", ended_by="updates")
+    page.goto(f"{quiet.dashboard_url}/?experiments={experiment.id}")
+    expect(page.locator(".bhf-note").first).to_contain_text("the mean of 8 updates")
+    page.goto(f"{quiet.dashboard_url}/?experiments={experiment.id}&zoom=x:1000:1200")
+    expect(page.locator(".bhf-note").first).to_contain_text("One point is one update")
+    drawn = """() => (document.querySelector(".bhf-chart").data ?? [])
+      .flatMap(({ x, y }) => x.map((at, i) => [at, y[i]])).filter(([at]) => at === 1100).map(([, value]) => value)"""
+    exact = pytest.approx(row(1100, 0.001).train_loss)
+    wait_until(lambda: exact in page.evaluate(drawn), "finer lines are drawn")
+    page.get_by_role("button", name="Reset zoom").click()
+    expect(page.locator(".bhf-note").first).to_contain_text("the mean of 8 updates")
+
+
 def test_a_target_is_reached_as_computed_by_hand(page: Page, quiet: Service, finished: Experiment) -> None:
     """10 + 90 exp(-r u) <= 50 first at u = 17 for r = 0.05 and at u = 9 for r = 0.1: 2 and 1.8 s a fifth each."""
     open_view(page, f"{quiet.dashboard_url}/?experiments={finished.id}&target=50")

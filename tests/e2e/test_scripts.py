@@ -57,6 +57,29 @@ def test_a_divergence_stands_at_the_last_finite_value(call: Call) -> None:
     assert call("series", "divergence", {"update": [1], "loss": [1], "diverged": [False]}, "update", "loss") is None
 
 
+COARSE = {"update": [7, 15, 23, 31, 39], "seconds": [0.7, 1.5, 2.3, 3.1, 3.9]}
+
+
+@pytest.mark.parametrize(
+    ("axis", "shown", "updates"),
+    [
+        ("update", [16, 30], [7, 31]),
+        ("seconds", [2.0, 2.5], [7, 31]),
+        ("update", [0, 100], [0, 39]),
+        ("update", [25, 28], [15, 31]),
+        ("update", [40, 50], None),
+    ],
+)
+def test_the_updates_of_a_window(call: Call, axis: str, shown: list[float], updates: list[int] | None) -> None:
+    """The points within, and one more at either end so that lines reach the frame: (after, until]."""
+    assert call("detail", "windowOf", COARSE, axis, shown) == updates
+
+
+def test_a_slice_holds_the_updates_of_its_window(call: Call) -> None:
+    """Every column is cut alike."""
+    assert call("series", "slice", COARSE, 15, 31) == {"update": [23, 31], "seconds": [2.3, 3.1]}
+
+
 def line(*values: float) -> dict[str, Any]:
     """Make a line with one value per update."""
     updates = list(range(1, len(values) + 1))
