@@ -38,7 +38,7 @@ export default function (component) {
 
 X_AXES = ("update", "epoch", "seconds", "cost", "samples")
 MEASURES = ("train_loss", "test_loss", "test_accuracy", "batch_loss", "gradient_norm", "step_norm")
-BLOCK_MEASURES = ("cg_iterations", "residual", "model_decrease")
+BLOCK_MEASURES = ("cg_iterations", "residual", "model_decrease", "ritz_max", "ritz_min", "cost")
 
 
 @dataclass(frozen=True)

@@ -77,6 +77,7 @@ def _history(drawn: Run) -> None:
 def _downloads(run: Run) -> None:
     with st.container(horizontal=True):
         st.link_button("All updates as CSV", f"/api/v1/runs/{run.id}/export.csv", icon=":material/download:")
+        st.link_button("As Parquet", f"/api/v1/runs/{run.id}/export.parquet", icon=":material/download:")
         st.download_button(
             "Configuration as JSON",
             run.config.model_dump_json(indent=2),

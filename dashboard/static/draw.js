@@ -20,6 +20,9 @@ export const MEASURES = {
   cg_iterations: { label: "CG iterations", block: true, linear: true },
   residual: { label: "CG residual", block: true },
   model_decrease: { label: "Model decrease", block: true },
+  ritz_max: { label: "Largest Ritz value", block: true },
+  ritz_min: { label: "Smallest Ritz value", block: true },
+  cost: { label: "Cost of the solve", block: true },
 };
 
 const DASHES = ["solid", "dash", "dot", "dashdot", "longdash", "longdashdot"];
@@ -234,7 +237,8 @@ function blockLines({ group, store, measure, axis, view, theme }) {
   const scale = { logX: view.logX, logY: view.logY && !MEASURES[measure].linear };
   return Array.from({ length: count }, (_, block) => {
     const line = points(columns, view.x, `block${block}_${measure}`, scale);
-    const at = new Map(columns.update.map((update, i) => [update, columns[`block${block}_stop_reason`][i]]));
+    const words = (i) => [columns[`block${block}_stop_reason`][i], columns[`block${block}_way`]?.[i]].filter(Boolean).join(", ");
+    const at = new Map(columns.update.map((update, i) => [update, words(i)]));
     const name = [plain(group.label), count > 1 ? `block ${block + 1}` : null, group.runs.length > 1 ? `seed ${run.seed}` : null];
     return {
       ...stroke(line.x, line.y, colour, DASHES[block % DASHES.length], 1.6), type: "scatter", mode: "lines", showlegend: false,

@@ -153,6 +153,7 @@ export class Table {
       element("a", { href: `/run?id=${info.id}`, title: `All about ${name}` }, "Details"),
       element("a", { href: `/launch?from=${info.id}`, title: `A new comparison that starts from ${name}` }, "Clone"),
       element("a", { href: `/api/v1/runs/${info.id}/export.csv`, download: `${info.id}.csv`, title: `Every update of ${name}` }, "CSV"),
+      element("a", { href: `/api/v1/runs/${info.id}/export.parquet`, download: `${info.id}.parquet`, title: `Every update of ${name}, typed` }, "Parquet"),
     );
     const row = { cells, verbs, actions: element("td", { class: "bhf-actions" }, ...Object.values(verbs), links), line: element("tr", { "data-run": info.id }) };
     row.eye = element("button", { type: "button", class: "bhf-eye", title: "Show or hide its curves", onclick: () => this.act.toggle(group.key) });

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from backend.schemas import Adam, Experiment
+from backend.schemas import Adam, BlockStats, Experiment, HessianFree, StopReason
 from tests.e2e.conftest import Service, draws, ranges, running_service, seen, wait_until, zoom
 from tests.e2e.samples import SPEC, claims, register, row
 
@@ -105,6 +105,27 @@ def test_zooming_fetches_finer_data(page: Page, quiet: Service) -> None:
     wait_until(lambda: exact in page.evaluate(drawn), "finer lines are drawn")
     page.get_by_role("button", name="Reset zoom").click()
     expect(page.locator(".bhf-note").first).to_contain_text("the mean of 8 updates")
+
+
+def test_a_blocks_own_measures_are_drawn(page: Page, quiet: Service) -> None:
+    """Each block of a run has its line, which says why its solve stopped and which way it went."""
+    worker = register(quiet.client)
+    experiment = quiet.client.launch(SPEC.model_copy(update={"optimizers": [HessianFree()]}))
+    [(run, token)] = claims(quiet.client, worker)[-1:]
+    solves = [
+        BlockStats(
+            cg_iterations=3, stop_reason=StopReason.PROGRESS, residual=0.1, model_decrease=1.0, ritz_max=value,
+            way="samples",
+        )
+        for value in (4.0, 7.0)
+    ]  # fmt: skip
+    quiet.client.append(run, token, [row(update).model_copy(update={"blocks": solves}) for update in (1, 2)])
+    page.goto(f"{quiet.dashboard_url}/?experiments={experiment.id}&panels=ritz_max")
+    drawn = """() => (document.querySelector(".bhf-chart").data ?? [])
+      .map(({ name, y, customdata }) => [name, y, customdata])"""
+    words = ["progress, samples"] * 2
+    lines = [["HF \u00b7 block 1", [4, 4], words], ["HF \u00b7 block 2", [7, 7], words]]
+    wait_until(lambda: page.locator(".bhf-chart").count() and page.evaluate(drawn) == lines, "both blocks are drawn")
 
 
 def test_a_target_is_reached_as_computed_by_hand(page: Page, quiet: Service, finished: Experiment) -> None:
