@@ -93,12 +93,14 @@ class Queueing(RuleBasedStateMachine):
 
     @initialize()
     def open(self) -> None:
-        """Start with an empty database and a worker."""
+        """Start with a worker that has one of two runs."""
         self.folder = tempfile.TemporaryDirectory()
         chosen = Settings(home=Path(self.folder.name), lease_seconds=LEASE, max_attempts=MAX_ATTEMPTS)
         self.model = Model(Clock())
         self.store = Store(chosen, clock=self.model.clock)
         self.worker = self.store.workers.register(Announcement(info=INFO, catalog=catalog())).worker_id
+        self.launch(2)
+        self.claim()
 
     def teardown(self) -> None:
         """Close the database."""
@@ -128,6 +130,12 @@ class Queueing(RuleBasedStateMachine):
         """A worker asks for a run."""
         claim, run = self.store.queue.claim(self.worker), self.model.claim()
         assert (claim and (claim.run.id, claim.token)) == (run and (run.id, run.token))
+
+    @rule()
+    def take_over(self) -> None:
+        """Every worker is lost, and another one asks for a run."""
+        self.model.clock.now += LEASE + 1
+        self.claim()
 
     @rule(seconds=st.sampled_from([1.0, LEASE, LEASE + 1]))
     def wait(self, seconds: float) -> None:
