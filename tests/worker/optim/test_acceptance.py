@@ -151,6 +151,19 @@ def test_backtracking_is_an_earlier_limit(way: str) -> None:
         assert torch.equal(under_test.state[p]["solution"], full.state[q]["solution"])
 
 
+def test_ratio_is_that_of_the_iterate_gone_back_to() -> None:
+    """With backtracking, rho compares loss and model at the step taken, not at the last iterate."""
+    case = make("autoencoder")
+    under_test = optimizer(case, lr=1.5, damping=1e-6, max_cg_iters=9, backtracking=True, adaptive_damping=True)
+    before, start, dense = weights(case), value(case), systems(case)
+    result = step(case, under_test)
+    p = weights(case) - before
+    model = sum((g @ p[at] + p[at] @ matrix @ p[at] / 2).item() for at, g, matrix in dense)
+    assert result.iteration is not None
+    assert result.iteration < 9
+    assert result.reduction_ratio == pytest.approx((value(case) - start) / model, rel=1e-6)
+
+
 @pytest.mark.parametrize("way", WAYS)
 def test_line_search_shrinks_the_step(way: str) -> None:
     """The step is the first of 1, 0.8, 0.64, .. that lowers the loss by a hundredth of its slope."""
