@@ -1,5 +1,6 @@
 """The block editor: which layers share a block, how large each block is, and whether they are balanced."""
 
+import fnmatch
 import html
 from collections.abc import Sequence
 from typing import Any
@@ -59,6 +60,7 @@ def _assign(
                 persist_state="session",
             )
         )
+    _by_pattern(form, key, count, [layer.name for layer in layers])
     half = sum(layer.parameters for layer in layers) / count
     chosen: list[list[str]] = [[] for _ in range(count)]
     seen = 0
@@ -71,6 +73,22 @@ def _assign(
         if block is not None:
             chosen[block].append(layer.name)
     return [names for names in chosen if names]
+
+
+def _by_pattern(form: Form, key: str, count: int, layers: Sequence[str]) -> None:
+    """Offer to put every layer whose name matches a pattern into one block."""
+    pattern, block = form.key(f"{key}.{count}.pattern"), form.key(f"{key}.{count}.into")
+
+    def assign() -> None:
+        for name in fnmatch.filter(layers, st.session_state[pattern]):
+            st.session_state[form.key(f"{key}.{count}.{name}")] = st.session_state[block]
+
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
+        st.text_input(
+            "Layers like", key=pattern, placeholder="encoder.*", width=220, help="* stands for any text, ? for one sign"
+        )
+        st.selectbox("belong to", range(1, count + 1), key=block, format_func=lambda n: f"Block {n}", width=130)
+        st.button("Assign", key=f"{pattern}.assign", on_click=assign)
 
 
 def _row(form: Form, key: str, layer: LayerRow, count: int, now: int) -> int | None:

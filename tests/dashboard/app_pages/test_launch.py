@@ -109,3 +109,16 @@ def test_a_sweep_adds_a_configuration_per_value(open_page: OpenPage) -> None:
     assert [widget(page, f"hf{i}.damping").value for i in (3, 4)] == [0.1, 1.0]
     assert [widget(page, f"hf{i}.momentum").value for i in (3, 4)] == [0.5, 0.5]
     assert "<b>5 runs</b>" in texts(page)
+
+
+@pytest.mark.usefixtures("api")
+def test_layers_are_assigned_by_a_pattern(open_page: OpenPage) -> None:
+    """Every layer whose name matches goes into the chosen block, the others stay where they are."""
+    page = open_page("launch")
+    scope = "bhf2.partition"
+    widget(page, f"{scope}.kind").set_value("explicit").run()
+    assert widget(page, f"{scope}.2.second").value == 2
+    widget(page, f"{scope}.2.pattern").set_value("s*").run()
+    widget(page, f"{scope}.2.pattern.assign").click().run()
+    assert not page.exception
+    assert [widget(page, f"{scope}.2.{layer}").value for layer in ("first", "second")] == [1, 1]
