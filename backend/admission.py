@@ -161,9 +161,18 @@ def _blocks(optimizers: list[Optimizer], info: ProblemInfo, sizes: dict[str, int
                     blocks.append(expand(partition, info, sizes, field=f"optimizers.{i}.partition"))
                 except InvalidInput as error:
                     errors += error.errors
+                else:
+                    errors += _damping_errors(optimizer, i, len(blocks[-1]))
     if errors:
         raise InvalidInput(errors)
     return blocks
+
+
+def _damping_errors(optimizer: BlockHessianFree, i: int, count: int) -> Iterable[FieldError]:
+    given = len(optimizer.dampings)
+    if given not in {0, count}:
+        limit = f"must hold one number per block: {count}, not {given}"
+        yield FieldError(f"optimizers.{i}.block_damping", optimizer.block_damping, limit)
 
 
 def _label(optimizer: Optimizer, blocks: list[list[str]]) -> str:

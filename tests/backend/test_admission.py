@@ -68,6 +68,19 @@ def test_bad_input_is_named(changes: dict[str, Any], field: str, value: Any, lim
     assert limit in error.limit
 
 
+def test_damping_per_block_needs_one_number_per_block() -> None:
+    """As many numbers as blocks are accepted; another count is refused before anything is queued."""
+    blocks = {"kind": "equal", "count": 2}
+    sizes = {"gradient_batch": 20, "curvature_batch": 5}
+    fitting = {"kind": "bhf", "partition": blocks, "block_damping": "0.1 0.5"} | sizes
+    assert len(plan(spec(optimizers=[fitting]), catalog()).runs) == 1
+    with pytest.raises(InvalidInput) as error:
+        plan(spec(optimizers=[fitting | {"block_damping": "0.1 0.5 1"}]), catalog())
+    (found,) = error.value.errors
+    assert (found.field, found.value) == ("optimizers.0.block_damping", "0.1 0.5 1")
+    assert "one number per block: 2, not 3" in found.limit
+
+
 def test_all_errors_come_together() -> None:
     """Several wrong fields are reported at once."""
     problem = {"name": "squeeze", "data": "tiny", "train_size": 500, "options": {"code": 0}}
