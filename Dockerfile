@@ -7,6 +7,6 @@ COPY pyproject.toml README.md LICENSE ./
 COPY backend backend
 COPY dashboard dashboard
 COPY worker worker
-RUN pip install --no-cache-dir --disable-pip-version-check . && useradd --uid 1000 blockhf && install -d -o blockhf /data
+RUN pip install --no-cache-dir --disable-pip-version-check . && useradd --uid 1000 blockhf && install -d -o blockhf /data /data/checkpoints
 USER blockhf
 VOLUME /data

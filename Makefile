@@ -4,7 +4,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 TEST_STAMP := .venv/.installed-tests
 
-.PHONY: run test check browser schemathesis clean
+.PHONY: run test check browser faults schemathesis clean
 
 run: $(STAMP)
 	@exec $(BIN)/blockhf up
@@ -18,6 +18,9 @@ check: $(TEST_STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+
+faults: $(TEST_STAMP)
+	$(BIN)/python -m tests.benchmarks.faults --kills 100
 
 schemathesis: $(TEST_STAMP)
 	BLOCKHF_CASES=10000 $(BIN)/pytest -q tests/backend/test_openapi_cases.py
