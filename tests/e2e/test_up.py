@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -40,9 +41,13 @@ class Up:
         return self.log.read_text()
 
     def children(self) -> dict[str, psutil.Process]:
-        """Return the three processes by name."""
-        started = {child: child.cmdline() for child in psutil.Process(self.process.pid).children()}
-        return {words[-1]: child for child, words in started.items() if words}
+        """Return the three processes by name; one that just ended or has not begun has none."""
+        found = {}
+        for child in psutil.Process(self.process.pid).children():
+            with suppress(psutil.Error):
+                if words := child.cmdline():
+                    found[words[-1]] = child
+        return found
 
     def end(self) -> int:
         """Press Ctrl-C and return the exit code."""
