@@ -63,7 +63,7 @@ def page() -> None:
     if picture.exists():
         st.image(
             picture,
-            caption="Three optimizers on the deep autoencoder, three seeds each",
+            caption="Three optimizers on the deep autoencoder",
             alt="The compare page: curves of train and test loss over updates, one colour per optimizer",
         )
     if st.button("Launch a comparison", type="primary"):
