@@ -14,8 +14,8 @@ log = logging.getLogger(__name__)
 
 OUTPUT_LINES = 40
 ENVIRONMENT = {"OMP_WAIT_POLICY": "PASSIVE"}
-"""What a child's environment gets unless it says otherwise: threads that wait sleep, instead of spinning, which costs an
-update several times its processor time where others want the cores, and saves next to nothing where nobody does."""
+"""What a child's environment gets unless it says otherwise: threads that wait sleep instead of spinning. Spinning costs
+an update several times its processor time where others want the cores, and saves next to nothing where nobody does."""
 
 
 class LocalEngine:
