@@ -83,6 +83,8 @@ def create_app(settings: Settings, *, clock: Callable[[], float] = time.time) ->
         allowed_hosts=settings.allowed_hosts.split(","),
         tokens=Tokens(settings),
         max_body_bytes=settings.max_body_bytes,
+        address_rate=settings.address_rate,
+        token_rate=settings.token_rate,
     )
     app.add_middleware(Observer, telemetry=telemetry)
     return app

@@ -12,6 +12,7 @@ BlockHFError                 500
 ├── InvalidInput             422   a list of problems: field, value, limit
 ├── QueueFull                429   too many runs wait
 ├── TooManyViewers           429   too many streams are open
+├── TooManyRequests          429   too many requests from one address or by one token; says how long to wait
 ├── NoWorker                 503   no worker has registered yet, so nothing can be checked or queued
 ├── BackendUnavailable       503   the client could not reach the backend
 └── RunFailed                500   training cannot go on; the text says why and what to change
@@ -122,6 +123,17 @@ class TooManyViewers(BlockHFError):
 
     status = 429
     code = "too-many-viewers"
+
+
+class TooManyRequests(BlockHFError):
+    """One address or one token asks too often; nothing was done. `retry_after` [s] is how long to wait."""
+
+    status = 429
+    code = "too-many-requests"
+
+    def __init__(self, message: str, *, retry_after: float = 1.0) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
 
 
 class TooLarge(BlockHFError):

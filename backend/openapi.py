@@ -17,13 +17,13 @@ _EVERYWHERE = {
     401: "no token, or one that nobody knows",
     403: "foreign Host or Origin, or a token without the scope that this needs",
     413: "the body is too large",
+    429: "too many requests of one address or token (Retry-After says how long to wait), runs that wait, or viewers",
     500: "an error of ours; the log has it under the name in the title",
 }
 _TEXTS = _EVERYWHERE | {
     404: "there is no such thing",
     409: "its state does not allow this, or the lease is lost",
     422: "invalid input: field, value, limit",
-    429: "too many runs wait, or too many viewers follow",
     503: "the database cannot be read, or no worker has registered yet",
 }
 _SCHEMES = {

@@ -1,9 +1,11 @@
-"""Who may ask: Host allow-list, same-origin requests, tokens, a limit on the body, and headers that browsers obey.
+"""Who may ask, and how often: Host, Origin, tokens, limits on rates and the body, headers that browsers obey.
 
 Together they stop pages of other sites: by a name that they made point here (Host), or by a request that the browser
 sends for them (Origin, Sec-Fetch-Site). A token travels in a header, never in a cookie that a browser would add.
 """
 
+import math
+import re
 from collections.abc import Iterable
 
 from fastapi import Request
@@ -11,14 +13,18 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Send
 from starlette.types import Scope as Connection
 
-from backend.errors import BadRequest, BlockHFError, Forbidden, TooLarge, Unauthorized
+from backend.errors import BadRequest, BlockHFError, Forbidden, TooLarge, TooManyRequests, Unauthorized
 from backend.failures import response, unforeseen
-from backend.tokens import EVERYTHING, Scope, Tokens
+from backend.limits import RateLimit, network_of
+from backend.tokens import EVERYTHING, Scope, Tokens, fingerprint
 
 PUBLIC = frozenset({"/health", "/ready", "/api/v1/health", "/api/v1/ready"})
 """What may be read without a token: that the process answers."""
 
 _SCOPES = "blockhf.scopes"
+_OF_WORKERS = re.compile(r"/api/v1/(workers(/.*)?|runs/[^/]*/(heartbeat|start|updates|finish))")
+"""What workers alone call: counted apart, so that nobody who reads too much keeps rows from coming in."""
+
 _HEADERS = {
     "Cache-Control": "no-store",
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
@@ -30,11 +36,31 @@ _HEADERS = {
 
 
 class Guard:
-    """ASGI middleware around everything else, so that no route can be forgotten."""
+    """ASGI middleware around everything else, so that no route can be forgotten.
 
-    def __init__(self, app: ASGIApp, *, allowed_hosts: Iterable[str], tokens: Tokens, max_body_bytes: int) -> None:
+    Args:
+        app: what is behind it.
+        allowed_hosts: names that a request may give in its Host header.
+        tokens: who is let in.
+        max_body_bytes: the largest body.
+        address_rate: requests per second from one address; 0: no limit.
+        token_rate: requests per second by one token; 0: no limit.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        allowed_hosts: Iterable[str],
+        tokens: Tokens,
+        max_body_bytes: int,
+        address_rate: float = 0,
+        token_rate: float = 0,
+    ) -> None:
         self._app = app
         self._tokens = tokens
+        self._addresses = RateLimit(address_rate, what="address", setting="BLOCKHF_ADDRESS_RATE")
+        self._of_tokens = RateLimit(token_rate, what="token", setting="BLOCKHF_TOKEN_RATE")
         self._hosts = frozenset(host.strip().lower() for host in allowed_hosts if host.strip())
         self._max_body_bytes = max_body_bytes
 
@@ -57,6 +83,7 @@ class Guard:
             await send(message)
 
         try:
+            self._check_rate(scope)
             self._check(scope)
             scope[_SCOPES] = self._scopes(scope)
             body = await self._body(scope, receive)
@@ -64,6 +91,8 @@ class Guard:
             answer = response(error)
             if isinstance(error, Unauthorized):
                 answer.headers["WWW-Authenticate"] = "Bearer"
+            if isinstance(error, TooManyRequests):
+                answer.headers["Retry-After"] = str(math.ceil(error.retry_after))
             await answer(scope, receive, send_with_headers)
             return
         try:
@@ -73,6 +102,12 @@ class Guard:
             if begun:  # the connection breaks, so that nobody takes half an answer for a whole one
                 raise
             await answer(scope, receive, send_with_headers)
+
+    def _check_rate(self, scope: Connection) -> None:
+        """Count a request of its address; health may always be asked."""
+        if not _public(scope):
+            address = scope["client"][0] if scope.get("client") else ""
+            self._addresses.take(f"{_sender(scope)} {network_of(address)}")
 
     def _check(self, scope: Connection) -> None:
         headers = Headers(scope=scope)
@@ -88,12 +123,13 @@ class Guard:
 
     def _scopes(self, scope: Connection) -> frozenset[Scope]:
         """Return what the request may do; raise Unauthorized where its token is not known."""
-        if not self._tokens.required or (scope["path"] in PUBLIC and scope["method"] == "GET"):
+        if not self._tokens.required or _public(scope):
             return EVERYTHING
-        kind, _, token = Headers(scope=scope).get("authorization", "").partition(" ")
-        scopes = self._tokens.scopes(token.strip()) if kind.lower() == "bearer" and token else None
+        token = _token(scope)
+        scopes = self._tokens.scopes(token) if token else None
         if scopes is None:
             raise Unauthorized("a token that this backend knows is needed, as Authorization: Bearer TOKEN")
+        self._of_tokens.take(f"{_sender(scope)} {fingerprint(token)}")
         return scopes
 
     async def _body(self, scope: Connection, receive: Receive) -> bytes:
@@ -129,6 +165,20 @@ def for_workers(request: Request) -> None:
 def _require(request: Request, scope: Scope) -> None:
     if scope not in request.scope.get(_SCOPES, ()):
         raise Forbidden(f"this needs a token with the scope {scope.value}")
+
+
+def _public(scope: Connection) -> bool:
+    return scope["path"] in PUBLIC and scope["method"] == "GET"
+
+
+def _sender(scope: Connection) -> str:
+    return "worker" if scope["method"] == "POST" and _OF_WORKERS.fullmatch(scope["path"]) else "user"
+
+
+def _token(scope: Connection) -> str:
+    """Return the token that a request carries, or an empty text."""
+    kind, _, token = Headers(scope=scope).get("authorization", "").partition(" ")
+    return token.strip() if kind.lower() == "bearer" else ""
 
 
 def _replay(body: bytes, receive: Receive) -> Receive:

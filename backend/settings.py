@@ -34,6 +34,12 @@ class Settings(BaseSettings):
     )
     max_queued: int = Field(10_000, ge=1, description="runs that may wait at once")
     max_body_bytes: int = Field(1_000_000, ge=1000, description="largest request body")
+    address_rate: float = Field(
+        1000, ge=0, le=1e6, allow_inf_nan=False, description="requests per second from one address; 0: no limit"
+    )
+    token_rate: float = Field(
+        1000, ge=0, le=1e6, allow_inf_nan=False, description="requests per second by one token; 0: no limit"
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "warning", description="what the backend logs; info: each change"
     )

@@ -55,7 +55,7 @@ class Tokens:
 
     def __init__(self, settings: Settings) -> None:
         self._path = settings.home / "tokens.json"
-        self._own = _hash(settings.token.get_secret_value()) if settings.token.get_secret_value() else None
+        self._own = fingerprint(settings.token.get_secret_value()) if settings.token.get_secret_value() else None
         self._read_at: tuple[int, int] | None = None
         self._known: list[Token] = []
 
@@ -66,7 +66,7 @@ class Tokens:
 
     def scopes(self, token: str) -> frozenset[Scope] | None:
         """Return what a token is good for, or None where nobody knows it; takes as long whichever it is."""
-        given = _hash(token)
+        given = fingerprint(token)
         found: frozenset[Scope] | None = None
         if self._own is not None and hmac.compare_digest(self._own, given):
             found = EVERYTHING
@@ -95,7 +95,7 @@ class Tokens:
         if any(token.name == name for token in known):
             raise Conflict(f"there is a token {name} already")
         secret = fresh()
-        self._write([*known, Token(name=name, scopes=sorted(scopes), sha256=_hash(secret))])
+        self._write([*known, Token(name=name, scopes=sorted(scopes), sha256=fingerprint(secret))])
         return secret
 
     def delete(self, name: str) -> None:
@@ -134,5 +134,6 @@ def fresh() -> str:
     return secrets.token_urlsafe(_BYTES)
 
 
-def _hash(token: str) -> str:
+def fingerprint(token: str) -> str:
+    """Return a token's SHA-256, by which it is known."""
     return hashlib.sha256(token.encode(errors="surrogateescape")).hexdigest()

@@ -8,12 +8,14 @@ from typing import Any, Self
 import httpx
 import orjson
 
-from backend.errors import BackendUnavailable, BlockHFError, FieldError, InvalidInput
+from backend.errors import BackendUnavailable, BlockHFError, FieldError, InvalidInput, TooManyRequests
 from backend.schemas import STEPS_PER_BATCH, Contract, Update
 
 _RETRIES = 3
 _FIRST_PAUSE = 0.1
 _BATCH_BYTES = 400_000
+_WAITS = 5
+_LONGEST_WAIT = 60.0
 _STREAM_SECONDS = 60.0
 """A stream that says nothing for so long is broken: the backend says every 15 s that it is there."""
 
@@ -70,6 +72,10 @@ class Transport:
                 reason = "the stream ended"
             except httpx.TransportError as error:
                 reason = str(error) or type(error).__name__
+            except TooManyRequests as error:
+                if broken == _RETRIES:
+                    raise
+                time.sleep(error.retry_after)
             time.sleep(_FIRST_PAUSE * 3**broken)
             broken += 1
         raise BackendUnavailable(f"no answer from {self._http.base_url}: {reason}")
@@ -94,7 +100,7 @@ class Transport:
 
     def _send(self, method: str, path: str, *, retry: bool, **request: Any) -> httpx.Response:
         def once() -> httpx.Response:
-            return self._http.request(method, f"/api/v1{path}", **request)
+            return _patiently(lambda: self._http.request(method, f"/api/v1{path}", **request))
 
         try:
             response = _repeat(once) if retry else once()
@@ -117,6 +123,22 @@ def _repeat(once: Callable[[], httpx.Response]) -> httpx.Response:
     return once()
 
 
+def _patiently(once: Callable[[], httpx.Response]) -> httpx.Response:
+    """Call again after as long as the backend says, where it refused to look at the request."""
+    for _ in range(_WAITS):
+        response = once()
+        if response.status_code != TooManyRequests.status or "Retry-After" not in response.headers:
+            return response
+        time.sleep(_wait(response))
+    return once()
+
+
+def _wait(response: httpx.Response) -> float:
+    """Read how many seconds to wait; a date, or what else is no number, is a second."""
+    told = response.headers.get("Retry-After", "")
+    return min(float(told), _LONGEST_WAIT) if told.isascii() and told.isdigit() else 1.0
+
+
 def _error(response: httpx.Response) -> BlockHFError:
     """Turn problem details back into the exception they were made of."""
     try:
@@ -127,6 +149,8 @@ def _error(response: httpx.Response) -> BlockHFError:
         return (BackendUnavailable if unavailable else BlockHFError)(f"the backend answered {response.status_code}")
     if code == InvalidInput.code:
         return InvalidInput([FieldError(**row) for row in problem.get("errors", [])])
+    if code == TooManyRequests.code:
+        return TooManyRequests(title, retry_after=_wait(response))
     kinds = {kind.code: kind for kind in _tree(BlockHFError)}
     return kinds.get(code, BlockHFError)(title)
 

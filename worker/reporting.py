@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from backend.client import Client
-from backend.errors import BackendUnavailable, LeaseLost
+from backend.errors import BackendUnavailable, LeaseLost, TooManyRequests
 from backend.schemas import Checkpoint, Finish, RunError, RunStatus, Update
 from worker.spool import Entry, Spool
 
@@ -196,7 +196,7 @@ def persist(
         What the call returns.
 
     Raises:
-        BackendUnavailable: `stopped` was set while the backend was away.
+        BackendUnavailable, TooManyRequests: `stopped` was set while the backend was away, or had too much to do.
         BlockHFError: the backend's answer, LeaseLost for instance.
     """
     stopped = stopped or threading.Event()
@@ -204,7 +204,7 @@ def persist(
     while True:
         try:
             return send()
-        except BackendUnavailable as error:
+        except (BackendUnavailable, TooManyRequests) as error:
             away()
             log.warning("the backend is away, trying again in %.1f s: %s", pause, error)
             if stopped.wait(pause):
