@@ -19,6 +19,7 @@ from backend.schemas import (
     Claim,
     Contract,
     Experiment,
+    ExperimentChange,
     ExperimentList,
     ExperimentSpec,
     ExportKind,
@@ -27,6 +28,9 @@ from backend.schemas import (
     HeartbeatAnswer,
     Import,
     Plan,
+    Preset,
+    PresetBody,
+    PresetList,
     Priority,
     Registration,
     Run,
@@ -35,6 +39,7 @@ from backend.schemas import (
     RunStatus,
     Start,
     Sweep,
+    TagList,
     Update,
     WorkerInfo,
 )
@@ -90,13 +95,65 @@ class Client(Transport):
         headers = {"Idempotency-Key": idempotency_key or uuid4().hex}
         return Experiment.model_validate_json(self._post("/sweeps", body, retry=True, headers=headers))
 
-    def experiments(self, *, limit: int = 50, before: str | None = None) -> list[Experiment]:
-        """Return experiments, newest first, older than the experiment `before`."""
-        return ExperimentList.model_validate_json(self._get("/experiments", limit=limit, before=before)).experiments
+    def experiments(
+        self,
+        *,
+        limit: int = 50,
+        before: str | None = None,
+        tag: str | None = None,
+        archived: bool = False,
+        deleted: bool = False,
+    ) -> list[Experiment]:
+        """Return experiments, newest first, older than `before`, with a tag; archived, deleted ones where asked."""
+        query = {"limit": limit, "before": before, "tag": tag, "archived": archived or None, "deleted": deleted or None}
+        return ExperimentList.model_validate_json(self._get("/experiments", **query)).experiments
 
     def experiment(self, experiment_id: str) -> Experiment:
         """Return one experiment with its runs."""
         return Experiment.model_validate_json(self._get(f"/experiments/{experiment_id}"))
+
+    def tags(self) -> list[str]:
+        """Return every tag in use, in alphabetical order."""
+        return TagList.model_validate_json(self._get("/experiments/tags")).tags
+
+    def edit(
+        self,
+        experiment_id: str,
+        *,
+        name: str | None = None,
+        note: str | None = None,
+        tags: Sequence[str] | None = None,
+        archived: bool | None = None,
+    ) -> Experiment:
+        """Change an experiment's name, note, tags or archive; None leaves what is there."""
+        given = {"name": name, "note": note, "tags": None if tags is None else list(tags), "archived": archived}
+        body = _made(ExperimentChange, **{field: value for field, value in given.items() if value is not None})
+        return Experiment.model_validate_json(self._change("PATCH", f"/experiments/{experiment_id}", body))
+
+    def delete(self, experiment_id: str) -> Experiment:
+        """Mark an experiment as deleted; its runs that have not ended are cancelled. `restore` takes it back."""
+        return Experiment.model_validate_json(self._change("DELETE", f"/experiments/{experiment_id}"))
+
+    def restore(self, experiment_id: str) -> Experiment:
+        """Take a deletion back; runs that it cancelled can be tried again."""
+        return Experiment.model_validate_json(self._post(f"/experiments/{experiment_id}/restore", None, retry=True))
+
+    def presets(self) -> list[Preset]:
+        """Return the saved presets, in the order of their titles."""
+        return PresetList.model_validate_json(self._get("/presets")).presets
+
+    def preset(self, slug: str) -> Preset:
+        """Return one preset."""
+        return Preset.model_validate_json(self._get(f"/presets/{slug}"))
+
+    def save_preset(self, slug: str, title: str, spec: ExperimentSpec) -> Preset:
+        """Save settings under a name, in place of those that had it before."""
+        body = _made(PresetBody, title=title, spec=spec)
+        return Preset.model_validate_json(self._change("PUT", f"/presets/{slug}", body))
+
+    def delete_preset(self, slug: str) -> None:
+        """Delete a preset."""
+        self._change("DELETE", f"/presets/{slug}")
 
     def runs(
         self,

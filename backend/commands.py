@@ -11,7 +11,7 @@ import yaml
 from pydantic import ValidationError
 from rich.console import Console
 
-from backend import knobs, operations, steering, sweeps, terminal
+from backend import keeping, knobs, operations, steering, sweeps, terminal
 from backend.client import Client
 from backend.demo import launch_demo
 from backend.errors import BlockHFError, FieldError, InvalidInput, from_validation
@@ -34,6 +34,7 @@ app = typer.Typer(
 )
 app.add_typer(operations.app)
 app.add_typer(steering.app)
+app.add_typer(keeping.app)
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
 
@@ -85,6 +86,9 @@ def launch(
     file: Annotated[
         Path | None, typer.Argument(help="A YAML or JSON file with an experiment's fields.", show_default=False)
     ] = None,
+    preset: Annotated[
+        str | None, typer.Option("--preset", "-p", help="A saved preset to start from; `blockhf presets` lists them.")
+    ] = None,
     optimizer: Annotated[
         list[str] | None,
         typer.Option("--optimizer", "-o", help="adam, hf or bhf with its knobs: 'bhf damping=0.1'. May be repeated."),
@@ -103,9 +107,10 @@ def launch(
     follow: Annotated[bool, typer.Option("--watch", help="Stay and show the progress.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Queue a comparison: the problem's preset (or FILE), changed by the options; prints the experiment's id."""
+    """Queue a comparison: the problem's preset, FILE or a saved one, with the options; prints the experiment's id."""
     with _client() as client:
-        spec = _specification(client, file, optimizer or [], setting or [], seed, name)
+        base = _base(client, file, preset)
+        spec = _specification(client, base, optimizer or [], setting or [], seed, name)
         spec = sweeps.expand(sweeps.parse(spec, grid or []))
         if dry_run:
             plan = client.check(spec)
@@ -118,16 +123,22 @@ def launch(
             _follow(client, [experiment.id])
 
 
+def _base(client: Client, file: Path | None, preset: str | None) -> dict[str, Any] | None:
+    """Return the fields that a launch starts from; None where neither a file nor a preset is named."""
+    if file and preset:
+        raise InvalidInput([FieldError("preset", preset, "a file is given too: leave one of them out")])
+    return _read(file) if file else keeping.preset_fields(client, preset) if preset else None
+
+
 def _specification(
     client: Client,
-    file: Path | None,
+    fields: dict[str, Any] | None,
     optimizers: list[str],
     settings: list[str],
     seeds: list[int] | None,
     name: str | None,
 ) -> ExperimentSpec:
-    """Assemble file or preset and options into one specification; raises InvalidInput."""
-    fields = _read(file) if file else None
+    """Change the fields to start from (None: the problem's preset) by the options; raises InvalidInput."""
     chosen: dict[str, Any] = {}
     for setting in settings:
         knobs.assign(chosen, setting)

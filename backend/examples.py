@@ -17,11 +17,14 @@ from backend.schemas import (
     Contract,
     DataSet,
     Experiment,
+    ExperimentChange,
     ExperimentSpec,
     Finish,
     Heartbeat,
     Layer,
     Plan,
+    Preset,
+    PresetBody,
     ProblemInfo,
     Registration,
     Run,
@@ -133,7 +136,12 @@ _SEEN = Worker(id=_WORKER_ID, info=_INFO, registered_at=_THEN, seen_at=_THEN, al
 SPEC = _json(_SPEC)
 PLAN = _json(_PLAN)
 RUN = _json(_RUN)
-EXPERIMENT = _json(Experiment(id=_EXPERIMENT_ID, name=_SPEC.name, created_at=_THEN, spec=_SPEC, runs=[_RUN]))
+_EXPERIMENT = Experiment(id=_EXPERIMENT_ID, name=_SPEC.name, created_at=_THEN, spec=_SPEC, runs=[_RUN], tags=["paper"])
+EXPERIMENT = _json(_EXPERIMENT)
+CHANGE = _json(ExperimentChange(name="Damping 0.1", note="Figure 2 of the draft.", tags=["paper", "damped"]))
+DELETED = _json(_EXPERIMENT.model_copy(update={"deleted_at": _THEN}))
+PRESET = _json(Preset(slug="two-blocks", title="Two blocks", spec=_SPEC, saved_at=_THEN))
+PRESET_BODY = _json(PresetBody(title="Two blocks", spec=_SPEC))
 CATALOG = _json(CatalogAnswer(catalog=_CATALOG, workers=[_SEEN]))
 ANNOUNCEMENT = _json(Announcement(info=_INFO, catalog=_CATALOG))
 REGISTRATION = _json(Registration(worker_id=_WORKER_ID, lease_seconds=30, heartbeat_seconds=2))

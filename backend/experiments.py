@@ -4,14 +4,16 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, func, insert, select
+import orjson
+from sqlalchemy import Connection, Row, func, insert, select, update
 
 from backend.admission import plan
 from backend.database import Database
 from backend.errors import Conflict, NotFound, NoWorker, QueueFull
 from backend.ids import new_id
+from backend.queue import cancel_experiment
 from backend.runs import moment, select_runs, to_run
-from backend.schemas import Catalog, Experiment, ExperimentSpec, Plan, Run, RunStatus
+from backend.schemas import Catalog, Experiment, ExperimentChange, ExperimentSpec, Plan, Run, RunStatus
 from backend.settings import Settings
 from backend.tables import EXPERIMENTS, RUNS
 from backend.workers import Workers
@@ -53,13 +55,57 @@ class Experiments:
         with self._database.read() as connection:
             return _experiments(connection, [_row(connection, EXPERIMENTS.c.id == experiment_id, experiment_id)])[0]
 
-    def list(self, *, limit: int = 50, before: str | None = None) -> Sequence[Experiment]:
-        """Return experiments, newest first, older than the experiment `before`."""
+    def list(
+        self,
+        *,
+        limit: int = 50,
+        before: str | None = None,
+        tag: str | None = None,
+        archived: bool = False,
+        deleted: bool = False,
+    ) -> Sequence[Experiment]:
+        """Return experiments, newest first, older than `before`, with a tag; archived, deleted ones where asked."""
         query = select(EXPERIMENTS).order_by(EXPERIMENTS.c.number.desc()).limit(limit)
+        if tag is not None:
+            query = query.where(EXPERIMENTS.c.tags.contains(f'"{tag}"', autoescape=True))
+        if not archived:
+            query = query.where(~EXPERIMENTS.c.archived)
+        if not deleted:
+            query = query.where(EXPERIMENTS.c.deleted_at.is_(None))
         with self._database.read() as connection:
             if before is not None:
                 query = query.where(EXPERIMENTS.c.number < _row(connection, EXPERIMENTS.c.id == before, before).number)
             return _experiments(connection, connection.execute(query).all())
+
+    def tags(self) -> Sequence[str]:
+        """Return every tag of the experiments that are not deleted, in alphabetical order."""
+        used = select(EXPERIMENTS.c.tags).where(EXPERIMENTS.c.deleted_at.is_(None), EXPERIMENTS.c.tags != "[]")
+        with self._database.read() as connection:
+            return sorted({tag for text in connection.scalars(used) for tag in orjson.loads(text)})
+
+    def change(self, experiment_id: str, body: ExperimentChange) -> Experiment:
+        """Change name, note, tags or archive; raises Conflict where the experiment was deleted."""
+        values = body.model_dump(exclude_none=True)
+        if "tags" in values:
+            values["tags"] = orjson.dumps(values["tags"]).decode()
+        with self._database.write() as connection:
+            if _row(connection, EXPERIMENTS.c.id == experiment_id, experiment_id).deleted_at is not None:
+                raise Conflict(f"the experiment {experiment_id} was deleted: restore it before you change it")
+            return _written(connection, experiment_id, values)
+
+    def delete(self, experiment_id: str) -> Experiment:
+        """Mark an experiment as deleted and cancel its runs that wait, rest or train; no row is removed."""
+        now = self._clock()
+        with self._database.write() as connection:
+            row = _row(connection, EXPERIMENTS.c.id == experiment_id, experiment_id)
+            cancel_experiment(connection, row.number, now)
+            return _written(connection, experiment_id, {"deleted_at": row.deleted_at or now})
+
+    def restore(self, experiment_id: str) -> Experiment:
+        """Take the mark of deletion back; runs that were cancelled stay so, and can be tried again."""
+        with self._database.write() as connection:
+            _row(connection, EXPERIMENTS.c.id == experiment_id, experiment_id)
+            return _written(connection, experiment_id, {"deleted_at": None})
 
     def _catalog(self) -> Catalog:
         catalog = self._workers.catalog().catalog
@@ -129,6 +175,14 @@ def _row(connection: Connection, where: Any, name: str = "") -> Row[Any]:
     return row
 
 
+def _written(connection: Connection, experiment_id: str, values: dict[str, Any]) -> Experiment:
+    """Write values of an experiment, if any, and return it."""
+    here = EXPERIMENTS.c.id == experiment_id
+    if values:
+        connection.execute(update(EXPERIMENTS).where(here).values(values))
+    return _experiments(connection, [_row(connection, here, experiment_id)])[0]
+
+
 def _experiments(connection: Connection, rows: Sequence[Row[Any]]) -> list[Experiment]:
     numbers = [row.number for row in rows]
     of_all = connection.execute(select_runs().where(RUNS.c.experiment.in_(numbers)).order_by(RUNS.c.number))
@@ -142,6 +196,10 @@ def _experiments(connection: Connection, rows: Sequence[Row[Any]]) -> list[Exper
             created_at=moment(row.created_at),
             spec=ExperimentSpec.model_validate_json(row.spec),
             runs=runs[row.number],
+            note=row.note,
+            tags=orjson.loads(row.tags),
+            archived=row.archived,
+            deleted_at=None if row.deleted_at is None else moment(row.deleted_at),
         )
         for row in rows
     ]

@@ -34,7 +34,7 @@ from backend.schemas import (
     Summary,
 )
 from backend.settings import Settings
-from backend.tables import RUNS
+from backend.tables import EXPERIMENTS, RUNS
 from backend.workers import see_worker
 
 Clock = Callable[[], float]
@@ -150,6 +150,8 @@ class Queue:
         """Let a run that failed or was cancelled wait for a worker again; it goes on from its checkpoint."""
         with self._database.write() as connection:
             number, status, _ = _state(connection, run_id)
+            if _is_deleted(connection, number):
+                raise Conflict(f"run {run_id} is of a comparison that was deleted; restore that first")
             if status in {RunStatus.FAILED, RunStatus.CANCELLED}:
                 asked = {"cancel_requested": False, "pause_requested": False}
                 ended = {"ended_by": "", "error": null(), "finished_at": null()}
@@ -186,6 +188,23 @@ def _state(connection: Connection, run_id: str) -> tuple[int, RunStatus, float]:
     columns = (RUNS.c.status, RUNS.c.lease_until)
     row = connection.execute(select(*columns).where(RUNS.c.number == number).with_for_update()).one()
     return number, RunStatus(row.status), row.lease_until or 0
+
+
+def cancel_experiment(connection: Connection, experiment: int, now: float) -> None:
+    """Cancel an experiment's runs: at once where no worker holds them, else by its next heartbeat."""
+    its = RUNS.c.experiment == experiment
+    held = and_(RUNS.c.status == RunStatus.RUNNING, RUNS.c.lease_until >= now)
+    free = or_(RUNS.c.status.in_([RunStatus.QUEUED, RunStatus.PAUSED]), _lost(now))
+    asked = {"cancel_requested": True, "pause_requested": False}
+    connection.execute(update(RUNS).where(its, held).values(asked))
+    ended = asked | _end(RunStatus.CANCELLED, now, "deleted")
+    connection.execute(update(RUNS).where(its, free).values(ended))
+
+
+def _is_deleted(connection: Connection, number: int) -> bool:
+    """Tell whether a run's experiment is marked as deleted."""
+    its = and_(RUNS.c.number == number, RUNS.c.experiment == EXPERIMENTS.c.number)
+    return connection.scalar(select(EXPERIMENTS.c.deleted_at).where(its)) is not None
 
 
 def hold(connection: Connection, run_id: str, token: int) -> Any:

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import orjson
-from sqlalchemy import Connection, Row, Select, select
+from sqlalchemy import Connection, Row, Select, or_, select
 
 from backend.database import Database
 from backend.errors import NotFound
@@ -34,10 +34,12 @@ class Runs:
         limit: int = 100,
         before: str | None = None,
     ) -> Sequence[Run]:
-        """Return runs, newest first, older than the run `before`."""
+        """Return runs, newest first, older than the run `before`; those of deleted experiments only by name."""
         query = select_runs().order_by(RUNS.c.number.desc()).limit(limit)
         if experiment is not None:
             query = query.where(EXPERIMENTS.c.id == experiment)
+        else:
+            query = query.where(or_(EXPERIMENTS.c.deleted_at.is_(None), RUNS.c.status == RunStatus.RUNNING))
         if status is not None:
             query = query.where(RUNS.c.status == status)
         with self._database.read() as connection:

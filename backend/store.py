@@ -11,6 +11,7 @@ from backend.experiments import Experiments
 from backend.feed import Feed
 from backend.imports import Imports
 from backend.metrics import Metrics
+from backend.presets import Presets
 from backend.queue import Queue
 from backend.runs import Runs
 from backend.settings import Settings
@@ -25,6 +26,7 @@ class Store:
         self.database = Database(settings.url)
         self.workers = Workers(self.database, settings, clock=clock)
         self.experiments = Experiments(self.database, settings, self.workers, clock=clock)
+        self.presets = Presets(self.database, clock=clock)
         self.runs = Runs(self.database)
         self.queue = Queue(self.database, settings, clock=clock)
         self.metrics = Metrics(self.database, settings, clock=clock)

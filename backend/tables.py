@@ -46,7 +46,20 @@ EXPERIMENTS = Table(
     Column("spec", Text, nullable=False),
     Column("idempotency_key", String(200), unique=True),
     Column("created_at", Double, nullable=False),
+    Column("note", Text, nullable=False, server_default=""),
+    Column("tags", Text, nullable=False, server_default="[]", comment="a JSON list of slugs"),
+    Column("archived", Boolean, nullable=False, server_default=false()),
+    Column("deleted_at", Double, comment="a mark: nothing is removed before a purge"),
     sqlite_autoincrement=True,
+)
+
+PRESETS = Table(
+    "presets",
+    METADATA,
+    Column("slug", String(64), primary_key=True),
+    Column("title", Text, nullable=False),
+    Column("spec", Text, nullable=False),
+    Column("saved_at", Double, nullable=False),
 )
 
 RUNS = Table(

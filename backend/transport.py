@@ -56,6 +56,11 @@ class Transport:
         sent = {"Content-Type": "application/json"} | (headers or {})
         return self._send("POST", path, retry=retry, content=content, headers=sent).content
 
+    def _change(self, method: str, path: str, body: Contract | None = None) -> bytes:
+        """PUT, PATCH or DELETE; saying the same again changes nothing more, so a broken connection is tried again."""
+        content = {} if body is None else {"content": body.model_dump_json().encode()}
+        return self._send(method, path, retry=True, headers={"Content-Type": "application/json"}, **content).content
+
     def _events(self, **query: Any) -> Iterator[tuple[str, Any]]:
         """Yield name and data of each event; where the connection breaks, go on after the last one."""
         known = {name: value for name, value in query.items() if value is not None}

@@ -1,13 +1,13 @@
-"""Comparisons: check, launch, read."""
+"""Comparisons: check, launch, read, change, delete, restore."""
 
 from typing import Annotated
 
 from fastapi import APIRouter, Header, Query
 
-from backend.examples import EXPERIMENT, PLAN, SPEC
+from backend.examples import CHANGE, DELETED, EXPERIMENT, PLAN, SPEC
 from backend.openapi import body_example, errors, example
 from backend.routes.parameters import ExperimentId, Limit
-from backend.schemas import Experiment, ExperimentList, ExperimentSpec, Id, Plan
+from backend.schemas import Experiment, ExperimentChange, ExperimentList, ExperimentSpec, Id, Plan, Slug, TagList
 from backend.store import StoreOfRequest
 
 router = APIRouter(prefix="/experiments", tags=["experiments"])
@@ -40,12 +40,40 @@ def list_experiments(
     store: StoreOfRequest,
     limit: Limit = 50,
     before: Annotated[Id | None, Query(description="older than this experiment")] = None,
+    tag: Annotated[Slug | None, Query(description="only those with this tag")] = None,
+    archived: Annotated[bool, Query(description="archived ones too")] = False,
+    deleted: Annotated[bool, Query(description="deleted ones too")] = False,
 ) -> ExperimentList:
     """Experiments with their runs, newest first."""
-    return ExperimentList(experiments=list(store.experiments.list(limit=limit, before=before)))
+    found = store.experiments.list(limit=limit, before=before, tag=tag, archived=archived, deleted=deleted)
+    return ExperimentList(experiments=list(found))
+
+
+@router.get("/tags", responses=errors() | example({"tags": ["damped", "paper"]}))
+def tags(store: StoreOfRequest) -> TagList:
+    """Every tag of the experiments that are not deleted."""
+    return TagList(tags=list(store.experiments.tags()))
 
 
 @router.get("/{experiment_id}", responses=errors(404) | example(EXPERIMENT))
 def experiment(store: StoreOfRequest, experiment_id: ExperimentId) -> Experiment:
     """One experiment with its runs."""
     return store.experiments.get(experiment_id)
+
+
+@router.patch("/{experiment_id}", responses=errors(404, 409) | example(EXPERIMENT), openapi_extra=body_example(CHANGE))
+def change(store: StoreOfRequest, experiment_id: ExperimentId, body: ExperimentChange) -> Experiment:
+    """Change name, note, tags or archive; what is left out stays."""
+    return store.experiments.change(experiment_id, body)
+
+
+@router.delete("/{experiment_id}", responses=errors(404) | example(DELETED))
+def delete(store: StoreOfRequest, experiment_id: ExperimentId) -> Experiment:
+    """Mark as deleted, and cancel the runs that have not ended; nothing is removed, and it can be restored."""
+    return store.experiments.delete(experiment_id)
+
+
+@router.post("/{experiment_id}/restore", responses=errors(404) | example(EXPERIMENT))
+def restore(store: StoreOfRequest, experiment_id: ExperimentId) -> Experiment:
+    """Take a deletion back; runs that it cancelled can be tried again, and go on from their checkpoints."""
+    return store.experiments.restore(experiment_id)

@@ -8,6 +8,7 @@ MAX_IMAGES = 1_000_000
 MAX_UPDATES = 1_000_000
 MAX_RUNS_PER_EXPERIMENT = 200
 MAX_BLOCKS = 64
+MAX_TAGS = 20
 STEPS_PER_BATCH = 1_000
 
 Id = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]{8,32}$")]
@@ -15,6 +16,9 @@ Slug = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_.-]{0,63}$")]
 LayerName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.]{0,127}$")]
 _VISIBLE = r"^[^\u0000-\u001f\u007f-\u009f\u2028-\u202e\u2066-\u2069]*$"  # no controls, line ends, turns of direction
 Title = Annotated[str, StringConstraints(min_length=1, max_length=120, strip_whitespace=True, pattern=_VISIBLE)]
+# Tabs and line ends are text too, in a note.
+_LINES = _VISIBLE.replace(r"\u0000-\u001f", r"\u0000-\u0008\u000b\u000c\u000e-\u001f")
+Note = Annotated[str, StringConstraints(max_length=10_000, pattern=_LINES)]
 Seed = Annotated[int, Field(ge=0, le=2**31 - 1)]
 
 

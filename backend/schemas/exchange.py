@@ -4,20 +4,24 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import Field, StringConstraints, field_validator, model_validator
 
 from backend.schemas.catalog import Catalog, WorkerInfo
 from backend.schemas.configuration import ExperimentSpec
 from backend.schemas.contract import (
     MAX_BLOCKS,
     MAX_RUNS_PER_EXPERIMENT,
+    MAX_TAGS,
     MAX_UPDATES,
     STEPS_PER_BATCH,
     Contract,
     Id,
     LayerName,
+    Note,
+    Slug,
+    Title,
 )
-from backend.schemas.records import Checkpoint, Experiment, Run, RunError, RunStatus, Sha256, Update
+from backend.schemas.records import Checkpoint, Experiment, Preset, Run, RunError, RunStatus, Sha256, Update
 
 AXES = ("epoch", "samples", "seconds", "cost")
 MEASURES = ("batch_loss", "train_loss", "test_loss", "test_accuracy", "gradient_norm", "step_norm")
@@ -116,6 +120,41 @@ class ExperimentList(Contract):
     """Experiments, newest first."""
 
     experiments: list[Experiment]
+
+
+class ExperimentChange(Contract):
+    """What to change of an experiment; what is left out, or null, stays as it is."""
+
+    name: Title | None = None
+    note: Note | None = None
+    tags: list[Slug] | None = Field(None, max_length=MAX_TAGS, description="all of them, in place of those before")
+    archived: bool | None = None
+
+    @field_validator("tags")
+    @classmethod
+    def _tags_differ(cls, value: list[str] | None) -> list[str] | None:
+        if value is not None and len(set(value)) < len(value):
+            raise ValueError("each tag may stand there once")
+        return value
+
+
+class TagList(Contract):
+    """Every tag in use, in alphabetical order."""
+
+    tags: list[Slug]
+
+
+class PresetBody(Contract):
+    """Settings to save under a name."""
+
+    title: Title
+    spec: ExperimentSpec
+
+
+class PresetList(Contract):
+    """The saved presets, in the order of their titles."""
+
+    presets: list[Preset]
 
 
 class RunList(Contract):

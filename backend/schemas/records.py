@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import Field, StringConstraints
 
 from backend.schemas.configuration import ExperimentSpec, RunConfig
-from backend.schemas.contract import MAX_UPDATES, Contract, Id, Slug
+from backend.schemas.contract import MAX_TAGS, MAX_UPDATES, Contract, Id, Note, Slug, Title
 
 
 class RunStatus(StrEnum):
@@ -153,5 +153,18 @@ class Experiment(Contract):
     id: Id
     name: str
     created_at: datetime
-    spec: ExperimentSpec
+    spec: ExperimentSpec = Field(description="as it was launched; its name stays what it was then")
     runs: list[Run]
+    note: Note = Field("", description="what its owner wrote about it, plain text")
+    tags: list[Slug] = Field([], max_length=MAX_TAGS)
+    archived: bool = Field(False, description="lists leave it out unless asked")
+    deleted_at: datetime | None = Field(None, description="lists leave it out unless asked; it can be restored")
+
+
+class Preset(Contract):
+    """Settings that a user saved to start from again."""
+
+    slug: Slug
+    title: Title
+    spec: ExperimentSpec
+    saved_at: datetime

@@ -260,3 +260,30 @@ def test_runs_are_steered(client: Client, worker: str) -> None:
     assert client.resume(second.id).checkpoint == checkpoint(2)
     client.cancel(first.id)
     assert client.retry(first.id).status is RunStatus.QUEUED
+
+
+def test_comparisons_are_kept_in_order(client: Client, worker: str) -> None:
+    """Names, tags, archive, deletion and its undo reach the backend; bad input is refused before it is sent."""
+    assert worker
+    made = client.launch(spec())
+    assert client.edit(made.id, name="b", note="n", tags=["x"]).name == "b"
+    assert client.tags() == ["x"]
+    assert client.edit(made.id, archived=True, tags=[]).note == "n"
+    assert client.experiments() == []
+    assert [one.id for one in client.experiments(archived=True)] == [made.id]
+    assert client.delete(made.id).deleted_at is not None
+    assert client.experiments(archived=True) == []
+    assert [one.id for one in client.experiments(archived=True, deleted=True)] == [made.id]
+    assert client.restore(made.id).archived
+    with pytest.raises(InvalidInput, match="note"):
+        client.edit(made.id, note="x" * 10_001)
+
+
+def test_presets_are_saved_and_deleted(client: Client) -> None:
+    """What was saved comes back complete."""
+    saved = client.save_preset("mine", "Mine", spec(budget={"updates": None, "epochs": 2}))
+    assert client.presets() == [client.preset("mine")] == [saved]
+    assert saved.spec.budget.updates is None
+    client.delete_preset("mine")
+    with pytest.raises(NotFound, match="no preset mine"):
+        client.delete_preset("mine")

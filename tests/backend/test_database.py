@@ -13,7 +13,7 @@ from sqlalchemy.exc import IntegrityError
 
 from backend.database import Database
 from backend.store import Store
-from backend.tables import BLOCKS, METADATA, RUNS, UPDATES, WORKERS
+from backend.tables import BLOCKS, EXPERIMENTS, METADATA, RUNS, UPDATES, WORKERS
 
 OLD: dict[str, dict[str, object]] = {
     "experiments": {"number": 1, "id": "e", "name": "e", "spec": "{}", "created_at": 0},
@@ -55,6 +55,8 @@ def test_an_older_database_is_brought_up_to_date(tmp_path: Path) -> None:
         assert connection.execute(select(UPDATES.c.run, UPDATES.c.update)).all() == [(7, 1)]
         assert connection.execute(select(RUNS.c.edition, RUNS.c.begun, RUNS.c.notes)).all() == [(3, 4, "[]")]
         assert connection.execute(select(BLOCKS.c.cg_iterations, BLOCKS.c.way)).all() == [(5, None)]
+        kept = (EXPERIMENTS.c.note, EXPERIMENTS.c.tags, EXPERIMENTS.c.archived, EXPERIMENTS.c.deleted_at)
+        assert connection.execute(select(*kept)).all() == [("", "[]", False, None)]
         connection.execute(update(RUNS).values(status="paused"))
         made = connection.exec_driver_sql("SELECT sql FROM sqlite_master WHERE name = 'runs'").scalar_one()
         assert made.count("CHECK") == 1

@@ -5,10 +5,10 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from backend.errors import Conflict, InvalidInput, NotFound, NoWorker, QueueFull
-from backend.schemas import Announcement, RunStatus
+from backend.schemas import Announcement, Append, ExperimentChange, Finish, RunStatus, Start
 from backend.settings import Settings
 from backend.store import Store
-from tests.backend.samples import INFO, Clock, catalog, spec
+from tests.backend.samples import INFO, Clock, catalog, spec, updates
 
 BAD = spec(problem={"name": "squeeze", "data": "nowhere"})
 
@@ -104,3 +104,90 @@ def test_an_unknown_experiment_is_not_found(ready: Store) -> None:
         ready.experiments.get("nowhere")
     with pytest.raises(NotFound, match="no experiment nowhere"):
         ready.experiments.list(before="nowhere")
+
+
+def test_name_note_and_tags_are_changed(ready: Store) -> None:
+    """What is given is changed, what is left out stays, and the settings stay what was launched."""
+    made = ready.experiments.launch(spec())
+    body = ExperimentChange(name="Figure 2", note="one\n\ttwo <b>", tags=["paper", "a_b"])
+    assert ready.experiments.change(made.id, body).runs[0].experiment_name == "Figure 2"
+    changed = ready.experiments.change(made.id, ExperimentChange(archived=True))
+    assert (changed.name, changed.note, changed.tags) == ("Figure 2", "one\n\ttwo <b>", ["paper", "a_b"])
+    assert (changed.archived, changed.spec) == (True, spec())
+    assert ready.experiments.change(made.id, ExperimentChange(note="", tags=[], archived=False)).tags == []
+    assert ready.experiments.change(made.id, ExperimentChange()).name == "Figure 2"
+
+
+def test_lists_are_by_tag_and_leave_out_what_is_put_away(ready: Store) -> None:
+    """A tag is matched whole; archived and deleted experiments are listed where asked for, by each its own word."""
+    first, second, third, fourth = (ready.experiments.launch(spec(name=f"number {i}")) for i in range(4))
+    ready.experiments.change(first.id, ExperimentChange(tags=["a_b", "paper"]))
+    ready.experiments.change(second.id, ExperimentChange(tags=["axb", "paper-2"], archived=True))
+    ready.experiments.change(third.id, ExperimentChange(tags=["gone"]))
+    ready.experiments.delete(third.id)
+
+    def listed(**asked: object) -> list[str]:
+        return [one.id for one in ready.experiments.list(**asked)]  # type: ignore[arg-type]
+
+    assert listed() == [fourth.id, first.id]
+    assert listed(archived=True) == [fourth.id, second.id, first.id]
+    assert listed(archived=True, deleted=True) == [fourth.id, third.id, second.id, first.id]
+    assert listed(tag="a_b", archived=True) == [first.id]
+    assert listed(tag="paper", archived=True) == [first.id]
+    assert listed(tag="pap") == []
+    assert ready.experiments.tags() == ["a_b", "axb", "paper", "paper-2"]
+
+
+def test_a_deletion_cancels_and_can_be_taken_back(ready: Store, clock: Clock) -> None:
+    """What waits or rests ends at once, what trains by its next heartbeat, what has ended stays; no row is lost."""
+    made = ready.experiments.launch(spec(seeds=[0, 1]))
+    worker = ready.workers.register(Announcement(info=INFO, catalog=catalog())).worker_id
+    ended, training = (ready.queue.claim(worker) for _ in range(2))
+    assert ended is not None
+    assert training is not None
+    ready.queue.finish(ended.run.id, Finish(token=ended.token, status=RunStatus.FINISHED))
+    ready.metrics.append(training.run.id, Append(token=training.token, rows=updates(1, 3)))
+    ready.queue.pause(training.run.id)
+    ready.queue.pause(made.runs[2].id)
+    gone = ready.experiments.delete(made.id)
+    assert gone.deleted_at is not None
+    assert [run.status.value for run in gone.runs] == ["finished", "running", "cancelled", "cancelled"]
+    assert ready.queue.heartbeat(training.run.id, training.token).cancel
+    assert {run.id for run in ready.runs.list()} == {training.run.id}
+    ready.queue.finish(training.run.id, Finish(token=training.token, status=RunStatus.PAUSED))
+    assert ready.runs.get(training.run.id).status is RunStatus.CANCELLED
+    assert ready.queue.claim(worker) is None
+    assert ready.runs.list() == []
+    assert len(ready.runs.list(experiment=made.id)) == 4
+
+    clock.now += 5
+    assert ready.experiments.delete(made.id).deleted_at == gone.deleted_at
+    with pytest.raises(Conflict, match="restore that first"):
+        ready.queue.retry(training.run.id)
+    with pytest.raises(Conflict, match="restore it before"):
+        ready.experiments.change(made.id, ExperimentChange(name="b"))
+    back = ready.experiments.restore(made.id)
+    assert (back.deleted_at, back.runs[1].summary.updates) == (None, 3)
+    assert ready.experiments.list() == [back]
+    ready.queue.retry(training.run.id)
+    again = ready.queue.claim(worker)
+    assert again is not None
+    ready.queue.start(again.run.id, Start(token=again.token, environment={}, blocks=[], parameters=1))
+
+
+def test_a_run_whose_worker_is_lost_is_cancelled_at_once(ready: Store, clock: Clock) -> None:
+    """Nobody would obey a request."""
+    made = ready.experiments.launch(spec())
+    worker = ready.workers.register(Announcement(info=INFO, catalog=catalog())).worker_id
+    assert ready.queue.claim(worker) is not None
+    clock.now += 1000
+    assert {run.status for run in ready.experiments.delete(made.id).runs} == {RunStatus.CANCELLED}
+
+
+def test_what_is_not_there_cannot_be_changed(ready: Store) -> None:
+    """Each verb names the id."""
+    for verb in (ready.experiments.delete, ready.experiments.restore):
+        with pytest.raises(NotFound, match="no experiment nowhere"):
+            verb("nowhere")
+    with pytest.raises(NotFound, match="no experiment nowhere"):
+        ready.experiments.change("nowhere", ExperimentChange())

@@ -64,11 +64,15 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     with backend(Settings(home=tmp_path_factory.mktemp("home"))) as http:
         client = Client(http=http)
         worker = client.register(INFO, catalog()).worker_id
-        made = client.launch(spec())
+        client.launch(spec())
         claim = client.claim(worker)
         assert claim is not None
         client.append(claim.run.id, claim.token, updates(1, 20))
-        yield Running(http, {"run_id": claim.run.id, "experiment_id": made.id, "worker_id": worker})
+        client.save_preset("known", "Known", spec())
+        # Deleting cancels, so the experiment that is deleted is not the one whose run is held.
+        other = client.launch(spec(name="other"))
+        known = {"run_id": claim.run.id, "experiment_id": other.id, "worker_id": worker, "slug": "known"}
+        yield Running(http, known)
 
 
 @pytest.mark.parametrize(("label", "mode"), KINDS)

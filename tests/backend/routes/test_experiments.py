@@ -1,6 +1,7 @@
 """Tests of the experiments' routes."""
 
 import httpx
+import pytest
 
 from backend.client import Client
 from tests.backend.samples import spec
@@ -45,3 +46,42 @@ def test_before_a_worker_came(http: httpx.Client) -> None:
     """Without a catalog a launch is a 503 that says what is missing."""
     answer = http.post("/api/v1/experiments", json=BODY)
     assert (answer.status_code, answer.json()["type"]) == (503, "urn:blockhf:no-worker")
+
+
+@pytest.mark.parametrize(
+    ("body", "field", "limit"),
+    [
+        ({"name": ""}, "name", "at least 1 character"),
+        ({"name": "x" * 121}, "name", "at most 120 characters"),
+        ({"note": "x" * 10_001}, "note", "at most 10000 characters"),
+        ({"note": "a\u0000b"}, "note", "match pattern"),
+        ({"note": "a\u202eb"}, "note", "match pattern"),
+        ({"tags": ["Not A Slug"]}, "tags.0", "match pattern"),
+        ({"tags": ["twice", "twice"]}, "tags", "each tag may stand there once"),
+        ({"tags": [f"t{i}" for i in range(21)]}, "tags", "at most 20 items"),
+        ({"archived": "perhaps"}, "archived", "valid boolean"),
+        ({"deleted_at": None}, "deleted_at", "not permitted"),
+    ],
+)
+def test_bad_changes_are_refused(
+    http: httpx.Client, client: Client, worker: str, body: dict[str, object], field: str, limit: str
+) -> None:
+    """The error names field and limit, and nothing is changed."""
+    assert worker
+    made = client.launch(spec())
+    answer = http.patch(f"/api/v1/experiments/{made.id}", json=body)
+    assert answer.status_code == 422
+    (error,) = answer.json()["errors"]
+    assert error["field"] == field
+    assert limit in error["limit"]
+    assert client.experiment(made.id) == made
+
+
+def test_the_longest_note_is_kept(http: httpx.Client, client: Client, worker: str) -> None:
+    """10,000 characters with line ends and tabs come back as they were."""
+    assert worker
+    made = client.launch(spec())
+    note = "line\r\n\tmore \U0001f4a5 <script>".ljust(10_000, ".")
+    assert http.patch(f"/api/v1/experiments/{made.id}", json={"note": note}).json()["note"] == note
+    assert http.get("/api/v1/experiments?tag=Not%20A%20Slug").status_code == 422
+    assert http.get("/api/v1/experiments?archived=true").json()["experiments"][0]["note"] == note
