@@ -116,6 +116,10 @@ _UPDATE = Update(
     test_loss=60.9,
     gradient_norm=14.1,
     step_norm=2.3,
+    cpu_seconds=1.6,
+    gradient_seconds=0.05,
+    curvature_seconds=0.7,
+    evaluation_seconds=0.02,
     blocks=[
         BlockStats(cg_iterations=30, stop_reason=StopReason.ITERATIONS, residual=0.4, model_decrease=35.0),
         BlockStats(cg_iterations=30, stop_reason=StopReason.ITERATIONS, residual=0.7, model_decrease=28.0),

@@ -82,7 +82,7 @@ def _row(line: dict[str, str], *, due: int) -> Update:
     for name in list(given):
         if match := _BLOCK.fullmatch(name):
             blocks.setdefault(int(match[1]), {"residual": None, "model_decrease": None})[match[2]] = given.pop(name)
-    defaults = dict.fromkeys(AXES, 0) | dict.fromkeys(MEASURES)
+    defaults = {name: 0 for name in AXES if Update.model_fields[name].is_required()} | dict.fromkeys(MEASURES)
     try:
         row = Update.model_validate(defaults | given | {"blocks": [blocks[b] for b in sorted(blocks)]})
     except ValidationError as error:

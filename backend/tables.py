@@ -128,6 +128,13 @@ UPDATES = Table(
     Column("gradient_norm", Double),
     Column("step_norm", Double),
     Column("diverged", SmallInteger, nullable=False),
+    Column("cpu_seconds", Double),
+    Column("gradient_seconds", Double),
+    Column("curvature_seconds", Double),
+    Column("evaluation_seconds", Double),
+    Column("scale", Double),
+    Column("reduction_ratio", Double),
+    Column("loss_decrease", Double),
     sqlite_with_rowid=False,
 )
 

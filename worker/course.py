@@ -22,6 +22,7 @@ class Course:
 
     Attributes:
         seconds: training time so far.
+        cpu_seconds: processor time of training so far; None: it went on from a checkpoint that does not tell.
         cost: work so far, in gradients.
     """
 
@@ -33,6 +34,7 @@ class Course:
     limits: Limits
     updates: int = 0
     seconds: float = 0.0
+    cpu_seconds: float | None = 0.0
     cost: float = 0.0
 
     def state(self) -> State:
@@ -49,6 +51,7 @@ class Course:
         document = {
             "updates": self.updates,
             "seconds": self.seconds,
+            "cpu_seconds": self.cpu_seconds,
             "cost": self.cost,
             "limits": self.limits.state_dict(),
             "groups": optimizer["param_groups"],
@@ -77,6 +80,7 @@ class Course:
             self.average.load_state_dict({"decay": self.average.decay, "average": means})
         self.limits.load_state_dict(document["limits"])
         self.updates, self.seconds, self.cost = document["updates"], document["seconds"], document["cost"]
+        self.cpu_seconds = document.get("cpu_seconds")
         _set_generators(_below("random", state.tensors), self.device)
         return _differences(document, devices.environment(self.device))
 

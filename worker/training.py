@@ -151,11 +151,13 @@ class Trainer:
     def update(self) -> Update:
         """Draw a batch and make one update; its row has no evaluation yet."""
         course = self.course
-        started = time.perf_counter()
+        started, cpu_started = time.perf_counter(), time.process_time()
         rows = course.sampler.draw().to(self._train.labels.device)
         images, labels = self._train.batch(rows, self._dtype)
         step = course.optimizer.step(self._problem.inputs(images), self._problem.targets(images, labels))
         course.seconds += time.perf_counter() - started
+        if course.cpu_seconds is not None:
+            course.cpu_seconds += time.process_time() - cpu_started
         course.cost += step.cost
         course.updates += 1
         if course.average is not None:
@@ -163,12 +165,13 @@ class Trainer:
         samples = course.updates * len(rows)
         return _row(
             step, update=course.updates, samples=samples, epoch=samples / len(self._train), seconds=course.seconds,
-            cost=course.cost,
+            cost=course.cost, cpu_seconds=course.cpu_seconds,
         )  # fmt: skip
 
     def evaluated(self, row: Update) -> Update:
         """Add the losses over the fixed training subset and the test subset, of the averaged weights if asked for."""
         average, model = self.course.average, self.course.model
+        started = time.perf_counter()
         with average.evaluating() if average is not None else nullcontext():
             train = measure(self._problem, model, self._shown, self._dtype)
             test = measure(self._problem, model, self._test, self._dtype)
@@ -177,6 +180,7 @@ class Trainer:
                 "train_loss": _finite(train.loss),
                 "test_loss": _finite(test.loss),
                 "test_accuracy": test.accuracy,
+                "evaluation_seconds": time.perf_counter() - started,
                 "diverged": not (math.isfinite(train.loss) and math.isfinite(test.loss)),
             }
         )
@@ -228,8 +232,9 @@ def _sampler(config: RunConfig, size: int) -> Sampler:
     return Sampler(size, batch, config.seed)
 
 
-def _row(step: StepResult, **counted: float) -> Update:
+def _row(step: StepResult, **counted: float | None) -> Update:
     """Turn an update's figures into a row; what is not finite becomes null."""
+    ruled = step.evaluations > 0  # a rule of acceptance is on
     figures = (step.loss, step.gradient_norm, step.step_norm)
     return Update.model_validate(
         {
@@ -237,6 +242,11 @@ def _row(step: StepResult, **counted: float) -> Update:
             "batch_loss": _finite(step.loss),
             "gradient_norm": _finite(step.gradient_norm),
             "step_norm": _finite(step.step_norm),
+            "gradient_seconds": step.gradient_seconds,
+            "curvature_seconds": step.curvature_seconds,
+            "scale": step.scale if ruled else None,
+            "reduction_ratio": _finite(step.reduction_ratio),
+            "loss_decrease": _finite(step.loss_decrease),
             "diverged": not all(math.isfinite(figure) for figure in figures),
             "blocks": [_block(block) for block in step.blocks],
         }
@@ -260,8 +270,8 @@ def _block(result: BlockResult) -> BlockStats:
     )
 
 
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None
+def _finite(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None
 
 
 def _divergence(row: Update, config: RunConfig) -> str:

@@ -53,7 +53,7 @@ Until = Annotated[
 ]
 Bucket = Annotated[int, Query(ge=1, le=MAX_BUCKET, description="updates per point, a power of 2")]
 Fields = Annotated[
-    str | None, Query(max_length=400, description=f"with commas between; empty: all of {', '.join(SERIES_FIELDS)}")
+    str | None, Query(max_length=1000, description=f"with commas between; empty: all of {', '.join(SERIES_FIELDS)}")
 ]
 Blocks = Annotated[bool, Query(description="1: also each block's conjugate gradient (only with bucket=1)")]
 
@@ -71,9 +71,9 @@ def series(
     """Each run's columns after its update `after` up to `until`; where `attempt` has changed, drop all and read anew.
 
     With a bucket above 1, a point stands for the updates j * bucket to (j + 1) * bucket - 1: the last one's `update`,
-    `epoch`, `samples`, `seconds` and `cost`; mean, `_min` and `_max` of the others. Buckets are complete: replace your
-    last point by the first new one where they overlap. An answer holds at most 200,000 points, shared by the runs: read
-    on where `update` ends below `last_update`. What was not measured, or is not finite, is null.
+    `epoch`, `samples`, `seconds`, `cost`, `cpu_seconds`; mean, `_min` and `_max` of the others. Buckets are complete:
+    replace your last point by the first new one where they overlap. An answer holds at most 200,000 points, shared by
+    the runs: read on where `update` ends below `last_update`. What was not measured, or is not finite, is null.
     """
     ids = runs.split(",")
     columns = store.metrics.series(

@@ -23,8 +23,11 @@ from backend.schemas.contract import (
 )
 from backend.schemas.records import Checkpoint, Experiment, Preset, Run, RunError, RunStatus, Sha256, Update
 
-AXES = ("epoch", "samples", "seconds", "cost")
-MEASURES = ("batch_loss", "train_loss", "test_loss", "test_accuracy", "gradient_norm", "step_norm")
+AXES = ("epoch", "samples", "seconds", "cost", "cpu_seconds")
+MEASURES = (
+    "batch_loss", "train_loss", "test_loss", "test_accuracy", "gradient_norm", "step_norm", "gradient_seconds",
+    "curvature_seconds", "evaluation_seconds", "scale", "reduction_ratio", "loss_decrease",
+)  # fmt: skip
 SERIES_FIELDS = (*AXES, *MEASURES, "diverged")
 BLOCK_FIELDS = (
     "cg_iterations", "stop_reason", "residual", "model_decrease", "way", "note", "cost", "predicted_cost", "ritz_min",

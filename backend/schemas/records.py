@@ -78,12 +78,34 @@ class Update(Contract):
     samples: int = Field(ge=0, le=2**53, description="images drawn for gradients so far")
     seconds: float = Field(ge=0, description="training time so far, evaluation not counted [s]")
     cost: float = Field(ge=0, description="work so far [gradients of one image batch of size gradient_batch]")
+    cpu_seconds: float | None = Field(
+        None, ge=0, description="processor time so far, all threads, evaluation not counted; null: not reported [s]"
+    )
     batch_loss: float | None = Field(description="loss over S_g before the update")
     train_loss: float | None = Field(None, description="loss over the fixed evaluation subset, after the update")
     test_loss: float | None = Field(None, description="loss over the test subset, after the update")
     test_accuracy: float | None = Field(None, ge=0, le=1, description="share of test images classified correctly")
     gradient_norm: float | None = Field(description="Euclidean norm of the gradient over S_g")
     step_norm: float | None = Field(description="Euclidean norm of the change of the weights")
+    gradient_seconds: float | None = Field(
+        None, ge=0, description="the update's time for loss and gradient over S_g [s]"
+    )
+    curvature_seconds: float | None = Field(
+        None, ge=0, description="the update's time for the blocks' solves, their set-up included; null for Adam [s]"
+    )
+    evaluation_seconds: float | None = Field(
+        None, ge=0, description="time of the evaluation after the update; null where there is none [s]"
+    )
+    scale: float | None = Field(
+        None, description="share of the step that was taken; null where no rule of acceptance is on"
+    )
+    reduction_ratio: float | None = Field(
+        None,
+        description="decrease of the loss over S_g by that of the undamped model; null where damping does not adapt",
+    )
+    loss_decrease: float | None = Field(
+        None, description="decrease of the loss over S_g by the step before a line search, where the ratio is known"
+    )
     diverged: bool = Field(False, description="a loss, gradient or step is not finite")
     blocks: list[BlockStats] = Field([], max_length=1000)
 

@@ -98,6 +98,13 @@ def update(number: int, **changes: Any) -> Update:
         "test_loss": 95.0 / number,
         "gradient_norm": 1.0,
         "step_norm": 0.1,
+        "cpu_seconds": number * 0.75,
+        "gradient_seconds": 0.125,
+        "curvature_seconds": 0.25,
+        "evaluation_seconds": 0.0625,
+        "scale": 0.5,
+        "reduction_ratio": 0.75,
+        "loss_decrease": 3.0 / number,
         "blocks": [block(number), block(number + 1)],
     }
     return Update(**values | changes)

@@ -53,6 +53,7 @@ def test_an_older_database_is_brought_up_to_date(tmp_path: Path) -> None:
     database = Database(url)
     with database.write() as connection:
         assert connection.execute(select(UPDATES.c.run, UPDATES.c.update)).all() == [(7, 1)]
+        assert connection.execute(select(UPDATES.c.cpu_seconds, UPDATES.c.scale)).all() == [(None, None)]
         assert connection.execute(select(RUNS.c.edition, RUNS.c.begun, RUNS.c.notes)).all() == [(3, 4, "[]")]
         assert connection.execute(select(BLOCKS.c.cg_iterations, BLOCKS.c.way)).all() == [(5, None)]
         kept = (EXPERIMENTS.c.note, EXPERIMENTS.c.tags, EXPERIMENTS.c.archived, EXPERIMENTS.c.deleted_at)

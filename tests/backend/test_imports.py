@@ -33,6 +33,7 @@ def test_little_is_needed(client: Client) -> None:
     columns = client.series([run.id])[run.id]
     assert columns["test_loss"] == [5.5, None, 4.5]
     assert columns["seconds"] == [0.1, 0.2, 0.3]
+    assert columns["cpu_seconds"] == columns["scale"] == [None, None, None]
     assert (run.summary.best_test_loss, run.summary.updates) == (4.5, 3)
 
 

@@ -160,7 +160,9 @@ def test_buckets_summarize_their_updates(store: Store, losses: list[float | None
     held = store.queue.claim(worker)
     assert held is not None
     append(store, held, [update(n, train_loss=loss, diverged=loss is None) for n, loss in enumerate(losses, 1)])
-    found = columns(store, held, bucket=bucket, above=above, fields=["train_loss", "seconds", "diverged"])
+    found = columns(
+        store, held, bucket=bucket, above=above, fields=["train_loss", "seconds", "cpu_seconds", "diverged"]
+    )
 
     numbers = range(1, len(losses) + 1)
     wanted = sorted({n // bucket for n in numbers if n > above})
@@ -168,6 +170,7 @@ def test_buckets_summarize_their_updates(store: Store, losses: list[float | None
     values = [[loss for n in group if (loss := losses[n - 1]) is not None] for group in groups]
     assert found["update"] == [group[-1] for group in groups]
     assert found["seconds"] == [group[-1] * 0.5 for group in groups]
+    assert found["cpu_seconds"] == [group[-1] * 0.75 for group in groups]
     assert found["diverged"] == [any(losses[n - 1] is None for n in group) for group in groups]
     assert found["train_loss_min"] == [min(group, default=None) for group in values]
     assert found["train_loss_max"] == [max(group, default=None) for group in values]

@@ -24,8 +24,10 @@ OPTIMIZERS: dict[str, Optimizer] = {
     "hf": HessianFree(gradient_batch=30, curvature_batch=10, max_cg_iterations=4),
     "bhf": BlockHessianFree(gradient_batch=30, curvature_batch=10, max_cg_iterations=4),
 }
-PLUGINS = ["classifier", "zero", "slow_evaluation", "crash"]
+PLUGINS = ["classifier", "zero", "slow_evaluation", "slow_gradient", "crash"]
 NOWHERE = Path("nowhere")
+CLOCKS = {"seconds", "cpu_seconds", "gradient_seconds", "curvature_seconds", "evaluation_seconds"}
+"""the figures of a row that may differ between two trainings of one run"""
 
 
 class Rows:

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from backend.schemas import Budget, Evaluation, Optimizer, RunConfig, RunStatus
-from tests.worker.cases import NOWHERE, OPTIMIZERS, Rows, registry, small_run
+from tests.worker.cases import CLOCKS, NOWHERE, OPTIMIZERS, Rows, registry, small_run
 from worker.checkpoints import State
 from worker.training import Outcome, train
 
@@ -53,8 +53,8 @@ def run(config: RunConfig, keeper: Memory) -> tuple[Outcome, Rows]:
 
 
 def figures(rows: Rows) -> list[dict[str, Any]]:
-    """Give all of the rows but the time."""
-    return [row.model_dump(exclude={"seconds"}) for row in rows.rows]
+    """Give all of the rows but the times."""
+    return [row.model_dump(exclude=CLOCKS) for row in rows.rows]
 
 
 @pytest.mark.parametrize("decay", [None, 0.9])
@@ -120,6 +120,19 @@ def test_another_environment_is_told() -> None:
     note = rows.started["note"]
     assert note.startswith("went on after update 4 elsewhere, so that later figures may differ")
     assert "threads 64 before, 1 now; torch 1.0 before" in note
+
+
+def test_processor_time_counts_on_or_is_not_told() -> None:
+    """It goes on where the state left it; a state that does not tell it leaves it out from there on."""
+    keeper = Memory()
+    config = small_run(OPTIMIZERS["adam"])
+    _, rows = run(config, keeper)
+    state = State.from_bytes(keeper.states[4])
+    _, later = run(config, Memory(keeper.states[4]))
+    assert (later.rows[0].cpu_seconds or 0) > (rows.rows[3].cpu_seconds or 0) > 0
+    silent = {name: value for name, value in state.document.items() if name != "cpu_seconds"}
+    _, later = run(config, Memory(dataclasses.replace(state, document=silent).to_bytes()))
+    assert [row.cpu_seconds for row in later.rows] == [None] * 3
 
 
 @pytest.mark.parametrize("lost", ["weights.encoder.code.weight", "sampler.rest"])

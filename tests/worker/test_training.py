@@ -20,7 +20,7 @@ from backend.schemas import (
     RunStatus,
     Update,
 )
-from tests.worker.cases import NOWHERE, OPTIMIZERS, SMALL, Rows, registry, small_run, trained
+from tests.worker.cases import CLOCKS, NOWHERE, OPTIMIZERS, SMALL, Rows, registry, small_run, trained
 from worker.problems.data import mnist_5k
 from worker.training import initial_model, train
 
@@ -29,8 +29,8 @@ STILL = {"learning_rate": 1e-30}  # the weights stay what they were, bit for bit
 
 
 def without_seconds(rows: list[Update]) -> list[Update]:
-    """Leave out the one figure that may differ between two trainings of one run."""
-    return [row.model_copy(update={"seconds": 0.0}) for row in rows]
+    """Leave out the figures that may differ between two trainings of one run."""
+    return [row.model_copy(update=dict.fromkeys(CLOCKS, 0.0)) for row in rows]
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS.values(), ids=OPTIMIZERS)
@@ -209,6 +209,57 @@ def test_seconds_leave_out_evaluation() -> None:
     )
     _, rows = trained(config)
     assert 0 < rows.rows[0].seconds < rows.rows[1].seconds < 0.9
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS.values(), ids=OPTIMIZERS)
+def test_rows_tell_where_the_time_went(optimizer: Optimizer) -> None:
+    """Gradient, curvature and evaluation have their time, in no more than the clock shows; Adam solves nothing."""
+    _, rows = trained(small_run(optimizer, evaluation=Evaluation(every=3)))
+    before = 0.0
+    for row in rows.rows:
+        gradient, curvature = row.gradient_seconds, row.curvature_seconds
+        assert gradient is not None
+        assert gradient > 0
+        assert (curvature is None) == isinstance(optimizer, Adam)
+        assert gradient + (curvature or 0) < row.seconds - before
+        before = row.seconds
+        assert (row.evaluation_seconds is None) == (row.train_loss is None)
+
+
+def test_the_evaluation_has_its_own_time() -> None:
+    """An evaluation that sleeps for a second shows there, and not in the time of gradient or processor."""
+    slow = CLASSIFIER.model_copy(update={"name": "slow-evaluation"})
+    (row,) = trained(small_run(OPTIMIZERS["bhf"], problem=slow, budget=Budget(updates=1)))[1].rows
+    assert row.evaluation_seconds is not None
+    assert row.evaluation_seconds > 1
+    assert (row.gradient_seconds or 0) + (row.curvature_seconds or 0) <= row.seconds < row.evaluation_seconds
+
+
+def test_processor_time_grows_with_work_and_not_with_waiting() -> None:
+    """A gradient that sleeps takes time, but the processor's time is that of the work alone."""
+    problem = CLASSIFIER.model_copy(update={"name": "slow-gradient"})
+    rows = trained(small_run(OPTIMIZERS["adam"], problem=problem, budget=Budget(updates=2)))[1].rows
+    first, second = (row.cpu_seconds or 0 for row in rows)
+    assert 0 < first < second < rows[1].seconds - 0.9
+
+
+def test_rows_tell_how_a_step_was_accepted() -> None:
+    """With rules of acceptance a row has the share taken and the decreases of loss and model; without, nulls."""
+    ruled = OPTIMIZERS["bhf"].model_copy(
+        update={"adaptive_damping": True, "line_search": True, "damping": 1.0, "learning_rate": 1.0}
+    )
+    row = trained(small_run(ruled, precision="float64"))[1].rows[0]
+    assert row.scale is not None
+    assert 0 < row.scale <= 1
+    assert row.reduction_ratio is not None
+    assert row.loss_decrease is not None
+    assert row.loss_decrease / row.reduction_ratio > 0  # what the model, which is convex, promised
+    row = trained(small_run(OPTIMIZERS["bhf"]))[1].rows[0]
+    assert (row.scale, row.reduction_ratio, row.loss_decrease) == (None, None, None)
+    searching = OPTIMIZERS["bhf"].model_copy(update={"line_search": True})
+    row = trained(small_run(searching))[1].rows[0]
+    assert row.scale is not None
+    assert row.reduction_ratio is None
 
 
 @pytest.mark.parametrize("optimizer", [Adam(gradient_batch=30), HessianFree(gradient_batch=30, curvature_batch=10)])

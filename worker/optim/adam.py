@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from worker.optim.errors import BatchError
 from worker.optim.losses import Loss
+from worker.optim.phases import Phases
 from worker.optim.results import StepResult
 
 
@@ -33,10 +34,12 @@ class Adam(torch.optim.Adam):
             raise BatchError(f"there are {len(inputs)} inputs and {len(targets)} targets: must be as many")
         parameters = [p for group in self.param_groups for p in group["params"]]
         self.zero_grad(set_to_none=True)
+        phases = Phases(inputs.device)
         with torch.enable_grad():
             outputs = self._model(inputs)
         value = self._loss.value(outputs.detach(), targets)
         outputs.backward(self._loss.gradient(outputs.detach(), targets))
+        phases.border()
         norm = torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
         before = self._remember(parameters)
         super().step()
@@ -46,6 +49,7 @@ class Adam(torch.optim.Adam):
             gradient_norm=norm.item(),
             step_norm=torch.nn.utils.get_total_norm(before).item(),
             cost=1.0,
+            gradient_seconds=phases.seconds()[0],
         )
 
     @torch.no_grad()

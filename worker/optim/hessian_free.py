@@ -19,6 +19,7 @@ from worker.optim.curvature.systems import FlatSystem, System, Task
 from worker.optim.curvature.written import WrittenBatch, WrittenModel
 from worker.optim.errors import BatchError, ModelError
 from worker.optim.losses import Loss
+from worker.optim.phases import Phases
 from worker.optim.preconditioner import DiagonalPreconditioner
 from worker.optim.results import BlockResult, StepResult, StopRule
 from worker.optim.solver import BlockSolver
@@ -111,9 +112,11 @@ class BlockHessianFree(Optimizer):
     def step(self, inputs: Tensor, targets: Tensor) -> StepResult:  # type: ignore[override]  # a step needs the batch
         """Do one update from the batch S_g: inputs N x ..., targets as the loss takes them."""
         self._check_batch(inputs, targets)
+        phases = Phases(inputs.device)
         batch = self._linearize(inputs, targets)
         value = batch.value
         batch.gradient({k: v for s in self._solvers for k, v in s.block.views(s.gradient).items()})
+        phases.border()
         curvature = batch.narrow(self.curvature_batch, self.blocks)
         unit = batch.gradient_flops
         preconditioned = any(group["preconditioner"] for group in self.param_groups)
@@ -123,8 +126,9 @@ class BlockHessianFree(Optimizer):
             self._solve(solver, group, curvature, unit)
             for solver, group in zip(self._solvers, self.param_groups, strict=True)
         ]
-        results = [result for result, _ in solved]
-        accepted = self._accept([part for _, part in solved], inputs, targets, value)
+        phases.border()
+        results, parts = [result for result, _ in solved], [part for _, part in solved]
+        accepted = self._accept(parts, inputs, targets, value)
         squares = [s.inner(s.gradient, s.gradient) for s in self._solvers]
         steps = [
             (group["lr"] * accepted.scale) ** 2 * s.inner(s.x, s.x)
@@ -135,6 +139,7 @@ class BlockHessianFree(Optimizer):
                 p.add_(x, alpha=group["lr"] * accepted.scale)
             if group["adaptive_damping"]:
                 group["damping"] = dampings.adapted(group["damping"], accepted.ratio)
+        gradient_seconds, curvature_seconds = phases.seconds()
         extra = curvature.squares_flops * preconditioned + accepted.evaluations * batch.forward_flops
         return StepResult(
             loss=value.item(),
@@ -146,6 +151,9 @@ class BlockHessianFree(Optimizer):
             reduction_ratio=accepted.ratio,
             iteration=accepted.iteration,
             evaluations=accepted.evaluations,
+            loss_decrease=None if accepted.ratio is None else -accepted.ratio * sum(part.decrease() for part in parts),
+            gradient_seconds=gradient_seconds,
+            curvature_seconds=curvature_seconds,
         )
 
     def _accept(self, parts: Sequence[Part], inputs: Tensor, targets: Tensor, value: Tensor) -> Acceptance:

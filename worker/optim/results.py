@@ -1,6 +1,6 @@
 """What an update reports: its loss, norms and cost, and each block's conjugate gradient run."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 import torch
@@ -103,7 +103,10 @@ class StepResult:
     cost: the update's work in gradients of S_g, counted as floating-point operations of matrix products.
     blocks: one result per block; empty for first-order optimizers.
     scale: what the line search multiplied the step by. reduction_ratio: the loss's decrease over the quadratic model's,
-    where the damping adapts. iteration: where backtracking went back to. evaluations: losses taken for these three.
+    where the damping adapts, and loss_decrease the loss's. iteration: where backtracking went back to. evaluations:
+    losses taken for these three.
+    gradient_seconds, curvature_seconds: time of loss and gradient, and of the solves with their set-up (None where
+    nothing is solved); see `worker.optim.phases`. They do not count when results are compared.
     """
 
     loss: float
@@ -115,3 +118,6 @@ class StepResult:
     reduction_ratio: float | None = None
     iteration: int | None = None
     evaluations: int = 0
+    loss_decrease: float | None = None
+    gradient_seconds: float | None = field(default=None, compare=False)
+    curvature_seconds: float | None = field(default=None, compare=False)

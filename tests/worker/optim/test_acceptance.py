@@ -115,6 +115,7 @@ def test_damping_follows_the_reduction_ratio(way: str, damping: float, lr: float
     p = weights(case) - before
     model = sum((g @ p[at] + p[at] @ matrix @ p[at] / 2).item() for at, g, matrix in dense)
     assert result.reduction_ratio == pytest.approx((value(case) - start) / model, rel=1e-6)
+    assert result.loss_decrease == pytest.approx(start - value(case), rel=1e-6)
     found = [group["damping"] for group in under_test.param_groups]
     assert found == pytest.approx([damping * factor, 2 * damping * factor], rel=1e-12)
     assert [b.damping for b in result.blocks] == [damping, 2 * damping]

@@ -61,11 +61,15 @@ class Zero(Autoencoder):
 
 
 class Slow(nn.Module):
-    """Does nothing; takes long at that in evaluation mode."""
+    """Does nothing; takes half a second for it, in evaluation or in training."""
+
+    def __init__(self, *, when_training: bool) -> None:
+        super().__init__()
+        self._when_training = when_training
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Pass on the inputs."""
-        if not self.training:
+        if self.training == self._when_training:
             time.sleep(0.5)
         return inputs
 
@@ -79,7 +83,19 @@ class SlowEvaluation(Classifier):
         """Put the slow layer last."""
         model = super().build(options, data)
         assert isinstance(model, nn.Sequential)
-        return model.append(Slow())
+        return model.append(Slow(when_training=False))
+
+
+class SlowGradient(Classifier):
+    """The same network, whose gradient takes half a second and hardly any work."""
+
+    name = "slow-gradient"
+
+    def build(self, options: Options, data: DataSet) -> nn.Module:
+        """Put the slow layer last."""
+        model = super().build(options, data)
+        assert isinstance(model, nn.Sequential)
+        return model.append(Slow(when_training=True))
 
 
 class Crash(Classifier):
@@ -102,6 +118,7 @@ class NoLayers(Classifier):
 CLASSIFIER = Classifier()
 ZERO = Zero()
 SLOW_EVALUATION = SlowEvaluation()
+SLOW_GRADIENT = SlowGradient()
 CRASH = Crash()
 NO_LAYERS = NoLayers()
 NOT_A_PROBLEM = object()
