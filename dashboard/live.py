@@ -36,9 +36,13 @@ export default function (component) {
 }
 """
 
-X_AXES = ("update", "epoch", "seconds", "cost", "samples")
-MEASURES = ("train_loss", "test_loss", "test_accuracy", "batch_loss", "gradient_norm", "step_norm")
+X_AXES = ("update", "epoch", "seconds", "cpu_seconds", "cost", "samples")
+MEASURES = (
+    "train_loss", "test_loss", "test_accuracy", "batch_loss", "gradient_norm", "step_norm", "gradient_seconds",
+    "curvature_seconds", "evaluation_seconds", "scale", "reduction_ratio",
+)  # fmt: skip
 BLOCK_MEASURES = ("cg_iterations", "residual", "model_decrease", "ritz_max", "ritz_min", "cost")
+PANELS = (*MEASURES, *BLOCK_MEASURES, "decreases", "time")
 
 
 @dataclass(frozen=True)
@@ -91,7 +95,7 @@ def read_view(query: dict[str, str], *, accuracy: bool) -> View:
     for name, choices in _CHOICES.items():
         found = [choice for choice in choices if _text(choice) == query.get(name)]
         known |= {name: found[0]} if found else {}
-    panels = tuple(name for name in (*MEASURES, *BLOCK_MEASURES) if name in query.get("panels", "").split(","))
+    panels = tuple(name for name in PANELS if name in query.get("panels", "").split(","))
     known |= {"panels": panels} if panels else {}
     known |= {name: query[name] for name, form in _FORMS.items() if re.fullmatch(form, query.get(name, ""))}
     known["hidden"] = tuple(key for key in query.get("hidden", "").split(",") if key)[:200]

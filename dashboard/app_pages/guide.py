@@ -32,6 +32,10 @@ AXES = [
     ["Epochs", "passes over the training set: how much data was used, with repetition"],
     ["Seconds", "training time on this machine, evaluation not counted; depends on hardware and on what else runs"],
     [
+        "CPU seconds",
+        "processor time of training, all threads; what else runs on the machine hardly changes it",
+    ],
+    [
         "Cost",
         "work in gradients of one gradient batch, counted from what was really computed; the same on every machine",
     ],

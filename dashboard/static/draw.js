@@ -1,11 +1,13 @@
 // From what the store holds and what the view asks to plotly's traces and layout. Pure functions, no page.
 
 import { divergence, mean, points, smooth, thin } from "./series.js";
+import { PHASES, timeBars, timeOfGroup } from "./time.js";
 
 export const X_AXES = {
   update: { label: "Updates", title: "updates" },
   epoch: { label: "Epochs", title: "epochs" },
   seconds: { label: "Seconds", title: "training time [s]" },
+  cpu_seconds: { label: "CPU seconds", title: "processor time of training [s]" },
   cost: { label: "Cost", title: "cost [gradients of one batch]" },
   samples: { label: "Images", title: "images drawn" },
 };
@@ -17,12 +19,19 @@ export const MEASURES = {
   batch_loss: { label: "Batch loss", loss: true },
   gradient_norm: { label: "Gradient norm" },
   step_norm: { label: "Step norm" },
+  gradient_seconds: { label: "Gradient time", seconds: true },
+  curvature_seconds: { label: "Curvature time", seconds: true },
+  evaluation_seconds: { label: "Evaluation time", seconds: true },
+  scale: { label: "Share of the step", share: true },
+  reduction_ratio: { label: "Reduction ratio", linear: true },
   cg_iterations: { label: "CG iterations", block: true, linear: true },
   residual: { label: "CG residual", block: true },
   model_decrease: { label: "Model decrease", block: true },
   ritz_max: { label: "Largest Ritz value", block: true },
   ritz_min: { label: "Smallest Ritz value", block: true },
   cost: { label: "Cost of the solve", block: true },
+  decreases: { label: "Model and loss decrease", block: true, fields: ["loss_decrease"] },
+  time: { label: "Where the time goes", bars: true, fields: ["gradient_seconds", "curvature_seconds", "evaluation_seconds"] },
 };
 
 const DASHES = ["solid", "dash", "dot", "dashdot", "longdash", "longdashdot"];
@@ -53,7 +62,9 @@ export function grid(width, count) {
 
 /** The fields to ask the backend for: what is drawn and what the target is of; blocks are asked for apart. */
 export function fieldsOf(view) {
-  return [...new Set([...view.panels, view.targetOf])].filter((name) => MEASURES[name] && !MEASURES[name].block);
+  const fields = ([name, { block, fields: own }]) => own ?? (block ? [] : [name]);
+  const named = [...new Set([...view.panels, view.targetOf])].filter((name) => MEASURES[name]);
+  return [...new Set(named.flatMap((name) => fields([name, MEASURES[name]])))];
 }
 
 /** The measures to draw; an accuracy only where there is one. */
@@ -72,7 +83,11 @@ export function figure({ groups, store, view, theme, width, unit, accuracy, targ
   measures.forEach((measure, panel) => {
     const axis = panel ? String(panel + 1) : "";
     const bands = measures.length * shown.reduce((sum, group) => sum + (view.seeds === "each" ? group.runs.length : 1), 0) <= MAX_BANDS;
-    const draw = MEASURES[measure].block ? blockLines : lines;
+    if (MEASURES[measure].bars) {
+      traces.push(...addBars(layout, { shown, store, axis, panel, columns, rows, theme, height, width }));
+      return;
+    }
+    const draw = measure === "decreases" ? decreases : MEASURES[measure].block ? blockLines : lines;
     const drawn = shown.flatMap((group) => draw({ group, store, measure, axis, view, theme, bands }));
     addAxes(layout, { measure, panel, columns, rows, view, theme, unit, height, width, extent: extentOf(drawn) });
     traces.push(...drawn);
@@ -143,16 +158,47 @@ export function logTicks([low, high]) {
   return { tickvals, ticktext: tickvals.map(write) };
 }
 
-function addAxes(layout, { measure, panel, columns, rows, view, theme, unit, height, width, extent }) {
-  const axis = panel ? String(panel + 1) : "";
-  const [left, right, gapY] = [58 / width, 12 / width, 84 / height];
+/** Where a panel stands in the figure, in shares of its width and height. */
+function place({ panel, columns, rows, height, width }, left = 58) {
   const [row, column] = [Math.floor(panel / columns), panel % columns];
   const [cell, cellHeight] = [1 / columns, 1 / rows];
   const top = 1 - row * cellHeight - 34 / height;
-  const domainX = [column * cell + left, (column + 1) * cell - right];
-  const domainY = [1 - (row + 1) * cellHeight + gapY - 34 / height, top];
+  return { domainX: [column * cell + left / width, (column + 1) * cell - 12 / width], domainY: [1 - (row + 1) * cellHeight + 50 / height, top] };
+}
+
+function title(text, { domainX, domainY }) {
+  return {
+    text, xref: "paper", yref: "paper", x: domainX[0], y: domainY[1], xanchor: "left", yanchor: "bottom", yshift: 6, showarrow: false,
+    font: { size: 14 },
+  };
+}
+
+/** The panel of where the time goes: its own axes, which do not zoom, and each bar's name above it. */
+function addBars(layout, { shown, store, axis, theme, ...at }) {
+  const told = shown.map((group) => ({ group, times: timeOfGroup(group, store) })).filter(({ times }) => times);
+  const where = place(at, 12);
+  const still = { fixedrange: true, zeroline: false, linecolor: theme.border, gridcolor: theme.grid };
+  layout[`xaxis${axis}`] = {
+    ...still, domain: where.domainX, anchor: `y${axis}`, range: [0, 1], tickformat: ".0%",
+    title: { text: "share of the time", standoff: 8, font: { size: 12, color: theme.muted } },
+  };
+  layout[`yaxis${axis}`] = { ...still, domain: where.domainY, anchor: `x${axis}`, range: [Math.max(0.5, told.length - 0.5), -0.8], showticklabels: false, showgrid: false };
+  layout.barmode = "stack";
+  layout.annotations.push(title(`<b>${MEASURES.time.label}</b>`, where));
+  if (!told.length) layout.annotations.push(nothingYet(where.domainX, where.domainY, theme));
+  const each = ({ times }) => PHASES.reduce((sum, phase) => sum + times[phase], 0) / times.updates;
+  if (told.length <= 14) told.forEach((row, i) => layout.annotations.push({
+    text: `${plain(row.group.label)} <span style="color:${theme.muted}">${each(row).toPrecision(3)} s an update</span>`, showarrow: false,
+    xref: `x${axis}`, yref: `y${axis}`, x: 0, y: i - 0.24, xanchor: "left", yanchor: "bottom", font: { size: 12 },
+  }));
+  return told.length ? timeBars(told, { axis, style, faint, plain, theme }) : [];
+}
+
+function addAxes(layout, { measure, panel, columns, rows, view, theme, unit, height, width, extent }) {
+  const axis = panel ? String(panel + 1) : "";
+  const { domainX, domainY } = place({ panel, columns, rows, height, width });
   const lines = { gridcolor: theme.grid, linecolor: theme.border, zeroline: false, tickcolor: theme.border, ticks: "outside" };
-  const { label, loss, share, linear } = MEASURES[measure];
+  const { label, loss, share, linear, seconds } = MEASURES[measure];
   const logY = view.logY && !share && !linear;
   layout[`xaxis${axis}`] = {
     ...lines,
@@ -179,11 +225,8 @@ function addAxes(layout, { measure, panel, columns, rows, view, theme, unit, hei
   };
   const roomy = width / columns > 460; // else the unit stands under the charts
   if (extent[0] > extent[1]) layout.annotations.push(nothingYet(domainX, domainY, theme));
-  layout.annotations.push({
-    text: `<b>${label}</b>${loss && unit && roomy ? ` <span style="color:${theme.muted}">[${plain(unit)}]</span>` : ""}`,
-    xref: "paper", yref: "paper", x: domainX[0], y: top, xanchor: "left", yanchor: "bottom", yshift: 6, showarrow: false,
-    font: { size: 14 },
-  });
+  const words = seconds ? "s an update" : loss && unit && roomy ? plain(unit) : "";
+  layout.annotations.push(title(`<b>${label}</b>${words && ` <span style="color:${theme.muted}">[${words}]</span>`}`, { domainX, domainY }));
 }
 
 function lines({ group, store, measure, axis, view, theme, bands }) {
@@ -246,6 +289,21 @@ function blockLines({ group, store, measure, axis, view, theme }) {
       customdata: line.update.map((update) => at.get(update)), hovertemplate: "%{y:.4~g} (%{customdata})",
     };
   });
+}
+
+/** The model's decrease of each block, and, thick, the loss's by the whole step where the run tells it. */
+function decreases(asked) {
+  const blocks = blockLines({ ...asked, measure: "model_decrease" });
+  const { group, store, axis, view, theme } = asked;
+  const run = group.runs.find(({ id }) => store.blocks.has(id));
+  const columns = run && store.series.get(run.id);
+  if (!columns) return blocks;
+  const line = points(columns, view.x, "loss_decrease", { logX: view.logX, logY: view.logY });
+  const loss = {
+    ...stroke(line.x, line.y, style(group, theme).colour, "solid", 3), type: "scatter", mode: "lines", showlegend: false, xaxis: `x${axis}`,
+    yaxis: `y${axis}`, name: `${plain(group.label)} · loss, whole step`, hovertemplate: "%{y:.4~g}", opacity: 0.55,
+  };
+  return line.x.length ? [...blocks.map((block) => ({ ...block, name: `${block.name} · model` })), loss] : blocks;
 }
 
 /** All lines of a group as one, with gaps between them: one trace is drawn much faster than many. */

@@ -140,10 +140,10 @@ class Live {
     }
     const full = this.chart._fullLayout;
     const zoom = {};
-    if (full.xaxis.autorange === false) zoom.x = full.xaxis.range;
+    if (full.xaxis.autorange === false && !full.xaxis.fixedrange) zoom.x = full.xaxis.range;
     panelsOf(this.view, this.data.accuracy).forEach((measure, panel) => {
       const axis = full[`yaxis${panel ? panel + 1 : ""}`];
-      if (axis?.autorange === false) zoom[measure] = axis.range;
+      if (axis?.autorange === false && !axis.fixedrange) zoom[measure] = axis.range;
     });
     const text = writeZoom(zoom);
     if (text !== this.view.zoom) this.change({ zoom: text });

@@ -31,7 +31,7 @@ export function points(columns, x, y, { logX = false, logY = false } = {}) {
   const [xs, ys] = [columns[x], columns[y]];
   if (!xs || !ys) return line;
   for (let i = 0; i < ys.length; i += 1) {
-    if (ys[i] == null || (logY && ys[i] <= 0) || (logX && xs[i] <= 0)) continue;
+    if (ys[i] == null || xs[i] == null || (logY && ys[i] <= 0) || (logX && xs[i] <= 0)) continue;
     line.x.push(xs[i]);
     line.y.push(ys[i]);
     line.low.push(columns[`${y}_min`]?.[i] ?? ys[i]);

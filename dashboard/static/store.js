@@ -3,7 +3,7 @@
 import { shown, wanted } from "./detail.js";
 import { bucketFor, join } from "./series.js";
 
-const X_COLUMNS = ["epoch", "seconds", "cost", "samples"];
+const X_COLUMNS = ["epoch", "seconds", "cost", "samples", "cpu_seconds"];
 const CHUNK = 50; // runs per request: a URL has a length
 const RETRY_SECONDS = 1.5;
 const FINAL = new Set(["finished", "failed", "cancelled"]);

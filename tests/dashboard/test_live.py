@@ -6,8 +6,8 @@ from dashboard.live import View, read_view
 def test_a_view_survives_its_url() -> None:
     """What a view shows is read back from its URL unchanged."""
     view = View(
-        x="cost",
-        panels=("train_loss", "step_norm"),
+        x="cpu_seconds",
+        panels=("train_loss", "step_norm", "scale", "decreases", "time"),
         logX=True,
         logY=False,
         seeds="band",

@@ -128,6 +128,28 @@ def test_a_blocks_own_measures_are_drawn(page: Page, quiet: Service) -> None:
     wait_until(lambda: page.locator(".bhf-chart").count() and page.evaluate(drawn) == lines, "both blocks are drawn")
 
 
+def test_decreases_and_times_have_their_panels(page: Page, quiet: Service) -> None:
+    """The blocks' model decreases stand beside the loss's; the bars' shares are those of the rows; nothing zooms."""
+    worker = register(quiet.client)
+    experiment = quiet.client.launch(SPEC.model_copy(update={"optimizers": [HessianFree()]}))
+    [(run, token)] = claims(quiet.client, worker)[-1:]
+    solve = BlockStats(cg_iterations=3, stop_reason=StopReason.PROGRESS, residual=0.1, model_decrease=4.0)
+    told = {"blocks": [solve], "loss_decrease": 3.0, "gradient_seconds": 0.05, "curvature_seconds": 0.1}
+    quiet.client.append(run, token, [row(update).model_copy(update=told) for update in (1, 2)])
+    page.goto(f"{quiet.dashboard_url}/?experiments={experiment.id}&panels=decreases,time")
+    drawn = """() => (document.querySelector(".bhf-chart").data ?? []).map(({ name, x, y }) => [name, x, y])"""
+    expected = [
+        ["HF \u00b7 model", [1, 2], [4, 4]],
+        ["HF \u00b7 loss, whole step", [1, 2], [3, 3]],
+        ["gradient", [pytest.approx(0.25)], [0]],
+        ["curvature", [pytest.approx(0.5)], [0]],
+        ["evaluation", [0], [0]],
+        ["rest", [pytest.approx(0.25)], [0]],
+    ]
+    wait_until(lambda: page.locator(".bhf-chart").count() and page.evaluate(drawn) == expected, "both are drawn")
+    assert "zoom" not in page.url
+
+
 def test_a_target_is_reached_as_computed_by_hand(page: Page, quiet: Service, finished: Experiment) -> None:
     """10 + 90 exp(-r u) <= 50 first at u = 17 for r = 0.05 and at u = 9 for r = 0.1: 2 and 1.8 s a fifth each."""
     open_view(page, f"{quiet.dashboard_url}/?experiments={finished.id}&target=50")

@@ -183,6 +183,48 @@ def test_a_zoom_survives_its_text(call: Call) -> None:
     assert call("draw", "readZoom", "x:1,y:NaN:2,<b>") == {}
 
 
+TIMES = {
+    "update": [1, 2, 3, 4], "seconds": [1.0, 2.0, 3.0, 4.0], "gradient_seconds": [0.25] * 4,
+    "curvature_seconds": [0.5] * 4, "evaluation_seconds": [None, 0.125, None, 0.125],
+}  # fmt: skip
+
+
+def test_where_the_time_went(call: Call) -> None:
+    """Gradient, curvature and evaluations add up over the updates; the rest is what the clock shows beyond."""
+    whole = {"gradient": 1.0, "curvature": 2.0, "evaluation": 0.25, "rest": 1.0, "updates": 4}
+    assert call("time", "timeOf", TIMES, 2) == whole
+    silent = TIMES | {"gradient_seconds": [None, None, 0.25, 0.25]}
+    half = {"gradient": 0.5, "curvature": 1.0, "evaluation": 0.125, "rest": 0.5, "updates": 2}
+    assert call("time", "timeOf", silent, 2) == half
+    assert call("time", "timeOf", TIMES | {"gradient_seconds": [None] * 4}, 2) is None
+
+
+def test_where_the_time_of_thinned_rows_went(call: Call) -> None:
+    """A point of several updates counts as many; of rows that begin later the first one is left out."""
+    points = {
+        "update": [3, 7, 9], "seconds": [3.0, 7.0, 9.0], "gradient_seconds": [0.25] * 3,
+        "curvature_seconds": [0.5] * 3, "evaluation_seconds": [0.5, 0.5, 0.5],
+    }  # fmt: skip
+    whole = {"gradient": 2.25, "curvature": 4.5, "evaluation": 1.5, "rest": 2.25, "updates": 9}
+    assert call("time", "timeOf", points, 3) == whole
+    later = {name: column[1:] for name, column in points.items()}
+    assert call("time", "timeOf", later, 3)["updates"] == 2
+
+
+def test_a_point_without_its_axis_is_left_out(call: Call) -> None:
+    """Older rows have no processor time: they are not drawn over it."""
+    columns = {"update": [1, 2], "cpu_seconds": [None, 2.0], "train_loss": [5, 4]}
+    assert call("series", "points", columns, "cpu_seconds", "train_loss")["x"] == [2.0]
+
+
+def test_the_fields_of_panels_are_asked_for(call: Call) -> None:
+    """Panels made of several columns ask for those; blocks are asked for apart."""
+    view = {"panels": ["time", "decreases", "residual", "scale"], "targetOf": "test_loss"}
+    assert call("draw", "fieldsOf", view) == [
+        "gradient_seconds", "curvature_seconds", "evaluation_seconds", "loss_decrease", "scale", "test_loss"
+    ]  # fmt: skip
+
+
 def test_ticks_of_a_logarithmic_axis(call: Call) -> None:
     """Within three decades the ticks are 1, 2 and 5 of each, beyond that the powers of ten."""
     near = call("draw", "logTicks", [10, 100])
