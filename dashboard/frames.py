@@ -1,5 +1,6 @@
 """From what the API says to plain records that pages and charts show; no Streamlit, no plotly."""
 
+import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -24,7 +25,7 @@ OPTIMIZER_TITLES = {"adam": "Adam", "hf": "Hessian-free (HF)", "bhf": "Block-dia
 
 @dataclass(frozen=True)
 class Group:
-    """Runs that differ by seed alone; one style of line."""
+    """Runs that are averaged: by default those that differ by seed alone; one style of line."""
 
     key: str
     label: str
@@ -61,47 +62,87 @@ def show(value: Any) -> str:
     return str(value)
 
 
-def groups(experiments: Sequence[Experiment]) -> list[Group]:
-    """Group the runs of experiments by configuration, in the experiments' order; labels say what differs."""
-    members: dict[tuple[str, str], list[Run]] = {}
-    for experiment in experiments:
-        for run in sorted(experiment.runs, key=lambda run: run.config.seed):
-            identity = run.config.model_copy(update={"seed": 0}).model_dump_json()
-            members.setdefault((experiment.id, identity), []).append(run)
+SEED, COMPARISON = "seed", "comparison"
+OVER = (SEED,)
+"""What the runs of one group may differ in, unless the user chooses otherwise."""
+
+
+def groups(experiments: Sequence[Experiment], over: Sequence[str] = OVER) -> list[Group]:
+    """Group the runs that differ in nothing but the settings `over`, in the experiments' order; labels say the rest.
+
+    `over` holds dotted paths as `knobs_of` gives them, SEED, and COMPARISON for runs of several comparisons.
+    """
     order = {
-        (experiment.id, optimizer.model_dump_json()): position
-        for experiment in experiments
+        (experiment.id, optimizer.model_dump_json()): (rank, position)
+        for rank, experiment in enumerate(experiments)
         for position, optimizer in enumerate(experiment.spec.optimizers)
     }
+    members: dict[str, list[tuple[tuple[int, int], Run]]] = {}
+    for experiment in experiments:
+        for run in experiment.runs:
+            place = order.get((experiment.id, run.config.optimizer.model_dump_json()), (0, 0))
+            members.setdefault(_identity(run, over), []).append((place, run))
+    rows = sorted((sorted(row, key=_in_order) for row in members.values()), key=lambda row: _in_order(row[0]))
+    runs = [[run for _, run in row] for row in rows]
     variants: Counter[str] = Counter()
+    keys: Counter[str] = Counter()
     found = []
-    rows = sorted(members.items(), key=lambda row: _position(row[1][0], experiments, order))
-    for ((experiment_id, _), runs), label in zip(rows, labels([runs[0] for _, runs in rows]), strict=True):
-        kind = runs[0].config.optimizer.kind
-        position = order.get((experiment_id, runs[0].config.optimizer.model_dump_json()), 0)
-        found.append(Group(f"{experiment_id}-{position}", label, kind, variants[kind], runs))
+    for row, own, label in zip(rows, runs, labels([own[0] for own in runs], over), strict=True):
+        kind, key = own[0].config.optimizer.kind, f"{own[0].experiment_id}-{row[0][0][1]}"
+        found.append(Group(f"{key}-{keys[key]}" if keys[key] else key, label, kind, variants[kind], own))
         variants[kind] += 1
+        keys[key] += 1
     return found
 
 
-def _position(run: Run, experiments: Sequence[Experiment], order: Mapping[tuple[str, str], int]) -> tuple[int, int]:
-    rank = [experiment.id for experiment in experiments].index(run.experiment_id)
-    return rank, order.get((run.experiment_id, run.config.optimizer.model_dump_json()), 0)
+def _in_order(row: tuple[tuple[int, int], Run]) -> tuple[tuple[int, int], int]:
+    """The place of a run's optimizer in its comparison, then its seed."""
+    return row[0], row[1].config.seed
 
 
-def labels(runs: Sequence[Run]) -> list[str]:
+def _settings(run: Run) -> dict[str, Any]:
+    """Return every setting of a run, with its seed and the comparison it is of."""
+    return knobs_of(run.config) | {SEED: run.config.seed, COMPARISON: run.experiment_id}
+
+
+def _identity(run: Run, over: Sequence[str]) -> str:
+    return json.dumps({path: value for path, value in _settings(run).items() if path not in over}, sort_keys=True)
+
+
+def poolable(experiments: Sequence[Experiment]) -> list[str]:
+    """List what runs can be averaged over: the seed, and the settings in which runs of one optimizer differ."""
+    values: dict[tuple[str, str], set[str]] = {}
+    for run in (run for experiment in experiments for run in experiment.runs):
+        for path, value in _settings(run).items():
+            values.setdefault((run.config.optimizer.kind, path), set()).add(json.dumps(value))
+    differing = dict.fromkeys(path for (_, path), held in values.items() if len(held) > 1)
+    return [SEED, *(path for path in differing if path != SEED)]
+
+
+def spoken(path: str) -> str:
+    """Write a setting's path as people say it."""
+    return path.replace("_", " ").replace(".", ": ")
+
+
+def labels(runs: Sequence[Run], over: Sequence[str] = OVER) -> list[str]:
     """Name each run by its optimizer and by what tells it from the others of the same optimizer."""
-    settings = [knobs_of(run.config) for run in runs]
+    settings = [
+        {path: value for path, value in _settings(run).items() if path not in {*over, COMPARISON}} for run in runs
+    ]
     names = []
     for run, own in zip(runs, settings, strict=True):
         same = [other for other in settings if other["kind"] == own["kind"]]
-        differing = [path for path, value in own.items() if any(other.get(path) != value for other in same)]
-        parts = [_part(path, own[path]) for path in differing if not _is_told(path, own)]
-        names.append(" · ".join([OPTIMIZER_NAMES[run.config.optimizer.kind], *parts]))
+        names.append(" · ".join([OPTIMIZER_NAMES[run.config.optimizer.kind], *_telling(own, same)]))
     repeated = {name for name, count in Counter(names).items() if count > 1}
     return [
         f"{name} · {run.experiment_name}" if name in repeated else name for name, run in zip(names, runs, strict=True)
     ]
+
+
+def _telling(own: Mapping[str, Any], same: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Write the settings in which one differs from others like it."""
+    differing = [path for path, value in own.items() if any(other.get(path) != value for other in same)]
+    return [_part(path, own[path]) for path in differing if not _is_told(path, own)]
 
 
 def _part(path: str, value: Any) -> str:
@@ -114,20 +155,31 @@ def _is_told(path: str, own: Mapping[str, Any]) -> bool:
     return path == "partition.kind" and own[path] in {"explicit", "equal"}
 
 
-def live_groups(found: Sequence[Group]) -> list[dict[str, Any]]:
-    """Write groups as the live component reads them."""
+def live_groups(found: Sequence[Group], over: Sequence[str] = OVER) -> list[dict[str, Any]]:
+    """Write groups as the live component reads them; a run is named by what tells it from others of its group."""
     rows = []
     order = 0
     for group in found:
         runs = []
-        for run in group.runs:
-            title = f"{group.label}, seed {run.config.seed}"
-            runs.append({"id": run.id, "seed": run.config.seed, "title": title, "order": order})
+        for run, detail in zip(group.runs, _details(group), strict=True):
+            name = ", ".join([detail] * bool(detail) + [f"seed {run.config.seed}"] * (SEED in over))
+            title = f"{group.label}, {name}" if name else group.label
+            known = {"id": run.id, "seed": run.config.seed, "title": title, "name": name, "detail": detail}
+            runs.append(known | {"order": order})
             order += 1
         rows.append(
             {"key": group.key, "label": group.label, "kind": group.kind, "variant": group.variant, "runs": runs}
+            | {"unit": "seeds" if tuple(over) == OVER else "runs"}
         )
     return rows
+
+
+def _details(group: Group) -> list[str]:
+    """Write for each run of a group in which of the settings, seed aside, it differs from others of the group."""
+    settings = [{path: value for path, value in _settings(run).items() if path != SEED} for run in group.runs]
+    for own, run in zip(settings, group.runs, strict=True):
+        own[COMPARISON] = run.experiment_name
+    return [", ".join(_telling(own, settings)) for own in settings]
 
 
 @dataclass(frozen=True)
@@ -193,7 +245,7 @@ def differences(found: Sequence[Group]) -> list[Difference]:
     for path in paths:
         values = [show(own[path]) if path in own else "\u2013" for own in settings]
         if len(set(values)) > 1:
-            rows.append(Difference(path.replace("_", " ").replace(".", ": "), values))
+            rows.append(Difference(spoken(path), values))
     return rows
 
 
@@ -242,7 +294,7 @@ def outcomes(found: Sequence[Group], measure: str) -> list[Outcome]:
     rows = []
     for group in found:
         settings = {
-            path.replace("_", " ").replace(".", ": "): float(value)
+            spoken(path): float(value)
             for path, value in knobs_of(group.runs[0].config).items()
             if isinstance(value, int | float) and not isinstance(value, bool)
         }

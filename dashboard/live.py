@@ -62,6 +62,8 @@ class View:
     target: str = ""
     targetOf: str = "train_loss"  # noqa: N815 # read by the browser's script
     baseline: str = ""
+    at: str = ""
+    atOf: str = "train_loss"  # noqa: N815 # read by the browser's script
     filter: str = ""
 
     def query(self) -> dict[str, str]:
@@ -76,6 +78,7 @@ _CHOICES: dict[str, tuple[Any, ...]] = {
     "smooth": (0, 0.6, 0.9, 0.97),
     "refresh": (0, 0.5, 1, 5),
     "targetOf": MEASURES[:3],
+    "atOf": MEASURES[:3],
     "logX": (True, False),
     "logY": (True, False),
 }
@@ -85,6 +88,7 @@ _FORMS = {
     "zoom": r"[a-z_]+:[-+.0-9e]+:[-+.0-9e]+(,[a-z_]+:[-+.0-9e]+:[-+.0-9e]+){0,7}",
     "target": r"[-+.0-9e]{1,24}",
     "baseline": r"[a-z0-9-]{1,40}",
+    "at": r"[1-9][0-9]{0,6}(,[1-9][0-9]{0,6}){0,7}",
     "filter": r"[^\x00-\x1f]{1,80}",
 }
 

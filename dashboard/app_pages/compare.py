@@ -1,13 +1,15 @@
 """The compare page: live curves and the table of the runs of one or more comparisons."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import streamlit as st
 
 from backend.errors import BlockHFError
 from backend.schemas import Experiment, Summary
-from dashboard import charts, frames
+from dashboard import charts, frames, keeping
 from dashboard.actions import ACTIONS, perform
+from dashboard.choosing import MOST_AT_FIRST, Filters, draw_filters, draw_over, filters, having, keep
 from dashboard.connection import ask, client
 from dashboard.forms import escape
 from dashboard.live import live, read_view
@@ -16,27 +18,51 @@ from dashboard.tables import table
 
 def page() -> None:
     """Draw the page."""
-    known = ask(experiments=lambda backend: backend.experiments(limit=100), catalog=lambda backend: backend.catalog())
+    asked = filters()
+    keep(asked)
+    known = ask(
+        experiments=lambda backend: backend.experiments(
+            limit=100, archived=asked.archived, tag=asked.tags[0] if asked.tags else None
+        ),
+        tags=lambda backend: backend.tags(),
+        catalog=lambda backend: backend.catalog(),
+    )
     experiments: list[Experiment] | None = known["experiments"]
-    if not experiments:
-        _empty(known=experiments is not None)
+    tags: list[str] = known["tags"] or []
+    if experiments is None:
+        _empty(known=False)
         st.stop()
-    chosen = _choose(experiments)
+    if not experiments and not st.query_params.get("experiments") and _is_empty(asked):
+        keeping.deleted([])
+        _empty(known=True)
+        st.stop()
+    chosen = _choose(having(experiments, asked.tags), tags, asked)
     if not chosen:
         st.info("Choose one or more comparisons above to see their curves.")
         st.stop()
+    keeping.about(chosen)
+    over = draw_over(chosen, asked)
+    shown = Filters(asked.tags, asked.archived, over)
+    keep(shown)
     runs = [run for experiment in chosen for run in experiment.runs]
     catalog = known["catalog"].catalog if known["catalog"] else None
     found = frames.groups(chosen)
     _unlike(found)
     _live(
-        found,
-        [experiment.id for experiment in chosen],
+        frames.live_groups(frames.groups(chosen, over), over),
+        {"experiments": ",".join(experiment.id for experiment in chosen)} | shown.query(),
         frames.has_accuracy(catalog, runs),
         frames.loss_unit(catalog, runs[0].config.problem.name),
     )
     _sweep(found)
     _differences(found)
+
+
+def _is_empty(asked: Filters) -> bool:
+    """Tell whether nothing is there at all: neither by other tags nor in the archive."""
+    if asked.tags or asked.archived:
+        return False
+    return not ask(put_away=lambda backend: backend.experiments(limit=1, archived=True))["put_away"]
 
 
 def _empty(*, known: bool) -> None:
@@ -58,36 +84,48 @@ def _await_first() -> None:
         st.rerun()
 
 
-def _choose(experiments: Sequence[Experiment]) -> list[Experiment]:
+def _choose(experiments: Sequence[Experiment], tags: Sequence[str], asked: Filters) -> list[Experiment]:
     """Let the user pick comparisons; the choice stands in the URL."""
     by_id = {experiment.id: experiment for experiment in experiments}
-    asked = [id_ for id_ in st.query_params.get("experiments", "").split(",") if id_]
-    for id_ in asked:
-        if id_ not in by_id:
-            older = _find(id_)
-            by_id |= {id_: older} if older else {}
-    default = [id_ for id_ in asked if id_ in by_id] or [experiments[0].id]
-    if st.session_state.get("asked") != asked:
-        st.session_state["asked"] = asked
+    named = [id_ for id_ in st.query_params.get("experiments", "").split(",") if id_]
+    gone = []
+    for id_ in dict.fromkeys([*named, *st.session_state.get("chosen", [])]):
+        if id_ not in by_id and (other := _find(id_)):
+            if other.deleted_at:
+                gone.append(other)
+            else:
+                by_id[id_] = other
+    first = [one.id for one in experiments[: MOST_AT_FIRST if asked.tags else 1]]
+    default = [id_ for id_ in named if id_ in by_id] or first
+    if st.session_state.get("asked") != named:
+        st.session_state["asked"] = named
         st.session_state["chosen"] = default
+    st.session_state["chosen"] = [id_ for id_ in st.session_state.get("chosen", default) if id_ in by_id]
+    keeping.deleted(gone)
     with st.container(horizontal=True, vertical_alignment="bottom"):
         chosen: list[str] = st.multiselect(
             "Comparisons",
             list(by_id),
             key="chosen",
             format_func=lambda id_: _title(by_id[id_]),
-            placeholder="Choose comparisons",
+            placeholder="Choose comparisons" if by_id else "No comparison has these tags",
         )
+        draw_filters(tags, asked)
+        picked = [by_id[id_] for id_ in chosen]
+        if st.button(
+            "Edit", icon=":material/edit_note:", disabled=not chosen, help="Name, note, tags, archive, delete"
+        ):
+            keeping.manage(picked, tags)
         if st.button("New comparison", type="primary", icon=":material/add:"):
             st.switch_page(st.session_state["pages"]["launch"])
-    if chosen != asked:
+    if chosen != named:
         st.query_params["experiments"] = ",".join(chosen)
         st.session_state["asked"] = chosen
-    return [by_id[id_] for id_ in chosen]
+    return picked
 
 
 def _find(experiment_id: str) -> Experiment | None:
-    """Return an experiment that the list no longer shows; None where there is no such one."""
+    """Return an experiment that the list does not show; None where there is no such one."""
     try:
         return client().experiment(experiment_id)
     except BlockHFError:
@@ -146,16 +184,16 @@ def _differences(found: Sequence[frames.Group]) -> None:
 
 
 @st.fragment
-def _live(found: Sequence[frames.Group], ids: list[str], accuracy: bool, loss_unit: str) -> None:
+def _live(groups: list[dict[str, Any]], kept: dict[str, str], accuracy: bool, loss_unit: str) -> None:
     view = read_view(st.query_params.to_dict(), accuracy=accuracy)
     asked = live(
-        frames.live_groups(found),
-        experiments=ids,
+        groups,
+        experiments=kept["experiments"].split(","),
         view=view,
         accuracy=accuracy,
         loss_unit=loss_unit,
         key="live",
     )
-    st.query_params.from_dict({"experiments": ",".join(ids)} | asked.view.query())
+    st.query_params.from_dict(kept | asked.view.query())
     if asked.verb in ACTIONS:
         perform(asked.verb, asked.runs)

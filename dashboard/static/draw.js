@@ -247,7 +247,7 @@ function lines({ group, store, measure, axis, view, theme, bands }) {
   const faintly = { ...base, hoverinfo: "skip", hovertemplate: undefined };
   if (many && view.seeds === "both") traces.push({ ...faintly, ...stroke(...joined(each, view.smooth), faint(colour, 0.4), dash, 1) });
   for (const { run, line } of many ? [] : each) {
-    const label = group.runs.length > 1 ? `${name} · seed ${run.seed}` : name;
+    const label = group.runs.length > 1 ? `${name} · ${plain(run.name)}` : name;
     if (bands && store.bucket > 1) traces.push(...band(line, base, faint(colour, 0.15)));
     if (view.smooth) traces.push({ ...faintly, ...stroke(line.x, line.y, faint(colour, 0.25), "solid", 1) });
     traces.push({ ...base, ...stroke(line.x, smooth(line.y, view.smooth), colour, dash, 2), name: label, showlegend: !axis });
@@ -282,7 +282,7 @@ function blockLines({ group, store, measure, axis, view, theme }) {
     const line = points(columns, view.x, `block${block}_${measure}`, scale);
     const words = (i) => [columns[`block${block}_stop_reason`][i], columns[`block${block}_way`]?.[i]].filter(Boolean).join(", ");
     const at = new Map(columns.update.map((update, i) => [update, words(i)]));
-    const name = [plain(group.label), count > 1 ? `block ${block + 1}` : null, group.runs.length > 1 ? `seed ${run.seed}` : null];
+    const name = [plain(group.label), count > 1 ? `block ${block + 1}` : null, group.runs.length > 1 ? plain(run.name) : null];
     return {
       ...stroke(line.x, line.y, colour, DASHES[block % DASHES.length], 1.6), type: "scatter", mode: "lines", showlegend: false,
       xaxis: `x${axis}`, yaxis: `y${axis}`, name: name.filter(Boolean).join(" · "),
@@ -328,7 +328,7 @@ function hover(measure) {
 function event({ columns, run, view, measure, base, colour, name }) {
   const at = divergence(columns, view.x, measure);
   if (!at || at.x == null || at.y == null) return [];
-  const text = `${name} (seed ${run.seed}) diverged at update ${at.update}`;
+  const text = `${name}${run.name ? ` (${plain(run.name)})` : ""} diverged at update ${at.update}`;
   return [{
     ...base, x: [at.x], y: [at.y], mode: "markers", name: text, text: [text], hovertemplate: "%{text}<extra></extra>",
     marker: { symbol: "x", size: 12, color: colour, line: { width: 1.5, color: "#fff" } },

@@ -4,6 +4,7 @@ import { element, script, styles, swatch } from "./dom.js";
 import { fieldsOf, figure, MEASURES, panelsOf, readZoom, style, writeZoom } from "./draw.js";
 import { TargetPanel } from "./panel.js";
 import { savePage, savePicture } from "./save.js";
+import { StepsPanel } from "./steps.js";
 import { Store } from "./store.js";
 import { Table } from "./table.js";
 import { Toolbar } from "./toolbar.js";
@@ -35,8 +36,8 @@ class Live {
     this.chart = element("div", { class: "bhf-chart", role: "img", "aria-label": "Curves of the runs; the table below holds their values" });
     this.note = element("p", { class: "bhf-note" });
     this.legend = element("div", { class: "bhf-legend", role: "group", "aria-label": "Curves" });
-    const [table, target] = [element("div", {}), element("div", { class: "bhf-target" })];
-    this.root.append(bar, this.banner, this.legend, this.chart, this.note, table, target);
+    const [table, steps, target] = [element("div", {}), element("div", { class: "bhf-target" }), element("div", { class: "bhf-target" })];
+    this.root.append(bar, this.banner, this.legend, this.chart, this.note, table, steps, target);
     host.replaceChildren(this.root);
     this.toolbar = new Toolbar(bar, {
       set: (changes) => this.change(changes),
@@ -51,7 +52,8 @@ class Live {
       redraw: () => this.draw(),
       filter: (text) => this.change({ filter: text }),
     });
-    this.targetRoot = target;
+    this.comparing = [steps, target];
+    this.steps = new StepsPanel(steps, (changes) => this.change(changes), () => this.draw());
     this.target = new TargetPanel(target, (changes) => this.change(changes));
     this.store = new Store(() => this.draw());
     this.dispose = () => this.stop();
@@ -183,8 +185,11 @@ class Live {
     this.toolbar.show(this.view, { paused: this.paused, seeded: groups.some((group) => group.runs.length > 1), accuracy, open: this.open().length });
     this.table.show({ ...shown, accuracy, pending: this.pending });
     this.drawLegend(shown);
-    this.targetRoot.hidden = !this.data.comparing;
-    if (this.data.comparing) shown.target = this.target.show({ ...shown, accuracy });
+    for (const part of this.comparing) part.hidden = !this.data.comparing;
+    if (this.data.comparing) {
+      this.steps.show({ ...shown, accuracy });
+      shown.target = this.target.show({ ...shown, accuracy });
+    }
     this.drawBanner();
     this.drawNote();
     this.plot(shown).catch((error) => this.say(`The chart could not be drawn: ${error.message}`));
@@ -196,7 +201,7 @@ class Live {
     this.legend.dataset.signature = signature;
     this.legend.replaceChildren(...groups.map((group) => {
       const { colour, dash } = style(group, theme);
-      const count = group.runs.length > 1 ? element("em", {}, `${group.runs.length} seeds`) : null;
+      const count = group.runs.length > 1 ? element("em", {}, `${group.runs.length} ${group.unit}`) : null;
       return element(
         "button",
         { type: "button", class: "bhf-eye", "aria-pressed": !view.hidden.includes(group.key), title: "Show or hide", onclick: () => this.toggle(group.key) },

@@ -6,7 +6,7 @@ import { number } from "./table.js";
 import { compared, defaultTarget, outcome, targetRows } from "./target.js";
 
 const HEADS = ["", "Target", "Updates", "Epochs", "Seconds", "Cost"];
-const CHOICES = ["train_loss", "test_loss", "test_accuracy"];
+export const CHOICES = ["train_loss", "test_loss", "test_accuracy"];
 
 export class TargetPanel {
   /** `set(changes)` takes what the user chose. */
@@ -44,14 +44,15 @@ export class TargetPanel {
     const typedOne = Number.isFinite(typed);
     const text = typedOne ? "" : "The target is the worst of the runs' best values; type another, or drag the line in the chart.";
     const thin = store.bucket > 1 ? ` Points are ${store.bucket} updates wide: costs are exact to that width.` : "";
-    this.note.textContent = `${text}${thin} Mean over the seeds that reached it, smallest to largest in brackets.`;
+    this.note.textContent = `${text}${thin} Mean over the runs that reached it, smallest to largest in brackets.`;
     this.last.textContent = baseline ? `Compared with ${baseline.group.label}` : "";
     this.body.replaceChildren(...rows.map((row) => line(row, baseline, theme)));
     return target == null ? null : { measure, value: target };
   }
 }
 
-function options(select, choices, chosen) {
+/** Fill a list with [value, text] pairs where they changed, and choose one. */
+export function options(select, choices, chosen) {
   const signature = JSON.stringify(choices);
   if (select.dataset.signature !== signature) {
     select.dataset.signature = signature;
@@ -68,6 +69,7 @@ function line(row, baseline, theme) {
   return element("tr", {}, element("td", {}, name), element("td", {}, outcome(row)), ...cells, element("td", {}, words || "–"));
 }
 
-function range({ mean, low, high }, n) {
+/** Write a mean with its smallest and largest value, where there is more than one. */
+export function range({ mean, low, high }, n) {
   return n > 1 && low !== high ? `${number(mean)} (${number(low)}–${number(high)})` : number(mean);
 }

@@ -90,7 +90,7 @@ export class Table {
     if (document.activeElement !== this.filter) this.filter.value = view.filter;
     put(this.count, words.length ? `${known.length} of ${entries.length} runs` : "");
     for (const [id, row] of this.rows) {
-      if (!known.some(({ info }) => info.id === id)) {
+      if (!known.some(({ group, info }) => info.id === id && info.title === row.title && group.key === row.key)) { // gone, or named anew
         row.line.remove();
         this.rows.delete(id);
       }
@@ -155,14 +155,15 @@ export class Table {
       element("a", { href: `/api/v1/runs/${info.id}/export.csv`, download: `${info.id}.csv`, title: `Every update of ${name}` }, "CSV"),
       element("a", { href: `/api/v1/runs/${info.id}/export.parquet`, download: `${info.id}.parquet`, title: `Every update of ${name}, typed` }, "Parquet"),
     );
-    const row = { cells, verbs, actions: element("td", { class: "bhf-actions" }, ...Object.values(verbs), links), line: element("tr", { "data-run": info.id }) };
+    const row = { title: name, key: group.key, cells, verbs, actions: element("td", { class: "bhf-actions" }, ...Object.values(verbs), links), line: element("tr", { "data-run": info.id }) };
     row.eye = element("button", { type: "button", class: "bhf-eye", title: "Show or hide its curves", onclick: () => this.act.toggle(group.key) });
     this.rows.set(info.id, row);
     return row;
   }
 
   legend(group, info, colour, dash, row) {
-    row.eye.replaceChildren(swatch(colour, dash), element("span", {}, group.label));
+    const detail = info.detail ? element("em", {}, info.detail) : null;
+    row.eye.replaceChildren(swatch(colour, dash), element("span", {}, group.label), ...(detail ? [detail] : []));
     return row.eye;
   }
 

@@ -40,7 +40,8 @@ export function targetRows(groups, series, runs, measure, target) {
   });
 }
 
-function spread(values) {
+/** Mean, smallest and largest of what is known; null where nothing is. */
+export function spread(values) {
   const known = values.filter((value) => value != null);
   if (!known.length) return null;
   return { mean: known.reduce((a, b) => a + b, 0) / known.length, low: Math.min(...known), high: Math.max(...known) };

@@ -130,3 +130,52 @@ def test_a_sweeps_settings_are_those_that_vary_within_an_optimizer() -> None:
     assert len(rows) == 6
     assert frames.swept(rows) == ["damping"]
     assert frames.outcomes(frames.groups([one]), "best_train_loss") == []
+
+
+def test_runs_are_averaged_over_chosen_settings() -> None:
+    """Runs that differ in nothing but those share a group; each is named by them; the rest tells the groups apart."""
+    spec = with_optimizers(HessianFree(), HessianFree(damping=0.5), Adam(), HessianFree(momentum=0.5))
+    found = frames.groups([experiment(spec)], ("seed", "damping"))
+    assert [(group.key, group.label, len(group.runs)) for group in found] == [
+        ("e0000001-0", "HF · momentum 0.95", 4),
+        ("e0000001-2", "Adam", 2),
+        ("e0000001-3", "HF · momentum 0.5", 2),
+    ]
+    rows = frames.live_groups(found, ("seed", "damping"))
+    assert [run["name"] for run in rows[0]["runs"]] == [
+        "damping 0, seed 0",
+        "damping 0, seed 1",
+        "damping 0.5, seed 0",
+        "damping 0.5, seed 1",
+    ]
+    assert (rows[0]["unit"], rows[1]["runs"][0]["title"], rows[1]["runs"][0]["detail"]) == ("runs", "Adam, seed 0", "")
+
+
+def test_each_run_can_have_its_own_line() -> None:
+    """Over nothing at all, the seed tells the lines of one configuration apart, and their keys differ."""
+    found = frames.groups([experiment(with_optimizers(Adam(), HessianFree()))], ())
+    assert [(group.key, group.label) for group in found] == [
+        ("e0000001-0", "Adam · seed 0"),
+        ("e0000001-0-1", "Adam · seed 1"),
+        ("e0000001-1", "HF · seed 0"),
+        ("e0000001-1-1", "HF · seed 1"),
+    ]
+    assert frames.live_groups(found, ())[0]["runs"][0]["title"] == "Adam · seed 0"
+
+
+def test_comparisons_can_be_averaged_over() -> None:
+    """The same configuration with more seeds in a second comparison joins the first one's runs."""
+    one, more = with_optimizers(Adam()), with_optimizers(Adam(), name="more").model_copy(update={"seeds": [2, 3]})
+    both = [experiment(one), experiment(more, id_="e0000002")]
+    (group,) = frames.groups(both, ("seed", "comparison"))
+    assert [run.config.seed for run in group.runs] == [0, 1, 2, 3]
+    assert frames.live_groups([group], ("seed", "comparison"))[0]["runs"][3]["detail"] == "comparison more"
+    assert frames.poolable(both) == ["seed", "comparison"]
+
+
+def test_what_can_be_averaged_over_differs_within_an_optimizer() -> None:
+    """Settings in which two optimizers differ by nature are not offered."""
+    assert frames.poolable([experiment(with_optimizers(HessianFree(), Adam(), HessianFree(damping=1)))]) == [
+        "seed",
+        "damping",
+    ]

@@ -19,6 +19,8 @@ def test_a_view_survives_its_url() -> None:
         target="12.5",
         targetOf="test_loss",
         baseline="e1-1",
+        at="5,10",
+        atOf="test_loss",
         filter="bhf <running>",
     )
     assert read_view(view.query(), accuracy=False) == view
@@ -31,7 +33,15 @@ def test_the_default_view_leaves_the_url_clean() -> None:
 
 def test_nonsense_in_a_url_is_left_out() -> None:
     """Unknown axes, measures, numbers and names leave the default as it is."""
-    query = {"x": "moon", "panels": "nothing,<b>", "logX": "maybe", "smooth": "NaN", "refresh": "0.001", "other": "1"}
+    query = {
+        "x": "moon",
+        "panels": "nothing,<b>",
+        "logX": "maybe",
+        "smooth": "NaN",
+        "refresh": "0.001",
+        "other": "1",
+        "at": "0,-5",
+    }
     assert read_view(query, accuracy=False) == View()
 
 
