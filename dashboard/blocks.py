@@ -11,6 +11,7 @@ from backend.schemas import MAX_BLOCKS, BlockPlan, EqualPartition
 from dashboard.forms import Form
 from dashboard.frames import LayerRow, imbalance
 from dashboard.knobs import knobs
+from dashboard.runs import counted
 
 KINDS = {
     "problem": "The problem's own",
@@ -60,7 +61,7 @@ def _assign(
                 persist_state="session",
             )
         )
-    _by_pattern(form, key, count, [layer.name for layer in layers])
+    _together(form, key, count, [layer.name for layer in layers])
     half = sum(layer.parameters for layer in layers) / count
     chosen: list[list[str]] = [[] for _ in range(count)]
     seen = 0
@@ -75,24 +76,43 @@ def _assign(
     return [names for names in chosen if names]
 
 
-def _by_pattern(form: Form, key: str, count: int, layers: Sequence[str]) -> None:
-    """Offer to put every layer whose name matches a pattern into one block."""
+def _together(form: Form, key: str, count: int, layers: Sequence[str]) -> None:
+    """Offer to put the ticked layers, and every layer whose name matches a pattern, into one block at once."""
     pattern, block = form.key(f"{key}.{count}.pattern"), form.key(f"{key}.{count}.into")
 
+    def chosen() -> list[str]:
+        like = fnmatch.filter(layers, st.session_state.get(pattern, ""))
+        return [name for name in layers if name in like or st.session_state.get(_tick(form, key, name))]
+
     def assign() -> None:
-        for name in fnmatch.filter(layers, st.session_state[pattern]):
+        for name in chosen():
             st.session_state[form.key(f"{key}.{count}.{name}")] = st.session_state[block]
+            st.session_state[_tick(form, key, name)] = False
+        st.session_state[pattern] = ""
 
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
         st.text_input(
-            "Layers like", key=pattern, placeholder="encoder.*", width=220, help="* stands for any text, ? for one sign"
+            "Ticked layers, and layers like",
+            key=pattern,
+            placeholder="encoder.*",
+            width=220,
+            help="* stands for any text, ? for one sign; tick layers in the rows below to move them together",
         )
         st.selectbox("belong to", range(1, count + 1), key=block, format_func=lambda n: f"Block {n}", width=130)
-        st.button("Assign", key=f"{pattern}.assign", on_click=assign)
+        moved = len(chosen())
+        st.button(
+            f"Put {counted(moved, 'layer')} there" if moved else "Assign", key=f"{pattern}.assign", on_click=assign
+        )
+
+
+def _tick(form: Form, key: str, layer: str) -> str:
+    """Return the key of a layer's tick."""
+    return form.key(f"{key}.tick.{layer}")
 
 
 def _row(form: Form, key: str, layer: LayerRow, count: int, now: int) -> int | None:
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        st.checkbox(f"Tick {layer.name}", key=_tick(form, key, layer.name), label_visibility="collapsed", width=24)
         number = st.selectbox(
             f"Block of {layer.name}",
             [*range(1, count + 1), None],

@@ -16,13 +16,15 @@ from backend.schemas import (
     CatalogAnswer,
     DataSet,
     Evaluation,
+    Experiment,
     ExperimentSpec,
     Plan,
+    Preset,
     Problem,
     ProblemInfo,
     Run,
 )
-from dashboard import blocks, frames, optimizers, runs
+from dashboard import blocks, frames, optimizers, runs, saved
 from dashboard.connection import ask, await_backend, client
 from dashboard.drafts import Draft, clone, draft, presets, seeds_of, start
 from dashboard.forms import Form, escape
@@ -39,13 +41,13 @@ def page() -> None:
         _no_worker()
         st.stop()
     held = draft(answer.catalog, st.query_params.get("from", ""), _cloned)
-    _start_from(answer.catalog, held)
+    mine = _start_from(answer.catalog, held)
     form = Form(f"launch{held.generation}")
     info, data, problem = _problem(form, held, answer.catalog)
     layers = frames.layer_rows(info, data, problem["options"])
     chosen, places = optimizers.optimizers(form, held, layers, info.partition)
     shared = _shared(form, held)
-    _review(form, shared | {"problem": problem, "optimizers": chosen}, held, layers, places)
+    _review(form, shared | {"problem": problem, "optimizers": chosen}, held, layers, places, mine)
 
 
 def _cloned(run_id: str) -> ExperimentSpec | None:
@@ -57,20 +59,30 @@ def _cloned(run_id: str) -> ExperimentSpec | None:
         return None
 
 
-def _start_from(catalog: Catalog, held: Draft) -> None:
-    """Offer the presets, and earlier comparisons, as the form's start."""
-    earlier = ask(recent=lambda backend: backend.experiments(limit=20))["recent"] or []
-    found = presets(catalog) | {f"{one.name} ({one.id})": one.spec for one in earlier}
-    chosen = st.selectbox(
-        "Start from",
-        list(found),
-        index=None,
-        placeholder="The form as it stands; choose a preset or an earlier comparison to fill it in",
-        key=f"start{held.generation}",
-    )
+def _start_from(catalog: Catalog, held: Draft) -> list[Preset]:
+    """Offer the presets, the user's own, and earlier comparisons as the form's start; return the user's own."""
+    known = ask(saved=lambda backend: backend.presets(), recent=lambda backend: backend.experiments(limit=20))
+    mine: list[Preset] = known["saved"] or []
+    earlier = {f"{one.name} ({one.id})": _named(one) for one in known["recent"] or []}
+    found = saved.starts(mine) | presets(catalog) | earlier
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        chosen = st.selectbox(
+            "Start from",
+            list(found),
+            index=None,
+            placeholder="The form as it stands; choose a preset or an earlier comparison to fill it in",
+            key=f"start{held.generation}",
+        )
+        saved.manage(mine)
     if chosen:
         start(found[chosen], source=held.source)
         st.rerun()
+    return mine
+
+
+def _named(one: Experiment) -> ExperimentSpec:
+    """Return what a comparison was launched with, under the name that it has now."""
+    return one.spec.model_copy(update={"name": one.name})
 
 
 def _no_worker() -> None:
@@ -172,8 +184,9 @@ def _review(
     held: Draft,
     layers: Sequence[frames.LayerRow],
     places: Mapping[int, DeltaGenerator],
+    mine: Sequence[Preset],
 ) -> None:
-    """Say what would be queued, and queue it on request."""
+    """Say what would be queued, and queue it on request; or save the settings."""
     with st.container(border=True, key="section-review"):
         st.subheader("What will be queued")
         name = next(knob for knob in knobs(ExperimentSpec) if knob.name == "name")
@@ -189,6 +202,7 @@ def _review(
             disabled=plan is None,
             key=form.key("launch"),
         )
+        saved.save(form, spec, mine)
     if queued and spec:
         _launch(form, held, spec)
 

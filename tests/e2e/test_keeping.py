@@ -106,3 +106,30 @@ def test_values_at_an_update_are_exact(page: Page, quiet: Service, swept: Experi
     expect(rows).to_have_count(2)
     expect(page.locator(".bhf-legend")).to_contain_text("4 runs")
     expect(page.locator(".bhf-runs")).to_contain_text("damping 0.5")
+
+
+def test_settings_are_saved_picked_and_deleted(page: Page, quiet: Service) -> None:
+    """What the form holds is offered under its name, fills the form in again, and can be deleted and had back."""
+    register(quiet.client)
+    page.goto(f"{quiet.dashboard_url}/launch")
+    expect(page.locator(".bhf-plan")).to_contain_text("2 runs")
+    page.get_by_label("Seeds", exact=True).fill("3-5")
+    page.get_by_label("Seeds", exact=True).press("Tab")
+    expect(page.locator(".bhf-plan")).to_contain_text("6 runs")
+    page.get_by_role("textbox", name="Save these settings as").fill("Three <seeds>")
+    page.get_by_role("textbox", name="Save these settings as").press("Tab")
+    page.get_by_role("button", name="Save", exact=True).click()
+    wait_until(lambda: quiet.client.presets(), "the preset is saved")
+    assert quiet.client.preset("three-seeds").spec.seeds == [3, 4, 5]
+
+    page.goto(f"{quiet.dashboard_url}/launch")
+    expect(page.locator(".bhf-plan")).to_contain_text("2 runs")
+    settled(page)
+    page.get_by_label("Start from").click()
+    page.get_by_role("option", name="Mine: Three <seeds>").click()
+    expect(page.locator(".bhf-plan")).to_contain_text("6 runs")
+    settled(page)
+    page.get_by_role("button", name="My presets").click()
+    page.get_by_role("button", name="Delete").click()
+    page.get_by_role("button", name="Undo").click()
+    wait_until(lambda: [preset.title for preset in quiet.client.presets()] == ["Three <seeds>"], "it is back")

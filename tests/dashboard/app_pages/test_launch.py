@@ -16,7 +16,7 @@ def widget(page: AppTest, key: str) -> Any:
     """Find a widget of the form."""
     return next(
         found
-        for kind in ("number_input", "text_input", "selectbox", "toggle", "button_group", "button")
+        for kind in ("number_input", "text_input", "selectbox", "toggle", "checkbox", "button_group", "button")
         for found in page.get(kind)
         if getattr(found, "key", None) == f"launch0.{key}"
     )
@@ -122,3 +122,61 @@ def test_layers_are_assigned_by_a_pattern(open_page: OpenPage) -> None:
     widget(page, f"{scope}.2.pattern.assign").click().run()
     assert not page.exception
     assert [widget(page, f"{scope}.2.{layer}").value for layer in ("first", "second")] == [1, 1]
+
+
+@pytest.mark.usefixtures("api")
+def test_ticked_layers_are_assigned_together(open_page: OpenPage) -> None:
+    """Every ticked layer goes into the chosen block at once, the button counts them, and the ticks are taken off."""
+    page = open_page("launch")
+    scope = "bhf2.partition"
+    widget(page, f"{scope}.kind").set_value("explicit").run()
+    for layer in ("first", "second"):
+        widget(page, f"{scope}.tick.{layer}").check().run()
+    widget(page, f"{scope}.2.into").set_value(2).run()
+    assert widget(page, f"{scope}.2.pattern.assign").label == "Put 2 layers there"
+    widget(page, f"{scope}.2.pattern.assign").click().run()
+    assert not page.exception
+    assert [widget(page, f"{scope}.2.{layer}").value for layer in ("first", "second")] == [2, 2]
+    assert widget(page, f"{scope}.2.pattern.assign").label == "Assign"
+
+
+def test_the_forms_settings_are_saved_picked_and_deleted(api: Client, open_page: OpenPage) -> None:
+    """What the form holds comes back as it was; a deleted preset is offered no more, and comes back by its undo."""
+    page = open_page("launch")
+    widget(page, "hf1.damping").set_value(0.25).run()
+    widget(page, "preset").set_value("Two <blocks>!").run()
+    widget(page, "save").click().run()
+    saved = api.preset("two-blocks")
+    assert saved.title == "Two <blocks>!"
+    assert [optimizer.kind for optimizer in saved.spec.optimizers] == ["adam", "hf", "bhf"]
+    again = open_page("launch")
+    start = again.selectbox(key="start0")
+    assert start.options[0] == "Mine: Two <blocks>!"
+    start.set_value("Mine: Two <blocks>!").run()
+    assert again.number_input(key="launch1.hf1.damping").value == 0.25
+    again.text_input(key="launch1.preset").set_value("two BLOCKS").run()
+    assert again.button(key="launch1.save").label == "Replace"
+    again.button(key="delete-preset-two-blocks").click().run()
+    assert api.presets() == []
+    again.button(key="undo-preset").click().run()
+    assert api.preset("two-blocks").spec == saved.spec
+    api.delete_preset("two-blocks")
+
+
+def test_settings_that_are_refused_are_not_saved(api: Client, open_page: OpenPage) -> None:
+    """The button is off while the form breaks the contract, and nothing is saved without a name."""
+    page = open_page("launch")
+    widget(page, "save").click().run()
+    assert api.presets() == []
+    widget(page, "hf1.curvature_batch").set_value(1000).run()
+    assert widget(page, "save").disabled
+
+
+def test_a_comparison_is_started_from_under_its_new_name(api: Client, open_page: OpenPage) -> None:
+    """A renamed comparison fills the form in with the name that it has now."""
+    one = api.launch(SPEC)
+    api.edit(one.id, name="Renamed")
+    page = open_page("launch")
+    page.selectbox(key="start0").set_value(f"Renamed ({one.id})").run()
+    assert page.text_input(key="launch1.name").value == "Renamed"
+    api.delete(one.id)
