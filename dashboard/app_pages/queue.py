@@ -39,7 +39,7 @@ def _now() -> None:
     workers: list[Worker] = known["catalog"].workers if known["catalog"] else []
     _workers(workers, {run.id: run for run in running})
     _runs("Running", running)
-    _runs("Waiting", queued)
+    _runs("Waiting", queued, known["queued"] or [])
     if paused:
         _runs("Paused", paused)
     if known["ended"]:
@@ -74,17 +74,20 @@ def _workers(workers: Sequence[Worker], running: dict[str, Run]) -> None:
     )
 
 
-def _runs(heading: str, listed: Sequence[Run]) -> None:
-    """Draw a heading and the runs under it, each with what can be asked of it, and of those that are ticked."""
+def _runs(heading: str, listed: Sequence[Run], waiting: Sequence[Run] = ()) -> None:
+    """Draw a heading and the runs under it, each with what can be asked of it, and of those that are ticked.
+
+    `waiting`: those that wait for a worker, newest first.
+    """
     st.subheader(f"{heading}: {len(listed)}")
-    ticked = [run for place, run in enumerate(listed[:SHOWN], 1) if _row(run, place, listed)]
+    ticked = [run for place, run in enumerate(listed[:SHOWN], 1) if _row(run, place, listed, waiting)]
     if len(listed) > SHOWN:
         st.caption(f"and {len(listed) - SHOWN} more")
     if len(listed) > 1:
         _together(heading, ticked or listed, "the ticked" if ticked else "all")
 
 
-def _row(run: Run, place: int, line: Sequence[Run]) -> bool:
+def _row(run: Run, place: int, line: Sequence[Run], waiting: Sequence[Run]) -> bool:
     """Draw one run; return whether it is ticked."""
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         ticked = len(line) > 1 and st.checkbox(
@@ -92,7 +95,7 @@ def _row(run: Run, place: int, line: Sequence[Run]) -> bool:
         )
         st.html(_described(run, place), width="stretch")
         if run.status is RunStatus.QUEUED and len(line) > 1:
-            mover(run, line)
+            mover(run, place, waiting, shown=SHOWN)
         buttons(run)
     return ticked
 

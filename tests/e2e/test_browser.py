@@ -10,7 +10,16 @@ from playwright.sync_api import Locator, Page, expect
 from playwright.sync_api import TimeoutError as TooLate
 
 from backend.errors import InvalidInput
-from backend.schemas import Adam, BlockHessianFree, Experiment, ExperimentSpec, HessianFree, RunStatus
+from backend.schemas import (
+    Adam,
+    BlockHessianFree,
+    Budget,
+    Experiment,
+    ExperimentSpec,
+    HessianFree,
+    Problem,
+    RunStatus,
+)
 from tests.e2e.conftest import Service, draws, ranges, running_service, seen, settled, wait_until, zoom
 from tests.e2e.samples import SPEC, claims, register, row
 
@@ -155,6 +164,83 @@ def test_survives_hostile_names_and_a_lost_backend(page: Page, tmp_path: Path) -
         service.start("backend")
         expect(banner).to_be_hidden()
     assert dialogs == []
+
+
+def test_the_run_page_follows_a_pause_and_a_resumption(page: Page, service: Service) -> None:
+    """The history of a run that really trains grows by itself: queued, started where, paused, waiting, gone on."""
+    spec = SPEC.model_copy(
+        update={
+            "problem": Problem(options={"hidden_1": 16, "hidden_2": 8, "hidden_3": 8, "code": 3}),
+            "optimizers": [Adam(gradient_batch=100)], "budget": Budget(updates=1_000_000), "name": "Paused",
+        }
+    )  # fmt: skip
+    [run] = service.client.launch(spec).runs
+    page.goto(f"{service.dashboard_url}/run?id={run.id}")
+    history = page.locator(".bhf-history")
+    expect(history).to_contain_text("Queued")
+    expect(history).to_contain_text(re.compile(r"Started .* on worker .*, cpu"))
+    page.evaluate("() => { window.notReloaded = true; }")
+    press(page, "Pause")
+    expect(history).to_contain_text(re.compile(r"Paused after [\d,]+ of 1,000,000 updates"))
+    expect(history).to_contain_text("goes on from the checkpoint after update")
+    kept = service.client.run(run.id).checkpoint
+    assert kept is not None
+    expect(page.locator(".bhf-state")).to_have_text("Paused")
+    press(page, "Resume")
+    expect(history).to_contain_text("(attempt 2)")
+    expect(page.locator(".bhf-state")).to_have_text("Running")
+    wait_until(lambda: seen(page) > kept.update, "the curves go on beyond the pause")
+    press(page, "Cancel")
+    expect(history).to_contain_text("Cancelled")
+    assert page.evaluate("() => window.notReloaded")
+    updates = service.client.series([run.id], fields=["cost"])[run.id]["update"]
+    assert updates == list(range(1, len(updates) + 1))
+
+
+def press(page: Page, name: str) -> None:
+    """Click what can be asked of the run beside its state."""
+    settled(page)
+    page.get_by_role("main").get_by_role("button", name=name, exact=True).first.click()
+
+
+def test_a_lost_backend_is_said_within_two_seconds(page: Page, tmp_path: Path) -> None:
+    """By the page's own clock, from the last good answer to the words; then the page recovers by itself.
+
+    The watch looks every 1.5 s. A busy machine delays the page's timers: what a second timer of the page was late by
+    is allowed on top.
+    """
+    with running_service(tmp_path, "backend", "dashboard") as service:
+        page.goto(f"{service.dashboard_url}/queue")
+        page.get_by_role("heading", name="Queue").wait_for()
+        page.locator(".bhf-gone").wait_for(state="attached")
+        page.evaluate(WATCHED)
+        wait_until(lambda: page.evaluate("() => window.good > 0"), "the page has seen the backend")
+        service.stop("backend")
+        expect(page.locator(".bhf-gone")).to_contain_text("cannot be reached")
+        told, good, held_up = page.evaluate("() => [window.told, window.good, window.heldUp]")
+        assert told - good < 2000 + held_up
+        service.start("backend")
+        expect(page.locator(".bhf-gone")).to_be_hidden()
+
+
+WATCHED = """() => {
+  window.good = window.told = window.heldUp = 0;
+  const ask = window.fetch;
+  window.fetch = async (...asked) => {
+    const answer = await ask(...asked);
+    if (String(asked[0]).includes("/ready") && answer.ok) [window.good, window.heldUp] = [performance.now(), 0];
+    return answer;
+  };
+  const banner = document.querySelector(".bhf-gone");
+  new MutationObserver(() => { if (!banner.hidden) window.told ||= performance.now(); })
+    .observe(banner, { attributes: true, childList: true });
+  let last = performance.now();
+  setInterval(() => {
+    const now = performance.now();
+    window.heldUp += Math.max(0, now - last - 60);
+    last = now;
+  }, 50);
+}"""
 
 
 def test_the_launch_page_keeps_what_was_typed_while_the_backend_is_away(page: Page, tmp_path: Path) -> None:
