@@ -18,6 +18,7 @@ from backend.routes import (
     experiments,
     health,
     imports,
+    paper,
     presets,
     runs,
     series,
@@ -73,7 +74,7 @@ def create_app(settings: Settings, *, clock: Callable[[], float] = time.time) ->
     app.include_router(metrics.router, dependencies=[Depends(for_users)])
     app.include_router(health.router)
     app.include_router(health.router, prefix="/api/v1")
-    for noun in (catalog, experiments, presets, sweeps, runs, weights, imports, series, events):
+    for noun in (catalog, experiments, presets, sweeps, runs, weights, imports, series, events, paper):
         app.include_router(noun.router, prefix="/api/v1", dependencies=[Depends(for_users)])
     for noun in (workers, updates):
         app.include_router(noun.router, prefix="/api/v1", dependencies=[Depends(for_workers)])

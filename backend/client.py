@@ -27,17 +27,20 @@ from backend.schemas import (
     Heartbeat,
     HeartbeatAnswer,
     Import,
+    PaperView,
     Plan,
     Preset,
     PresetBody,
     PresetList,
     Priority,
     Registration,
+    Reproductions,
     Run,
     RunError,
     RunList,
     RunStatus,
     Start,
+    Study,
     Sweep,
     TagList,
     Update,
@@ -223,6 +226,22 @@ class Client(Transport):
     def export(self, run_id: str) -> str:
         """Return every row of a run as CSV, with a header."""
         return self._get(f"/runs/{run_id}/export.csv").decode()
+
+    def reproductions(self) -> Reproductions:
+        """Return what reproduces the paper's figures, and the study's sweeps: experiments whose `spec` you launch."""
+        return Reproductions.model_validate_json(self._get("/paper"))
+
+    def paper(self, experiment_id: str, *, axis: str = "update", mode: str = "light") -> PaperView:
+        """Return an experiment's figure as the paper draws it, and a verdict for each of the paper's claims."""
+        return PaperView.model_validate_json(self._get(f"/experiments/{experiment_id}/paper", axis=axis, mode=mode))
+
+    def recorded_paper(self, problem: str, *, axis: str = "update", mode: str = "light") -> PaperView:
+        """Return the same of the runs that ship with BlockHF; raises NotFound where there are none."""
+        return PaperView.model_validate_json(self._get(f"/paper/{problem}", axis=axis, mode=mode))
+
+    def study(self, *, mode: str = "light") -> Study:
+        """Return what to choose, and why: each question of the study with its sweep's figure."""
+        return Study.model_validate_json(self._get("/study", mode=mode))
 
     def weights(self, run_id: str) -> bytes:
         """Return a finished run's final weights, which `safetensors.torch.load` reads."""

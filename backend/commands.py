@@ -11,7 +11,7 @@ import yaml
 from pydantic import ValidationError
 from rich.console import Console
 
-from backend import keeping, knobs, operations, steering, sweeps, terminal
+from backend import keeping, knobs, operations, reproduce, steering, sweeps, terminal
 from backend.client import Client
 from backend.demo import launch_demo
 from backend.errors import BlockHFError, FieldError, InvalidInput, from_validation
@@ -34,6 +34,7 @@ app = typer.Typer(
 )
 app.add_typer(operations.app)
 app.add_typer(steering.app)
+app.add_typer(reproduce.app)
 app.add_typer(keeping.app)
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 

@@ -7,6 +7,7 @@ from typing import Any
 from backend.schemas import (
     Adam,
     Announcement,
+    Answer,
     Append,
     BlockHessianFree,
     BlockPlan,
@@ -16,25 +17,33 @@ from backend.schemas import (
     Claim,
     Contract,
     DataSet,
+    Evidence,
     Experiment,
     ExperimentChange,
     ExperimentSpec,
+    Finding,
     Finish,
     Heartbeat,
     Layer,
+    PaperView,
     Plan,
+    PlotlyFigure,
     Preset,
     PresetBody,
     ProblemInfo,
     Registration,
+    Reproduction,
+    Reproductions,
     Run,
     RunPlan,
     RunStatus,
     Start,
     StopReason,
+    Study,
     Summary,
     Sweep,
     Update,
+    Verdict,
     Worker,
     WorkerInfo,
 )
@@ -172,3 +181,39 @@ EVENTS = f"event: rows\nid: 1.1.1\ndata: {json.dumps(SERIES)}\n\n"
 METRICS = 'blockhf_rows_total 1200.0\nblockhf_runs{status="queued"} 3.0\n'
 EXPORT = {"run": RUN, "columns": {"update": [1], "seconds": [0.8], "train_loss": [61.2]}}
 CSV = "update,epoch,samples,seconds,cost,batch_loss,train_loss\n1,0.25,1000,0.8,18.5,103.9,61.2\n"
+
+_FIGURE = PlotlyFigure(data=[{"x": [1, 2], "y": [61.2, 55.0], "name": "Adam, batch 100"}], layout={"height": 300})
+_FINDING = Finding(
+    number=1,
+    claim="BHF is better than HF.",
+    rule="Reproduced: at the end, for every seed.",
+    verdict=Verdict.REPRODUCED,
+    text="BHF ends 3.1 % below HF.",
+    evidence=[Evidence(what="BHF's end above HF's", middle=-3.1, low=-4.0, high=-2.2, n=3, unit="%")],
+)
+PAPER_VIEW = _json(
+    PaperView(
+        title="Paper: Deep autoencoder on MNIST (laptop)", spec=_SPEC, total=2, ended=2, recorded=True,
+        made_with={"torch": "2.13"}, findings=[_FINDING], figure=_FIGURE,
+    )
+)  # fmt: skip
+REPRODUCTIONS = _json(
+    Reproductions(
+        reproductions=[
+            Reproduction(
+                kind="paper", subject="autoencoder", scale="laptop", title="Deep autoencoder on MNIST", spec=_SPEC,
+                recorded=True,
+            )
+        ]
+    )
+)  # fmt: skip
+STUDY = _json(
+    Study(
+        answers=[
+            Answer(
+                question="damping", title="How much damping?", text="The train loss ends at 11.2 with 0.1.",
+                advice="Choose 0.1: it ends lowest.", recorded=True, ended=6, total=6, figure=_FIGURE,
+            )
+        ]
+    )
+)  # fmt: skip

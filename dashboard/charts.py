@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import plotly.graph_objects as go
 
-from dashboard.frames import OPTIMIZER_NAMES, Outcome
-from dashboard.theme import OPTIMIZER_COLOURS
+from backend.schemas import OPTIMIZER_COLOURS, OPTIMIZER_NAMES
+from dashboard.frames import Outcome
 
 
 def slice_plot(outcomes: Sequence[Outcome], setting: str, measure: str, *, mode: str) -> go.Figure:

@@ -8,6 +8,7 @@ from math import prod
 from typing import Any
 
 from backend.schemas import (
+    OPTIMIZER_NAMES,
     Catalog,
     DataSet,
     Dimension,
@@ -19,7 +20,6 @@ from backend.schemas import (
 )
 
 TIMES = " \N{MULTIPLICATION SIGN} "
-OPTIMIZER_NAMES = {"adam": "Adam", "hf": "HF", "bhf": "BHF"}
 OPTIMIZER_TITLES = {"adam": "Adam", "hf": "Hessian-free (HF)", "bhf": "Block-diagonal Hessian-free (BHF)"}
 
 

@@ -8,7 +8,8 @@ from typing import Any
 
 import streamlit as st
 
-from dashboard.theme import OPTIMIZER_COLOURS, OTHER_COLOURS
+from backend.schemas import OPTIMIZER_COLOURS
+from dashboard.theme import OTHER_COLOURS
 
 # The scripts come from the dashboard's own route, so that they are fetched once and not with every rerun. They arrive
 # after the first call: what is known by then is shown when they do.

@@ -6,11 +6,11 @@ from typing import Any
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from backend.schemas import Adam, BlockHessianFree, Contract, HessianFree
+from backend.schemas import OPTIMIZER_NAMES, Adam, BlockHessianFree, Contract, HessianFree
 from dashboard import blocks
 from dashboard.drafts import Draft, Entry, values_of
 from dashboard.forms import Form
-from dashboard.frames import OPTIMIZER_NAMES, OPTIMIZER_TITLES, LayerRow
+from dashboard.frames import OPTIMIZER_TITLES, LayerRow
 from dashboard.knobs import knobs
 from dashboard.runs import counted
 

@@ -4,8 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from statistics import median
 
-from backend.schemas import ExperimentSpec, Run, RunConfig, RunStatus
-from dashboard.frames import OPTIMIZER_NAMES
+from backend.schemas import OPTIMIZER_NAMES, ExperimentSpec, Run, RunConfig, RunStatus
 
 
 def counted(count: int, noun: str) -> str:

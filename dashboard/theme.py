@@ -5,11 +5,6 @@ from typing import Any
 
 STATIC = Path(__file__).parent / "static"
 
-# Okabe and Ito's palette, which colour-blind readers can tell apart; lighter on a dark page. One per optimizer.
-OPTIMIZER_COLOURS = {
-    "light": {"adam": "#c8500a", "hf": "#0072b2", "bhf": "#00825f"},
-    "dark": {"adam": "#f59b56", "hf": "#62b5f5", "bhf": "#35cda3"},
-}
 OTHER_COLOURS = {"light": ["#8a5a9e", "#7a6a00"], "dark": ["#d3a4e6", "#d9c64a"]}
 
 _PALETTE = {

@@ -5,7 +5,7 @@ import html
 import streamlit as st
 
 from backend.errors import BackendUnavailable, BlockHFError
-from backend.schemas import Run
+from backend.schemas import OPTIMIZER_NAMES, Run
 from dashboard import frames, runs
 from dashboard.actions import ACTIONS, buttons, perform
 from dashboard.connection import ask, await_backend, client
@@ -97,7 +97,7 @@ def _curves(run: Run) -> None:
     known = catalog.catalog if catalog else None
     accuracy = frames.has_accuracy(known, [run])
     group = frames.Group(
-        run.experiment_id, frames.OPTIMIZER_NAMES[run.config.optimizer.kind], run.config.optimizer.kind, 0, [run]
+        run.experiment_id, OPTIMIZER_NAMES[run.config.optimizer.kind], run.config.optimizer.kind, 0, [run]
     )
     asked = live(
         frames.live_groups([group]),

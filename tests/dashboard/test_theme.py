@@ -2,7 +2,8 @@
 
 import pytest
 
-from dashboard.theme import OPTIMIZER_COLOURS, OTHER_COLOURS, streamlit_theme
+from backend.schemas import OPTIMIZER_COLOURS
+from dashboard.theme import OTHER_COLOURS, streamlit_theme
 
 THEME = streamlit_theme()
 MODES = ("light", "dark")

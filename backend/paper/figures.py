@@ -1,0 +1,140 @@
+"""The paper's figures from runs, as plotly reads them: no drawing here, and no plotly either."""
+
+from collections.abc import Mapping, Sequence
+from statistics import fmean, median
+from typing import Any, Literal
+
+from backend.paper.results import Curve, Results
+from backend.schemas import OPTIMIZER_COLOURS, OPTIMIZER_NAMES, Adam, Optimizer, PlotlyFigure
+
+Mode = Literal["light", "dark"]
+Axis = Literal["update", "epoch", "seconds", "cost"]
+
+AXIS_TITLES: Mapping[str, str] = {
+    "update": "updates",
+    "epoch": "epochs",
+    "seconds": "training time [s]",
+    "cost": "cost [gradients of one gradient batch]",
+}
+_MEASURES = {"train_loss": "train loss", "test_loss": "test loss", "test_accuracy": "test accuracy"}
+_DASHES = ("solid", "dash", "dot", "dashdot")
+_INK = {"light": ("#1b2330", "#d9dee6"), "dark": ("#e8ecf2", "#323b49")}
+_ROW_HEIGHT, _EDGE, _GAP = 300, 110, 0.08
+
+
+def paper_figure(results: Results, *, axis: Axis = "update", mode: Mode = "light") -> PlotlyFigure:
+    """Draw as the paper lays it out: left BHF against Adam by mini-batch, right BHF against HF by curvature batch.
+
+    Rows are train loss, test loss and, for classifiers, test accuracy; a line is the median over seeds, its band goes
+    from the lowest seed to the highest.
+    """
+    rows = [name for name in _MEASURES if any(value is not None for c in results.curves for value in c.columns[name])]
+    rows = rows or ["train_loss", "test_loss"]
+    optimizers = results.spec.optimizers
+    adam, bhf, hf = ([o for o in optimizers if o.kind == kind] for kind in ("adam", "bhf", "hf"))
+    columns: tuple[list[Optimizer], list[Optimizer]] = ([*adam, *bhf], [*bhf, *hf])
+    dashes = _dashes(optimizers)
+    data: list[dict[str, Any]] = []
+    named: set[str] = set()
+    for row, measure in enumerate(rows):
+        for column, shown in enumerate(columns):
+            panel = _panel(row, column)
+            for optimizer in shown:
+                colour = OPTIMIZER_COLOURS[mode][optimizer.kind]
+                label = _label(optimizer)
+                style = {"label": label, "colour": colour, "dash": dashes[optimizer.model_dump_json()], "panel": panel}
+                data += _lines(results.of(optimizer), axis, measure, style, named=label not in named)
+                named.add(label)
+    return PlotlyFigure(data=data, layout=_layout(rows, axis, mode))
+
+
+def _dashes(optimizers: Sequence[Optimizer]) -> dict[str, str]:
+    """Give each optimizer's settings a kind of line: solid for the first of its kind."""
+    seen: dict[str, int] = {}
+    chosen = {}
+    for optimizer in optimizers:
+        chosen[optimizer.model_dump_json()] = _DASHES[seen.get(optimizer.kind, 0) % len(_DASHES)]
+        seen[optimizer.kind] = seen.get(optimizer.kind, 0) + 1
+    return chosen
+
+
+def _label(optimizer: Optimizer) -> str:
+    name = OPTIMIZER_NAMES[optimizer.kind]
+    if isinstance(optimizer, Adam):
+        return f"{name}, batch {optimizer.gradient_batch}"
+    return f"{name}, curvature batch {optimizer.curvature_batch}"
+
+
+def _lines(
+    curves: Sequence[Curve], axis: Axis, measure: str, style: Mapping[str, Any], *, named: bool
+) -> list[dict[str, Any]]:
+    """Draw the median over the seeds that have come as far, and the band between the lowest and the highest."""
+    curves = [curve for curve in curves if curve.columns["update"]]
+    if not curves:
+        return []
+    points = []
+    longest = max(curves, key=lambda curve: len(curve.columns["update"]))
+    for i, update in enumerate(longest.columns["update"]):
+        values = [c.columns[measure][i] for c in curves if len(c.columns["update"]) > i]
+        values = [value for value in values if value is not None]
+        if values:
+            places = [c.columns[axis][i] for c in curves if len(c.columns["update"]) > i]
+            points.append((fmean(places) if axis != "update" else update, median(values), min(values), max(values)))
+    x, mean, low, high = (list(column) for column in zip(*points, strict=True)) if points else ([], [], [], [])
+    where = {"xaxis": f"x{style['panel']}", "yaxis": f"y{style['panel']}", "legendgroup": style["label"]}
+    band = {
+        "x": x + x[::-1], "y": high + low[::-1], "fill": "toself", "fillcolor": style["colour"], "opacity": 0.15,
+        "line": {"width": 0}, "hoverinfo": "skip", "mode": "lines", "showlegend": False, **where,
+    }  # fmt: skip
+    line = {
+        "x": x, "y": mean, "name": style["label"], "mode": "lines", "showlegend": named,
+        "line": {"color": style["colour"], "dash": style["dash"], "width": 2}, **where,
+    }  # fmt: skip
+    return [band, line] if len(curves) > 1 else [line]
+
+
+def _layout(rows: Sequence[str], axis: Axis, mode: Mode) -> dict[str, Any]:
+    height = (1 - _GAP * (len(rows) - 1)) / len(rows)
+    layout = base_layout(mode) | {
+        "height": _ROW_HEIGHT * len(rows) + _EDGE,
+        "legend": {"orientation": "h", "y": -_EDGE / 2 / (_ROW_HEIGHT * len(rows)), "yanchor": "top"},
+        "annotations": [
+            {"text": text, "x": x, "y": 1.0, "xref": "paper", "yref": "paper", "yanchor": "bottom", "showarrow": False}
+            for text, x in (("BHF against Adam", 0.225), ("BHF against HF", 0.775))
+        ],
+    }
+    for row, measure in enumerate(rows):
+        top, lowest = 1 - row * (height + _GAP), row == len(rows) - 1
+        for column, domain in enumerate(((0.0, 0.45), (0.55, 1.0))):
+            name = _panel(row, column)
+            x = axis_looks(mode) | {"domain": domain, "anchor": f"y{name}", "showticklabels": lowest}
+            layout[f"xaxis{name}"] = x | ({"matches": f"x{_panel(0, column)}"} if row else {})
+            layout[f"xaxis{name}"] |= {"title": {"text": AXIS_TITLES[axis] if lowest else ""}}
+            layout[f"yaxis{name}"] = axis_looks(mode) | {
+                "domain": (max(0.0, top - height), top), "anchor": f"x{name}",
+                "type": "linear" if measure == "test_accuracy" else "log",
+                "title": {"text": _MEASURES[measure] if column == 0 else ""},
+            }  # fmt: skip
+    return layout
+
+
+def _panel(row: int, column: int) -> str:
+    """Return a panel's number as plotly writes it: the first one's is left out."""
+    number = 2 * row + column + 1
+    return "" if number == 1 else str(number)
+
+
+def base_layout(mode: Mode) -> dict[str, Any]:
+    """Return what every figure's layout begins with."""
+    return {
+        "font": {"color": _INK[mode][0], "size": 13},
+        "paper_bgcolor": "rgba(0,0,0,0)",
+        "plot_bgcolor": "rgba(0,0,0,0)",
+        "hovermode": "closest",
+        "margin": {"l": 60, "r": 12, "t": 30, "b": 50},
+    }
+
+
+def axis_looks(mode: Mode) -> dict[str, Any]:
+    """Return the looks of an axis."""
+    return {"gridcolor": _INK[mode][1], "linecolor": _INK[mode][1], "zeroline": False, "automargin": True}

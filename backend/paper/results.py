@@ -1,0 +1,123 @@
+"""Curves of an experiment's runs, from the database or from a file, as verdicts and figures read them."""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+from backend.schemas import Experiment, ExperimentSpec, Optimizer, RunConfig, RunStatus
+
+FIELDS = ("epoch", "seconds", "cost", "train_loss", "test_loss", "test_accuracy")
+COLUMNS = ("update", *FIELDS)
+MAX_POINTS = 4096
+"""of one run; a longer one is thinned to buckets of 2^k updates, whose losses are means"""
+
+Series = Callable[..., Mapping[str, Mapping[str, Any]]]
+
+
+@dataclass(frozen=True)
+class Curve:
+    """What one run measured, at the updates after which it was evaluated.
+
+    Attributes:
+        columns: `update`, `epoch`, `seconds` (training time), `cost` (gradients) and the measures; equal lengths.
+        updates: updates made; at least the last of the columns.
+    """
+
+    config: RunConfig
+    status: RunStatus
+    columns: Mapping[str, list[Any]]
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+    def last(self, name: str) -> float | None:
+        """Return a column's last value; None where there is none."""
+        values = self.columns[name]
+        return values[-1] if values else None
+
+    def first_at(self, target: float, axis: str, measure: str = "train_loss") -> float | None:
+        """Return where on an axis the measure is first at or below a target; None where it is never."""
+        for value, position in zip(self.columns[measure], self.columns[axis], strict=True):
+            if value is not None and value <= target:
+                return float(position)
+        return None
+
+
+@dataclass(frozen=True)
+class Results:
+    """An experiment with its runs' curves, in the order of its specification's runs."""
+
+    spec: ExperimentSpec
+    curves: Sequence[Curve]
+
+    def of(self, optimizer: Optimizer) -> list[Curve]:
+        """Return the curves of one optimizer, by seed."""
+        return sorted((c for c in self.curves if c.config.optimizer == optimizer), key=lambda c: c.config.seed)
+
+    @property
+    def ended(self) -> int:
+        """Number of runs that have ended."""
+        return sum(curve.status.final for curve in self.curves)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """Machine and versions, where all runs agree; the different values with `or` between them elsewhere."""
+        names = dict.fromkeys(name for curve in self.curves for name in curve.environment)
+        told = {name: [c.environment[name] for c in self.curves if name in c.environment] for name in names}
+        return {name: " or ".join(dict.fromkeys(values)) for name, values in told.items()}
+
+
+def collect(experiment: Experiment, series: Series) -> Results:
+    """Read an experiment's curves by a function that answers as `Client.series` does."""
+    curves = []
+    for run in experiment.runs:
+        bucket = 1
+        while run.summary.updates > bucket * MAX_POINTS:
+            bucket *= 2
+        read = series([run.id], bucket=bucket, fields=FIELDS)[run.id]
+        curves.append(Curve(run.config, run.status, _evaluated(read), run.environment))
+    return Results(experiment.spec, curves)
+
+
+def _evaluated(read: Mapping[str, Any]) -> dict[str, list[Any]]:
+    """Keep the updates after which the run was evaluated."""
+    kept = [i for i, value in enumerate(read["train_loss"]) if value is not None]
+    return {name: [read[name][i] for i in kept] for name in COLUMNS}
+
+
+def write(results: Results) -> bytes:
+    """Write results as one Parquet file, specification and configurations within; `read` reads it."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    numbers = [number for number, curve in enumerate(results.curves) for _ in curve.columns["update"]]
+    columns: dict[str, Any] = {"run": pa.array(numbers, pa.int16())}
+    for name in COLUMNS:
+        kind = pa.int32() if name == "update" else pa.float64()
+        columns[name] = pa.array([value for curve in results.curves for value in curve.columns[name]], kind)
+    runs = [
+        {"config": c.config.model_dump(mode="json"), "status": c.status.value, "environment": dict(c.environment)}
+        for c in results.curves
+    ]
+    document = json.dumps({"spec": results.spec.model_dump(mode="json"), "runs": runs})
+    table = pa.table(columns).replace_schema_metadata({"blockhf": document})
+    buffer = BytesIO()
+    pq.write_table(table, buffer, compression="zstd")
+    return buffer.getvalue()
+
+
+def read(path: Path) -> Results:
+    """Read results that `write` wrote."""
+    import pyarrow.parquet as pq
+
+    table = pq.read_table(path)
+    document = json.loads(table.schema.metadata[b"blockhf"])
+    columns = {name: table[name].to_pylist() for name in ("run", *COLUMNS)}
+    curves = []
+    for number, run in enumerate(document["runs"]):
+        kept = [i for i, owner in enumerate(columns["run"]) if owner == number]
+        values = {name: [columns[name][i] for i in kept] for name in COLUMNS}
+        config = RunConfig.model_validate(run["config"])
+        curves.append(Curve(config, RunStatus(run["status"]), values, run["environment"]))
+    return Results(ExperimentSpec.model_validate(document["spec"]), curves)

@@ -1,0 +1,187 @@
+"""What to choose, and why: the study's sweeps, and the advice that follows from them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import fmean, median
+from typing import Any
+
+from backend.paper.figures import Mode, axis_looks, base_layout
+from backend.paper.reproductions import QUESTIONS, Question, study
+from backend.paper.results import Curve, Results
+from backend.schemas import (
+    OPTIMIZER_COLOURS,
+    OPTIMIZER_NAMES,
+    Answer,
+    BlockHessianFree,
+    CgStop,
+    EqualPartition,
+    HessianFree,
+    LayerPartition,
+    Optimizer,
+    PlotlyFigure,
+    RunStatus,
+)
+
+CLOSE = 1.05
+"""a loss within this factor of the lowest is as good"""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One value of the knob that a sweep varies, for one optimizer; what its seeds ended with."""
+
+    kind: str
+    label: str
+    losses: Sequence[float]
+    cost: float
+    diverged: int
+
+    @property
+    def loss(self) -> float:
+        """Median train loss at the end."""
+        return median(self.losses)
+
+
+def answer(question: Question, results: Results, *, recorded: bool, mode: Mode = "light") -> Answer:
+    """Say what a sweep's runs tell of its question."""
+    choices = [choice for optimizer in results.spec.optimizers if (choice := _choice(question, optimizer, results))]
+    text, advice = _said(question, choices)
+    if results.ended < len(results.curves):
+        advice = "Not enough data yet."
+    return Answer(
+        question=question.value, title=QUESTIONS[question], text=text, advice=advice, recorded=recorded,
+        ended=results.ended, total=len(results.curves), figure=_figure(choices, mode),
+    )  # fmt: skip
+
+
+def empty(question: Question) -> Answer:
+    """Say that a question has no runs."""
+    return answer(question, Results(study(question), []), recorded=False)
+
+
+def _choice(question: Question, optimizer: Optimizer, results: Results) -> Choice | None:
+    """Sum up one optimizer's runs; None where none has been evaluated."""
+    assert isinstance(optimizer, HessianFree | BlockHessianFree)
+    curves = results.of(optimizer)
+    ended = [curve for curve in curves if curve.status is RunStatus.FINISHED and curve.columns["update"]]
+    diverged = sum(curve.status is RunStatus.FAILED for curve in curves)
+    if not ended and not diverged:
+        return None
+    losses = [float(curve.columns["train_loss"][-1]) for curve in ended]
+    cost = fmean(_cost(curve) for curve in ended) if ended else 0.0
+    return Choice(optimizer.kind, _label(question, optimizer), losses, cost, diverged)
+
+
+def _cost(curve: Curve) -> float:
+    """Return the work of one update, in gradients."""
+    return float(curve.columns["cost"][-1] / curve.columns["update"][-1])
+
+
+def _label(question: Question, optimizer: HessianFree | BlockHessianFree) -> str:
+    """Name the value of the knob that the question is about."""
+    if question is Question.BLOCKS:
+        return _blocks(optimizer)
+    if question is Question.STOP:
+        tolerance = f" {optimizer.cg_tolerance:g}" if optimizer.cg_stop is CgStop.RESIDUAL else ""
+        return f"{optimizer.cg_stop.value}{tolerance}"
+    if question is Question.SMALL_BATCH:
+        plain = HessianFree().model_dump()
+        names = ("damping", "cg_stop", "max_cg_iterations", "momentum")
+        own = {name: getattr(optimizer, name) for name in names if getattr(optimizer, name) != plain[name]}
+        return ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in own.items()) or "paper's settings"
+    return f"{getattr(optimizer, question.value):g}"
+
+
+def _blocks(optimizer: HessianFree | BlockHessianFree) -> str:
+    if isinstance(optimizer, HessianFree):
+        return "1 (HF)"
+    if isinstance(optimizer.partition, EqualPartition):
+        return str(optimizer.partition.count)
+    return "one per layer" if isinstance(optimizer.partition, LayerPartition) else "the problem's"
+
+
+def _said(question: Question, choices: Sequence[Choice]) -> tuple[str, str]:
+    """Put the sweep into words: what came out, and what to choose."""
+    valid = [choice for choice in choices if choice.losses]
+    if not valid:
+        return "No run has ended yet.", "Not enough data yet."
+    if question is Question.SMALL_BATCH:
+        return _against_hf(valid)
+    of_kinds = {"all": valid} if question is Question.BLOCKS else {k: _of(valid, k) for k in ("bhf", "hf")}
+    words = [_range(kind, group) for kind, group in of_kinds.items() if group]
+    words += [f"{OPTIMIZER_NAMES[c.kind]} with {c.label}: {c.diverged} runs diverged." for c in choices if c.diverged]
+    chosen = of_kinds.get("bhf") or valid
+    best = min(chosen, key=lambda choice: choice.loss)
+    cheap = min((c for c in chosen if c.loss <= CLOSE * best.loss), key=lambda choice: choice.cost)
+    advice = f"Choose {cheap.label}: "
+    advice += (
+        "it ends lowest."
+        if cheap is best
+        else f"it ends within {100 * (CLOSE - 1):.0f} % of the lowest ({best.label}), at {cheap.cost / best.cost:.2g} "
+        "times its cost."
+    )
+    return " ".join(words), advice
+
+
+def _of(choices: Sequence[Choice], kind: str) -> list[Choice]:
+    return [choice for choice in choices if choice.kind == kind]
+
+
+def _range(kind: str, group: Sequence[Choice]) -> str:
+    best, worst = min(group, key=lambda c: c.loss), max(group, key=lambda c: c.loss)
+    name = {"all": "The train loss"}.get(kind) or f"{OPTIMIZER_NAMES[kind]}'s train loss"
+    seeds = len(best.losses)
+    return (
+        f"{name} ends at {best.loss:.4g} with {best.label} (lowest, {seeds} seeds) and at {worst.loss:.4g} with "
+        f"{worst.label} (highest)."
+    )
+
+
+def _against_hf(choices: Sequence[Choice]) -> tuple[str, str]:
+    """Compare BHF with HF at each setting: which one turns the order around?"""
+    ratios = {}
+    for choice in _of(choices, "bhf"):
+        for other in _of(choices, "hf"):
+            if other.label == choice.label:
+                ratios[choice.label] = choice.loss / other.loss - 1
+    if not ratios:
+        return "No pair of runs has ended yet.", "Not enough data yet."
+    parts = [f"{label}: {abs(100 * r):.1f} % {'below' if r < 0 else 'above'}" for label, r in ratios.items()]
+    text = f"BHF's train loss at its end, against HF's with the same setting: {'; '.join(parts)}."
+    best = min(_of(choices, "bhf"), key=lambda choice: choice.loss)
+    least = min(ratios, key=lambda label: ratios[label])
+    verb = "is below" if ratios[least] < 0 else "comes closest to"
+    return text, f"BHF {verb} HF most with {least}; BHF itself ends lowest with {best.label}."
+
+
+def _figure(choices: Sequence[Choice], mode: Mode) -> PlotlyFigure:
+    """Draw each seed's loss at its end over the knob's values, and the median."""
+    data: list[dict[str, Any]] = []
+    for kind in ("bhf", "hf"):
+        group = [choice for choice in _of(choices, kind) if choice.losses]
+        if not group:
+            continue
+        looks = {"color": OPTIMIZER_COLOURS[mode][kind]}
+        name = OPTIMIZER_NAMES[kind]
+        data.append(
+            {
+                "x": [choice.label for choice in group], "y": [choice.loss for choice in group], "name": name,
+                "mode": "lines+markers", "line": looks | {"width": 2}, "marker": looks | {"size": 9},
+                "text": [f"{choice.cost:.3g} gradients per update" for choice in group],
+                "hovertemplate": "%{x}: %{y:.4~g}, %{text}",
+            }
+        )  # fmt: skip
+        data.append(
+            {
+                "x": [choice.label for choice in group for _ in choice.losses],
+                "y": [loss for choice in group for loss in choice.losses], "name": f"{name}, each seed",
+                "mode": "markers", "marker": looks | {"size": 6, "opacity": 0.5, "symbol": "circle-open"},
+            }
+        )  # fmt: skip
+    layout = base_layout(mode) | {
+        "height": 330,
+        "xaxis": axis_looks(mode) | {"type": "category"},
+        "yaxis": axis_looks(mode) | {"type": "log", "title": {"text": "train loss at the end"}},
+        "legend": {"orientation": "h", "y": 1.02, "yanchor": "bottom"},
+    }
+    return PlotlyFigure(data=data, layout=layout)

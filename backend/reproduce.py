@@ -1,0 +1,87 @@
+"""The commands that reproduce the paper: queue its experiments, and write what came out as one file."""
+
+import json
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from backend.client import Client
+from backend.errors import FieldError, InvalidInput
+from backend.paper.library import view
+from backend.paper.report import report as write_report
+from backend.paper.reproductions import PaperProblem, Question, Scale, reproduction, study, study_name
+from backend.paper.results import collect, write
+from backend.paper.study import answer
+from backend.schemas import ExperimentSpec
+from backend.settings import Settings
+
+app = typer.Typer()
+
+
+class Subject(StrEnum):
+    """What can be reproduced: a figure of the paper, or the study of what it leaves open."""
+
+    AUTOENCODER = "autoencoder"
+    LSTM = "lstm"
+    CNN = "cnn"
+    STUDY = "study"
+
+
+def _client() -> Client:
+    settings = Settings()
+    return Client(settings.api, headers=settings.authorization)
+
+
+def specifications(subject: Subject, scale: Scale) -> list[ExperimentSpec]:
+    """Return the experiments behind a subject: one for a figure, one per question for the study."""
+    if subject is Subject.STUDY:
+        return [study(question) for question in Question]
+    return [reproduction(PaperProblem(subject.value), scale)]
+
+
+@app.command()
+def reproduce(
+    subject: Annotated[Subject, typer.Argument(help="A figure of the paper, or the study of what it leaves open.")],
+    scale: Annotated[
+        Scale, typer.Option(help="quick: minutes; laptop: up to 2 hours on 2 cores; full: the paper's, for a GPU.")
+    ] = Scale.QUICK,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Queue the runs behind one of the paper's figures; prints each experiment's id, for `watch` and `report`.
+
+    Adam with a small and a large mini-batch, HF and BHF with three curvature batches, 3 seeds. The study has one scale.
+    """
+    with _client() as client:
+        launched = [client.launch(spec) for spec in specifications(subject, scale)]
+    if as_json:
+        typer.echo(json.dumps([{"id": e.id, "name": e.name, "runs": [run.id for run in e.runs]} for e in launched]))
+    else:
+        for experiment in launched:
+            typer.echo(experiment.id)
+
+
+@app.command()
+def report(
+    experiment: Annotated[str, typer.Argument(help="The experiment's id.")],
+    to: Annotated[Path | None, typer.Option("--to", help="The file to write; default: EXPERIMENT.html.")] = None,
+    data: Annotated[
+        Path | None, typer.Option("--data", help="Also write the evaluated updates, with configurations, as Parquet.")
+    ] = None,
+) -> None:
+    """Write an experiment's figure, verdicts and configurations as one HTML file that needs nothing else."""
+    target = to or Path(f"{experiment}.html")
+    for option, path in (("--to", target), ("--data", data)):
+        if path is not None and not path.absolute().parent.is_dir():
+            raise InvalidInput([FieldError(option, str(path), "its folder does not exist")])
+    with _client() as client:
+        results = collect(client.experiment(experiment), client.series)
+    questions = [question for question in Question if study_name(question) == results.spec.name]
+    answers = [answer(question, results, recorded=False) for question in questions]
+    html = write_report(view(results), [curve.config for curve in results.curves], answers)
+    target.write_text(html, encoding="utf-8")
+    typer.echo(target)
+    if data is not None:
+        data.write_bytes(write(results))
+        typer.echo(data)

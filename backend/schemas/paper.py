@@ -1,0 +1,97 @@
+"""What is said of the paper's claims: verdicts with the numbers behind them, and figures."""
+
+from enum import StrEnum
+from typing import Any
+
+from pydantic import Field
+
+from backend.schemas.configuration import ExperimentSpec
+from backend.schemas.contract import Contract
+
+
+class Verdict(StrEnum):
+    """What the runs say of a claim."""
+
+    REPRODUCED = "reproduced"
+    PARTLY = "partly"
+    NOT = "not reproduced"
+    PENDING = "not enough data yet"
+
+
+class Evidence(Contract):
+    """A number over seeds: its median, its least and largest value, and how many runs (or pairs of runs) it is of."""
+
+    what: str
+    middle: float | None = Field(description="the median; null here and below: without bound, since runs diverged")
+    low: float | None = None
+    high: float | None = None
+    n: int = Field(ge=0, description="seeds")
+    unit: str = ""
+
+
+class Finding(Contract):
+    """A claim of the paper, the rule by which it is judged, and what came of it."""
+
+    number: int = Field(ge=1)
+    claim: str
+    rule: str
+    verdict: Verdict
+    text: str = Field(description="the verdict's reason in a sentence or two, with its numbers")
+    evidence: list[Evidence] = Field([])
+
+
+class PlotlyFigure(Contract):
+    """A chart as plotly reads it."""
+
+    data: list[dict[str, Any]]
+    layout: dict[str, Any]
+
+
+class PaperView(Contract):
+    """A figure of the paper as runs draw it, with a verdict for each claim."""
+
+    title: str
+    spec: ExperimentSpec
+    total: int = Field(ge=0, description="runs")
+    ended: int = Field(ge=0, description="runs that have ended")
+    recorded: bool = Field(description="of runs that ship with BlockHF, not of this database")
+    made_with: dict[str, str] = Field({}, description="machine and versions of the runs")
+    notes: list[str] = Field([], description="what else is to be known: settings that differ from the paper's, trials")
+    findings: list[Finding]
+    figure: PlotlyFigure
+
+
+class Answer(Contract):
+    """One question of the study: its sweep's figure, and what follows from it."""
+
+    question: str
+    title: str
+    text: str
+    advice: str
+    recorded: bool
+    ended: int = Field(ge=0)
+    total: int = Field(ge=0)
+    figure: PlotlyFigure
+
+
+class Study(Contract):
+    """What to choose, and why: the answered questions."""
+
+    answers: list[Answer]
+
+
+class Reproduction(Contract):
+    """An experiment that can be launched: a figure of the paper at a scale, or a sweep of the study."""
+
+    kind: str = Field(description="paper or study")
+    subject: str = Field(description="the problem, or the question")
+    scale: str = Field(description="quick, laptop or full; empty for the study")
+    title: str
+    spec: ExperimentSpec
+    recorded: bool = Field(description="whether results ship with BlockHF")
+
+
+class Reproductions(Contract):
+    """All that can be reproduced."""
+
+    reproductions: list[Reproduction]
