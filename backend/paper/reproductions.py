@@ -228,12 +228,6 @@ def _answers(question: Question) -> list[Optimizer]:
         changes: list[dict[str, Any]] = [
             {}, {"damping": 0.1}, {"cg_stop": CgStop.MARTENS}, {"max_cg_iterations": 10}, {"momentum": 0.0},
         ]  # fmt: skip
-            {},
-            {"damping": 0.1},
-            {"cg_stop": CgStop.MARTENS},
-            {"max_cg_iterations": 10},
-            {"momentum": 0.0},
-        ]
         return _both([base | change for change in changes])
     return _both([_STUDY | {question.value: value} for value in _VALUES[question]])
 
