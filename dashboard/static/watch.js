@@ -44,4 +44,5 @@ class Watch {
   }
 }
 
-await styles("/assets/live.css");
+// The pages' own sheet too: the one that Streamlit holds goes when a message is shown from a part of a page.
+await Promise.all([styles("/assets/live.css"), styles("/assets/pages.css")]);

@@ -166,6 +166,23 @@ def test_survives_hostile_names_and_a_lost_backend(page: Page, tmp_path: Path) -
     assert dialogs == []
 
 
+def test_a_run_moves_to_a_place_in_line(page: Page, tmp_path: Path) -> None:
+    """It is said and done, the others keep their order, and the page keeps its looks when the message has come."""
+    with running_service(tmp_path, "backend", "dashboard") as service:
+        register(service.client)
+        service.client.launch(SPEC.model_copy(update={"optimizers": [Adam()], "seeds": [0, 1, 2, 3]}))
+        page.goto(f"{service.dashboard_url}/queue")
+        lines = page.locator(".bhf-layer b")
+        expect(lines).to_have_count(4)
+        page.get_by_role("button", name="Move").nth(3).click()
+        page.get_by_text("To place 2", exact=True).click()
+        order = [f"{place}. Adam, seed {seed}" for place, seed in enumerate([0, 3, 1, 2], 1)]
+        expect(lines).to_have_text(order)
+        expect(page.get_by_test_id("stToast")).to_contain_text("Moved to place 2")
+        looks = page.locator(".bhf-layer").first.evaluate("(line) => getComputedStyle(line).display")
+        assert looks != "block"
+
+
 def test_the_run_page_follows_a_pause_and_a_resumption(page: Page, service: Service) -> None:
     """The history of a run that really trains grows by itself: queued, started where, paused, waiting, gone on."""
     spec = SPEC.model_copy(
