@@ -36,6 +36,7 @@ export const MEASURES = {
 
 const DASHES = ["solid", "dash", "dot", "dashdot", "longdash", "longdashdot"];
 const MAX_BANDS = 24; // filled areas are what costs in a redraw
+const MAX_LINES = 16; // of a panel; beyond, each group's lines are one trace: plotly takes long for each trace, however short
 
 /** Plotly reads tags and entities in texts; a name must stay a name. */
 export function plain(text) {
@@ -78,17 +79,19 @@ export function figure({ groups, store, view, theme, width, unit, accuracy, targ
   const { columns, rows } = grid(width, measures.length);
   const height = Math.max(1, rows) * (width < 500 ? 300 : 380) + 20;
   const traces = [];
-  const layout = baseLayout(view, theme, height);
   const shown = groups.filter((group) => !view.hidden.includes(group.key));
+  const count = shown.reduce((sum, group) => sum + (view.seeds === "each" ? group.runs.length : 1), 0);
+  const crowded = view.seeds === "each" && count > MAX_LINES;
+  const layout = baseLayout(view, theme, height, crowded);
   measures.forEach((measure, panel) => {
     const axis = panel ? String(panel + 1) : "";
-    const bands = measures.length * shown.reduce((sum, group) => sum + (view.seeds === "each" ? group.runs.length : 1), 0) <= MAX_BANDS;
+    const bands = measures.length * count <= MAX_BANDS;
     if (MEASURES[measure].bars) {
       traces.push(...addBars(layout, { shown, store, axis, panel, columns, rows, theme, height, width }));
       return;
     }
     const draw = measure === "decreases" ? decreases : MEASURES[measure].block ? blockLines : lines;
-    const drawn = shown.flatMap((group) => draw({ group, store, measure, axis, view, theme, bands }));
+    const drawn = shown.flatMap((group) => draw({ group, store, measure, axis, view, theme, bands, crowded }));
     addAxes(layout, { measure, panel, columns, rows, view, theme, unit, height, width, extent: extentOf(drawn) });
     traces.push(...drawn);
     if (target?.measure === measure) layout.shapes.push(targetLine(target.value, axis, theme));
@@ -130,7 +133,7 @@ function extentOf(traces) {
   return [low, high];
 }
 
-function baseLayout(view, theme, height) {
+function baseLayout(view, theme, height, crowded) {
   return {
     height,
     margin: { l: 0, r: 0, t: 0, b: 0 },
@@ -138,7 +141,7 @@ function baseLayout(view, theme, height) {
     plot_bgcolor: "rgba(0,0,0,0)",
     font: { family: theme.font, size: 13, color: theme.text },
     showlegend: false,
-    hovermode: view.x === "update" || view.x === "epoch" ? "x unified" : "closest",
+    hovermode: !crowded && (view.x === "update" || view.x === "epoch") ? "x unified" : "closest",
     hoverlabel: { bgcolor: theme.surface, bordercolor: theme.border, font: { color: theme.text }, namelength: -1 },
     dragmode: "zoom",
     annotations: [],
@@ -229,7 +232,7 @@ function addAxes(layout, { measure, panel, columns, rows, view, theme, unit, hei
   layout.annotations.push(title(`<b>${label}</b>${words && ` <span style="color:${theme.muted}">[${words}]</span>`}`, { domainX, domainY }));
 }
 
-function lines({ group, store, measure, axis, view, theme, bands }) {
+function lines({ group, store, measure, axis, view, theme, bands, crowded }) {
   const { colour, dash } = style(group, theme);
   const scale = { logX: view.logX, logY: view.logY && !MEASURES[measure].share };
   const held = group.runs.map((run) => ({ run, columns: store.series.get(run.id) })).filter(({ columns }) => columns);
@@ -246,7 +249,13 @@ function lines({ group, store, measure, axis, view, theme, bands }) {
   }
   const faintly = { ...base, hoverinfo: "skip", hovertemplate: undefined };
   if (many && view.seeds === "both") traces.push({ ...faintly, ...stroke(...joined(each, view.smooth), faint(colour, 0.4), dash, 1) });
-  for (const { run, line } of many ? [] : each) {
+  if (crowded) {
+    if (view.smooth) traces.push({ ...faintly, ...stroke(...joined(each, 0), faint(colour, 0.25), "solid", 1) });
+    const names = each.flatMap(({ run, line }, i) => [...(i ? [null] : []), ...line.x.map(() => plain(run.name))]);
+    const hovertemplate = `${hover(measure)}<extra>${name} · %{customdata}</extra>`;
+    traces.push({ ...base, ...stroke(...joined(each, view.smooth), colour, dash, 1.5), name, showlegend: !axis, customdata: names, hovertemplate });
+  }
+  for (const { run, line } of many || crowded ? [] : each) {
     const label = group.runs.length > 1 ? `${name} · ${plain(run.name)}` : name;
     if (bands && store.bucket > 1) traces.push(...band(line, base, faint(colour, 0.15)));
     if (view.smooth) traces.push({ ...faintly, ...stroke(line.x, line.y, faint(colour, 0.25), "solid", 1) });

@@ -7,7 +7,7 @@ export function bucketFor(lastUpdate) {
   return 2 ** Math.max(0, Math.ceil(Math.log2(Math.max(1, lastUpdate) / POINTS)));
 }
 
-/** Replace the held buckets that `got` holds again, and append the new ones. */
+/** Replace the held buckets that `got` holds again, and append the new ones: in the held columns where they fit. */
 export function join(held, got, bucket) {
   if (!got.update?.length) return held;
   if (!held) return columnsOf(got);
@@ -16,7 +16,9 @@ export function join(held, got, bucket) {
   while (keep > 0 && Math.floor(held.update[keep - 1] / bucket) >= first) keep -= 1;
   const joined = {};
   for (const [name, column] of Object.entries(columnsOf(got))) {
-    joined[name] = (held[name] ?? []).slice(0, keep).concat(column);
+    joined[name] = held[name] ?? [];
+    joined[name].length = Math.min(keep, joined[name].length);
+    for (const value of column) joined[name].push(value);
   }
   return joined;
 }

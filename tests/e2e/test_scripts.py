@@ -183,6 +183,27 @@ def test_a_zoom_survives_its_text(call: Call) -> None:
     assert call("draw", "readZoom", "x:1,y:NaN:2,<b>") == {}
 
 
+def test_many_lines_are_one_trace_for_each_group(page: Page, service: Service) -> None:
+    """Beyond 16 lines a group's are one, with gaps between them, and each point knows whose it is."""
+    page.goto(f"{service.dashboard_url}/healthz")
+    runs = [{"id": f"r{i}", "seed": i, "name": f"seed {i}"} for i in range(20)]
+    code = """async ([runs]) => {
+      const { figure } = await import("/assets/draw.js");
+      const columns = { update: [1, 2], train_loss: [3, 2] };
+      const series = new Map(runs.map(({ id }) => [id, columns]));
+      const store = { series, runs: new Map(), blocks: new Map(), bucket: 1 };
+      const view = { x: "update", panels: ["train_loss"], seeds: "each", hidden: [], smooth: 0, band: "range" };
+      const theme = { colours: { adam: "#000000" }, others: ["#111111"] };
+      const group = (runs) => [{ key: "g", label: "Adam", kind: "adam", variant: 0, runs }];
+      const drawn = (some) => figure({ groups: group(some), store, view, theme, width: 900 }).traces;
+      return [drawn(runs), drawn(runs.slice(0, 16))];
+    }"""
+    many, few = page.evaluate(code, [runs])
+    assert len(few) == 16
+    assert [trace["y"] for trace in many] == [([3, 2, None] * 20)[:-1]]
+    assert many[0]["customdata"][:4] == ["seed 0", "seed 0", None, "seed 1"]
+
+
 TIMES = {
     "update": [1, 2, 3, 4], "seconds": [1.0, 2.0, 3.0, 4.0], "gradient_seconds": [0.25] * 4,
     "curvature_seconds": [0.5] * 4, "evaluation_seconds": [None, 0.125, None, 0.125],
