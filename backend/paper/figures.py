@@ -1,6 +1,7 @@
 """The paper's figures from runs, as plotly reads them: no drawing here, and no plotly either."""
 
 from collections.abc import Mapping, Sequence
+from math import log10
 from statistics import fmean, median
 from typing import Any, Literal
 
@@ -19,14 +20,14 @@ AXIS_TITLES: Mapping[str, str] = {
 _MEASURES = {"train_loss": "train loss", "test_loss": "test loss", "test_accuracy": "test accuracy"}
 _DASHES = ("solid", "dash", "dot", "dashdot")
 _INK = {"light": ("#1b2330", "#d9dee6"), "dark": ("#e8ecf2", "#323b49")}
-_ROW_HEIGHT, _EDGE, _GAP = 300, 110, 0.08
+_ROW_HEIGHT, _EDGE, _GAP = 300, 120, 0.08
 
 
 def paper_figure(results: Results, *, axis: Axis = "update", mode: Mode = "light") -> PlotlyFigure:
     """Draw as the paper lays it out: left BHF against Adam by mini-batch, right BHF against HF by curvature batch.
 
     Rows are train loss, test loss and, for classifiers, test accuracy; a line is the median over seeds, its band goes
-    from the lowest seed to the highest.
+    from the lowest seed to the highest. The left side's axis is logarithmic, since Adam makes many more updates.
     """
     rows = [name for name in _MEASURES if any(value is not None for c in results.curves for value in c.columns[name])]
     rows = rows or ["train_loss", "test_loss"]
@@ -45,7 +46,25 @@ def paper_figure(results: Results, *, axis: Axis = "update", mode: Mode = "light
                 style = {"label": label, "colour": colour, "dash": dashes[optimizer.model_dump_json()], "panel": panel}
                 data += _lines(results.of(optimizer), axis, measure, style, named=label not in named)
                 named.add(label)
-    return PlotlyFigure(data=data, layout=_layout(rows, axis, mode))
+    layout = _layout(rows, axis, mode)
+    for row, measure in enumerate(rows):
+        if measure != "test_accuracy" and (limits := _limits(results, measure)):
+            for column in range(2):
+                layout[f"yaxis{_panel(row, column)}"]["range"] = limits
+    return PlotlyFigure(data=data, layout=layout)
+
+
+def _limits(results: Results, measure: str) -> list[float] | None:
+    """Return the decades that a loss's axis shows: from the lowest value to a bit above where Adam began.
+
+    A run that diverges leaves the frame; it would press all others flat.
+    """
+    adams = [c.columns[measure] for c in results.curves if isinstance(c.config.optimizer, Adam)]
+    began = [values[0] for values in adams if values and values[0] is not None]
+    seen = [v for c in results.curves for v in c.columns[measure] if v is not None and v > 0]
+    if not began or not seen or max(began) <= 0:
+        return None
+    return [log10(0.95 * min(seen)), log10(1.15 * max(began))]
 
 
 def _dashes(optimizers: Sequence[Optimizer]) -> dict[str, str]:
@@ -97,7 +116,7 @@ def _layout(rows: Sequence[str], axis: Axis, mode: Mode) -> dict[str, Any]:
     height = (1 - _GAP * (len(rows) - 1)) / len(rows)
     layout = base_layout(mode) | {
         "height": _ROW_HEIGHT * len(rows) + _EDGE,
-        "legend": {"orientation": "h", "y": -_EDGE / 2 / (_ROW_HEIGHT * len(rows)), "yanchor": "top"},
+        "legend": {"orientation": "h", "y": -_EDGE / 1.6 / (_ROW_HEIGHT * len(rows)), "yanchor": "top"},
         "annotations": [
             {"text": text, "x": x, "y": 1.0, "xref": "paper", "yref": "paper", "yanchor": "bottom", "showarrow": False}
             for text, x in (("BHF against Adam", 0.225), ("BHF against HF", 0.775))
@@ -108,6 +127,7 @@ def _layout(rows: Sequence[str], axis: Axis, mode: Mode) -> dict[str, Any]:
         for column, domain in enumerate(((0.0, 0.45), (0.55, 1.0))):
             name = _panel(row, column)
             x = axis_looks(mode) | {"domain": domain, "anchor": f"y{name}", "showticklabels": lowest}
+            x |= {"type": "log"} if column == 0 else {}
             layout[f"xaxis{name}"] = x | ({"matches": f"x{_panel(0, column)}"} if row else {})
             layout[f"xaxis{name}"] |= {"title": {"text": AXIS_TITLES[axis] if lowest else ""}}
             layout[f"yaxis{name}"] = axis_looks(mode) | {

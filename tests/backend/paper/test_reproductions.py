@@ -1,0 +1,48 @@
+"""The paper's experiments and the study can be launched, and have what the verdicts need."""
+
+import pytest
+
+from backend.admission import plan
+from backend.paper.reproductions import SIZES, PaperProblem, Question, Scale, found, name_of, reproduction, study
+from backend.schemas import Adam
+from worker.problems.registry import discover
+
+
+@pytest.mark.parametrize(("problem", "scale"), SIZES)
+def test_a_reproduction_can_be_launched(problem: PaperProblem, scale: Scale) -> None:
+    """The real problems admit it; it has two Adams, and HF and BHF with the same three curvature batches; 3 seeds."""
+    spec = reproduction(problem, scale)
+    plan(spec, discover().catalog())
+    adams = [o.gradient_batch for o in spec.optimizers if isinstance(o, Adam)]
+    batches = {kind: [o.curvature_batch for o in spec.optimizers if o.kind == kind] for kind in ("hf", "bhf")}
+    assert adams[0] < adams[1]
+    assert batches["hf"] == batches["bhf"]
+    assert len(set(batches["bhf"])) == 3
+    assert len(spec.seeds) == 3
+    assert found(spec.name) == (problem, scale)
+    assert spec.problem.data in {"mnist", "mnist-5k", "cifar10"}
+
+
+def test_the_papers_settings() -> None:
+    """Section 5: damping 0, 0.01, 0.1; iterations 30, 100, 30; lr 0.1; momentum 0.95; 1000 epochs; Polyak 0.99."""
+    for problem, damping, iterations in zip(PaperProblem, (0, 0.01, 0.1), (30, 100, 30), strict=True):
+        full = reproduction(problem, Scale.FULL)
+        seconds = [o for o in full.optimizers if not isinstance(o, Adam)]
+        assert {(o.damping, o.max_cg_iterations) for o in seconds} == {(damping, iterations)}
+        assert {(o.learning_rate, o.momentum) for o in seconds} == {(0.1, 0.95)}
+        assert full.budget.epochs == 1000
+        assert full.evaluation.polyak_decay == (0.99 if problem is PaperProblem.CNN else None)
+
+
+@pytest.mark.parametrize("question", Question)
+def test_a_sweep_of_the_study_can_be_launched(question: Question) -> None:
+    """The real autoencoder admits it; what it varies takes at least three values."""
+    spec = study(question)
+    plan(spec, discover().catalog())
+    assert len({o.model_dump_json() for o in spec.optimizers if o.kind == "bhf"}) >= 3
+
+
+def test_other_names_are_not_ours() -> None:
+    """An experiment of one's own is no reproduction."""
+    assert found("comparison") is None
+    assert found(name_of(PaperProblem.CNN, Scale.QUICK)) == (PaperProblem.CNN, Scale.QUICK)

@@ -1,0 +1,52 @@
+"""The study's advice follows from its runs."""
+
+from backend.paper.reproductions import Question, study
+from backend.paper.results import Curve, Results
+from backend.paper.study import answer, empty
+from backend.schemas import RunStatus
+from tests.backend.paper.samples import columns
+
+
+def made(question: Question, ends: dict[str, list[float]], *, status: RunStatus = RunStatus.FINISHED) -> Results:
+    """Give the runs of a question's sweep these losses at their end, by optimizer kind and order of values."""
+    spec = study(question)
+    left = {kind: list(values) for kind, values in ends.items()}
+    loss = {o.model_dump_json(): left[o.kind].pop(0) for o in spec.optimizers}
+    curves = []
+    for config in spec.runs():
+        place = spec.optimizers.index(config.optimizer)
+        values = [60.0, loss[config.optimizer.model_dump_json()] + config.seed - 1]
+        curves.append(Curve(config, status, columns(values, 1.0 + place)))
+    return Results(spec, curves)
+
+
+def test_the_lowest_is_advised() -> None:
+    """The momentum with the lowest median loss is chosen, and both ends of the range are told."""
+    ends = {"bhf": [20.0, 15.0, 10.0], "hf": [30.0, 20.0, 15.0]}
+    said = answer(Question.MOMENTUM, made(Question.MOMENTUM, ends), recorded=False)
+    assert said.advice == "Choose 0.95: it ends lowest."
+    assert "BHF's train loss ends at 10 with 0.95 (lowest, 3 seeds) and at 20 with 0 (highest)." in said.text
+    assert (said.ended, said.total) == (18, 18)
+
+
+def test_a_cheaper_one_that_is_as_good_is_advised() -> None:
+    """Within 5 % of the lowest the cheapest is chosen: the second costs 2 for the third's 3."""
+    ends = {"bhf": [20.0, 10.3, 10.0], "hf": [30.0, 20.0, 15.0]}
+    said = answer(Question.MOMENTUM, made(Question.MOMENTUM, ends), recorded=False)
+    assert said.advice == "Choose 0.5: it ends within 5 % of the lowest (0.95), at 0.67 times its cost."
+
+
+def test_bhf_against_hf_with_small_batches() -> None:
+    """The change that turns the order around is named."""
+    ends = {"bhf": [12.0, 9.0, 12.0, 12.0, 12.0], "hf": [10.0, 10.0, 10.0, 10.0, 10.0]}
+    said = answer(Question.SMALL_BATCH, made(Question.SMALL_BATCH, ends), recorded=False)
+    assert "paper's settings: 20.0 % above; damping 0.1: 10.0 % below" in said.text
+    assert said.advice == "BHF is below HF most with damping 0.1; BHF itself ends lowest with damping 0.1."
+
+
+def test_no_advice_before_all_runs_have_ended() -> None:
+    """While runs train, and without runs, there is no advice."""
+    ends = {"bhf": [20.0, 15.0, 10.0], "hf": [30.0, 20.0, 15.0]}
+    running = made(Question.MOMENTUM, ends, status=RunStatus.RUNNING)
+    assert answer(Question.MOMENTUM, running, recorded=False).advice == "Not enough data yet."
+    assert empty(Question.DAMPING).text == "No run has ended yet."

@@ -1,0 +1,45 @@
+"""Tests of the routes on the paper's figures, through the client."""
+
+import pytest
+
+from backend.client import Client
+from backend.errors import NotFound
+from backend.paper.reproductions import Question, study
+from backend.schemas import Verdict
+from tests.backend.samples import INFO, spec
+from worker.problems.registry import discover
+
+
+def test_all_that_can_be_reproduced(client: Client) -> None:
+    """Three problems at three scales, and the study's questions."""
+    found = client.reproductions().reproductions
+    assert {(r.subject, r.scale) for r in found if r.kind == "paper"} == {
+        (subject, scale) for subject in ("autoencoder", "lstm", "cnn") for scale in ("quick", "laptop", "full")
+    }
+    assert [r.subject for r in found if r.kind == "study"] == [question.value for question in Question]
+
+
+def test_an_experiment_without_runs_that_ended(client: Client, worker: str) -> None:
+    """Any experiment has a view; without data its verdicts say so."""
+    assert worker
+    view = client.paper(client.launch(spec()).id, axis="seconds", mode="dark")
+    assert (view.ended, view.total, view.recorded) == (0, 2, False)
+    assert {finding.verdict for finding in view.findings} == {Verdict.PENDING}
+
+
+def test_an_unknown_experiment(client: Client) -> None:
+    """It is said to be unknown."""
+    with pytest.raises(NotFound):
+        client.paper("aaaaaaaaaaaaaaaa")
+
+
+def test_the_study_takes_own_sweeps_first(client: Client) -> None:
+    """A sweep that was launched here stands in for the recorded one, as long as it is not deleted."""
+    client.register(INFO, discover().catalog())
+    launched = client.launch(study(Question.MOMENTUM))
+    answers = {answer.question: answer for answer in client.study().answers}
+    assert (answers["momentum"].recorded, answers["momentum"].total) == (False, 18)
+    client.delete(launched.id)
+    answers = {answer.question: answer for answer in client.study().answers}
+    assert answers["momentum"].total in {0, 18}
+    assert list(answers) == [question.value for question in Question]
