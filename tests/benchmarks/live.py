@@ -1,12 +1,14 @@
 """How fast the compare page is, from a new row at the API to the browser's picture of it.
 
-python -m tests.benchmarks.live [RUNSxUPDATES ...]
+python -m tests.benchmarks.live [--minutes N] [RUNSxUPDATES ...]
 
 12 runs x 5,000 updates that grow by 5 updates a second, at a refresh of 0.5 s; then 30 runs, and 100 runs of 10,000.
+With --minutes: instead, what each page's tab takes of the dashboard's process while nothing happens, and what a compare
+page that refreshes all the time holds in the browser: nodes of the document and memory, after a garbage collection.
 """
 
+import argparse
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import Sequence
@@ -17,10 +19,11 @@ from playwright.sync_api import Page, sync_playwright
 
 from backend.client import Client
 from backend.schemas import Budget
-from tests.e2e.conftest import CHROMIUM, QUIET, Service, running_service
+from tests.e2e.conftest import CHROMIUM, QUIET, Service, draws, running_service, settled
 from tests.e2e.samples import SPEC, claims, register, row
 
 SECONDS = 20
+IDLE_SECONDS = 20
 PER_SECOND = 5
 RECORD = """() => {
   window.drawnAt = {};
@@ -95,16 +98,72 @@ def measure(page: Page, service: Service, count: int, updates: int) -> None:
         service.client.finish(run, token, "finished")
 
 
+def share(process: psutil.Process, page: Page, seconds: float) -> float:
+    """Return what a process takes of a core while the page waits."""
+    before, began = sum(process.cpu_times()[:2]), time.monotonic()
+    page.wait_for_timeout(1000 * seconds)
+    return (sum(process.cpu_times()[:2]) - before) / (time.monotonic() - began)
+
+
+def rest(page: Page, service: Service) -> None:
+    """Print what each page's open tab takes while nothing trains."""
+    experiment, taken = launch(service.client, 12)
+    fill(service.client, taken, 100)
+    dashboard = psutil.Process(service.processes["dashboard"].pid)
+    print(f"dashboard's process without a tab: {share(dashboard, page, IDLE_SECONDS):.1%} of a core")
+    for path in (f"?experiments={experiment}", "launch", "queue", "guide", f"run?id={taken[0][0]}"):
+        page.goto(f"{service.dashboard_url}/{path}")
+        settled(page)
+        page.wait_for_timeout(5000)
+        name = path.partition("?")[0] or "compare"
+        print(f"  with {name:8} open       {share(dashboard, page, IDLE_SECONDS):.1%}", flush=True)
+    for run, token in taken:
+        service.client.finish(run, token, "finished")
+
+
+def endure(page: Page, service: Service, minutes: float) -> None:
+    """Refresh a compare page that grows, and print ten times what the browser holds."""
+    experiment, taken = launch(service.client, 12)
+    fill(service.client, taken, 5000)
+    page.goto(f"{service.dashboard_url}/?experiments={experiment}&refresh=0.5")
+    page.wait_for_function("() => Number(document.querySelector('.bhf-live')?.dataset.drawn ?? 0) >= 5000")
+    browser = page.context.new_cdp_session(page)
+    browser.send("Performance.enable")
+    last, end = 5000, time.monotonic()
+    for part in range(11):
+        browser.send("HeapProfiler.collectGarbage")
+        found = {entry["name"]: entry["value"] for entry in browser.send("Performance.getMetrics")["metrics"]}
+        heap = found["JSHeapUsedSize"] / 2**20
+        when = part * minutes / 10
+        print(
+            f"  after {when:4.1f} min: {found['Nodes']:,.0f} nodes, {heap:.1f} MiB, {draws(page):,} draws", flush=True
+        )
+        end += 6 * minutes
+        while part < 10 and time.monotonic() < end:
+            last += 1
+            for number, (run, token) in enumerate(taken):
+                service.client.append(run, token, [row(last, 0.001 * (1 + number % 7))])
+            page.wait_for_timeout(1000 / PER_SECOND)
+
+
 def main() -> None:
-    """Run all sizes, or those named as RUNSxUPDATES."""
-    sizes = [tuple(map(int, size.split("x"))) for size in sys.argv[1:]] or [(12, 5000), (30, 5000), (100, 10_000)]
+    """Run all sizes, or those named as RUNSxUPDATES; with --minutes the long measurement."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("sizes", nargs="*", metavar="RUNSxUPDATES")
+    parser.add_argument("--minutes", type=float, help="how long a compare page is to refresh")
+    chosen = parser.parse_args()
+    sizes = [tuple(map(int, size.split("x"))) for size in chosen.sizes] or [(12, 5000), (30, 5000), (100, 10_000)]
     with (
         tempfile.TemporaryDirectory() as home,
         running_service(Path(home), "backend", "dashboard") as service,
         sync_playwright() as playwright,
     ):
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET)
-        for count, updates in sizes:
+        if chosen.minutes:
+            page = browser.new_page(viewport={"width": 1280, "height": 1000})
+            rest(page, service)
+            endure(page, service, chosen.minutes)
+        for count, updates in [] if chosen.minutes else sizes:
             page = browser.new_page(viewport={"width": 1280, "height": 1000})
             measure(page, service, count, updates)
             page.close()

@@ -222,7 +222,7 @@ def test_where_the_time_went(call: Call) -> None:
 
 def test_where_the_time_of_thinned_rows_went(call: Call) -> None:
     """A point of several updates counts as many; of rows that begin later the first one is left out."""
-    points = {
+    points: dict[str, list[float]] = {
         "update": [3, 7, 9], "seconds": [3.0, 7.0, 9.0], "gradient_seconds": [0.25] * 3,
         "curvature_seconds": [0.5] * 3, "evaluation_seconds": [0.5, 0.5, 0.5],
     }  # fmt: skip
