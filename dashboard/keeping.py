@@ -111,7 +111,11 @@ def deleted(found: Sequence[Experiment]) -> None:
             st.html(f"<p class='bhf-deleted'>Deleted: {html.escape(name)}</p>", width="content")
             st.button("Undo", key=f"undo-{id_}", icon=":material/undo:", on_click=_undo, args=(id_,))
             if id_ in session:
-                st.button("Dismiss", key=f"dismiss-{id_}", type="tertiary", on_click=session.pop, args=(id_,))
+                st.button("Dismiss", key=f"dismiss-{id_}", type="tertiary", on_click=_dismiss, args=(id_,))
+
+
+def _dismiss(id_: str) -> None:
+    st.session_state["deleted"].pop(id_, None)
 
 
 def _undo(id_: str) -> None:

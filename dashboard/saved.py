@@ -44,9 +44,7 @@ def manage(saved: Sequence[Preset]) -> None:
         if gone is not None:
             with st.container(horizontal=True, vertical_alignment="center"):
                 st.markdown(f"Deleted: {escape(gone.title)}", width="stretch")
-                st.button(
-                    "Undo", key="undo-preset", icon=":material/undo:", on_click=_save, args=(gone.title, gone.spec)
-                )
+                st.button("Undo", key="undo-preset", icon=":material/undo:", on_click=_undo, args=(gone,))
 
 
 def save(form: Form, spec: ExperimentSpec | None, saved: Sequence[Preset]) -> None:
@@ -90,6 +88,10 @@ def _save(title: str, spec: ExperimentSpec) -> bool:
     st.session_state.pop(_DELETED, None)
     st.toast(f"Saved: {escape(title)}")
     return True
+
+
+def _undo(gone: Preset) -> None:
+    _save(gone.title, gone.spec)
 
 
 def _delete(preset: Preset) -> None:

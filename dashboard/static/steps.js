@@ -62,7 +62,7 @@ export class StepsPanel {
     const steps = typed.length ? typed : defaultSteps(shown.flatMap(({ runs }) => runs.map(({ id }) => store.runs.get(id))));
     options(this.measure, choices.map((key) => [key, MEASURES[key].label]), measure);
     if (document.activeElement !== this.input) this.input.value = steps.join(", ");
-    const heads = ["", ...steps.map((step) => `Update ${step.toLocaleString("en-US")}`)];
+    const heads = ["Configuration", ...steps.map((step) => `Update ${step.toLocaleString("en-US")}`)];
     this.head.replaceChildren(...heads.map((text) => element("th", { scope: "col" }, text)));
     this.early = false;
     this.body.replaceChildren(...shown.map((group) => this.line(group, steps, measure, store, theme)));
