@@ -15,6 +15,7 @@ from dashboard.tables import table
 
 SHOWN = 30
 SHOWN_ENDED = 10
+REFRESH_SECONDS = 5  # each redrawing of a long line costs a tenth of a second
 
 
 def page() -> None:
@@ -23,7 +24,7 @@ def page() -> None:
     _now()
 
 
-@st.fragment(run_every=2)
+@st.fragment(run_every=REFRESH_SECONDS)
 def _now() -> None:
     """Draw what changes by itself."""
     known = ask(

@@ -57,7 +57,7 @@ def _asked(run_id: str) -> Run | None:
 
 def _standing(run: Run) -> None:
     """Tell the run's history, which goes on by itself until the run has ended, and offer what can be asked of it."""
-    st.fragment(_history, run_every=None if run.status.final else 2)(run)
+    st.fragment(_history, run_every=None if run.status.final else 4)(run)
 
 
 def _history(drawn: Run) -> None:
