@@ -88,13 +88,13 @@ class Size:
 
 
 SIZES = {
-    (PaperProblem.AUTOENCODER, Scale.QUICK): Size("mnist-5k", 2, 50, 500, (15, 60, 125), every=2),
+    (PaperProblem.AUTOENCODER, Scale.QUICK): Size("mnist-5k", 2, 50, 500, (15, 30, 60), every=2),
     (PaperProblem.AUTOENCODER, Scale.LAPTOP): Size("mnist", 1.5, 100, 1000, (32, 125, 250), every=5, test_size=1000),
     (PaperProblem.AUTOENCODER, Scale.FULL): Size(
         "mnist", 1000, 200, 6000, (200, 750, 3000), every=30, shown=10_000, patience=200
     ),
     (PaperProblem.LSTM, Scale.QUICK): Size(
-        "mnist-5k", 8, 50, 1000, (50, 125, 250), every=4, options={"pixels_per_step": 7}
+        "mnist-5k", 8, 50, 500, (15, 60, 125), every=4, options={"pixels_per_step": 7}
     ),
     (PaperProblem.LSTM, Scale.LAPTOP): Size(
         "mnist", 8, 100, 2000, (60, 250, 500), every=8, test_size=2000, options={"pixels_per_step": 7}
@@ -103,7 +103,7 @@ SIZES = {
         "mnist", 1000, 200, 6000, (200, 750, 3000), every=30, shown=10_000, patience=200
     ),
     (PaperProblem.CNN, Scale.QUICK): Size(
-        "cifar10", 4, 25, 250, (8, 30, 60), every=2, train_size=1000, test_size=500, polyak=0.9
+        "cifar10", 2, 12, 125, (4, 8, 15), every=2, train_size=1000, test_size=500, polyak=0.9
     ),
     (PaperProblem.CNN, Scale.LAPTOP): Size(
         "cifar10", 5, 25, 250, (8, 15, 31), every=4, train_size=5000, test_size=1000, polyak=0.9

@@ -1,11 +1,12 @@
 """The paper's claims, judged by the runs: Zhang et al. (2017), section 5 and its figures.
 
 All losses are train losses over the fixed evaluation subset. A number is the median over seeds, with the least and the
-largest seed beside it; runs are paired by seed, which sets the initial weights and the data order. A run that diverged
-counts as one whose loss is infinite.
+largest seed beside it; runs are paired by seed, which sets the initial weights and the data order. A run that failed,
+or ended above where Adam began, has diverged: it counts as one whose loss is infinite.
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from itertools import pairwise, zip_longest
 from math import inf, isfinite
 from statistics import fmean, median
@@ -56,11 +57,30 @@ def findings(results: Results) -> list[Finding]:
 
     A verdict needs every run to have ended and two seeds of each optimizer; until then it is "not enough data yet".
     """
+    results = _with_diverged(results)
     claims = Claims(results)
     judges = [_fewer_updates, _below_hf, _small_curvature_batches, _cost]
     if results.spec.problem.name == "cnn":
         judges.append(_stability)
     return [_judged(number, judge, claims, results) for number, judge in enumerate(judges, 1)]
+
+
+def _with_diverged(results: Results) -> Results:
+    """Mark as failed the runs that ended above the loss at which Adam, with the same seed, was evaluated first."""
+    began: dict[int, float] = {}
+    for curve in results.curves:
+        if isinstance(curve.config.optimizer, Adam) and curve.columns["train_loss"]:
+            first = curve.columns["train_loss"][0]
+            began[curve.config.seed] = max(first, began.get(curve.config.seed, first))
+    curves = [
+        replace(curve, status=RunStatus.FAILED)
+        if curve.status is RunStatus.FINISHED
+        and curve.columns["train_loss"]
+        and curve.columns["train_loss"][-1] > began.get(curve.config.seed, inf)
+        else curve
+        for curve in results.curves
+    ]
+    return replace(results, curves=curves)
 
 
 Judgement = tuple[Verdict, str, list[Evidence]]
@@ -122,10 +142,10 @@ def _below_hf(claims: Claims) -> Judgement:
         pairs = list(zip_longest(bhf, hf, fillvalue=inf))
         share = sum(b <= h for b, h in pairs) / len(pairs)
         ends = [_above(_end(b), _end(h)) for b, h in _pairs(claims.bhf[n], claims.hf[n])]
-        held += share >= WHOLE_RUN and _middle(ends) <= 0
-        words.append(
-            f"{n}: {100 * share:.0f} % of the run, at its end {_percent(_middle(ends))} HF{_diverged(claims, n)}"
-        )
+        bounded = isfinite(_middle([_end(curve) for curve in claims.bhf[n]]))
+        held += bounded and share >= WHOLE_RUN and _middle(ends) <= 0
+        end = f"{_percent(_middle(ends))} HF" if bounded or _middle(ends) else "diverged as HF"
+        words.append(f"{n}: {100 * share:.0f} % of the run, at its end {end}{_diverged(claims, n)}")
         evidence += [
             Evidence(
                 what=f"share of the run with BHF at or below HF, curvature batch {n}", middle=100 * share, n=len(ends),
@@ -148,8 +168,7 @@ def _small_curvature_batches(claims: Claims) -> Judgement:
     ]
     ours, theirs = growth["BHF"], growth["HF"]
     text = (
-        f"From curvature batch {most} to {least}, the loss at the end grows by the factor {_number(_middle(ours))} for "
-        f"BHF and {_number(_middle(theirs))} for HF."
+        f"From curvature batch {most} to {least}, the loss at the end {_growth('BHF', ours)}, {_growth('HF', theirs)}."
     )
     if all(b < h for b, h in zip(ours, theirs, strict=False)):
         return Verdict.REPRODUCED, text, evidence
@@ -296,12 +315,19 @@ def _share(held: int, of: int) -> Verdict:
 
 def _percent(share: float) -> str:
     if not isfinite(share):
-        return "without bound above"
+        return "diverged, unlike"
+    if share == -1:
+        return "without bound below"
     return f"{abs(100 * share):.1f} % {'below' if share < 0 else 'above'}"
 
 
 def _number(value: float) -> str:
-    return f"{value:.3g}" if isfinite(value) else "without bound: runs diverged"
+    return f"{value:.3g}" if isfinite(value) else "diverged"
+
+
+def _growth(name: str, factors: Sequence[float]) -> str:
+    middle = _middle(factors)
+    return f"of {name} grows {middle:.3g} times" if isfinite(middle) else f"of {name} diverges"
 
 
 def _evidence(what: str, values: Sequence[float], unit: str = "") -> Evidence:

@@ -110,3 +110,11 @@ def test_stability_is_judged_for_the_cnn() -> None:
     assert jitter["jitter of the test loss, HF, curvature batch 10"] == pytest.approx((16 / 6) ** 0.5)
     swapped = changed(bhf10=noisy, bhf50=noisy, hf10=line, hf50=line)
     assert findings(results(swapped, problem="cnn"))[4].verdict is Verdict.NOT
+
+
+def test_a_run_that_ends_above_where_adam_began_has_diverged() -> None:
+    """Adam began at 40; a run that ends at 1e30 counts as infinite, not as a number."""
+    told = findings(results(changed(hf10=[[24.0, 14.0, 1e30]] * 2)))
+    assert "at its end without bound below HF (diverged: HF 2 of 2)" in told[1].text
+    assert told[2].verdict is Verdict.REPRODUCED
+    assert told[2].text.endswith("of HF diverges.")
