@@ -156,8 +156,8 @@ def found(name: str) -> tuple[PaperProblem, Scale] | None:
 _NOISE = "Seconds were taken while other programs ran on the machine: trust their order; cost is exact."
 NOTES: Mapping[PaperProblem, list[str]] = {
     PaperProblem.AUTOENCODER: [
-        "1.5 epochs of the 60,000 training images, for the paper's up to 1000; losses over the first 1,000 images of the "
-        "training and of the test set.",
+        "1.5 epochs of the 60,000 training images, for the paper's up to 1000; losses over the first 1,000 images of "
+        "the training and of the test set.",
         "Curvature batch 32 is 1/31 of the gradient batch: without damping, as in the paper, HF and BHF both explode.",
         _NOISE,
     ],
@@ -168,11 +168,11 @@ NOTES: Mapping[PaperProblem, list[str]] = {
         _NOISE,
     ],
     PaperProblem.CNN: [
-        "5 epochs of 5,000 of the 50,000 training images, gradient batch 250; losses over 1,000 of them and over 1,000 test "
-        "images.",
+        "5 epochs of 5,000 of the 50,000 training images, gradient batch 250; losses over 1,000 of them and over "
+        "1,000 test images.",
         "Polyak decay 0.9: the paper's 0.99 averages over about 100 updates, which is all that HF makes here.",
-        "Tried besides: BHF with curvature batch 62, 1/4 of the gradient batch, had train loss 1.41 after 119 updates (one "
-        "seed), where Adam with batch 25 had 1.43 after 1,200; with 15 and 8 most runs of HF and BHF diverge.",
+        "Tried besides: BHF with curvature batch 62, 1/4 of the gradient batch, had train loss 1.41 after 119 updates "
+        "(one seed), where Adam with batch 25 had 1.43 after 1,200; with 15 and 8 most runs of HF and BHF diverge.",
         _NOISE,
     ],
 }
