@@ -1,0 +1,47 @@
+"""The commands that reproduce the paper, as a user runs them."""
+
+import json
+from pathlib import Path
+
+from backend.client import Client
+from backend.paper.reproductions import PaperProblem, Question, Scale, reproduction
+from backend.paper.results import read
+from tests.e2e.conftest import Service
+from tests.e2e.test_commands import blockhf
+
+
+def test_reproduce_and_report(service: Service, tmp_path: Path) -> None:
+    """`reproduce` queues the experiment; `report` writes it as HTML and as data, whatever has been trained so far."""
+    with Client(service.backend_url) as client:
+        launched = blockhf(service, "reproduce", "autoencoder", "--json")
+        assert launched.returncode == 0, launched.stderr
+        (made,) = json.loads(launched.stdout)
+        for run in made["runs"]:
+            client.cancel(run)
+        client.wait(made["runs"], timeout=120)
+        experiment = client.experiment(made["id"])
+        assert experiment.spec == reproduction(PaperProblem.AUTOENCODER, Scale.QUICK)
+    page, data = tmp_path / "report.html", tmp_path / "data.parquet"
+    written = blockhf(service, "report", made["id"], "--to", str(page), "--data", str(data))
+    assert written.returncode == 0, written.stderr
+    assert "some were cancelled" in page.read_text(encoding="utf-8")
+    assert read(data).spec == experiment.spec
+
+
+def test_the_study_is_queued_as_a_whole(service: Service) -> None:
+    """One experiment per question."""
+    launched = blockhf(service, "reproduce", "study")
+    ids = launched.stdout.split()
+    with Client(service.backend_url) as client:
+        for name in ids:
+            client.delete(name)
+    assert len(ids) == len(Question)
+
+
+def test_what_cannot_be_written_is_said(service: Service, tmp_path: Path) -> None:
+    """An unknown experiment, and a folder that does not exist, are one line each, and exit code 1."""
+    unknown = blockhf(service, "report", "aaaaaaaaaaaaaaaa", "--to", str(tmp_path / "a.html"))
+    assert (unknown.returncode, unknown.stderr.strip()) == (1, "error: there is no experiment aaaaaaaaaaaaaaaa")
+    nowhere = blockhf(service, "report", "aaaaaaaaaaaaaaaa", "--to", str(tmp_path / "no" / "a.html"))
+    assert nowhere.returncode == 1
+    assert "its folder does not exist" in nowhere.stderr
