@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from dashboard.app_pages import compare, guide, launch, queue, run
+from dashboard.app_pages import choose, compare, guide, launch, paper, queue, run
 from dashboard.live import watch
 from dashboard.theme import STATIC, style_sheet
 
@@ -16,6 +16,8 @@ def main() -> None:
         "compare": st.Page(compare.page, title="Compare", icon=":material/monitoring:", default=True),
         "launch": st.Page(launch.page, title="Launch", url_path="launch", icon=":material/rocket_launch:"),
         "queue": st.Page(queue.page, title="Queue", url_path="queue", icon=":material/list_alt:"),
+        "paper": st.Page(paper.page, title="Paper", url_path="paper", icon=":material/article:"),
+        "choose": st.Page(choose.page, title="What to choose", url_path="choose", icon=":material/rule:"),
         "guide": st.Page(guide.page, title="How to choose", url_path="guide", icon=":material/menu_book:"),
         "run": st.Page(run.page, title="Run", url_path="run", visibility="hidden"),
     }

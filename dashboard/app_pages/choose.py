@@ -1,0 +1,72 @@
+"""The page "What to choose, and why": sweeps over what the paper leaves open, and the advice that follows from them."""
+
+import html
+
+import streamlit as st
+
+from backend.client import Client
+from backend.schemas import Answer, Reproduction
+from dashboard import reproducing
+from dashboard.connection import ask
+from dashboard.runs import counted
+
+EVERY = 10  # seconds between looks at runs that train
+
+
+def page() -> None:
+    """Draw the page."""
+    st.title("What to choose, and why")
+    st.write(
+        "Settings that the paper leaves open, each varied by itself on a smaller autoencoder and the digits that ship "
+        "with BlockHF, with three seeds. Run a sweep again and the answer is of your own runs."
+    )
+    known = ask(reproductions=lambda backend: backend.reproductions().reproductions, study=_read)
+    if known["study"] is None or known["reproductions"] is None:
+        st.stop()
+    sweeps: dict[str, Reproduction] = {one.subject: one for one in known["reproductions"] if one.kind == "study"}
+    trains = any(is_own(one) and one.ended < one.total for one in known["study"])
+    st.fragment(_answers, run_every=EVERY if trains else None)(sweeps, trains)
+
+
+def _read(backend: Client) -> list[Answer]:
+    return backend.study(mode=reproducing.mode()).answers
+
+
+def is_own(answer: Answer) -> bool:
+    """Tell whether an answer is of runs of this database."""
+    return not answer.recorded and answer.total > 0
+
+
+def whose(answer: Answer) -> str:
+    """Say of which runs an answer is, and how many of them have ended."""
+    if not answer.total:
+        return "No runs yet."
+    name = "Recorded results, which ship with BlockHF" if answer.recorded else "Your own runs"
+    return f"{name}: {reproducing.standing(answer.ended, answer.total)}."
+
+
+def _answers(sweeps: dict[str, Reproduction], trained: bool) -> None:
+    """Draw every answer; once nothing trains any more the page is drawn anew, so that it looks no further."""
+    answers: list[Answer] = ask(study=_read)["study"]
+    if trained and not any(is_own(one) and one.ended < one.total for one in answers):
+        st.rerun()
+    for answer in answers:
+        with st.container(border=True, key=f"answer-{answer.question}"):
+            _answer(answer, sweeps.get(answer.question))
+
+
+def _answer(answer: Answer, sweep: Reproduction | None) -> None:
+    st.subheader(answer.title)
+    st.caption(whose(answer))
+    if answer.figure.data:
+        alt = f"{answer.title} The train loss at the end for each setting, for BHF and HF"
+        reproducing.draw(answer.figure, key=f"figure-{answer.question}", alt=alt)
+    st.html(
+        f"<p class='bhf-plan'>{html.escape(answer.text)}</p><p class='bhf-plan'><b>{html.escape(answer.advice)}</b></p>"
+    )
+    if sweep is None or is_own(answer):
+        return
+    count = counted(len(sweep.spec.runs()), "run")
+    pressed = st.button(f"Run this sweep: {count}", icon=":material/rocket_launch:", key=f"sweep-{answer.question}")
+    if pressed and reproducing.launch(sweep):
+        st.rerun()

@@ -1,0 +1,105 @@
+"""Experiments that ship with BlockHF: how they stand, how long they take, and the button that launches them."""
+
+import math
+from collections.abc import Sequence
+from uuid import uuid4
+
+import streamlit as st
+
+from backend.errors import BlockHFError
+from backend.schemas import Budget, Experiment, ExperimentSpec, PlotlyFigure, Reproduction, Run
+from dashboard import runs
+from dashboard.connection import client
+from dashboard.forms import escape
+
+KNOWN = 100
+"""how many of the newest comparisons are looked through for those that ship"""
+
+
+def mode() -> str:
+    """Return which colours the visitor's page has: light or dark."""
+    return "dark" if st.context.theme.type == "dark" else "light"
+
+
+def newest(experiments: Sequence[Experiment], shipped: Sequence[Reproduction]) -> dict[str, Experiment]:
+    """Return by name the newest experiment of each of these that has one; `experiments` are newest first."""
+    names = {one.spec.name for one in shipped}
+    return {one.spec.name: one for one in reversed(experiments) if one.spec.name in names}
+
+
+def standing(ended: int, total: int) -> str:
+    """Say how many of an experiment's runs have ended: 24 runs, 8 ended."""
+    return f"{runs.counted(total, 'run')}, {'all' if ended == total else ended} ended"
+
+
+def ended(experiment: Experiment) -> int:
+    """Count an experiment's runs that have ended."""
+    return sum(run.status.final for run in experiment.runs)
+
+
+def seconds(spec: ExperimentSpec, parameters: int, train_size: int, earlier: Sequence[Run]) -> float | None:
+    """Estimate the training seconds of all runs, one after another; a budget in epochs counts as so many updates.
+
+    None where there is no earlier run to judge one of the optimizers by.
+    """
+    total = 0.0
+    for optimizer in spec.optimizers:
+        own = spec.model_copy(update={"optimizers": [optimizer]})
+        if spec.budget.updates is None and spec.budget.epochs is not None:
+            updates = math.ceil(spec.budget.epochs * train_size / optimizer.gradient_batch)
+            own = own.model_copy(update={"budget": Budget(updates=updates, seconds=spec.budget.seconds)})
+        part = runs.estimate(own, parameters, earlier)
+        if part is None:
+            return None
+        total += part
+    return total
+
+
+def how_long(spec: ExperimentSpec) -> str:
+    """Say how long the runs would take by earlier runs like them; empty where that is not known."""
+    known = _size(spec.model_dump_json())
+    if known is None:
+        return ""
+    about = seconds(spec, *known, _earlier())
+    return "" if about is None else f"about {runs.duration(about)} of training on one worker, by earlier runs"
+
+
+@st.cache_data(ttl=60, show_spinner=False)
+def _size(spec_json: str) -> tuple[int, int] | None:
+    """Return how many parameters and training images an experiment has; None where no worker can train it."""
+    spec = ExperimentSpec.model_validate_json(spec_json)
+    try:
+        catalog = client().catalog().catalog
+        images = {data.name: data.train_size for data in catalog.data} if catalog else {}
+        return client().check(spec).total, spec.problem.train_size or images[spec.problem.data]
+    except (BlockHFError, KeyError):
+        return None
+
+
+@st.cache_data(ttl=10, show_spinner=False)
+def _earlier() -> list[Run]:
+    try:
+        return client().runs(status="finished", limit=200)
+    except BlockHFError:
+        return []
+
+
+def launch(one: Reproduction) -> Experiment | None:
+    """Queue an experiment's runs and return it; where that is refused, say why. A second press queues nothing more."""
+    tokens: dict[str, str] = st.session_state.setdefault("reproductions", {})
+    try:
+        made = client().launch(one.spec, idempotency_key=tokens.setdefault(one.spec.name, uuid4().hex))
+    except BlockHFError as error:
+        st.error(f"Nothing was queued: {escape(str(error))}")
+        return None
+    del tokens[one.spec.name]
+    st.toast(f"{runs.counted(len(made.runs), 'run')} queued")
+    return made
+
+
+def draw(figure: PlotlyFigure, *, key: str, alt: str) -> None:
+    """Draw a figure as the backend made it; `alt` says in words what it shows. Without curves, say so."""
+    if not figure.data:
+        st.info("No run has been evaluated yet; the curves appear by themselves.")
+        return
+    st.plotly_chart({"data": figure.data, "layout": figure.layout}, key=key, alt=alt, config={"displaylogo": False})

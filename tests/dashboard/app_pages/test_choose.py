@@ -1,0 +1,63 @@
+"""The page "What to choose, and why", without a browser."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from backend.schemas import Answer, PlotlyFigure, WorkerInfo
+from dashboard.app_pages.choose import is_own, whose
+from tests.dashboard.conftest import OpenPage
+from tests.e2e.conftest import Service, running_service
+from worker.problems.registry import discover
+
+
+@pytest.fixture(scope="module")
+def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """Start a backend of this module's own, where nothing trains."""
+    with running_service(tmp_path_factory.mktemp("choose"), "backend") as running:
+        yield running
+
+
+def answer(*, recorded: bool, ended: int, total: int) -> Answer:
+    """Make an answer without a figure."""
+    return Answer(
+        question="damping", title="?", text="", advice="", recorded=recorded, ended=ended, total=total,
+        figure=PlotlyFigure(data=[], layout={}),
+    )  # fmt: skip
+
+
+def test_whose_runs_an_answer_is_of_is_said() -> None:
+    """Runs that ship, one's own, and none are told apart."""
+    cases = [(True, 24, 24), (False, 5, 24), (False, 0, 0)]
+    answers = [answer(recorded=recorded, ended=ended, total=total) for recorded, ended, total in cases]
+    assert [whose(one) for one in answers] == [
+        "Recorded results, which ship with BlockHF: 24 runs, all ended.",
+        "Your own runs: 24 runs, 5 ended.",
+        "No runs yet.",
+    ]
+    assert [is_own(one) for one in answers] == [False, True, False]
+
+
+def test_every_question_is_answered_and_can_be_run(own: Service, open_page: OpenPage) -> None:
+    """Each question has its advice and a button; a press queues its sweep, and the answer is of it from then on."""
+    client = own.client
+    client.register(WorkerInfo(name="by hand", device="cpu", threads=1), discover().catalog())
+    answers = client.study().answers
+    page = open_page("choose", url=own.backend_url)
+    assert [found.value for found in page.subheader] == [one.title for one in answers]
+    written = "\n".join(found.proto.body for found in page.get("html"))
+    assert all(f"<b>{one.advice}</b>" in written for one in answers)
+    assert len(page.get("plotly_chart")) == sum(bool(one.figure.data) for one in answers)
+    assert len(page.button) == len(answers)
+    page.button(key=f"sweep-{answers[0].question}").click().run()
+    assert not page.exception
+    (made,) = client.experiments()
+    assert made.name == f"Study: {answers[0].title}"
+    assert page.caption[0].value == f"Your own runs: {len(made.runs)} runs, 0 ended."
+    assert len(page.button) == len(answers) - 1
+
+
+def test_without_a_backend_the_page_says_so(open_page: OpenPage) -> None:
+    """A backend that cannot be reached is named as the reason."""
+    page = open_page("choose", url="http://127.0.0.1:9")
+    assert "cannot be reached" in page.warning[0].value
