@@ -113,7 +113,7 @@ def _said(question: Question, choices: Sequence[Choice]) -> tuple[str, str]:
     chosen = of_kinds.get("bhf") or valid
     best = min(chosen, key=lambda choice: choice.loss)
     cheap = min((c for c in chosen if c.loss <= CLOSE * best.loss), key=lambda choice: choice.cost)
-    advice = f"Choose {cheap.label}: "
+    advice = f"Choose {cheap.label}: " if question is Question.BLOCKS else f"For BHF choose {cheap.label}: "
     advice += (
         "it ends lowest."
         if cheap is best

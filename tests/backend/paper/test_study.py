@@ -24,7 +24,7 @@ def test_the_lowest_is_advised() -> None:
     """The momentum with the lowest median loss is chosen, and both ends of the range are told."""
     ends = {"bhf": [20.0, 15.0, 10.0], "hf": [30.0, 20.0, 15.0]}
     said = answer(Question.MOMENTUM, made(Question.MOMENTUM, ends), recorded=False)
-    assert said.advice == "Choose 0.95: it ends lowest."
+    assert said.advice == "For BHF choose 0.95: it ends lowest."
     assert "BHF's train loss ends at 10 with 0.95 (lowest, 3 seeds) and at 20 with 0 (highest)." in said.text
     assert (said.ended, said.total) == (18, 18)
 
@@ -33,7 +33,7 @@ def test_a_cheaper_one_that_is_as_good_is_advised() -> None:
     """Within 5 % of the lowest the cheapest is chosen: the second costs 2 for the third's 3."""
     ends = {"bhf": [20.0, 10.3, 10.0], "hf": [30.0, 20.0, 15.0]}
     said = answer(Question.MOMENTUM, made(Question.MOMENTUM, ends), recorded=False)
-    assert said.advice == "Choose 0.5: it ends within 5 % of the lowest (0.95), at 0.67 times its cost."
+    assert said.advice == "For BHF choose 0.5: it ends within 5 % of the lowest (0.95), at 0.67 times its cost."
 
 
 def test_bhf_against_hf_with_small_batches() -> None:
