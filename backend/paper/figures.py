@@ -34,7 +34,7 @@ def paper_figure(results: Results, *, axis: Axis = "update", mode: Mode = "light
     optimizers = results.spec.optimizers
     adam, bhf, hf = ([o for o in optimizers if o.kind == kind] for kind in ("adam", "bhf", "hf"))
     columns: tuple[list[Optimizer], list[Optimizer]] = ([*adam, *bhf], [*bhf, *hf])
-    dashes = _dashes(optimizers)
+    dashes, labels = _dashes(optimizers), _labels(optimizers)
     data: list[dict[str, Any]] = []
     named: set[str] = set()
     for row, measure in enumerate(rows):
@@ -42,7 +42,7 @@ def paper_figure(results: Results, *, axis: Axis = "update", mode: Mode = "light
             panel = _panel(row, column)
             for optimizer in shown:
                 colour = OPTIMIZER_COLOURS[mode][optimizer.kind]
-                label = _label(optimizer)
+                label = labels[optimizer.model_dump_json()]
                 style = {"label": label, "colour": colour, "dash": dashes[optimizer.model_dump_json()], "panel": panel}
                 data += _lines(results.of(optimizer), axis, measure, style, named=label not in named)
                 named.add(label)
@@ -77,11 +77,22 @@ def _dashes(optimizers: Sequence[Optimizer]) -> dict[str, str]:
     return chosen
 
 
-def _label(optimizer: Optimizer) -> str:
-    name = OPTIMIZER_NAMES[optimizer.kind]
-    if isinstance(optimizer, Adam):
-        return f"{name}, batch {optimizer.gradient_batch}"
-    return f"{name}, curvature batch {optimizer.curvature_batch}"
+def _labels(optimizers: Sequence[Optimizer]) -> dict[str, str]:
+    """Name each optimizer's settings by its batch, and by what else tells it from others of its kind."""
+    named = {}
+    for optimizer in optimizers:
+        own = optimizer.model_dump(mode="json")
+        others = [o.model_dump(mode="json") for o in optimizers if o.kind == optimizer.kind]
+        batch = "gradient_batch" if isinstance(optimizer, Adam) else "curvature_batch"
+        differing = [name for name in own if name != batch and any(other[name] != own[name] for other in others)]
+        words = [f"{'batch' if batch == 'gradient_batch' else 'curvature batch'} {own[batch]}"]
+        words += [f"{name.replace('_', ' ')} {_shown(own[name])}" for name in differing]
+        named[optimizer.model_dump_json()] = ", ".join([OPTIMIZER_NAMES[optimizer.kind], *words])
+    return named
+
+
+def _shown(value: Any) -> str:
+    return " ".join(str(part) for part in value.values()) if isinstance(value, Mapping) else str(value)
 
 
 def _lines(

@@ -17,16 +17,16 @@ td.number { text-align: right; font-variant-numeric: tabular-nums }
 
 
 def report(view: PaperView, configurations: Sequence[RunConfig], answers: Sequence[Answer] = ()) -> str:
-    """Write an experiment's figure and verdicts as HTML; every text from outside is escaped."""
+    """Write an experiment's figure and verdicts, or a sweep's answers, as HTML; every text from outside is escaped."""
     parts = [
         f"<h1>{escape(view.title)}</h1>",
         f"<p>{view.ended} of {view.total} runs have ended. Lines are medians over seeds, bands reach from the lowest "
         "seed to the highest.</p>",
         _chart("figure", view.figure),
-        "<h2>What the paper claims, and what these runs say</h2>",
-        *(_finding(finding) for finding in view.findings),
-        _notes(view.notes),
         *(_answer(answer) for answer in answers),
+        *([] if answers else ["<h2>What the paper claims, and what these runs say</h2>"]),
+        *([] if answers else map(_finding, view.findings)),
+        _notes(view.notes),
         "<h2>Machine and versions</h2>",
         _table(["", ""], [[name, value] for name, value in view.made_with.items()]),
         "<h2>Experiment</h2>",

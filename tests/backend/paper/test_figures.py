@@ -1,9 +1,12 @@
 """The paper's figure: panels, lines, bands, and an axis that a diverging run does not spoil."""
 
+from dataclasses import replace
+
 import plotly.graph_objects as go
 import pytest
 
 from backend.paper.figures import Axis, paper_figure
+from backend.paper.results import Results
 from tests.backend.paper.samples import GOOD, results
 
 
@@ -35,3 +38,14 @@ def test_a_diverging_run_leaves_the_frame() -> None:
     layout = paper_figure(results(GOOD | {"hf10": [[20.0, 1e30, 1e30]] * 2})).layout
     low, high = layout["yaxis"]["range"]
     assert 10**low < 8 < 40 < 10**high < 50
+
+
+def test_what_differs_is_in_the_label() -> None:
+    """Two settings with the same curvature batch are told apart."""
+    made = results(GOOD)
+    damped = made.spec.optimizers[2].model_copy(update={"damping": 0.1})
+    curve = replace(made.of(made.spec.optimizers[2])[0])
+    curve = replace(curve, config=curve.config.model_copy(update={"optimizer": damped}))
+    spec = made.spec.model_copy(update={"optimizers": [*made.spec.optimizers, damped]})
+    names = {trace.get("name") for trace in paper_figure(Results(spec, [*made.curves, curve])).data}
+    assert {"BHF, curvature batch 50, damping 0.0", "BHF, curvature batch 50, damping 0.1"} <= names
