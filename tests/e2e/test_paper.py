@@ -1,0 +1,71 @@
+"""The paper's figures and claims in a browser: recorded results, a reproduction of one's own, advice."""
+
+import re
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from backend.schemas import WorkerInfo
+from tests.e2e.conftest import Service, running_service, settled, wait_until
+from worker.problems.registry import discover
+
+pytestmark = pytest.mark.browser
+
+
+@pytest.fixture(scope="module")
+def quiet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """Backend and dashboard, and a worker that announces the paper's problems but trains nothing."""
+    with running_service(tmp_path_factory.mktemp("paper"), "backend", "dashboard") as running:
+        yield running
+
+
+def announce(service: Service) -> None:
+    """Announce what can be trained."""
+    service.client.register(WorkerInfo(name="by hand", device="cpu", threads=1), discover().catalog())
+
+
+def test_recorded_figure_and_verdicts_are_seen(page: Page, quiet: Service) -> None:
+    """The page shows curves and a verdict in words for each claim; rule and numbers open; choices stand in the URL."""
+    announce(quiet)
+    view = quiet.client.recorded_paper("autoencoder")
+    page.goto(f"{quiet.dashboard_url}/paper")
+    expect(page.locator(".js-plotly-plot .trace").first).to_be_attached()
+    for finding in view.findings:
+        claim = page.locator(f".st-key-claim-{finding.number}")
+        expect(claim.locator(".bhf-state")).to_contain_text(finding.verdict.value)
+        expect(claim).to_contain_text(finding.claim)
+    page.get_by_text("Claim 1: rule and numbers").click()
+    expect(page.get_by_role("region", name="Numbers of claim 1")).to_contain_text(view.findings[0].evidence[0].what)
+    settled(page)
+    page.get_by_role("radio", name="Epochs").click()
+    page.wait_for_url(re.compile("source=recorded.*axis=epoch"))
+    expect(page.locator(".js-plotly-plot")).to_contain_text("epochs")
+
+
+def test_a_reproduction_is_launched_and_followed(page: Page, quiet: Service) -> None:
+    """One press queues the quick scale; the page counts by itself how many runs have ended."""
+    announce(quiet)
+    page.goto(f"{quiet.dashboard_url}/paper")
+    page.get_by_role("button", name="Reproduce Deep autoencoder").click()
+    wait_until(quiet.client.experiments, "the runs are queued")
+    (made,) = quiet.client.experiments()
+    page.wait_for_url(re.compile(f"source={made.id}"))
+    expect(page.locator(".st-key-card-autoencoder")).to_contain_text(f"quick: {len(made.runs)} runs, 0 ended")
+    for run in made.runs:
+        quiet.client.cancel(run.id)
+    expect(page.locator(".st-key-card-autoencoder")).to_contain_text(f"quick: {len(made.runs)} runs, all ended")
+    settled(page)
+    page.get_by_role("button", name="Its curves").click()
+    page.wait_for_url(re.compile(f"/\\?experiments={made.id}"))
+    quiet.client.delete(made.id)
+
+
+def test_every_question_has_its_advice(page: Page, quiet: Service) -> None:
+    """The page has one answer for each question of the study, reached by the navigation."""
+    announce(quiet)
+    page.goto(f"{quiet.dashboard_url}/queue")
+    page.get_by_role("link", name="What to choose").click()
+    answers = quiet.client.study().answers
+    for one in answers:
+        expect(page.locator(f".st-key-answer-{one.question}")).to_contain_text(one.advice)
