@@ -28,10 +28,11 @@ CLOSE = 1.05
 
 @dataclass(frozen=True)
 class Choice:
-    """One value of the knob that a sweep varies, for one optimizer; what its seeds ended with."""
+    """One value of the knob that a sweep varies, for one optimizer; what its seeds began and ended with."""
 
     kind: str
     label: str
+    began: Sequence[float]
     losses: Sequence[float]
     cost: float
     diverged: int
@@ -67,9 +68,9 @@ def _choice(question: Question, optimizer: Optimizer, results: Results) -> Choic
     diverged = sum(curve.status is RunStatus.FAILED for curve in curves)
     if not ended and not diverged:
         return None
-    losses = [float(curve.columns["train_loss"][-1]) for curve in ended]
+    began, losses = ([float(curve.columns["train_loss"][i]) for curve in ended] for i in (0, -1))
     cost = fmean(_cost(curve) for curve in ended) if ended else 0.0
-    return Choice(optimizer.kind, _label(question, optimizer), losses, cost, diverged)
+    return Choice(optimizer.kind, _label(question, optimizer), began, losses, cost, diverged)
 
 
 def _cost(curve: Curve) -> float:
@@ -138,20 +139,29 @@ def _range(kind: str, group: Sequence[Choice]) -> str:
 
 
 def _against_hf(choices: Sequence[Choice]) -> tuple[str, str]:
-    """Compare BHF with HF at each setting: which one turns the order around?"""
-    ratios = {}
+    """Compare BHF with HF at each setting: which one turns the order around, or keeps both from collapsing?
+
+    A setting has collapsed where it ends above what the best one began with.
+    """
+    best = min(choices, key=lambda choice: choice.loss)
+    bound = max(best.began)
+    others = {choice.label: choice for choice in _of(choices, "hf")}
+    parts, ratios = [], {}
     for choice in _of(choices, "bhf"):
-        for other in _of(choices, "hf"):
-            if other.label == choice.label:
-                ratios[choice.label] = choice.loss / other.loss - 1
+        if (other := others.get(choice.label)) is None:
+            continue
+        if min(choice.loss, other.loss) > bound:
+            parts.append(f"{choice.label}: both collapse ({choice.loss:.4g} and {other.loss:.4g})")
+            continue
+        ratio = ratios[choice.label] = choice.loss / other.loss - 1
+        parts.append(f"{choice.label}: {abs(100 * ratio):.1f} % {'below' if ratio < 0 else 'above'}")
     if not ratios:
         return "No pair of runs has ended yet.", "Not enough data yet."
-    parts = [f"{label}: {abs(100 * r):.1f} % {'below' if r < 0 else 'above'}" for label, r in ratios.items()]
     text = f"BHF's train loss at its end, against HF's with the same setting: {'; '.join(parts)}."
-    best = min(_of(choices, "bhf"), key=lambda choice: choice.loss)
+    own = min(_of(choices, "bhf"), key=lambda choice: choice.loss)
     least = min(ratios, key=lambda label: ratios[label])
-    verb = "is below" if ratios[least] < 0 else "comes closest to"
-    return text, f"BHF {verb} HF most with {least}; BHF itself ends lowest with {best.label}."
+    words = "is furthest below" if ratios[least] < 0 else "comes closest to"
+    return text, f"BHF {words} HF with {least}; BHF itself ends lowest with {own.label}."
 
 
 def _figure(choices: Sequence[Choice], mode: Mode) -> PlotlyFigure:

@@ -41,7 +41,7 @@ def test_bhf_against_hf_with_small_batches() -> None:
     ends = {"bhf": [12.0, 9.0, 12.0, 12.0, 12.0], "hf": [10.0, 10.0, 10.0, 10.0, 10.0]}
     said = answer(Question.SMALL_BATCH, made(Question.SMALL_BATCH, ends), recorded=False)
     assert "paper's settings: 20.0 % above; damping 0.1: 10.0 % below" in said.text
-    assert said.advice == "BHF is below HF most with damping 0.1; BHF itself ends lowest with damping 0.1."
+    assert said.advice == "BHF is furthest below HF with damping 0.1; BHF itself ends lowest with damping 0.1."
 
 
 def test_no_advice_before_all_runs_have_ended() -> None:
@@ -50,3 +50,11 @@ def test_no_advice_before_all_runs_have_ended() -> None:
     running = made(Question.MOMENTUM, ends, status=RunStatus.RUNNING)
     assert answer(Question.MOMENTUM, running, recorded=False).advice == "Not enough data yet."
     assert empty(Question.DAMPING).text == "No run has ended yet."
+
+
+def test_settings_that_collapse_are_not_compared() -> None:
+    """Where both end above what the best setting began with, 60, a ratio would mean nothing."""
+    ends = {"bhf": [70.0, 9.0, 70.0, 70.0, 70.0], "hf": [80.0, 10.0, 80.0, 80.0, 80.0]}
+    said = answer(Question.SMALL_BATCH, made(Question.SMALL_BATCH, ends), recorded=False)
+    assert "paper's settings: both collapse (70 and 80); damping 0.1: 10.0 % below" in said.text
+    assert said.advice == "BHF is furthest below HF with damping 0.1; BHF itself ends lowest with damping 0.1."

@@ -1,0 +1,51 @@
+"""What ships as recorded results: complete, of the experiments it claims to be, and what README says of it."""
+
+from pathlib import Path
+
+import pytest
+
+from backend.client import Client
+from backend.paper.library import recorded
+from backend.paper.reproductions import PaperProblem, Question, Scale, reproduction, study
+from backend.paper.study import answer
+from backend.paper.verdicts import findings
+from backend.schemas import Verdict
+from tests.benchmarks.paper import PICTURES, table
+
+README = Path(__file__).parents[3] / "README.md"
+
+
+@pytest.mark.parametrize("problem", PaperProblem)
+def test_recorded_results_are_the_laptop_experiments(problem: PaperProblem) -> None:
+    """Each is the experiment that `blockhf reproduce --scale laptop` queues, every run ended, every verdict given."""
+    results = recorded(problem)
+    assert results is not None
+    assert results.spec == reproduction(problem, Scale.LAPTOP)
+    assert [curve.config for curve in results.curves] == results.spec.runs()
+    assert results.ended == len(results.curves)
+    assert Verdict.PENDING not in {finding.verdict for finding in findings(results)}
+    assert {"torch", "device"} <= results.environment.keys()
+    assert (PICTURES / f"paper-{problem.value}.svg").is_file()
+
+
+def test_the_readme_says_what_the_data_say() -> None:
+    """The verdict table of the README is the one that follows from the recorded runs."""
+    assert table() in README.read_text()
+
+
+@pytest.mark.parametrize("question", Question)
+def test_recorded_sweeps_are_the_studys(question: Question) -> None:
+    """Each is the sweep that `blockhf reproduce study` queues, every run ended, with advice."""
+    results = recorded(question)
+    assert results is not None
+    assert results.spec == study(question)
+    assert results.ended == len(results.curves) == len(results.spec.runs())
+    assert answer(question, results, recorded=True).advice != "Not enough data yet."
+
+
+def test_recorded_results_are_served(client: Client) -> None:
+    """Page and scripts get them without a run."""
+    view = client.recorded_paper("lstm", axis="epoch")
+    assert view.recorded
+    assert view.findings == findings(recorded(PaperProblem.LSTM) or pytest.fail("no results"))
+    assert all(answer.recorded for answer in client.study().answers)
