@@ -129,7 +129,16 @@ def _layout(rows: Sequence[str], axis: Axis, mode: Mode) -> dict[str, Any]:
         "height": _ROW_HEIGHT * len(rows) + _EDGE,
         "legend": {"orientation": "h", "y": -_EDGE / 1.6 / (_ROW_HEIGHT * len(rows)), "yanchor": "top"},
         "annotations": [
-            {"text": text, "x": x, "y": 1.0, "xref": "paper", "yref": "paper", "yanchor": "bottom", "showarrow": False}
+            {
+                "text": text,
+                "x": x,
+                "y": 1.0,
+                "xref": "paper",
+                "yref": "paper",
+                "xanchor": "center",
+                "yanchor": "bottom",
+                "showarrow": False,
+            }
             for text, x in (("BHF against Adam", 0.225), ("BHF against HF", 0.775))
         ],
     }

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import log10
 from statistics import fmean, median
 from typing import Any
 
@@ -110,7 +111,11 @@ def _said(question: Question, choices: Sequence[Choice]) -> tuple[str, str]:
         return _against_hf(valid)
     of_kinds = {"all": valid} if question is Question.BLOCKS else {k: _of(valid, k) for k in ("bhf", "hf")}
     words = [_range(kind, group) for kind, group in of_kinds.items() if group]
-    words += [f"{OPTIMIZER_NAMES[c.kind]} with {c.label}: {c.diverged} runs diverged." for c in choices if c.diverged]
+    words += [
+        f"{OPTIMIZER_NAMES[c.kind]} with {c.label}: {c.diverged} run{'s' * (c.diverged > 1)} diverged."
+        for c in choices
+        if c.diverged
+    ]
     chosen = of_kinds.get("bhf") or valid
     best = min(chosen, key=lambda choice: choice.loss)
     cheap = min((c for c in chosen if c.loss <= CLOSE * best.loss), key=lambda choice: choice.cost)
@@ -190,8 +195,17 @@ def _figure(choices: Sequence[Choice], mode: Mode) -> PlotlyFigure:
         )  # fmt: skip
     layout = base_layout(mode) | {
         "height": 330,
-        "xaxis": axis_looks(mode) | {"type": "category"},
-        "yaxis": axis_looks(mode) | {"type": "log", "title": {"text": "train loss at the end"}},
+        "xaxis": axis_looks(mode) | {"type": "category", "categoryarray": [*dict.fromkeys(c.label for c in choices)]},
+        "yaxis": axis_looks(mode) | {"type": "log", "title": {"text": "train loss at the end"}} | _limits(choices),
         "legend": {"orientation": "h", "y": 1.02, "yanchor": "bottom"},
     }
     return PlotlyFigure(data=data, layout=layout)
+
+
+def _limits(choices: Sequence[Choice]) -> dict[str, Any]:
+    """End the axis a bit above where the runs began, in decades: what diverged leaves the frame."""
+    valid = [choice for choice in choices if choice.losses]
+    if not valid:
+        return {}
+    lowest, best = min(min(choice.losses) for choice in valid), min(valid, key=lambda choice: choice.loss)
+    return {"range": [log10(0.9 * lowest), log10(1.5 * max(best.began))]}

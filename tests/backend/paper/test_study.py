@@ -1,5 +1,7 @@
 """The study's advice follows from its runs."""
 
+import pytest
+
 from backend.paper.reproductions import Question, study
 from backend.paper.results import Curve, Results
 from backend.paper.study import answer, empty
@@ -58,3 +60,11 @@ def test_settings_that_collapse_are_not_compared() -> None:
     said = answer(Question.SMALL_BATCH, made(Question.SMALL_BATCH, ends), recorded=False)
     assert "paper's settings: both collapse (70 and 80); damping 0.1: 10.0 % below" in said.text
     assert said.advice == "BHF is furthest below HF with damping 0.1; BHF itself ends lowest with damping 0.1."
+
+
+def test_the_figure_keeps_the_sweeps_order_and_what_diverged_outside() -> None:
+    """HF, the first of the blocks' sweep, stands first; the axis ends at 1.5 times where the best began, 60."""
+    ends = {"hf": [20.0], "bhf": [15.0, 10.0, 1e30]}
+    layout = answer(Question.BLOCKS, made(Question.BLOCKS, ends), recorded=False).figure.layout
+    assert layout["xaxis"]["categoryarray"] == ["1 (HF)", "2", "4", "one per layer"]
+    assert 10 ** layout["yaxis"]["range"][1] == pytest.approx(90)
