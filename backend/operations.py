@@ -45,7 +45,7 @@ def doctor(
     settings = Settings()
     findings = examine(settings)
     for finding in findings:
-        cure = "" if finding.repair is None else " (repaired)" if mend else " (--repair mends it)"
+        cure = "" if not finding.mendable else " (repaired)" if mend else " (--repair mends it)"
         typer.echo(f"{finding.what}{cure}")
     left = repair(settings, findings) if mend else len(findings)
     if left:

@@ -129,12 +129,20 @@ def shown(runs: Sequence[Run], *, width: int) -> Group:
     return Group(runs_table(runs, width=width), *failures(runs))
 
 
+def at_rest(run: Run) -> bool:
+    """Tell whether nothing more comes of a run unless somebody asks for it: it has ended, or is paused."""
+    return run.status.final or run.status is RunStatus.PAUSED
+
+
 def watch(fetch: Callable[[], list[Run]], console: Console, *, interval: float) -> list[Run]:
-    """Redraw the table every `interval` seconds until all runs have ended; return them."""
+    """Redraw the table every `interval` seconds until all runs have ended or are paused; return them."""
     runs = fetch()
     with Live(shown(runs, width=console.width), console=console, auto_refresh=False) as live:
-        while not all(run.status.final for run in runs):
+        while not all(at_rest(run) for run in runs):
             time.sleep(interval)
             runs = fetch()
             live.update(shown(runs, width=console.width), refresh=True)
+    paused = [run.id for run in runs if run.status is RunStatus.PAUSED]
+    if paused:
+        console.print(f"Paused; to let them go on: blockhf resume {' '.join(paused)}", soft_wrap=True, markup=False)
     return runs

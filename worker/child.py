@@ -59,7 +59,14 @@ def main() -> int:
     claim = task.claim
     checkpoints = Checkpoints(task.checkpoints, claim.run.id, claim.token, limit=task.checkpoint_bytes)
     with Client(task.api, headers=Settings().authorization) as client:
-        reporter = Reporter(client, claim.run.id, claim.token, spool=Spool(task.spool), named=checkpoints.named)
+        reporter = Reporter(
+            client,
+            claim.run.id,
+            claim.token,
+            spool=Spool(task.spool),
+            named=checkpoints.named,
+            finished=checkpoints.finished,
+        )
         keeper = DiskKeeper(
             checkpoints,
             claim.run.checkpoint,
@@ -69,12 +76,10 @@ def main() -> int:
             sync=reporter.sync,
         )
         try:
-            status = execute(task, reporter, orders, keeper)
+            execute(task, reporter, orders, keeper)
         except LeaseLost as error:
             logging.getLogger(__name__).warning("stopped: %s", error)
             return LEASE_LOST
-    if status is RunStatus.FINISHED:
-        checkpoints.finished()
     return TOLD
 
 

@@ -8,7 +8,8 @@ from backend.client import Client
 from backend.errors import BackendUnavailable, BlockHFError, LeaseLost, NotFound
 from backend.schemas import Catalog, Claim, Registration, RunError, RunStatus, WorkerInfo
 from backend.settings import Settings
-from worker.engines.engine import ABANDONED, LEASE_LOST, SPOOL, TOLD, Engine, Execution, Exit, Task
+from worker.checkpoints import Checkpoints
+from worker.engines.engine import ABANDONED, CHECKPOINTS, LEASE_LOST, SPOOL, TOLD, Engine, Execution, Exit, Task
 from worker.reporting import persist
 from worker.spool import deliver_all
 from worker.watching import Ending, Progress
@@ -79,7 +80,7 @@ class Worker:
             NotFound: the backend does not know this worker.
         """
         registration = self._registered()
-        persist(lambda: deliver_all(self._home / SPOOL, self._client), self._stopped)
+        persist(self._deliver, self._stopped)
         claim = self._claim(registration)
         if claim is None:
             return False
@@ -109,13 +110,21 @@ class Worker:
         log.info("run %s: %s", run_id, "ended" if end.code == TOLD else end.reason)
         if end.code in {TOLD, LEASE_LOST, ABANDONED} or pulse.lost.is_set() or self._stopped.is_set():
             return
-        persist(lambda: deliver_all(self._home / SPOOL, self._client), self._stopped)
+        persist(self._deliver, self._stopped)
         if pulse.cancelled.is_set():
             self._finish(claim, RunStatus.CANCELLED, ended_by="cancelled; the training process had to be killed")
         elif pulse.paused.is_set():
             self._finish(claim, RunStatus.PAUSED, ended_by="paused; the training process had to be killed")
         else:
             self._finish(claim, RunStatus.FAILED, error=RunError(message=end.reason, traceback=end.output))
+
+    def _deliver(self) -> None:
+        """Hand over what dead processes left, and clean up after those whose runs have finished."""
+
+        def finished(run_id: str, token: int) -> None:
+            Checkpoints(self._home / CHECKPOINTS, run_id, token, limit=0).finished()
+
+        deliver_all(self._home / SPOOL, self._client, finished=finished)
 
     def _task(self, claim: Claim) -> Task:
         return Task(

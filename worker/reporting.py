@@ -32,6 +32,8 @@ class Reporter:
     Args:
         spool: where rows wait on disk.
         named: is told of each checkpoint that the backend has named.
+        finished: is called once the backend knows that the run has finished, before the spool goes: where this process
+            dies between the two, whoever delivers the spool does the same.
 
     Attributes:
         updates: the last update it was given.
@@ -45,8 +47,10 @@ class Reporter:
         *,
         spool: Spool | None = None,
         named: Callable[[Checkpoint], None] = lambda _: None,
+        finished: Callable[[], None] = lambda: None,
     ) -> None:
         self.updates = 0
+        self._finished = finished
         self._spool = spool
         self._named = named
         self._client = client
@@ -136,6 +140,8 @@ class Reporter:
             self._keep(Entry(finish=body))
         self.flush()
         persist(lambda: self._client.finish_as(self._run_id, body))
+        if status is RunStatus.FINISHED:
+            self._finished()
         if self._spool is not None:
             self._spool.remove()
 

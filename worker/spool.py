@@ -3,7 +3,7 @@
 import fcntl
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
@@ -11,8 +11,8 @@ from typing import IO
 from pydantic import ValidationError
 
 from backend.client import Client
-from backend.errors import Conflict, InvalidInput, NotFound
-from backend.schemas import Checkpoint, Contract, Finish, Update
+from backend.errors import Conflict, InvalidInput, LeaseLost, NotFound
+from backend.schemas import Checkpoint, Contract, Finish, RunStatus, Update
 
 log = logging.getLogger(__name__)
 
@@ -71,8 +71,15 @@ def path_of(folder: Path, run_id: str, token: int) -> Path:
     return folder / f"{run_id}-{token}.jsonl"
 
 
-def deliver_all(folder: Path, client: Client) -> None:
+def deliver_all(
+    folder: Path, client: Client, *, finished: Callable[[str, int], None] = lambda _run_id, _token: None
+) -> None:
     """Hand over what processes left that are dead by now, each under its own token; drop what comes too late.
+
+    Args:
+        folder: where the spools lie.
+        client: the backend.
+        finished: is told run and token where a run has finished; its process may have died before it cleaned up.
 
     Raises:
         BackendUnavailable: the backend is away; what was not handed over is still there.
@@ -80,7 +87,7 @@ def deliver_all(folder: Path, client: Client) -> None:
     for path in sorted(folder.glob("*-*.jsonl")):
         with _locked(path) as file:
             if file is not None:
-                _deliver(path, file, client)
+                _deliver(path, file, client, finished)
 
 
 @contextmanager
@@ -94,21 +101,31 @@ def _locked(path: Path) -> Iterator[IO[bytes] | None]:
         yield None
 
 
-def _deliver(path: Path, file: IO[bytes], client: Client) -> None:
+def _deliver(path: Path, file: IO[bytes], client: Client, finished: Callable[[str, int], None]) -> None:
     run_id, _, token = path.stem.partition("-")
     entries = list(_entries(file))
-    rows = [entry.row for entry in entries if entry.row]
-    checkpoints = [entry.checkpoint for entry in entries if entry.checkpoint]
+    ends = [entry.finish for entry in entries if entry.finish]
     try:
-        if rows or checkpoints:
-            last = client.append(run_id, int(token), rows, checkpoint=checkpoints[-1] if checkpoints else None)
-            log.info("run %s: delivered what a dead process left, up to update %d", run_id, last)
-        for entry in entries:
-            if entry.finish:
-                client.finish_as(run_id, entry.finish)
+        try:
+            _deliver_rows(run_id, int(token), entries, client)
+        except LeaseLost:
+            if not ends:  # otherwise the run may have ended by this very end
+                raise
+        for end in ends:
+            client.finish_as(run_id, end)
+        if ends and ends[-1].status is RunStatus.FINISHED:
+            finished(run_id, int(token))
     except (Conflict, NotFound, InvalidInput) as error:
         log.info("run %s: dropped what a dead process left: %s", run_id, error)
     path.unlink(missing_ok=True)
+
+
+def _deliver_rows(run_id: str, token: int, entries: list[Entry], client: Client) -> None:
+    rows = [entry.row for entry in entries if entry.row]
+    checkpoints = [entry.checkpoint for entry in entries if entry.checkpoint]
+    if rows or checkpoints:
+        last = client.append(run_id, token, rows, checkpoint=checkpoints[-1] if checkpoints else None)
+        log.info("run %s: delivered what a dead process left, up to update %d", run_id, last)
 
 
 def _entries(file: IO[bytes]) -> Iterator[Entry]:

@@ -13,6 +13,7 @@ from backend.schemas import (
     BlockHessianFree,
     Budget,
     Evaluation,
+    Finish,
     HessianFree,
     Problem,
     Run,
@@ -24,6 +25,7 @@ from tests.worker.conftest import launch, make_worker, updates
 from worker import loop, watching
 from worker.engines.engine import Task
 from worker.engines.local import LocalExecution
+from worker.spool import Entry, Spool, path_of
 
 ENDLESS = Budget(updates=None, seconds=600)
 ONE_LONG_UPDATE = HessianFree(gradient_batch=2000, curvature_batch=1999, max_cg_iterations=10_000)
@@ -204,6 +206,21 @@ def test_a_paused_run_goes_on_bit_for_bit(processes: Processes) -> None:
     assert list((processes.home / "checkpoints" / run.id).iterdir()) == [
         processes.home / "checkpoints" / run.id / "weights.safetensors"
     ]
+
+
+def test_a_worker_cleans_up_after_finished_runs(processes: Processes) -> None:
+    """Checkpoints that a process left when it died right after its run had finished go; the weights stay."""
+    worker = make_worker(processes)
+    worker.iterate()
+    (run,) = launch(processes, [Adam(gradient_batch=30)]).runs
+    assert worker.iterate()
+    left = processes.home / "checkpoints" / run.id / "3-1.safetensors"
+    left.write_bytes(b"left")
+    spool = Spool(path_of(processes.home / "spool", run.id, 1))
+    spool.write(Entry(finish=Finish(token=1, status=RunStatus.FINISHED)))
+    spool._file.close()
+    assert not worker.iterate()
+    assert list(left.parent.iterdir()) == [left.with_name("weights.safetensors")]
 
 
 def test_a_child_that_hangs_is_found(processes: Processes, monkeypatch: pytest.MonkeyPatch) -> None:

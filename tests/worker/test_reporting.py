@@ -92,6 +92,20 @@ def test_many_rows_are_stored_in_order(client: Client, claim: Claim, reporter: R
     assert (run.status, run.ended_by) == (RunStatus.FINISHED, "updates = 2500 reached")
 
 
+def test_the_end_is_heard_before_the_spool_goes(client: Client, claim: Claim, tmp_path: Path) -> None:
+    """A finished run's files are cleaned up once the backend knows, while the spool could still tell it again."""
+    path = path_of(tmp_path, claim.run.id, claim.token)
+    seen: list[tuple[RunStatus, bool]] = []
+    reporter = Reporter(
+        client, claim.run.id, claim.token, spool=Spool(path),
+        finished=lambda: seen.append((client.run(claim.run.id).status, path.exists())),
+    )  # fmt: skip
+    reporter.start(environment={}, blocks=[], parameters=7)
+    reporter.finish(RunStatus.FINISHED)
+    assert seen == [(RunStatus.FINISHED, True)]
+    assert not path.exists()
+
+
 def test_failure_is_told_with_its_reason(client: Client, claim: Claim, reporter: Reporter) -> None:
     """A failed run keeps the rows it had, and the error."""
     reporter.update(row(1))

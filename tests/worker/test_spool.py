@@ -115,3 +115,27 @@ def test_a_spool_stays_small(tmp_path: Path, claim: Claim, monkeypatch: pytest.M
     spool.write(Entry(row=row(2)))
     assert path_of(tmp_path, claim.run.id, claim.token).read_bytes().startswith(b'{"row":{"update":2,')
     spool.remove()
+
+
+@pytest.mark.parametrize("known", [False, True], ids=["the backend hears it now", "the backend knows it already"])
+def test_a_finished_run_is_cleaned_up_after(tmp_path: Path, client: Client, claim: Claim, known: bool) -> None:
+    """Where a process died after its run had finished, whoever delivers its spool hears that, and once."""
+    finish = Finish(token=claim.token, status=RunStatus.FINISHED)
+    die(fill(tmp_path, claim, Entry(row=row(1)), Entry(finish=finish)))
+    if known:
+        client.append(claim.run.id, claim.token, [row(1)])
+        client.finish_as(claim.run.id, finish)
+    told: list[tuple[str, int]] = []
+    for _ in range(2):
+        deliver_all(tmp_path, client, finished=lambda *run: told.append(run))
+    assert told == [(claim.run.id, claim.token)]
+    assert client.run(claim.run.id).status is RunStatus.FINISHED
+
+
+def test_a_run_that_another_has_is_not_cleaned_up_after(tmp_path: Path, client: Client, claim: Claim) -> None:
+    """An end that the backend refuses cleans up nothing: somebody goes on from those files."""
+    client.finish(claim.run.id, claim.token, RunStatus.CANCELLED)
+    die(fill(tmp_path, claim, Entry(finish=Finish(token=claim.token, status=RunStatus.FINISHED))))
+    told: list[tuple[str, int]] = []
+    deliver_all(tmp_path, client, finished=lambda *run: told.append(run))
+    assert told == []

@@ -12,6 +12,7 @@ TOLD = 0
 LEASE_LOST = 3
 ABANDONED = 4
 SPOOL = "spool"
+CHECKPOINTS = "checkpoints"
 
 
 class Task(Contract):
@@ -31,7 +32,7 @@ class Task(Contract):
     @property
     def checkpoints(self) -> Path:
         """Where the runs' checkpoints and final weights are kept."""
-        return self.home / "checkpoints"
+        return self.home / CHECKPOINTS
 
     @property
     def spool(self) -> Path:

@@ -1,0 +1,54 @@
+"""Tests of what a terminal shows while runs train."""
+
+from io import StringIO
+
+import pytest
+from rich.console import Console
+
+from backend import terminal
+from backend.client import Client
+from backend.schemas import Claim, Run
+
+
+def console() -> Console:
+    """Make a terminal that can be read afterwards."""
+    return Console(file=StringIO(), width=100)
+
+
+def written(console: Console) -> str:
+    """Read what a terminal shows."""
+    assert isinstance(console.file, StringIO)
+    return console.file.getvalue()
+
+
+def test_watching_ends_when_all_that_is_left_is_paused(
+    client: Client, claim: Claim, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It goes on while a run trains, and once the others are paused it ends and says how they go on."""
+    looks: list[float] = []
+
+    def finish(seconds: float) -> None:
+        looks.append(seconds)
+        client.finish(claim.run.id, claim.token, "finished")
+
+    monkeypatch.setattr("backend.terminal.time.sleep", finish)
+    other = next(run for run in client.runs() if run.id != claim.run.id)
+    client.pause(other.id)
+    shown = console()
+
+    def fetch() -> list[Run]:
+        assert len(looks) < 3, "it never ends"
+        return [client.run(claim.run.id), client.run(other.id)]
+
+    assert [run.status for run in terminal.watch(fetch, shown, interval=0.5)] == ["finished", "paused"]
+    assert looks == [0.5]
+    assert f"blockhf resume {other.id}" in written(shown)
+
+
+def test_watching_says_nothing_of_pauses_where_there_are_none(client: Client, claim: Claim) -> None:
+    """Runs that have ended need no hint."""
+    client.finish(claim.run.id, claim.token, "finished")
+    shown = console()
+    terminal.watch(lambda: [client.run(claim.run.id)], shown, interval=0.5)
+    assert "finished" in written(shown)
+    assert "resume" not in written(shown)
