@@ -15,6 +15,7 @@ BlockHFError                 500
 ├── TooManyRequests          429   too many requests from one address or by one token; says how long to wait
 ├── NoWorker                 503   no worker has registered yet, so nothing can be checked or queued
 ├── BackendUnavailable       503   the client could not reach the backend
+│   └── StorageUnavailable   503   the database cannot be read or written now: full disk, locked; nothing was stored
 └── RunFailed                500   training cannot go on; the text says why and what to change
 """
 
@@ -155,6 +156,12 @@ class BackendUnavailable(BlockHFError):
 
     status = 503
     code = "unavailable"
+
+
+class StorageUnavailable(BackendUnavailable):
+    """The database cannot be read or written now; nothing of the request was stored, so it may be repeated."""
+
+    code = "storage-unavailable"
 
 
 class RunFailed(BlockHFError):

@@ -9,6 +9,7 @@ from uuid import uuid4
 import orjson
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
+from sqlalchemy.exc import OperationalError
 from starlette.exceptions import HTTPException
 
 from backend.errors import (
@@ -17,6 +18,7 @@ from backend.errors import (
     Forbidden,
     MethodNotAllowed,
     NotFound,
+    StorageUnavailable,
     TooLarge,
     Unauthorized,
     from_validation,
@@ -32,6 +34,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(BlockHFError, _of_ours)
     app.add_exception_handler(RequestValidationError, _of_validation)
     app.add_exception_handler(HTTPException, _of_http)
+    app.add_exception_handler(OperationalError, _of_storage)
 
 
 def response(error: BlockHFError) -> Response:
@@ -70,6 +73,13 @@ async def _of_http(_request: Request, error: Exception) -> Response:
     answer.status_code = error.status_code
     answer.headers.update(error.headers or {})
     return answer
+
+
+async def _of_storage(request: Request, error: Exception) -> Response:
+    """Tell a full disk or a locked database from a fault of ours: the transaction was rolled back, so try again."""
+    assert isinstance(error, OperationalError)
+    _LOG.error("the database refused %s %s: %s", request.method, request.url.path, error.orig)
+    return response(StorageUnavailable(f"the database cannot be used now, nothing was stored: {error.orig}"))
 
 
 def unforeseen(method: str, path: str, error: Exception) -> Response:

@@ -24,7 +24,7 @@ _TEXTS = _EVERYWHERE | {
     404: "there is no such thing",
     409: "its state does not allow this, or the lease is lost",
     422: "invalid input: field, value, limit",
-    503: "the database cannot be read, or no worker has registered yet",
+    503: "the database cannot be read or written, or no worker has registered yet",
 }
 _SCHEMES = {
     "token": {
