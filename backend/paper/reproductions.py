@@ -147,12 +147,6 @@ def name_of(problem: PaperProblem, scale: Scale) -> str:
     return f"Paper: {TITLES[problem]} ({scale.value})"
 
 
-def found(name: str) -> tuple[PaperProblem, Scale] | None:
-    """Return what an experiment of this name reproduces; None where it is not one of ours."""
-    names = {name_of(problem, scale): (problem, scale) for problem, scale in SIZES}
-    return names.get(name)
-
-
 _NOISE = "Seconds were taken while other programs ran on the machine: trust their order; cost is exact."
 NOTES: Mapping[PaperProblem, list[str]] = {
     PaperProblem.AUTOENCODER: [

@@ -23,7 +23,6 @@ class Curve:
 
     Attributes:
         columns: `update`, `epoch`, `seconds` (training time), `cost` (gradients) and the measures; equal lengths.
-        updates: updates made; at least the last of the columns.
     """
 
     config: RunConfig
@@ -36,9 +35,9 @@ class Curve:
         values = self.columns[name]
         return values[-1] if values else None
 
-    def first_at(self, target: float, axis: str, measure: str = "train_loss") -> float | None:
-        """Return where on an axis the measure is first at or below a target; None where it is never."""
-        for value, position in zip(self.columns[measure], self.columns[axis], strict=True):
+    def first_at(self, target: float, axis: str) -> float | None:
+        """Return where on an axis the train loss is first at or below a target; None where it is never."""
+        for value, position in zip(self.columns["train_loss"], self.columns[axis], strict=True):
             if value is not None and value <= target:
                 return float(position)
         return None

@@ -3,7 +3,7 @@
 import pytest
 
 from backend.admission import plan
-from backend.paper.reproductions import SIZES, PaperProblem, Question, Scale, found, name_of, reproduction, study
+from backend.paper.reproductions import SIZES, PaperProblem, Question, Scale, name_of, reproduction, study
 from backend.schemas import Adam
 from worker.problems.registry import discover
 
@@ -19,7 +19,7 @@ def test_a_reproduction_can_be_launched(problem: PaperProblem, scale: Scale) -> 
     assert batches["hf"] == batches["bhf"]
     assert len(set(batches["bhf"])) == 3
     assert len(spec.seeds) == 3
-    assert found(spec.name) == (problem, scale)
+    assert spec.name == name_of(problem, scale)
     assert spec.problem.data in {"mnist", "mnist-5k", "cifar10"}
 
 
@@ -40,9 +40,3 @@ def test_a_sweep_of_the_study_can_be_launched(question: Question) -> None:
     spec = study(question)
     plan(spec, discover().catalog())
     assert len({o.model_dump_json() for o in spec.optimizers if o.kind == "bhf"}) >= 3
-
-
-def test_other_names_are_not_ours() -> None:
-    """An experiment of one's own is no reproduction."""
-    assert found("comparison") is None
-    assert found(name_of(PaperProblem.CNN, Scale.QUICK)) == (PaperProblem.CNN, Scale.QUICK)
