@@ -4,7 +4,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 TEST_STAMP := .venv/.installed-tests
 
-.PHONY: run test check browser faults schemathesis clean
+.PHONY: run test check browser faults schemathesis audit bench-service clean
 
 run: $(STAMP)
 	@exec $(BIN)/blockhf up
@@ -24,6 +24,16 @@ faults: $(TEST_STAMP)
 
 schemathesis: $(TEST_STAMP)
 	BLOCKHF_CASES=10000 $(BIN)/pytest -q tests/backend/test_openapi_cases.py
+
+# Known vulnerabilities of what is installed; it fails where there are some, and where the database of them is not reached.
+audit: $(STAMP)
+	$(BIN)/pip install --disable-pip-version-check -q pip-audit
+	$(BIN)/pip-audit --local --skip-editable --vulnerability-service osv
+
+bench-service: $(TEST_STAMP)
+	$(BIN)/python -m tests.benchmarks.service
+	$(BIN)/python -m tests.benchmarks.reporting
+	$(BIN)/python -m tests.benchmarks.viewers
 
 browser:
 	@command -v chromium >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && \
