@@ -62,7 +62,7 @@ def test_series_and_export(client: Client, claim: Claim) -> None:
     assert client.series([]) == {}
     lines = client.export(other).splitlines()
     assert lines[0].startswith("update,epoch,")
-    assert lines[1].startswith("1,0.1,10,0.5,2.0,100.0,")
+    assert lines[1].startswith("1,0.1,10,0.5,2.0,0.75,100.0,")
     assert len(lines) == 5
 
 

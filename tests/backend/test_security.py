@@ -33,7 +33,7 @@ FOREIGN = {
 @pytest.fixture(scope="module")
 def http(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
     """Start one application for all of these tests, which leave it as it is."""
-    with backend(Settings(home=tmp_path_factory.mktemp("home"))) as http:
+    with backend(Settings(home=tmp_path_factory.mktemp("home"), address_rate=0)) as http:
         yield http
 
 
@@ -98,7 +98,7 @@ WORKERS = {"workers", "updates"}
 @pytest.fixture(scope="module")
 def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[httpx.Client, Tokens]]:
     """Start an application that has tokens; the tests leave it as it is."""
-    settings = Settings(home=tmp_path_factory.mktemp("guarded"), token=SecretStr(OWN))
+    settings = Settings(home=tmp_path_factory.mktemp("guarded"), token=SecretStr(OWN), address_rate=0, token_rate=0)
     with backend(settings) as http:
         yield http, Tokens(settings)
 
