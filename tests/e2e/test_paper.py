@@ -40,7 +40,7 @@ def test_recorded_figure_and_verdicts_are_seen(page: Page, quiet: Service) -> No
     settled(page)
     page.get_by_role("radio", name="Epochs").click()
     page.wait_for_url(re.compile("source=recorded.*axis=epoch"))
-    expect(page.locator(".st-key-paper-figure .js-plotly-plot")).to_contain_text("epochs")
+    expect(page.locator(".js-plotly-plot").get_by_text("epochs", exact=True).first).to_be_attached()
 
 
 def test_a_reproduction_is_launched_and_followed(page: Page, quiet: Service) -> None:
