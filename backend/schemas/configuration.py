@@ -70,8 +70,9 @@ class _SecondOrder(Contract):
     learning_rate: float = knob(0.1, "share of the solution that is added to the weights", gt=0, le=100, paper=0.1)
     gradient_batch: int = knob(1000, "images per gradient (S_g)", unit="images", ge=2, le=MAX_IMAGES)
     curvature_batch: int = knob(
-        250, "images per curvature product (S_c), a strict subset of S_g", unit="images", ge=1, le=MAX_IMAGES
-    )
+        250, "images per curvature product (S_c), a strict subset of S_g", unit="images", ge=1, le=MAX_IMAGES,
+        validate_default=True,
+    )  # fmt: skip
     damping: float = knob(
         0.0, "added to the curvature matrix's diagonal", unit="loss per weight squared", ge=0, le=MAX_DAMPING
     )

@@ -38,6 +38,7 @@ def test_every_knob_is_explained(kind: type[BaseModel]) -> None:
     [
         ({"optimizers": []}, "optimizers", "at least 1 item"),
         ({"optimizers": [HF | {"curvature_batch": 10}]}, "optimizers.0.curvature_batch", "smaller than gradient_batch"),
+        ({"optimizers": [{"kind": "hf", "gradient_batch": 250}]}, "optimizers.0.curvature_batch", "which is 250"),
         ({"optimizers": [HF | {"damping": float("nan")}]}, "optimizers.0.damping", "finite number"),
         ({"optimizers": [HF | {"adaptive_damping": True}]}, "optimizers.0.adaptive_damping", "damping above 0"),
         ({"optimizers": [{"kind": "bhf", "block_damping": "0.1 x"}]}, "optimizers.0.block_damping", "pattern"),
