@@ -21,6 +21,7 @@ check: $(TEST_STAMP)
 
 faults: $(TEST_STAMP)
 	$(BIN)/python -m tests.benchmarks.faults --kills 100
+	$(BIN)/python -m tests.benchmarks.storage
 
 schemathesis: $(TEST_STAMP)
 	BLOCKHF_CASES=10000 $(BIN)/pytest -q tests/backend/test_openapi_cases.py

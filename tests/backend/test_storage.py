@@ -1,6 +1,12 @@
-"""A database that is full: the answer says so, nothing is half stored, and a repeat stores all."""
+"""Faults of storage: a database that is full, each write that fails, a log cut anywhere; nothing is lost or half kept.
 
+`python -m tests.benchmarks.storage` does the same at length.
+"""
+
+import errno
 from collections.abc import Iterator
+from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
@@ -10,11 +16,22 @@ from sqlalchemy.pool import Pool
 from backend.client import Client
 from backend.errors import BackendUnavailable, StorageUnavailable
 from backend.schemas import Claim
+from backend.settings import Settings
 from tests.backend.samples import updates
+from tests.disks import failing, replaceable
+from tests.inprocess import backend
+from tests.storage import Scenario, break_every_write, cut, record, sound
 from worker.reporting import persist
 
+CUTS = 100
+FAULTS: dict[str, dict[str, Any]] = {
+    "an error": {},
+    "a full disk": {"error": errno.ENOSPC, "count": 10**9},
+    "a torn write": {"error": errno.ENOSPC, "torn": True},
+}
 
-class Disk:
+
+class Room:
     """The room that SQLite has: where full, it takes no further page, and raises SQLITE_FULL by itself."""
 
     full = False
@@ -26,15 +43,15 @@ class Disk:
 
 
 @pytest.fixture
-def disk() -> Iterator[Disk]:
+def disk() -> Iterator[Room]:
     """Give every connection of this test a disk that can be full."""
-    disk = Disk()
+    disk = Room()
     event.listen(Pool, "checkout", disk.limit)
     yield disk
     event.remove(Pool, "checkout", disk.limit)
 
 
-def test_nothing_is_lost_on_a_full_disk(client: Client, claim: Claim, disk: Disk) -> None:
+def test_nothing_is_lost_on_a_full_disk(client: Client, claim: Claim, disk: Room) -> None:
     """Rows that do not fit are refused as a whole; the worker's way of sending stores them once there is room."""
     client.append(claim.run.id, claim.token, updates(1, 3))
     rows = updates(4, 900)
@@ -51,3 +68,32 @@ def test_nothing_is_lost_on_a_full_disk(client: Client, claim: Claim, disk: Disk
 def test_a_worker_takes_it_for_an_absence() -> None:
     """So it spools and tries again, as when the backend is away."""
     assert issubclass(StorageUnavailable, BackendUnavailable)
+
+
+@pytest.mark.skipif(not replaceable(), reason="this Python's SQLite is no shared library, so its writes cannot fail")
+@pytest.mark.parametrize("how", FAULTS.values(), ids=FAULTS)
+def test_each_write_may_fail(tmp_path: Path, how: dict[str, Any]) -> None:
+    """Whichever write of SQLite's fails: a clear error, the database as before, whole after a loss of power; a repeat
+    of the request goes through."""
+    home, scratch = tmp_path / "home", tmp_path / "scratch"
+    scratch.mkdir()
+    with failing() as disk, backend(Settings(home=home)) as http:
+        scenario = Scenario(Client(http=http), writes=48)
+        outcome = break_every_write(home, scenario, disk, scratch, **how)
+        assert scenario.run
+        stored = Client(http=http).series([scenario.run.run.id])[scenario.run.run.id]
+    assert outcome.faults == []
+    assert (outcome.steps, stored["status"]) == (48, "finished")
+    assert stored["update"] == list(range(1, scenario.rows + 1))
+    assert outcome.failed > 200
+    assert sound(home)
+
+
+def test_a_log_cut_anywhere_holds_what_was_acknowledged(tmp_path: Path) -> None:
+    """Where the log is cut, or goes on with zeros or noise, all whole writes are there, nothing else; work goes on."""
+    logged = record(tmp_path / "home")
+    random = Random(0)
+    places = [random.randint(0, len(logged.log)) for _ in range(CUTS)] + logged.ends[1:8]
+    for place in places:
+        junk = random.choice([b"", bytes(9000), random.randbytes(9000)])
+        assert cut(logged, place, tmp_path / "cut", junk=junk) == []
