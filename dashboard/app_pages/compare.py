@@ -12,6 +12,7 @@ from dashboard.actions import ACTIONS, perform
 from dashboard.choosing import MOST_AT_FIRST, Filters, draw_filters, draw_over, filters, having, keep
 from dashboard.connection import ask, client
 from dashboard.forms import escape
+from dashboard.fresh import Read, fresh
 from dashboard.live import live, read_view
 from dashboard.tables import table
 
@@ -72,16 +73,7 @@ def _empty(*, known: bool) -> None:
     st.write("Nothing has been launched yet: choose a problem and the optimizers to compare, and watch them train.")
     if st.button("Launch a comparison", type="primary"):
         st.switch_page(st.session_state["pages"]["launch"])
-    _await_first()
-
-
-@st.fragment(run_every=2)
-def _await_first() -> None:
-    try:
-        if client().experiments(limit=1):
-            st.rerun()
-    except BlockHFError:
-        st.rerun()
+    fresh("fresh-first", [Read("/api/v1/experiments?limit=1", "experiments", ("id",), [])], every=2)
 
 
 def _choose(experiments: Sequence[Experiment], tags: Sequence[str], asked: Filters) -> list[Experiment]:

@@ -23,11 +23,13 @@ from backend.schemas import (
     Problem,
     ProblemInfo,
     Run,
+    Worker,
 )
 from dashboard import blocks, frames, optimizers, runs, saved
 from dashboard.connection import ask, await_backend, client
 from dashboard.drafts import Draft, clone, draft, presets, seeds_of, start
 from dashboard.forms import Form, escape
+from dashboard.fresh import Read, fresh
 from dashboard.knobs import knobs
 
 
@@ -38,7 +40,7 @@ def page() -> None:
     if answer is None:
         st.stop()
     if answer.catalog is None or not answer.catalog.problems:
-        _no_worker()
+        _no_worker(answer.workers)
         st.stop()
     held = draft(answer.catalog, st.query_params.get("from", ""), _cloned)
     mine = _start_from(answer.catalog, held)
@@ -85,19 +87,10 @@ def _named(one: Experiment) -> ExperimentSpec:
     return one.spec.model_copy(update={"name": one.name})
 
 
-def _no_worker() -> None:
+def _no_worker(workers: Sequence[Worker]) -> None:
     st.write("No worker is alive, so it is not known what can be trained. Start one: `python -m worker`.")
     st.button("Look again", type="primary")
-    _await_worker()
-
-
-@st.fragment(run_every=2)
-def _await_worker() -> None:
-    try:
-        if client().catalog().catalog:
-            st.rerun()
-    except BlockHFError:
-        st.rerun()
+    fresh("fresh-worker", [Read("/api/v1/catalog", "workers", ("id",), workers)], every=2)
 
 
 def _problem(form: Form, held: Draft, catalog: Catalog) -> tuple[ProblemInfo, DataSet, dict[str, Any]]:

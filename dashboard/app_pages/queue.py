@@ -11,11 +11,14 @@ from backend.schemas import Run, RunStatus, Worker
 from dashboard import runs
 from dashboard.actions import ACTIONS, buttons, in_line, mover, perform, possible
 from dashboard.connection import ask
+from dashboard.fresh import Read, fresh
 from dashboard.tables import table
 
 SHOWN = 30
 SHOWN_ENDED = 10
-REFRESH_SECONDS = 5  # each redrawing of a long line costs a tenth of a second
+REFRESH_SECONDS = 5
+STANDING = ("id", "experiment_name", "status", "cancel_requested", "pause_requested", "priority")
+HOLDING = ("id", "alive", "run_id")
 
 
 def page() -> None:
@@ -24,9 +27,9 @@ def page() -> None:
     _now()
 
 
-@st.fragment(run_every=REFRESH_SECONDS)
+@st.fragment
 def _now() -> None:
-    """Draw what changes by itself."""
+    """Draw what changes by itself: anew where runs or workers stand otherwise than shown, else in its numbers alone."""
     known = ask(
         running=lambda backend: backend.runs(status="running", limit=200),
         queued=lambda backend: backend.runs(status="queued", limit=200),
@@ -38,6 +41,7 @@ def _now() -> None:
     queued = in_line(known["queued"] or [])
     paused: list[Run] = known["paused"] or []
     workers: list[Worker] = known["catalog"].workers if known["catalog"] else []
+    _fresh([running, known["queued"] or [], paused], workers)
     _workers(workers, {run.id: run for run in running})
     _runs("Running", running)
     _runs("Waiting", queued, known["queued"] or [])
@@ -49,6 +53,20 @@ def _now() -> None:
         st.write("Nothing runs and nothing waits.")
         if st.button("Launch a comparison", type="primary"):
             st.switch_page(st.session_state["pages"]["launch"])
+
+
+def _fresh(listed: Sequence[Sequence[Run]], workers: Sequence[Worker]) -> None:
+    """Have this drawn again when a run or a worker stands otherwise; a run that ends has stood in one of these."""
+    reads = [
+        Read(f"/api/v1/runs?status={status}&limit=200", "runs", STANDING, rows)
+        for status, rows in zip(("running", "queued", "paused"), listed, strict=True)
+    ]
+    fresh(
+        "fresh-queue",
+        [*reads, Read("/api/v1/catalog", "workers", HOLDING, workers)],
+        every=REFRESH_SECONDS,
+        patch="queue",
+    )
 
 
 def _ended_badly(backend: Client) -> list[Run]:
@@ -102,11 +120,12 @@ def _row(run: Run, place: int, line: Sequence[Run], waiting: Sequence[Run]) -> b
 
 
 def _described(run: Run, place: int) -> str:
-    parts = [runs.progress(run), *([f"priority {run.priority}"] if run.priority else []), *runs.asked(run)]
+    marks = "".join(f", {part}" for part in [*([f"priority {run.priority}"] if run.priority else []), *runs.asked(run)])
     name = f"<a href='/run?id={run.id}' target='_self'>{place}. {html.escape(runs.title(run))}</a>"
+    progress = f"<span data-progress='{run.id}'>{runs.progress(run)}</span>"
     return (
         f"<div class='bhf-layer'><b>{name}</b>"
-        f"<span>{html.escape(run.experiment_name)}</span><em>{html.escape(', '.join(parts))}</em></div>"
+        f"<span>{html.escape(run.experiment_name)}</span><em>{progress}{html.escape(marks)}</em></div>"
     )
 
 

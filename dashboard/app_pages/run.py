@@ -10,8 +10,15 @@ from dashboard import frames, runs
 from dashboard.actions import ACTIONS, buttons, perform
 from dashboard.connection import ask, await_backend, client
 from dashboard.forms import escape
+from dashboard.fresh import Read, fresh
 from dashboard.live import live, read_view
 from dashboard.tables import table
+
+EVERY_SECONDS = 4
+TOLD = (
+    "experiment_name", "status", "cancel_requested", "pause_requested", "priority", "attempts", "started_at",
+    "finished_at", "worker_id", "environment", "blocks", "parameters", "checkpoint", "notes",
+)  # fmt: skip
 
 
 def page() -> None:
@@ -57,7 +64,7 @@ def _asked(run_id: str) -> Run | None:
 
 def _standing(run: Run) -> None:
     """Tell the run's history, which goes on by itself until the run has ended, and offer what can be asked of it."""
-    st.fragment(_history, run_every=None if run.status.final else 4)(run)
+    st.fragment(_history)(run)
 
 
 def _history(drawn: Run) -> None:
@@ -72,6 +79,8 @@ def _history(drawn: Run) -> None:
     st.html(f"<ol class='bhf-history'>{lines}</ol>")
     if (run.status, run.blocks, run.environment) != (drawn.status, drawn.blocks, drawn.environment):
         st.rerun()
+    if not run.status.final:
+        fresh(f"fresh-{run.id}", [Read(f"/api/v1/runs/{run.id}", "", TOLD, [run])], every=EVERY_SECONDS)
 
 
 def _downloads(run: Run) -> None:

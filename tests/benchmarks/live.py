@@ -51,15 +51,15 @@ def fill(client: Client, taken: Sequence[tuple[str, int]], updates: int) -> None
 
 
 def grow(page: Page, client: Client, taken: Sequence[tuple[str, int]], start: int) -> list[float]:
-    """Append to all runs for a while; return the seconds from each append to the picture that holds it."""
+    """Append to all runs for a while; return the seconds from each update's first row to its picture."""
     page.evaluate(RECORD)
     sent = {}
     for step in range(SECONDS * PER_SECOND):
         began = time.monotonic()
         update = start + 1 + step
+        sent[update] = time.time()
         for number, (run, token) in enumerate(taken):
             client.append(run, token, [row(update, 0.001 * (1 + number % 7))])
-        sent[update] = time.time()
         time.sleep(max(0.0, 1 / PER_SECOND - (time.monotonic() - began)))
     page.wait_for_timeout(1500)
     drawn = {int(update): at for update, at in page.evaluate("() => window.drawnAt").items()}
@@ -111,7 +111,7 @@ def rest(page: Page, service: Service) -> None:
     fill(service.client, taken, 100)
     dashboard = psutil.Process(service.processes["dashboard"].pid)
     print(f"dashboard's process without a tab: {share(dashboard, page, IDLE_SECONDS):.1%} of a core")
-    for path in (f"?experiments={experiment}", "launch", "queue", "guide", f"run?id={taken[0][0]}"):
+    for path in (f"?experiments={experiment}", "launch", "queue", "paper", "choose", "guide", f"run?id={taken[0][0]}"):
         page.goto(f"{service.dashboard_url}/{path}")
         settled(page)
         page.wait_for_timeout(5000)

@@ -18,6 +18,7 @@ from backend.schemas import (
     ExperimentSpec,
     HessianFree,
     Problem,
+    RunError,
     RunStatus,
 )
 from tests.e2e.conftest import Service, draws, ranges, running_service, seen, settled, wait_until, zoom
@@ -181,6 +182,27 @@ def test_a_run_moves_to_a_place_in_line(page: Page, tmp_path: Path) -> None:
         expect(page.get_by_test_id("stToast")).to_contain_text("Moved to place 2")
         looks = page.locator(".bhf-layer").first.evaluate("(line) => getComputedStyle(line).display")
         assert looks != "block"
+
+
+def test_the_queue_follows_without_a_press(page: Page, tmp_path: Path) -> None:
+    """Counts of updates grow in place; a run that waits, starts or ends is moved, with what can be asked of it."""
+    with running_service(tmp_path, "backend", "dashboard") as service:
+        worker = register(service.client)
+        page.goto(f"{service.dashboard_url}/queue")
+        expect(page.get_by_text("Nothing runs and nothing waits.")).to_be_visible()
+        [run] = service.client.launch(SPEC.model_copy(update={"optimizers": [Adam()]})).runs
+        expect(page.get_by_role("heading", name="Waiting: 1")).to_be_visible()
+        [(_, token)] = claims(service.client, worker)
+        expect(page.get_by_role("heading", name="Running: 1")).to_be_visible()
+        line = page.locator(".bhf-layer")
+        expect(line).to_contain_text("0 of 50 updates")
+        page.evaluate("() => { document.querySelector('.bhf-layer').marked = true; }")
+        service.client.append(run.id, token, [row(update) for update in range(1, 8)])
+        expect(line).to_contain_text("7 of 50 updates")
+        expect(page.get_by_role("region", name="Workers")).to_contain_text("5")
+        assert page.evaluate("() => document.querySelector('.bhf-layer').marked")
+        service.client.finish(run.id, token, "failed", error=RunError(message="out of memory"))
+        expect(page.get_by_role("button", name="Try again")).to_be_visible()
 
 
 def test_the_run_page_follows_a_pause_and_a_resumption(page: Page, service: Service) -> None:
