@@ -28,7 +28,7 @@ class Loss(Protocol):
         ...
 
     def root(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """Return S (K x N x ...) with H_l = sum over k of S_k S_k', block by block of the examples."""
+        """Return S (K x N x ...) with H_l = sum over k of S_k S_k', for each example alone; few columns cost less."""
         ...
 
 
@@ -58,7 +58,8 @@ class SquaredError:
 class SoftmaxCrossEntropy:
     """l = mean over examples of -log softmax(f)[t], f logits (N x C), t class numbers (N).
 
-    Gradient (p - e_t) / N, H_l = (diag(p) - p p') / N = S S' with S = (diag(sqrt p) - p sqrt(p)') / sqrt N.
+    Gradient (p - e_t) / N, H_l = (diag(p) - p p') / N, of rank C - 1: H_l = sum over k < C of S_k S_k' with
+    S_k = sqrt(p_k / N) (e_k - (p + sqrt(p_C) e_C) / (1 + sqrt(p_C))).
     """
 
     def value(self, outputs: Tensor, targets: Tensor) -> Tensor:
@@ -79,10 +80,12 @@ class SoftmaxCrossEntropy:
         return (pv - p * pv.sum(-1, keepdim=True)).div_(len(outputs))
 
     def root(self, outputs: Tensor, targets: Tensor) -> Tensor:  # noqa: ARG002 - protocol
-        """Return the columns of S: sqrt(p_k) (e_k - p) / sqrt N."""
+        """Return the C - 1 columns S_k."""
         p = outputs.softmax(1)
-        columns = torch.eye(p.shape[1], dtype=p.dtype, device=p.device)[:, None, :] - p
-        return columns * (p / len(p)).sqrt().t()[:, :, None]
+        last = p[:, -1:].sqrt()
+        shared = torch.cat([p[:, :-1], p[:, -1:] + last], 1) / (1 + last)
+        columns = torch.eye(p.shape[1], dtype=p.dtype, device=p.device)[:-1, None, :] - shared
+        return columns * (p[:, :-1] / len(p)).sqrt().t()[:, :, None]
 
 
 def _check_equal(outputs: Tensor, targets: Tensor) -> None:

@@ -65,3 +65,8 @@ def test_targets_of_another_shape_are_refused(loss: Loss, targets: Tensor) -> No
     """Shapes that torch would broadcast are an error that names both."""
     with pytest.raises(BatchError, match=r"outputs are \[5, 4\]"):
         loss.value(outputs(), targets)
+
+
+def test_softmax_root_has_one_column_less_than_classes() -> None:
+    """H_l has rank C - 1, and the root no more columns: each costs a backward pass where it is used."""
+    assert len(SoftmaxCrossEntropy().root(outputs(), torch.zeros(N, dtype=torch.int64))) == C - 1

@@ -1,7 +1,6 @@
 """The block's matrix itself, for small blocks: G_b = R' R, R the rows of S' J_b, one per example and root column."""
 
 from itertools import pairwise
-from math import prod
 
 import torch
 from torch import Tensor
@@ -16,11 +15,11 @@ BANDS = 6
 def gauss_newton_matrix(batch: WrittenBatch, block: Block, *, memory: int) -> Tensor:
     """Return G_b (P x P), in the order of the block's parameters, from one stacked backward pass.
 
-    H_l = sum of S_k S_k', k = 1 .. C; the backward pass from S_k gives the rows of S_k' J_b, example by example; all
-    C N rows squared are G_b. memory [bytes]: the stack is cut so that a piece's rows stay near it.
+    H_l = sum of S_k S_k', k = 1 .. K; the backward pass from S_k gives the rows of S_k' J_b, example by example; all
+    K N rows squared are G_b. memory [bytes]: the stack is cut so that a piece's rows stay near it.
     """
     path = batch.paths[block.names]
-    root = batch.root()
+    root = batch.root
     matrix = block.vector().new_zeros(block.size, block.size)
     each = 2 * block.size * len(batch.targets) * matrix.element_size()
     for part in root.split_with_sizes(batch.linearization.pieces(path, len(root), memory=memory, each=each)):
@@ -44,13 +43,19 @@ def _add_square(matrix: Tensor, rows: Tensor) -> None:
 def flops(batch: WrittenBatch, block: Block) -> int:
     """Operations of making the matrix."""
     path = batch.paths[block.names]
-    rules, count = batch.linearization.rules, prod(batch.linearization.outputs.shape[1:])
+    rules = batch.linearization.rules
     passes = sum(
         rules[step].part_flops(inputs=any(inputs), weights=False) + bool(names) * rules[step].row_flops
         for step, inputs, names in path.steps
     )
     square = sum((end - start) * end for start, end in _bands(block.size))
-    return count * (passes + 2 * len(batch.targets) * square)
+    return len(batch.root) * (passes + 2 * len(batch.targets) * square)
+
+
+def points(batch: WrittenBatch, block: Block) -> int:
+    """Numbers that making the matrix multiplies element by element, or writes as rows."""
+    passed = batch.linearization.points(batch.paths[block.names])
+    return len(batch.root) * (passed + len(batch.targets) * block.size)
 
 
 def covered(batch: WrittenBatch, block: Block) -> bool:

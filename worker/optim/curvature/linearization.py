@@ -11,6 +11,9 @@ from torch import Tensor
 from worker.optim.curvature.graph import Graph, Path
 from worker.optim.curvature.rules import Rule
 
+PIECE = 1 << 25
+"""bytes of a piece of a stack on a CPU: a larger one is new memory from the system each time, which costs more"""
+
 
 @dataclass(frozen=True)
 class Linearization:
@@ -101,11 +104,17 @@ class Linearization:
             self.rules[step].part_flops(inputs=any(inputs), weights=bool(names)) for step, inputs, names in path.steps
         )
 
+    def points(self, path: Path) -> int:
+        """Numbers that one tangent along the path, or one backward pass, multiplies element by element."""
+        return sum(self.rules[step].points for step, _, _ in path.steps)
+
     def pieces(self, path: Path, count: int, *, memory: int, each: int = 0) -> list[int]:
         """Cut a stack of `count` vectors into sizes whose widest activations, three times, stay near `memory` [bytes].
 
-        each: bytes that a vector takes beside these.
+        each: bytes that a vector takes beside these. On a CPU a piece stays near PIECE too.
         """
+        if not self.outputs.is_cuda:
+            memory = min(memory, PIECE)
         widest = max(prod(self.shapes[step]) for step, _, _ in path.steps)
         size = memory // max(1, each + 3 * widest * len(self.outputs) * self.outputs.element_size())
         size = max(1, min(count, size))

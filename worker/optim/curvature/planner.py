@@ -20,7 +20,10 @@ MEMORY = 1 << 29
 _VECTOR = 130
 """what conjugate gradient's own steps cost per coordinate and iteration, in operations of matrix products: measured"""
 _ENTRY = 20
-"""what a matrix entry that is read once per product costs, likewise"""
+"""what reading an entry of a matrix in every product costs, its multiplication included, likewise"""
+
+_POINT = 60
+"""what a number multiplied element by element costs, likewise"""
 
 
 @dataclass(frozen=True)
@@ -96,15 +99,11 @@ def system(batch: WrittenBatch, task: Task, chosen: Plan, *, memory: int = MEMOR
 
 def _plans(batch: WrittenBatch, block: Block, products: int, iterations: int, memory: int, way: str) -> Iterator[Plan]:
     size, count = batch.linearization.outputs.element_size(), len(batch.targets)
-    rooted = hasattr(batch.source.loss, "root")
+    rooted = batch.rooted
     ends: list[Interface | None] = [None]
     ends += [e for e in interfaces(batch, block.names) if (e.narrow or rooted) and _bytes(batch, e) <= memory]
     for end in ends:
-        if end is None:
-            each, setup = batch.product_flops(block), 0
-        else:
-            inner = batch.linearization.tangent_flops(batch.source.graph.path(block.names, head=end.step))
-            each, setup = 2 * inner + end.flops, end.setup_flops
+        setup, each = _end(batch, block, end)
         work = setup + products * each + iterations * _VECTOR * block.size
         yield Plan("products" if end is None else "interface", work, end)
         gains = {s: g for s, g in _gains(batch, block, products, iterations).items() if g > 0 or way == "samples"}
@@ -112,7 +111,18 @@ def _plans(batch: WrittenBatch, block: Block, products: int, iterations: int, me
             yield Plan("samples", work - sum(gains.values()), end, frozenset(gains))
     if rooted and explicit.covered(batch, block) and block.size**2 * size <= memory:
         entries = iterations * _VECTOR * block.size + products * _ENTRY * block.size**2
-        yield Plan("explicit", explicit.flops(batch, block) + entries)
+        making = explicit.flops(batch, block) + _POINT * explicit.points(batch, block)
+        yield Plan("explicit", making + entries)
+
+
+def _end(batch: WrittenBatch, block: Block, end: Interface | None) -> tuple[float, float]:
+    """Return the work of setting an end up, and of a product that ends there."""
+    linearization = batch.linearization
+    path = batch.source.graph.path(block.names, head=None if end is None else end.step)
+    passed = 2 * (linearization.tangent_flops(path) + _POINT * linearization.points(path))
+    if end is None:
+        return 0, passed
+    return end.setup_flops + _POINT * end.setup_points, passed + _ENTRY * end.reads
 
 
 def _gains(batch: WrittenBatch, block: Block, products: int, iterations: int) -> dict[int, float]:
@@ -131,8 +141,7 @@ def _gains(batch: WrittenBatch, block: Block, products: int, iterations: int) ->
 
 
 def _bytes(batch: WrittenBatch, end: Interface) -> int:
-    """Memory of an interface: the stack of tangents and M, or the rows R twice."""
+    """Memory of an interface: M with the stack of tangents it is made of, or R."""
     outputs = batch.linearization.outputs
-    per_example = outputs[0].numel() * end.width
-    extra = end.width**2 if end.narrow else per_example
-    return (per_example + extra) * len(outputs) * outputs.element_size()
+    stack = outputs.numel() * end.width if end.narrow else 0
+    return (end.entries + stack) * outputs.element_size()

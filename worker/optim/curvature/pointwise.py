@@ -18,6 +18,11 @@ class PointwiseRule(Rule):
 
     d: Tensor
 
+    @property
+    def points(self) -> int:  # type: ignore[override]  # a field of the base, computed here
+        """Count d."""
+        return self.d.numel()
+
     def tangent(self, inputs: tuple[Tensor | None, ...], weights: Weights) -> Tensor:  # noqa: ARG002 - has none
         """Return d x'."""
         (x,) = inputs
@@ -38,6 +43,11 @@ class RectifierRule(Rule):
     """y' = x' where y > 0. Keeps y, which the next layer keeps anyway: no memory of its own."""
 
     y: Tensor
+
+    @property
+    def points(self) -> int:  # type: ignore[override]  # a field of the base, computed here
+        """Count y."""
+        return self.y.numel()
 
     def tangent(self, inputs: tuple[Tensor | None, ...], weights: Weights) -> Tensor:  # noqa: ARG002 - has none
         """Return x' where y > 0, else 0."""

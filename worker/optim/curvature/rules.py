@@ -22,10 +22,12 @@ class Rule(ABC):
 
     x and y have the examples in dimension 0; tangents and cotangents may carry one more dimension in front, a stack of
     K vectors. `flops`: floating-point operations of the forward pass in matrix products; each of the parts by inputs
-    and by weights, of tangent and of transpose, takes as many.
+    and by weights, of tangent and of transpose, takes as many. `points`: numbers that such a pass multiplies element by
+    element, for the planner.
     """
 
     flops: int = 0
+    points: int = 0
     has_rows: ClassVar[bool] = False
 
     def part_flops(self, *, inputs: bool, weights: bool) -> int:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import torch
 from torch import Tensor, nn
@@ -109,8 +110,14 @@ class WrittenBatch:
         """Return H_l times a tangent of the outputs."""
         return self.source.loss.hessian_product(self.linearization.outputs, self.targets, tangent)
 
+    @property
+    def rooted(self) -> bool:
+        """Whether the loss has a root: one of a user's own need not."""
+        return hasattr(self.source.loss, "root")
+
+    @cached_property
     def root(self) -> Tensor:
-        """Return S, K x N x ..., with H_l = sum over k of S_k S_k'."""
+        """S, K x N x ..., with H_l = sum over k of S_k S_k'."""
         return self.source.loss.root(self.linearization.outputs, self.targets)
 
     def product(self, block: Block, vector: Tensor, out: Tensor, *, head: Head | None = None) -> None:

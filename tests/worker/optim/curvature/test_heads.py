@@ -1,5 +1,7 @@
 """Interfaces: the layers above a block, passed once."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
@@ -8,7 +10,7 @@ from tests.worker.optim.curvature.ways import Scene
 from worker.optim import SoftmaxCrossEntropy
 from worker.optim.blocks import make_blocks
 from worker.optim.curvature.counting import Counter
-from worker.optim.curvature.heads import Interface, build, interfaces
+from worker.optim.curvature.heads import build, interfaces
 from worker.optim.curvature.written import WrittenModel
 
 MEMORY = 1 << 30
@@ -25,7 +27,7 @@ def test_products_through_an_interface_are_the_same(name: str, narrow: bool, mem
         vector, direct, through = torch.linspace(-1, 1, block.size, dtype=torch.float64), block.vector(), block.vector()
         scene.batch.product(block, vector, direct)
         for end in interfaces(scene.batch, block.names):
-            chosen = Interface(end.step, end.width, narrow, 0, 0)
+            chosen = replace(end, narrow=narrow)
             head = build(scene.batch, block.names, chosen, memory=memory)
             scene.batch.product(block, vector, through, head=head)
             torch.testing.assert_close(through, direct, rtol=1e-10, atol=1e-10)
@@ -69,3 +71,18 @@ def test_an_interface_has_nothing_around_it() -> None:
     names = [operation.name for operation in batch.source.graph.operations]
     ends = [[names[end.step] for end in interfaces(batch, block.names)] for block in blocks]
     assert ends == [["first", "tanh", "add", "tanh_1"], ["second", "add", "tanh_1"], []]
+
+
+def test_a_root_head_keeps_the_order_of_its_values_in_memory() -> None:
+    """Images with their channels last go through R without being copied into another order, and come out likewise."""
+    model = nn.Sequential(
+        nn.Conv2d(3, 4, 3, padding=1), nn.Tanh(), nn.Conv2d(4, 4, 3, padding=1), nn.Flatten(), nn.Linear(144, 3)
+    ).double()
+    model = model.to(memory_format=torch.channels_last)
+    blocks = make_blocks(model, [["0"], ["2", "4"]])
+    x = torch.rand(6, 3, 6, 6, dtype=torch.float64).to(memory_format=torch.channels_last)
+    batch = WrittenModel(model, SoftmaxCrossEntropy()).at(x, torch.arange(6) % 3).narrow(5, blocks)
+    head = build(batch, blocks[0].names, interfaces(batch, blocks[0].names)[0], memory=MEMORY)
+    tangent = batch.linearization.tangent(head.path, blocks[0].views(blocks[0].vector().fill_(1)))
+    assert tangent.is_contiguous(memory_format=torch.channels_last)
+    assert head.apply(tangent).is_contiguous(memory_format=torch.channels_last)
