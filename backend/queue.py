@@ -15,7 +15,7 @@ from collections.abc import Callable
 from typing import Any
 
 import orjson
-from sqlalchemy import ColumnElement, Connection, and_, case, null, or_, select, update
+from sqlalchemy import ColumnElement, Connection, and_, bindparam, case, null, or_, select, update
 
 from backend.database import Database
 from backend.errors import Conflict, FieldError, InvalidInput, LeaseLost
@@ -41,7 +41,10 @@ Clock = Callable[[], float]
 
 _MOST_NOTES = 50
 _ASKED = ("number", "worker", "cancel_requested", "pause_requested", "begun", "checkpoint", "notes")
-_HELD = tuple(RUNS.c[name] for name in (*_ASKED, *Summary.model_fields))
+_HELD = and_(
+    RUNS.c.id == bindparam("its_id"), RUNS.c.token == bindparam("its_token"), RUNS.c.status == RunStatus.RUNNING
+)
+_HOLD = select(*(RUNS.c[name] for name in (*_ASKED, *Summary.model_fields))).where(_HELD).with_for_update()
 
 
 class Queue:
@@ -209,8 +212,7 @@ def _is_deleted(connection: Connection, number: int) -> bool:
 
 def hold(connection: Connection, run_id: str, token: int) -> Any:
     """Return the row of a run that this token holds (what is asked of it, checkpoint, summary), or raise LeaseLost."""
-    held = and_(RUNS.c.id == run_id, RUNS.c.token == token, RUNS.c.status == RunStatus.RUNNING)
-    row = connection.execute(select(*_HELD).where(held).with_for_update()).one_or_none()
+    row = connection.execute(_HOLD, {"its_id": run_id, "its_token": token}).one_or_none()
     if row is None:
         run_number(connection, run_id)
         raise LeaseLost(f"run {run_id} is not held by token {token}: it ended, or another worker has it; stop writing")

@@ -197,7 +197,9 @@ def cut(logged: Logged, at: int, scratch: Path, *, junk: bytes = b"") -> list[st
     """
     faults = []
     home = copied(logged.home, scratch, logged.log[:at] + junk)
-    wanted = logged.after(at)
+    pairs = list(zip(junk, logged.log[at:], strict=False))
+    same = next((i for i, (new, old) in enumerate(pairs) if new != old), len(pairs))  # zeros may be what was there
+    wanted = logged.after(at + same)
     store = Store(Settings(home=home), clock=Clock())
     try:
         if contents(home) != wanted:
