@@ -78,7 +78,6 @@ def test_a_root_head_keeps_the_order_of_its_values_in_memory() -> None:
     model = nn.Sequential(
         nn.Conv2d(3, 4, 3, padding=1), nn.Tanh(), nn.Conv2d(4, 4, 3, padding=1), nn.Flatten(), nn.Linear(144, 3)
     ).double()
-    model = model.to(memory_format=torch.channels_last)
     blocks = make_blocks(model, [["0"], ["2", "4"]])
     x = torch.rand(6, 3, 6, 6, dtype=torch.float64).to(memory_format=torch.channels_last)
     batch = WrittenModel(model, SoftmaxCrossEntropy()).at(x, torch.arange(6) % 3).narrow(5, blocks)
