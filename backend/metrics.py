@@ -2,11 +2,11 @@
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from functools import cache
+from functools import cache, lru_cache
 from operator import attrgetter
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Table, bindparam, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Integer, Select, Table, and_, bindparam, func, insert, select, update
 from sqlalchemy import Update as UpdateStatement
 
 from backend.database import Database
@@ -23,6 +23,8 @@ _values_of_row = attrgetter(*_ROW_FIELDS)
 _values_of_block = attrgetter(*BLOCK_FIELDS)
 _BEST: dict[str, Callable[[Sequence[float]], float]] = {"train_loss": min, "test_loss": min, "test_accuracy": max}
 _EXPORT_PAGE = 2_000
+
+_NUMBER, _ABOVE, _MOST = (bindparam(name, type_=Integer) for name in ("number", "above", "most"))
 
 Columns = dict[str, Any]
 
@@ -152,8 +154,9 @@ def _insert(connection: Connection, table: Table, names: Sequence[str], rows: Se
         places = ", ".join("?" * len(names))
         columns = ", ".join(f'"{name}"' for name in names)
         connection.exec_driver_sql(f'INSERT INTO "{table.name}" ({columns}) VALUES ({places})', list(rows))
-    else:
-        connection.execute(insert(table), [dict(zip(names, row, strict=True)) for row in rows])
+    else:  # PostgreSQL takes no boolean for a small integer
+        whole = ([int(value) if isinstance(value, bool) else value for value in row] for row in rows)
+        connection.execute(insert(table), [dict(zip(names, row, strict=True)) for row in whole])
 
 
 def summary_of(stored: Any, rows: Sequence[Update]) -> dict[str, Any]:
@@ -178,40 +181,47 @@ def _head(connection: Connection, run_id: str) -> tuple[int, Columns]:
 
 
 def _rows(connection: Connection, number: int, part: tuple[int, int], fields: Sequence[str], limit: int) -> Columns:
-    names = ("update", *fields)
-    query = (
-        select(*(UPDATES.c[name] for name in names))
-        .where(UPDATES.c.run == number, UPDATES.c.update > part[0], UPDATES.c.update <= part[1])
-        .order_by(UPDATES.c.update)
-        .limit(limit)
-    )
-    return _turned(names, connection.execute(query).all())
+    names, query = _rows_query(tuple(fields))
+    found = connection.execute(query, {"number": number, "above": part[0], "end": part[1], "most": limit})
+    return _turned(names, found.all())
 
 
 def _buckets(
     connection: Connection, number: int, part: tuple[int, int], fields: Sequence[str], limit: int, bucket: int
 ) -> Columns:
     above, end = part
-    whole = UPDATES.c.update.between((above + 1) // bucket * bucket, end // bucket * bucket + bucket - 1)
-    index = UPDATES.c.update // bucket
+    names, query = _buckets_query(tuple(fields))
+    values = {
+        "number": number, "above": above, "first": (above + 1) // bucket * bucket,
+        "last": end // bucket * bucket + bucket - 1, "bucket": bucket, "most": limit,
+    }  # fmt: skip
+    return _turned(names, connection.execute(query, values).all())
+
+
+# Built once for the same fields: for an increment, building takes longer than running.
+@lru_cache(64)
+def _rows_query(fields: tuple[str, ...]) -> tuple[tuple[str, ...], Select[Any]]:
+    names = ("update", *fields)
+    its = and_(UPDATES.c.run == _NUMBER, UPDATES.c.update > _ABOVE, UPDATES.c.update <= bindparam("end", type_=Integer))
+    query = select(*(UPDATES.c[name] for name in names)).where(its)
+    return names, query.order_by(UPDATES.c.update).limit(_MOST)
+
+
+@lru_cache(64)
+def _buckets_query(fields: tuple[str, ...]) -> tuple[tuple[str, ...], Select[Any]]:
+    index = UPDATES.c.update // bindparam("bucket", type_=Integer)
+    whole = UPDATES.c.update.between(bindparam("first", type_=Integer), bindparam("last", type_=Integer))
+    is_new = select(UPDATES.c.update).where(UPDATES.c.run == _NUMBER, UPDATES.c.update > _ABOVE).exists()
     wanted: dict[str, ColumnElement[Any]] = {"update": func.max(UPDATES.c.update)}
     for name in fields:
         column = UPDATES.c[name]
-        if (
-            name in AXES or name == "diverged"
-        ):  # axes never fall, so the largest is the last one's; one diverged update marks the bucket
+        # Axes never fall, so the largest is the last one's; one diverged update marks the bucket.
+        if name in AXES or name == "diverged":
             wanted[name] = func.max(column)
         else:
             wanted |= {name: func.avg(column), f"{name}_min": func.min(column), f"{name}_max": func.max(column)}
-    query = (
-        select(*wanted.values())
-        .where(UPDATES.c.run == number, whole)
-        .where(select(UPDATES.c.update).where(UPDATES.c.run == number, UPDATES.c.update > above).exists())
-        .group_by(index)
-        .order_by(index)
-        .limit(limit)
-    )
-    return _turned(tuple(wanted), connection.execute(query).all())
+    query = select(*wanted.values()).where(UPDATES.c.run == _NUMBER, whole, is_new)
+    return tuple(wanted), query.group_by(index).order_by(index).limit(_MOST)
 
 
 def _turned(names: Sequence[str], rows: Sequence[Any]) -> Columns:
