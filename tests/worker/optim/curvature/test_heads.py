@@ -10,8 +10,10 @@ from tests.worker.optim.curvature.ways import Scene
 from worker.optim import SoftmaxCrossEntropy
 from worker.optim.blocks import make_blocks
 from worker.optim.curvature.counting import Counter
-from worker.optim.curvature.heads import build, interfaces
+from worker.optim.curvature.heads import RootHead, build, interfaces
 from worker.optim.curvature.written import WrittenModel
+from worker.problems import cnn
+from worker.problems.data import cifar10
 
 MEMORY = 1 << 30
 
@@ -75,13 +77,14 @@ def test_an_interface_has_nothing_around_it() -> None:
 
 def test_a_root_head_keeps_the_order_of_its_values_in_memory() -> None:
     """Images with their channels last go through R without being copied into another order, and come out likewise."""
-    model = nn.Sequential(
-        nn.Conv2d(3, 4, 3, padding=1), nn.Tanh(), nn.Conv2d(4, 4, 3, padding=1), nn.Flatten(), nn.Linear(144, 3)
-    ).double()
-    blocks = make_blocks(model, [["0"], ["2", "4"]])
-    x = torch.rand(6, 3, 6, 6, dtype=torch.float64).to(memory_format=torch.channels_last)
-    batch = WrittenModel(model, SoftmaxCrossEntropy()).at(x, torch.arange(6) % 3).narrow(5, blocks)
+    problem, info = cnn.PROBLEM, cifar10.INFO
+    model = problem.build(problem.options(), info)
+    blocks = make_blocks(model, problem.partition)
+    x = problem.inputs(torch.rand(2, *info.shape))
+    batch = WrittenModel(model, SoftmaxCrossEntropy()).at(x, torch.arange(2)).narrow(2, blocks)
     head = build(batch, blocks[0].names, interfaces(batch, blocks[0].names)[0], memory=MEMORY)
     tangent = batch.linearization.tangent(head.path, blocks[0].views(blocks[0].vector().fill_(1)))
     assert tangent.is_contiguous(memory_format=torch.channels_last)
     assert head.apply(tangent).is_contiguous(memory_format=torch.channels_last)
+    assert isinstance(head, RootHead)
+    assert head.order == (0, 2, 3, 1)
