@@ -6,6 +6,7 @@ import uvicorn
 
 from backend import logs
 from backend.app import create_app
+from backend.database import Unusable, reserved
 from backend.settings import Settings
 from backend.tokens import Unsafe, check_address
 
@@ -15,9 +16,14 @@ def main() -> None:
     settings = Settings()
     try:
         check_address(settings)
-    except Unsafe as error:
+        logs.configure(settings)
+        with reserved(settings.url):
+            _serve(settings)
+    except (Unsafe, Unusable) as error:
         sys.exit(f"error: {error}")
-    logs.configure(settings)
+
+
+def _serve(settings: Settings) -> None:
     uvicorn.run(
         create_app(settings),
         host=settings.host,

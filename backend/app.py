@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from importlib.metadata import version
@@ -39,7 +38,7 @@ _LOG = logging.getLogger(__name__)
 _SWEEP_SECONDS = 5.0
 
 
-def create_app(settings: Settings, *, clock: Callable[[], float] = time.time) -> FastAPI:
+def create_app(settings: Settings, *, clock: Callable[[], float] | None = None) -> FastAPI:
     """Build the application; the database is opened and brought up to date when it starts."""
 
     telemetry = Telemetry()
@@ -49,7 +48,7 @@ def create_app(settings: Settings, *, clock: Callable[[], float] = time.time) ->
         store = await run_in_threadpool(Store, settings, clock=clock)
         await run_in_threadpool(store.queue.forgive)
         app.state.store = store
-        telemetry.observe(store, clock=clock)
+        telemetry.observe(store)
         sweeper = asyncio.create_task(_sweep(store))
         try:
             yield

@@ -1,5 +1,7 @@
 """The engine with its pragmas, and short transactions for reading and writing."""
 
+import fcntl
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -8,9 +10,22 @@ from typing import Any
 
 from alembic import command
 from alembic.config import Config
-from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
+from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, text
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError, OperationalError
+from sqlalchemy.pool import QueuePool
+
+from backend.errors import BlockHFError
 
 _BUSY_SECONDS = 30
+_CLOSE_SECONDS = 5
+_ALONE = 0x626C6F636B6866
+"""The key of PostgreSQL's advisory lock for the writers that others must wait for; any number will do."""
+
+
+class Unusable(BlockHFError):
+    """A backend cannot be started on this database; the message is one line that says what to do."""
+
+    code = "database-unusable"
 
 
 class Database:
@@ -21,24 +36,43 @@ class Database:
         self.sqlite = parsed.get_backend_name() == "sqlite"
         if self.sqlite and parsed.database:
             Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
-        self.engine = _sqlite_engine(url) if self.sqlite else create_engine(url, pool_size=40, pool_pre_ping=True)
+        self.engine = _sqlite_engine(url) if self.sqlite else _postgres_engine(parsed)
         # SQLite has one writer; threads that wait in line for a lock are served sooner than those that poll the file.
         self._writer = Lock() if self.sqlite else nullcontext()
         self._immediate = self.engine.execution_options(immediate=True)
+        view = {} if self.sqlite else {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
+        self._view = self.engine.execution_options(**view)
         if migrate:
-            self._migrate()
+            try:
+                self._migrate()
+            except BaseException:
+                self.close()
+                raise
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """Open one consistent view of the data."""
-        with self.engine.connect() as connection:
+        with self._view.connect() as connection:
             yield connection
 
     @contextmanager
-    def write(self) -> Iterator[Connection]:
-        """Open a transaction that commits at the end and rolls back on any exception."""
+    def write(self, *, alone: bool = False) -> Iterator[Connection]:
+        """Open a transaction that commits at the end and rolls back on any exception.
+
+        On SQLite no other one writes meanwhile. On PostgreSQL others may, to other rows; where that would be wrong, as
+        it is for what counts or numbers rows, it is `alone` among those that say so.
+        """
         with self._writer, self._immediate.begin() as connection:
+            if alone:
+                self._exclude(connection)
             yield connection
+
+    def now(self) -> float:
+        """Tell the time, in seconds since 1970, by the clock that all backends of this database share."""
+        if self.sqlite:
+            return time.time()
+        with self.read() as connection:
+            return float(connection.execute(text("SELECT extract(epoch FROM clock_timestamp())")).scalar_one())
 
     def check(self) -> None:
         """Raise where the database cannot be read."""
@@ -46,8 +80,15 @@ class Database:
             connection.execute(text("SELECT count(*) FROM alembic_version"))
 
     def close(self) -> None:
-        """Close the connections."""
+        """Close the connections, those in use once they are free, or after some seconds."""
+        pool, deadline = self.engine.pool, time.monotonic() + _CLOSE_SECONDS
+        while isinstance(pool, QueuePool) and pool.checkedout() and time.monotonic() < deadline:
+            time.sleep(0.01)
         self.engine.dispose()
+
+    def _exclude(self, connection: Connection) -> None:
+        if not self.sqlite:
+            connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _ALONE})
 
     def _migrate(self) -> None:
         config = Config()
@@ -59,8 +100,61 @@ class Database:
             _foreign_keys_off(connection, self.sqlite),
             connection.begin(),
         ):
+            self._exclude(connection)  # backends that start together
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
+
+
+@contextmanager
+def reserved(url: str) -> Iterator[None]:
+    """Keep a SQLite file to one backend for as long as this lasts; raise Unusable where it, or a server, cannot be had.
+
+    The file's lock goes with the process, however that ends. Copying, examining and purging need no lock.
+    """
+    try:
+        parsed = make_url(url)
+        parsed.get_dialect()
+    except (ArgumentError, NoSuchModuleError) as error:
+        raise Unusable(f"BLOCKHF_DATABASE_URL is no database that can be used: {error}") from None
+    if parsed.get_backend_name() not in {"sqlite", "postgresql"}:
+        raise Unusable(f"BLOCKHF_DATABASE_URL must be SQLite or PostgreSQL, not {parsed.get_backend_name()}")
+    if parsed.get_backend_name() == "postgresql":
+        _reach(url)
+        yield
+    elif parsed.database in {None, "", ":memory:"}:
+        yield
+    else:
+        with _locked(Path(str(parsed.database))):
+            yield
+
+
+@contextmanager
+def _locked(file: Path) -> Iterator[None]:
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with file.with_name(f"{file.name}.lock").open("ab") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            yield
+    except BlockingIOError:
+        raise Unusable(
+            f"another backend works with {file}: stop it, give this one another BLOCKHF_HOME, or give both a "
+            "BLOCKHF_DATABASE_URL of PostgreSQL, which several backends can share"
+        ) from None
+
+
+def _reach(url: str) -> None:
+    """Connect once."""
+    try:
+        database = Database(url, migrate=False)
+    except ModuleNotFoundError as error:
+        raise Unusable(f"PostgreSQL needs {error.name}: pip install 'blockhf[postgres]'") from None
+    try:
+        database.now()
+    except OperationalError as error:
+        where = make_url(url).render_as_string(hide_password=True)
+        raise Unusable(f"the database {where} cannot be reached: {str(error.orig).splitlines()[0]}") from None
+    finally:
+        database.close()
 
 
 @contextmanager
@@ -95,3 +189,14 @@ def _sqlite_engine(url: str) -> Engine:
         connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
 
     return engine
+
+
+def _postgres_engine(url: URL) -> Engine:
+    """Make an engine whose transactions never wait for a lock, or hold one idly, for longer than a writer may."""
+    if url.drivername == "postgresql":
+        url = url.set(drivername="postgresql+psycopg")
+    limits = {
+        "options": f"-c lock_timeout={_BUSY_SECONDS}s -c idle_in_transaction_session_timeout={_BUSY_SECONDS}s",
+        "connect_timeout": str(_BUSY_SECONDS),
+    }
+    return create_engine(url.set(query=limits | dict(url.query)), pool_size=40, pool_pre_ping=True)

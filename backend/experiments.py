@@ -43,7 +43,7 @@ class Experiments:
         if earlier is not None:
             return earlier
         plan(spec, self._catalog())
-        with self._database.write() as connection:
+        with self._database.write(alone=True) as connection:
             # Two requests with the same key may both have come this far.
             if (number := _keyed(connection, spec, idempotency_key)) is None:
                 self._check_room(connection, len(spec.seeds) * len(spec.optimizers))

@@ -215,7 +215,7 @@ async def _within(news: asyncio.Event, seconds: float) -> bool:
 
 
 def _queue_state(connection: Connection) -> dict[str, Any]:
-    counts = select(RUNS.c.status, func.count()).group_by(RUNS.c.status)
+    counts = select(RUNS.c.status, func.count()).group_by(RUNS.c.status).order_by(RUNS.c.status)
     waiting = [status for status in RunStatus if not status.final]
     fields = ("id", "experiment_id", "status", "priority", "worker_id")
     columns = (RUNS.c.id, EXPERIMENTS.c.id, RUNS.c.status, RUNS.c.priority, RUNS.c.worker)

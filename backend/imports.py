@@ -33,7 +33,7 @@ class Imports:
     def add(self, body: Import) -> Run:
         """Store a history as a finished run of an experiment of its own; raises InvalidInput that names the line."""
         rows, now = parse(body.csv), self._clock()
-        with self._database.write() as connection:
+        with self._database.write(alone=True) as connection:
             experiment = queue_runs(connection, body.spec, None, now)
             run = connection.execute(select(RUNS).where(RUNS.c.experiment == experiment)).one()
             store_rows(connection, run.number, rows)

@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Integer, Select, Table, and_, bindparam, func, insert, select, update
 from sqlalchemy import Update as UpdateStatement
 
+from backend.aggregates import mean
 from backend.database import Database
 from backend.errors import FieldError, InvalidInput, NotFound
 from backend.queue import hold
@@ -24,6 +25,7 @@ _values_of_block = attrgetter(*BLOCK_FIELDS)
 _BEST: dict[str, Callable[[Sequence[float]], float]] = {"train_loss": min, "test_loss": min, "test_accuracy": max}
 _EXPORT_PAGE = 2_000
 
+_HEAD = select(RUNS.c.number, RUNS.c.status, RUNS.c.edition, RUNS.c.updates).where(RUNS.c.id == bindparam("its_id"))
 _NUMBER, _ABOVE, _MOST = (bindparam(name, type_=Integer) for name in ("number", "above", "most"))
 
 Columns = dict[str, Any]
@@ -77,8 +79,21 @@ class Metrics:
         axes, and mean, smallest and largest of each measure; every bucket with an update of that range is complete.
         An answer holds at most 200,000 points, shared by the runs: read on where `update` ends below `last_update`.
         """
+        parts = self.each(runs, after=after, until=until, bucket=bucket, fields=fields, blocks=blocks)
+        return dict(parts)
+
+    def each(
+        self,
+        runs: Sequence[str],
+        *,
+        after: Sequence[int] | None = None,
+        until: Sequence[int] | None = None,
+        bucket: int = 1,
+        fields: Sequence[str] = SERIES_FIELDS,
+        blocks: bool = False,
+    ) -> Iterator[tuple[str, Columns]]:
+        """Yield what `series` returns, run by run, so that a reader need not hold all of it."""
         limit = max(1, MAX_POINTS // len(runs))
-        answer: dict[str, Columns] = {}
         with self._database.read() as connection:
             ends = until or [MAX_UPDATES] * len(runs)
             for run_id, above, end in zip(runs, after or [0] * len(runs), ends, strict=True):
@@ -89,8 +104,7 @@ class Metrics:
                     columns = _buckets(connection, number, (above, end), fields, limit, bucket)
                 if blocks:
                     columns["blocks"] = _blocks(connection, number, columns["update"])
-                answer[run_id] = head | columns
-        return answer
+                yield run_id, head | columns
 
     def heads(self, runs: Sequence[str]) -> dict[str, tuple[int, int, str]]:
         """Return how far each run is: its attempt, its last update, its status."""
@@ -173,8 +187,7 @@ def summary_of(stored: Any, rows: Sequence[Update]) -> dict[str, Any]:
 
 
 def _head(connection: Connection, run_id: str) -> tuple[int, Columns]:
-    columns = (RUNS.c.number, RUNS.c.status, RUNS.c.edition, RUNS.c.updates)
-    row = connection.execute(select(*columns).where(RUNS.c.id == run_id)).one_or_none()
+    row = connection.execute(_HEAD, {"its_id": run_id}).one_or_none()
     if row is None:
         raise NotFound(f"there is no run {run_id}")
     return row.number, {"status": row.status, "attempt": row.edition, "last_update": row.updates}
@@ -219,7 +232,7 @@ def _buckets_query(fields: tuple[str, ...]) -> tuple[tuple[str, ...], Select[Any
         if name in AXES or name == "diverged":
             wanted[name] = func.max(column)
         else:
-            wanted |= {name: func.avg(column), f"{name}_min": func.min(column), f"{name}_max": func.max(column)}
+            wanted |= {name: mean(column), f"{name}_min": func.min(column), f"{name}_max": func.max(column)}
     query = select(*wanted.values()).where(UPDATES.c.run == _NUMBER, whole, is_new)
     return tuple(wanted), query.group_by(index).order_by(index).limit(_MOST)
 

@@ -1,6 +1,5 @@
 """Everything the backend keeps, opened once and handed to every route."""
 
-import time
 from collections.abc import Callable
 from typing import Annotated
 
@@ -21,9 +20,10 @@ from backend.workers import Workers
 class Store:
     """The verbs over one database."""
 
-    def __init__(self, settings: Settings, *, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, settings: Settings, *, clock: Callable[[], float] | None = None) -> None:
         self.settings = settings
         self.database = Database(settings.url)
+        clock = self.clock = clock or self.database.now
         self.workers = Workers(self.database, settings, clock=clock)
         self.experiments = Experiments(self.database, settings, self.workers, clock=clock)
         self.presets = Presets(self.database, clock=clock)

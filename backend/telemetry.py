@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 from prometheus_client import CollectorRegistry, Histogram, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -33,9 +33,9 @@ class Telemetry:
             registry=self._registry,
         )
 
-    def observe(self, store: Store, *, clock: Callable[[], float] = time.time) -> None:
+    def observe(self, store: Store) -> None:
         """Report of a store too, whenever the metrics are asked for."""
-        self._registry.register(_OfStore(store, clock))
+        self._registry.register(_OfStore(store))
 
     def text(self) -> bytes:
         """Return the metrics as Prometheus reads them."""
@@ -45,9 +45,8 @@ class Telemetry:
 class _OfStore(Collector):
     """Counts that the tables know, read when they are asked for."""
 
-    def __init__(self, store: Store, clock: Callable[[], float]) -> None:
+    def __init__(self, store: Store) -> None:
         self._store = store
-        self._clock = clock
 
     def describe(self) -> list[Metric]:
         """Say nothing before it is asked for: the tables may be away."""
@@ -55,7 +54,7 @@ class _OfStore(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """Read rows stored, runs by status, workers alive, age of the oldest lease, viewers."""
-        now, lease_seconds = self._clock(), self._store.settings.lease_seconds
+        now, lease_seconds = self._store.clock(), self._store.settings.lease_seconds
         with self._store.database.read() as connection:
             counts = {
                 row[0]: row[1] for row in connection.execute(select(RUNS.c.status, func.count()).group_by("status"))

@@ -7,17 +7,42 @@ import httpx
 import pytest
 
 from backend.client import Client
+from backend.database import Database
 from backend.schemas import Claim
 from backend.settings import Settings
 from backend.store import Store
 from tests.backend.samples import INFO, Clock, catalog, spec
 from tests.inprocess import backend
+from tests.postgres import Cluster, cluster, lacking
+
+POSTGRES = pytest.param("postgres", marks=[pytest.mark.postgres, pytest.mark.skipif(bool(lacking()), reason=lacking())])
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run the tests of a module marked so on each database."""
+    if "settings" in metafunc.fixturenames and metafunc.definition.get_closest_marker("every_database"):
+        metafunc.parametrize("settings", ["sqlite", POSTGRES], indirect=True)
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[Cluster]:
+    """Run PostgreSQL for the tests that ask for it, with a database whose tables are up to date to copy from."""
+    with cluster(durable=False) as server:
+        Database(server.create()).close()
+        yield server
 
 
 @pytest.fixture
-def settings(tmp_path: Path) -> Settings:
-    """Put the database into the test's folder."""
-    return Settings(home=tmp_path, lease_seconds=30, heartbeat_seconds=2)
+def settings(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Settings]:
+    """Put the database into the test's folder, or into a database of its own on the server."""
+    chosen = Settings(home=tmp_path, lease_seconds=30, heartbeat_seconds=2)
+    if getattr(request, "param", "sqlite") == "sqlite":
+        yield chosen
+        return
+    server: Cluster = request.getfixturevalue("server")
+    url = server.create(like="test0")
+    yield chosen.model_copy(update={"database_url": url})
+    server.drop(url)
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ from backend.settings import Settings
 from backend.store import Store
 from tests.backend.samples import INFO, Clock, catalog, spec, updates
 
+pytestmark = pytest.mark.every_database
 BAD = spec(problem={"name": "squeeze", "data": "nowhere"})
 
 

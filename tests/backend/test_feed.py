@@ -15,7 +15,7 @@ from backend.schemas import Adam, Announcement, Append, Claim, Finish, RunStatus
 from backend.store import Store
 from tests.backend.samples import INFO, Clock, catalog, spec, updates
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.every_database]
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ from backend.imports import parse
 from backend.schemas import Adam, Claim, RunStatus
 from tests.backend.samples import spec, updates
 
+pytestmark = pytest.mark.every_database
 ONE = spec(name="elsewhere", optimizers=[Adam(gradient_batch=10)], problem={"name": "unknown-here", "data": "theirs"})
 
 

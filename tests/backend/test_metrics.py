@@ -12,6 +12,8 @@ from backend.schemas import Announcement, Append, BlockStats, Claim, Summary, Up
 from backend.store import Store
 from tests.backend.samples import INFO, block, catalog, spec, update, updates
 
+pytestmark = pytest.mark.every_database
+
 
 @pytest.fixture
 def held(store: Store) -> Claim:

@@ -8,6 +8,8 @@ from backend.schemas import PresetBody
 from backend.store import Store
 from tests.backend.samples import Clock, spec
 
+pytestmark = pytest.mark.every_database
+
 
 def test_a_preset_is_saved_replaced_and_deleted(store: Store, clock: Clock) -> None:
     """The slug is its place: saving there again replaces it, and the list is by title."""

@@ -23,6 +23,8 @@ from backend.settings import Settings
 from backend.store import Store
 from tests.backend.samples import INFO, Clock, catalog, checkpoint, spec, updates
 
+pytestmark = pytest.mark.every_database
+
 
 @dataclass
 class Scene:
