@@ -14,6 +14,7 @@ from worker.optim.backtracking import Iterates
 from worker.optim.blocks import Block, check_modes, layer_names, make_blocks
 from worker.optim.curvature import planner
 from worker.optim.curvature.generic import GenericBatch, GenericModel
+from worker.optim.curvature.pieces import PiecedBatch
 from worker.optim.curvature.rules import NotCovered
 from worker.optim.curvature.systems import FlatSystem, System, Task
 from worker.optim.curvature.written import WrittenBatch, WrittenModel
@@ -114,8 +115,8 @@ class BlockHessianFree(Optimizer):
         self._check_batch(inputs, targets)
         phases = Phases(inputs.device)
         batch = self._linearize(inputs, targets)
-        value = batch.value
         batch.gradient({k: v for s in self._solvers for k, v in s.block.views(s.gradient).items()})
+        value = batch.value
         phases.border()
         curvature = batch.narrow(self.curvature_batch, self.blocks)
         unit = batch.gradient_flops
@@ -235,16 +236,22 @@ class BlockHessianFree(Optimizer):
                 f"curvature_batch is {self.curvature_batch}: must not be larger than the batch, which has {len(inputs)}"
             )
 
-    def _linearize(self, inputs: Tensor, targets: Tensor) -> WrittenBatch | GenericBatch:
+    def _linearize(self, inputs: Tensor, targets: Tensor) -> WrittenBatch | PiecedBatch | GenericBatch:
         modes = tuple(m.training for m in self._model.modules())
         if self._source is None or modes != self._modes:
             check_modes(self._model)
             self._source, self._modes = self._choose(inputs), modes
         try:
-            return self._source.at(inputs, targets)
+            return self._at(inputs, targets)
         except NotCovered as reason:
             self._source = GenericModel(self._model, self._loss, str(reason))
             return self._source.at(inputs, targets)
+
+    def _at(self, inputs: Tensor, targets: Tensor) -> WrittenBatch | PiecedBatch | GenericBatch:
+        if isinstance(self._source, WrittenModel):
+            return self._source.at_most(self.curvature_batch, inputs, targets)
+        assert self._source is not None
+        return self._source.at(inputs, targets)
 
     def _choose(self, inputs: Tensor) -> WrittenModel | GenericModel:
         if self.way == "generic":

@@ -12,6 +12,7 @@ from worker.optim.blocks import Block
 from worker.optim.curvature.graph import Graph, Path, trace
 from worker.optim.curvature.heads import Head, OutputHead
 from worker.optim.curvature.linearization import Linearization
+from worker.optim.curvature.pieces import KEPT, PiecedBatch, kept_bytes
 from worker.optim.curvature.rules import NotCovered
 from worker.optim.losses import Loss
 
@@ -25,6 +26,8 @@ class WrittenModel:
     graph: Graph = field(init=False)
     all: Path = field(init=False)
     checked: bool = field(default=False, init=False)
+    example: int = field(default=0, init=False)
+    """bytes that an example's linearization keeps; 0: not known yet"""
 
     def __post_init__(self) -> None:
         self.graph = trace(self.model)
@@ -42,8 +45,18 @@ class WrittenModel:
         if not torch.equal(outputs, self.model(few)) and bool(outputs.isfinite().all()):
             raise NotCovered("the traced forward pass differs from the model's own")
 
+    def at_most(self, keep: int, inputs: Tensor, targets: Tensor) -> "WrittenBatch | PiecedBatch":
+        """Run the forward pass over S_g; over its first `keep` examples where the activations of all are too many."""
+        if not self.example:
+            rules = Linearization.at(self.graph, inputs[:1]).rules
+            self.example = max(1, kept_bytes(rules, list(self.model.parameters())))
+        if keep == len(inputs) or self.example * len(inputs) <= KEPT:
+            return self.at(inputs, targets)
+        first = self.at(inputs[:keep], targets[:keep])
+        return PiecedBatch(self, first, (inputs[keep:], targets[keep:]), max(1, KEPT // 2 // self.example))
+
     def at(self, inputs: Tensor, targets: Tensor) -> "WrittenBatch":
-        """Run the forward pass over S_g; the first time, check what the method assumes of outputs and loss."""
+        """Run the forward pass; the first time, check what the method assumes of outputs and loss."""
         linearization = Linearization.at(self.graph, inputs)
         if not self.checked:
             check_loss(self.loss, check_outputs(linearization.outputs, inputs), targets)
