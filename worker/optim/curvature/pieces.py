@@ -30,7 +30,8 @@ class PiecedBatch:
 
         l = sum over pieces i of n_i / N l_i,    g = sum of n_i / N g_i
 
-    with l_i, g_i the means over a piece's n_i examples. `rest`: the other examples' inputs and targets. `piece`: examples of a piece.
+    with l_i, g_i the means over a piece's n_i examples. `rest`: the other examples' inputs and targets. `piece`:
+    examples of a piece.
     """
 
     source: "WrittenModel"
