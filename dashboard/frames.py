@@ -165,7 +165,7 @@ def live_groups(found: Sequence[Group], over: Sequence[str] = OVER) -> list[dict
             name = ", ".join([detail] * bool(detail) + [f"seed {run.config.seed}"] * (SEED in over))
             title = f"{group.label}, {name}" if name else group.label
             known = {"id": run.id, "seed": run.config.seed, "title": title, "name": name, "detail": detail}
-            runs.append(known | {"order": order})
+            runs.append(known | {"order": order, "updates": run.summary.updates})
             order += 1
         rows.append(
             {"key": group.key, "label": group.label, "kind": group.kind, "variant": group.variant, "runs": runs}

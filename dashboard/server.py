@@ -12,6 +12,7 @@ from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from backend.settings import Settings
+from dashboard.preload import Preload
 from dashboard.routes import create_routes
 from dashboard.theme import streamlit_theme
 
@@ -48,7 +49,10 @@ def create_app(settings: Settings) -> "streamlit.App":
     return streamlit.App(
         SCRIPT,
         routes=create_routes(http),
-        middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=_hosts(settings), www_redirect=False)],
+        middleware=[
+            Middleware(TrustedHostMiddleware, allowed_hosts=_hosts(settings), www_redirect=False),
+            Middleware(Preload),
+        ],
         lifespan=lifespan,
     )
 

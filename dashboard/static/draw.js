@@ -61,11 +61,12 @@ export function grid(width, count) {
   return { columns, rows: Math.ceil(count / columns), height: 0 };
 }
 
-/** The fields to ask the backend for: what is drawn and what the target is of; blocks are asked for apart. */
+/** The fields to ask the backend for: what is drawn, over what, and what the target is of; blocks are asked for apart. */
 export function fieldsOf(view) {
   const fields = ([name, { block, fields: own }]) => own ?? (block ? [] : [name]);
   const named = [...new Set([...view.panels, view.targetOf])].filter((name) => MEASURES[name]);
-  return [...new Set(named.flatMap((name) => fields([name, MEASURES[name]])))];
+  const axis = view.x === "update" ? [] : [view.x];
+  return [...new Set([...named.flatMap((name) => fields([name, MEASURES[name]])), ...axis])];
 }
 
 /** The measures to draw; an accuracy only where there is one. */
@@ -251,7 +252,7 @@ function lines({ group, store, measure, axis, view, theme, bands, crowded }) {
   if (many && view.seeds === "both") traces.push({ ...faintly, ...stroke(...joined(each, view.smooth), faint(colour, 0.4), dash, 1) });
   if (crowded) {
     if (view.smooth) traces.push({ ...faintly, ...stroke(...joined(each, 0), faint(colour, 0.25), "solid", 1) });
-    const names = each.flatMap(({ run, line }, i) => [...(i ? [null] : []), ...line.x.map(() => plain(run.name))]);
+    const names = gap(each.map(({ run, line }) => new Array(line.x.length).fill(plain(run.name))));
     const hovertemplate = `${hover(measure)}<extra>${name} · %{customdata}</extra>`;
     traces.push({ ...base, ...stroke(...joined(each, view.smooth), colour, dash, 1.5), name, showlegend: !axis, customdata: names, hovertemplate });
   }
@@ -315,9 +316,18 @@ function decreases(asked) {
   return line.x.length ? [...blocks.map((block) => ({ ...block, name: `${block.name} · model` })), loss] : blocks;
 }
 
+/** Lists one after another, with null between them. */
+function gap(parts) {
+  const all = [];
+  parts.forEach((part, i) => {
+    if (i) all.push(null);
+    for (const value of part) all.push(value);
+  });
+  return all;
+}
+
 /** All lines of a group as one, with gaps between them: one trace is drawn much faster than many. */
 function joined(each, decay) {
-  const gap = (parts) => parts.flatMap((part, i) => (i ? [null, ...part] : part));
   return [gap(each.map(({ line }) => line.x)), gap(each.map(({ line }) => smooth(line.y, decay)))];
 }
 

@@ -69,7 +69,7 @@ class Live {
       if (this.missed) this.draw();
     };
     window.addEventListener("pointerup", this.released);
-    this.themes = new MutationObserver(() => this.draw());
+    this.themes = new MutationObserver(() => this.repaint());
     this.themes.observe(document.head, { childList: true, subtree: true, characterData: true });
     this.dark = window.matchMedia("(prefers-color-scheme: dark)");
     this.recoloured = () => setTimeout(() => this.draw(), 300);
@@ -91,6 +91,7 @@ class Live {
     this.tell = { state: setStateValue, trigger: setTriggerValue };
     this.store.refresh = this.view.refresh;
     const ids = data.groups.flatMap((group) => group.runs.map((run) => run.id));
+    this.store.expect(Math.max(0, ...data.groups.flatMap((group) => group.runs.map((run) => run.updates))));
     this.store.want(ids, data.experiments, fieldsOf(this.view));
     this.wantBlocks();
     this.store.zoomTo(this.view, readZoom(this.view.zoom).x);
@@ -180,6 +181,7 @@ class Live {
     }
     this.missed = false;
     const theme = themeOf(this.root, this.data.colours);
+    this.painted = JSON.stringify(theme);
     const shown = { groups: this.data.groups, store: this.store, view: this.view, theme };
     const { accuracy, groups } = this.data;
     this.toolbar.show(this.view, { paused: this.paused, seeded: groups.some((group) => group.runs.length > 1), accuracy, open: this.open().length });
@@ -193,6 +195,11 @@ class Live {
     this.drawBanner();
     this.drawNote();
     this.plot(shown).catch((error) => this.say(`The chart could not be drawn: ${error.message}`));
+  }
+
+  /** Draw again if the page's colours are other ones: style sheets come and go for other reasons too. */
+  repaint() {
+    if (this.data && JSON.stringify(themeOf(this.root, this.data.colours)) !== this.painted) this.draw();
   }
 
   drawLegend({ groups, view, theme }) {
@@ -212,6 +219,8 @@ class Live {
 
   async plot(shown) {
     await script("/plotly.min.js");
+    const { updatedAt, unreachableSince, problem } = this.store;
+    if (!updatedAt && !unreachableSince && !problem) return; // the first picture is one with values
     const width = this.width || Math.round(this.root.clientWidth);
     if (!width || this.store.stopped) return;
     this.theme = shown.theme;
@@ -287,4 +296,5 @@ function luminance(colour) {
   return 0.2126 * part(0) + 0.7152 * part(2) + 0.0722 * part(4);
 }
 
+script("/plotly.min.js").catch(() => {}); // said where it is needed
 await styles("/assets/live.css");

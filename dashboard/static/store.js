@@ -3,7 +3,7 @@
 import { shown, wanted } from "./detail.js";
 import { bucketFor, join } from "./series.js";
 
-const X_COLUMNS = ["epoch", "seconds", "cost", "samples", "cpu_seconds"];
+const X_COLUMNS = ["epoch", "seconds", "cost", "cpu_seconds"]; // what reaching a target takes
 const CHUNK = 50; // runs per request: a URL has a length
 const RETRY_SECONDS = 1.5;
 const FINAL = new Set(["finished", "failed", "cancelled"]);
@@ -35,6 +35,7 @@ export class Store {
     this.runs = new Map(); // run id -> Run of the API
     this.cursors = new Map(); // run id -> {attempt, after, status}
     this.bucket = 1;
+    this.expected = 1;
     this.blocks = new Map(); // run id -> columns of its blocks: block0_cg_iterations, ...
     this.blockIds = [];
     this.detail = null; // finer series of what is zoomed to
@@ -58,12 +59,18 @@ export class Store {
     const same = (a, b) => a.length === b.length && a.every((value) => b.includes(value));
     const changed = !same(ids, this.ids) || !same(experiments, this.experiments);
     if (!same(fields, this.fields)) this.cursors.clear(); // every line is asked for anew, the old ones stay until then
+    if (fields.includes("samples") && !this.fields.includes("samples")) this.blocks.clear();
     if (changed || !same(fields, this.fields)) {
       [this.ids, this.experiments, this.fields] = [ids, experiments, fields];
       this.generation += 1;
       for (const id of this.series.keys()) if (!ids.includes(id)) this.forget(id);
       this.wake();
     }
+  }
+
+  /** Say how long the longest run was when the page was drawn, and so how coarsely to ask at first. */
+  expect(updates) {
+    this.expected = updates;
   }
 
   /** Say of which runs the blocks are wanted; none is asked for otherwise. */
@@ -165,11 +172,10 @@ export class Store {
     }
   }
 
-  /** The runs first: they say how long they are, and so how coarsely to ask for their series. */
+  /** All at once: how long the runs are, and so how coarsely to ask for their series, is known about already. */
   async begin() {
-    await this.readRuns();
-    this.bucket = bucketFor(Math.max(1, ...this.ids.map((id) => this.runs.get(id)?.summary.updates ?? 0)));
-    await this.readSeries(this.bucket);
+    this.bucket = bucketFor(Math.max(1, this.expected));
+    await Promise.all([this.readRuns(), this.readSeries(this.bucket)]);
   }
 
   async readRuns() {
@@ -189,7 +195,7 @@ export class Store {
     const ids = this.blockIds.filter((id) => after(id) < (this.cursors.get(id)?.after ?? 0));
     if (!ids.length) return;
     const query = new URLSearchParams({
-      runs: ids.join(","), after: ids.map(after).join(","), bucket: 1, blocks: 1, fields: X_COLUMNS.join(","),
+      runs: ids.join(","), after: ids.map(after).join(","), bucket: 1, blocks: 1, fields: this.axes.join(","),
     });
     const { runs } = await get(`/api/v1/series?${query}`, this.abort.signal);
     for (const id of ids) {
@@ -218,8 +224,13 @@ export class Store {
     if (asked.key === wanted(this, this.view, this.zoom)?.key) this.detail = { ...asked, series };
   }
 
+  /** The axes to ask for: those that a target is told in, and the one that is drawn over. */
+  get axes() {
+    return this.fields.includes("samples") ? [...X_COLUMNS, "samples"] : X_COLUMNS;
+  }
+
   query(ids, after, bucket) {
-    const fields = [...this.fields, ...X_COLUMNS, "diverged"].join(",");
+    const fields = [...new Set([...this.fields, ...this.axes, "diverged"])].join(",");
     return new URLSearchParams({ runs: ids.join(","), after: after.join(","), bucket, fields });
   }
 

@@ -27,8 +27,10 @@ export function possible(run) {
 export function number(value) {
   if (value == null) return "–";
   if (value !== 0 && (Math.abs(value) < 1e-3 || Math.abs(value) >= 1e6)) return value.toExponential(2);
-  return Number(value.toPrecision(4)).toLocaleString("en-US", { maximumFractionDigits: 6 });
+  return FORMAT.format(Number(value.toPrecision(4)));
 }
+
+const FORMAT = new Intl.NumberFormat("en-US", { maximumFractionDigits: 6 }); // made once: making one takes longer than using it
 
 const share = (value) => (value == null ? "–" : `${(100 * value).toFixed(2)} %`);
 const time = (value) => (value >= 600 ? `${(value / 60).toFixed(1)} min` : `${value.toFixed(1)} s`);
@@ -133,7 +135,10 @@ export class Table {
       else if (column.key === "progress") drawProgress(cell, run);
       else if (column.key !== "label") put(cell, column.text(column.value(run, info)));
     }
-    row.line.replaceChildren(...this.columns.map(({ key }) => row.cells[key]), row.actions);
+    if (row.columns !== this.signature) {
+      row.columns = this.signature;
+      row.line.replaceChildren(...this.columns.map(({ key }) => row.cells[key]), row.actions);
+    }
     const verbs = possible(run);
     for (const [verb, button] of Object.entries(row.verbs)) {
       button.hidden = !verbs.includes(verb);

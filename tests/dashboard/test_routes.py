@@ -85,7 +85,11 @@ def test_streams_do_not_pass() -> None:
 
 def test_scripts_come_from_the_package(pages: Pages) -> None:
     """plotly.js and the component's script are served without any network."""
-    assert pages.get("/plotly.min.js").text[:200].count("plotly.js")
+    packed = pages.get("/plotly.min.js")
+    assert packed.headers["content-encoding"] == "gzip"
+    assert packed.text[:200].count("plotly.js")
+    plain = pages.request("GET", "/plotly.min.js", headers={"accept-encoding": "identity"})
+    assert plain.content == packed.content
     script = pages.get("/assets/live.js")
     assert script.headers["content-type"].startswith("text/javascript")
     assert script.headers["cache-control"] == "no-cache"
