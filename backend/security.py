@@ -152,12 +152,13 @@ class Guard:
                 return bytes(body)
 
 
-def for_users(request: Request) -> None:
+# Both are coroutines, as is the store's: a plain function would be sent to a thread and back for each request.
+async def for_users(request: Request) -> None:
     """Let pass whoever may read, or launch where something changes."""
     _require(request, Scope.READ if request.method in {"GET", "HEAD"} else Scope.LAUNCH)
 
 
-def for_workers(request: Request) -> None:
+async def for_workers(request: Request) -> None:
     """Let pass whoever may work."""
     _require(request, Scope.WORKER)
 

@@ -38,7 +38,7 @@ class Store:
         self.database.close()
 
 
-def _of_request(request: Request) -> Store:
+async def _of_request(request: Request) -> Store:
     store: Store = request.app.state.store
     return store
 
