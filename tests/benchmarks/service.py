@@ -1,22 +1,21 @@
-"""Storing and reading rows, ours beside the bare sqlite3 module on a database of the same shape, in the same run.
+"""Storing and reading rows beside the bare sqlite3 module and beside MLflow's tracking server, in the same run.
 
-python -m tests.benchmarks.service [--json] [--rounds 5] [--rows 5000] [--folder .]
+python -m tests.benchmarks.service [--json] [--no-mlflow] [--rounds 5] [--rows 5000] [--seconds 10] [--folder .]
 
-Rounds are interleaved, medians are taken; ratios say more than rates, since both sides meet the same load.
+Rounds are interleaved, medians are taken; ratios say more than rates, since all sides meet the same load.
 store: rows per second that are durable (WAL, synchronous FULL) in batches of 100, in process, over the bare module.
-store_blocks: the same with two blocks per row. rest: rows per second through a real server, from one client.
-read: seconds for 12 runs of 5,000 points over REST, over the bare module's query, columns and orjson; thinned: the
-same in buckets of 8 updates (625 points). increment: seconds for the 99 newest points of one run.
+store_blocks: the same with two blocks per row. rest: rows per second, with blocks, through a real server that asks for
+a token, from one client. read: seconds for 12 runs of 5,000 points over REST, over the bare module's query, columns and
+orjson; thinned: the same in at most 500 buckets (16 updates, 313 points). increment: the 99 newest points of one run,
+alone and over 16 connections. memory: the server's, after all of this [MiB].
+MLflow (installed into a virtual environment of its own at first use) stores rows of 10 values by a log-batch of 100,
+and gives the histories of these 10 measures of the same 12 runs, and of one measure; ours have 18, and blocks.
 """
 
 import argparse
 import json
-import os
-import socket
 import sqlite3
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -25,6 +24,7 @@ from pathlib import Path
 
 import httpx
 import orjson
+import psutil
 
 from backend.client import Client
 from backend.schemas import BLOCK_FIELDS, SERIES_FIELDS, Adam, Announcement, Append, Claim, Update
@@ -32,10 +32,15 @@ from backend.settings import Settings
 from backend.store import Store
 from backend.tables import BLOCKS, UPDATES
 from tests.backend.samples import INFO, catalog, spec, update
+from tests.benchmarks.load import hammer
+from tests.benchmarks.mlflow import mlflow
+from tests.processes import Processes
 
 BATCH = 100
 RUNS = 12
 POINTS = 5000
+TOKEN = "a token for the length of a benchmark"
+TOKENS = {"Authorization": f"Bearer {TOKEN}"}
 
 
 def timed(call: Callable[[], object]) -> float:
@@ -105,21 +110,14 @@ def _marks(columns: object) -> str:
 
 
 @contextmanager
-def server(home: Path) -> Iterator[str]:
-    """Run the backend on a free port; give its address."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    environment = os.environ | {"BLOCKHF_HOME": str(home), "BLOCKHF_PORT": str(port)}
-    process = subprocess.Popen([sys.executable, "-m", "backend"], env=environment)
+def server(home: Path) -> Iterator[Processes]:
+    """Run the backend on a free port; it asks for a token, and lets one address ask as often as it likes."""
+    rates = {"ADDRESS_RATE": 1_000_000, "TOKEN_RATE": 1_000_000}
+    processes = Processes(home, TOKEN=TOKEN, **rates)
     try:
-        with Client(f"http://127.0.0.1:{port}") as client:
-            while not client.health():
-                time.sleep(0.05)
-        yield f"http://127.0.0.1:{port}"
+        yield processes
     finally:
-        process.terminate()
-        process.wait(30)
+        processes.stop()
 
 
 def storing(home: Path, rounds: int, count: int) -> dict[str, float]:
@@ -143,10 +141,10 @@ def storing(home: Path, rounds: int, count: int) -> dict[str, float]:
     return figures
 
 
-def rest(home: Path, rounds: int, count: int) -> dict[str, float]:
+def rest(processes: Processes, rounds: int, count: int) -> dict[str, float]:
     """Measure rows per second through a real server, as the worker sends them."""
     rows = batches(count)
-    with server(home) as url, Client(url) as client:
+    with Client(processes.url, headers=TOKENS) as client:
         worker = client.register(INFO, catalog()).worker_id
         client.launch(spec(optimizers=[Adam(gradient_batch=10)], seeds=list(range(rounds))))
         times = []
@@ -157,8 +155,8 @@ def rest(home: Path, rounds: int, count: int) -> dict[str, float]:
     return {"rest_rows_per_second": count / statistics.median(times)}
 
 
-def reading(home: Path, rounds: int) -> dict[str, float]:
-    """Measure reading many runs over REST, over the bare module's reading of the same rows in process."""
+def fill(home: Path) -> list[str]:
+    """Store the runs that are read; return their ids."""
     store = Store(Settings(home=home))
     held = claims(store, RUNS)
     rows = batches(POINTS)
@@ -166,19 +164,26 @@ def reading(home: Path, rounds: int) -> dict[str, float]:
         for batch in rows:
             store.metrics.append(claim.run.id, Append(token=claim.token, rows=batch))
     store.close()
-    with closing(sqlite3.connect(home / "blockhf.sqlite3")) as source:
+    return [claim.run.id for claim in held]
+
+
+def reading(processes: Processes, ids: list[str], rounds: int) -> dict[str, float]:
+    """Measure reading many runs over REST, over the bare module's reading of the same rows in process."""
+    file = processes.home / "blockhf.sqlite3"
+    with closing(sqlite3.connect(file)) as source:
         numbers = [number for (number,) in source.execute("SELECT number FROM runs ORDER BY number")]
-    bare = Bare(home / "blockhf.sqlite3")
-    ids = ",".join(claim.run.id for claim in held)
+    bare = Bare(file)
     times: dict[str, list[float]] = {"bare": [], "read": [], "thinned": [], "increment": []}
-    with server(home) as url, httpx.Client(base_url=f"{url}/api/v1", timeout=60) as http:
+    with httpx.Client(base_url=f"{processes.url}/api/v1", timeout=60, headers=TOKENS, trust_env=False) as http:
+
+        def get(**query: object) -> httpx.Response:
+            return http.get("/series", params=query).raise_for_status()  # type: ignore[arg-type] # texts and numbers
+
         calls: dict[str, Callable[[], object]] = {
-            "bare": lambda: bare.read(range(numbers[0], numbers[-1] + 1)),
-            "read": lambda: http.get("/series", params={"runs": ids}).raise_for_status(),
-            "thinned": lambda: http.get("/series", params={"runs": ids, "bucket": 8}).raise_for_status(),
-            "increment": lambda: http.get(
-                "/series", params={"runs": held[0].run.id, "after": POINTS - 99}
-            ).raise_for_status(),
+            "bare": lambda: bare.read(range(numbers[0], numbers[RUNS - 1] + 1)),
+            "read": lambda: get(runs=",".join(ids)),
+            "thinned": lambda: get(runs=",".join(ids), bucket=16),
+            "increment": lambda: get(runs=ids[0], after=POINTS - 99),
         }
         for _ in range(rounds):
             for name, call in calls.items():
@@ -189,25 +194,69 @@ def reading(home: Path, rounds: int) -> dict[str, float]:
     return figures | {f"{name}_ratio": medians[name] / medians["bare"] for name in ("read", "thinned")}
 
 
+def asking(processes: Processes, ids: list[str], seconds: float) -> dict[str, float]:
+    """Measure increments over 16 connections, and the memory of the server after all that it has done."""
+    targets = [f"/api/v1/series?runs={run}&after={POINTS - 99}" for run in ids]
+    found = hammer(processes.url, TOKEN, targets, connections=16, seconds=seconds)
+    memory = psutil.Process(processes.backend.pid).memory_info().rss / 2**20
+    return {f"increments_16_{name}": figure for name, figure in found.items()} | {"memory_mib": memory}
+
+
+def beside(home: Path, figures: dict[str, float], rounds: int) -> dict[str, float]:
+    """Measure MLflow, and divide."""
+    with mlflow(home) as peer:
+        run = peer.run()
+        peer.log(run, 1, BATCH)  # the first one is slow
+        per_batch = [
+            timed(lambda n=n: peer.log(run, n * BATCH + 1, n * BATCH + BATCH))  # type: ignore[misc]
+            for n in range(1, 2 * rounds + 1)
+        ]
+        ids = [peer.run() for _ in range(RUNS)]
+        for each in ids:
+            peer.fill(each, POINTS)
+        peer.read(ids[:1], ["train_loss"])
+        one = timed(lambda: peer.read(ids, ["train_loss"]))
+        read = timed(lambda: peer.read(ids))
+        memory = peer.memory()
+    rate = BATCH / statistics.median(per_batch)
+    return {
+        "mlflow_rows_per_second": rate,
+        "rest_over_mlflow": figures["rest_rows_per_second"] / rate,
+        "mlflow_read_seconds": read,
+        "mlflow_read_one_measure_seconds": one,
+        "read_over_mlflow": read / figures["read_seconds"],
+        "read_over_mlflow_one_measure": one / figures["read_seconds"],
+        "mlflow_memory_mib": memory,
+    }
+
+
 def main() -> None:
     """Measure everything and print it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument("--no-mlflow", action="store_true", help="leave MLflow out")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--rows", type=int, default=5000, help="rows stored per round")
+    parser.add_argument("--seconds", type=float, default=10, help="how long 16 connections ask")
     parser.add_argument("--folder", type=Path, help="where the databases lie during the run (default: temporary)")
     options = parser.parse_args()
     figures: dict[str, float] = {}
     with tempfile.TemporaryDirectory(dir=options.folder) as folder:
-        homes = [Path(folder) / name for name in ("storing", "rest", "reading")]
+        homes = [Path(folder) / name for name in ("storing", "serving", "mlflow")]
         figures |= storing(homes[0], options.rounds, options.rows)
-        figures |= rest(homes[1], options.rounds, options.rows)
-        figures |= reading(homes[2], options.rounds)
+        ids = fill(homes[1])
+        with server(homes[1]) as processes:
+            figures |= reading(processes, ids, options.rounds)
+            figures |= rest(processes, options.rounds, options.rows)
+            figures |= asking(processes, ids, options.seconds)
+        if not options.no_mlflow:
+            homes[2].mkdir()
+            figures |= beside(homes[2], figures, options.rounds)
     if options.json:
         print(json.dumps(figures))
     else:
         for name, value in figures.items():
-            print(f"{name:28} {value:12.4g}")
+            print(f"{name:32} {value:12.4g}")
 
 
 if __name__ == "__main__":
