@@ -99,3 +99,34 @@ def draw_over(experiments: Sequence[Experiment], chosen: Filters) -> tuple[str, 
         help="Runs that differ in nothing else share a line, a band and a row of the tables; usually the seed alone",
     )
     return tuple(over)
+
+
+@dataclass(frozen=True)
+class Swept:
+    """What a sweep's charts show: which outcome, over which setting; empty: the first of those that there are."""
+
+    outcome: str = "best_train_loss"
+    setting: str = ""
+
+    def query(self) -> dict[str, str]:
+        """Return what differs from the default, as parts of a URL."""
+        return {name: value for name, value in vars(self).items() if value != getattr(Swept(), name)}
+
+
+def read_swept(query: Mapping[str, str], *, outcomes: Sequence[str], settings: Sequence[str]) -> Swept:
+    """Read the choice from the parts of a URL; what there is not is left at its default."""
+    known = {"outcome": outcomes, "setting": settings}
+    return Swept(**{name: query[name] for name, values in known.items() if query.get(name) in values})
+
+
+def swept_query(query: Mapping[str, str]) -> dict[str, str]:
+    """Return those parts of a URL that are a sweep's choice."""
+    return {name: query[name] for name in vars(Swept()) if name in query}
+
+
+def keep_swept(chosen: Swept) -> None:
+    """Write a sweep's choice into the URL, beside what else stands there."""
+    held = st.query_params.to_dict()
+    if swept_query(held) != chosen.query():
+        rest = {name: value for name, value in held.items() if name not in vars(Swept())}
+        st.query_params.from_dict(rest | chosen.query())

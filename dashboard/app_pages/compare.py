@@ -1,6 +1,6 @@
 """The compare page: live curves and the table of the runs of one or more comparisons."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import streamlit as st
@@ -9,7 +9,19 @@ from backend.errors import BlockHFError
 from backend.schemas import Experiment, Summary
 from dashboard import charts, frames, keeping
 from dashboard.actions import ACTIONS, perform
-from dashboard.choosing import MOST_AT_FIRST, Filters, draw_filters, draw_over, filters, having, keep
+from dashboard.choosing import (
+    MOST_AT_FIRST,
+    Filters,
+    Swept,
+    draw_filters,
+    draw_over,
+    filters,
+    having,
+    keep,
+    keep_swept,
+    read_swept,
+    swept_query,
+)
 from dashboard.connection import ask, client
 from dashboard.forms import escape
 from dashboard.fresh import Read, fresh
@@ -145,16 +157,23 @@ def _sweep(found: Sequence[frames.Group]) -> None:
         return
     st.subheader("What the settings do")
     measures = {name: name.replace("_", " ") for name in Summary.model_fields if name.startswith(("best", "last"))}
+    asked = read_swept(st.query_params.to_dict(), outcomes=sorted(measures), settings=settings)
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        choices = sorted(measures)
-        measure = st.selectbox("Outcome", choices, index=2, format_func=measures.__getitem__, key="outcome", width=240)
-        setting = st.selectbox("Setting", settings, width=240)
+        measure = _picked("outcome", sorted(measures), asked.outcome, measures.__getitem__)
+        setting = _picked("setting", settings, asked.setting, str)
         st.button("Read again", help="The outcomes are those of the moment when they were read")
+    keep_swept(Swept(measure, setting if setting != settings[0] else ""))
     mode = "dark" if st.context.theme.type == "dark" else "light"
     rows = frames.outcomes(fresh, measure)
     st.plotly_chart(charts.slice_plot(rows, setting, measures[measure], mode=mode), key="slice")
     if len(settings) > 1:
         st.plotly_chart(charts.parallel_coordinates(rows, settings, measures[measure], mode=mode), key="parallel")
+
+
+def _picked(name: str, options: Sequence[str], now: str, written: Callable[[str], str]) -> str:
+    place = options.index(now) if now in options else 0
+    picked: str = st.selectbox(name.capitalize(), options, index=place, format_func=written, key=name, width=240)
+    return picked
 
 
 def _fresh(found: Sequence[frames.Group]) -> list[frames.Group]:
@@ -186,6 +205,6 @@ def _live(groups: list[dict[str, Any]], kept: dict[str, str], accuracy: bool, lo
         loss_unit=loss_unit,
         key="live",
     )
-    st.query_params.from_dict(kept | asked.view.query())
+    st.query_params.from_dict(kept | swept_query(st.query_params.to_dict()) | asked.view.query())
     if asked.verb in ACTIONS:
         perform(asked.verb, asked.runs)

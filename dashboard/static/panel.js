@@ -3,9 +3,9 @@
 import { element, swatch } from "./dom.js";
 import { MEASURES, panelsOf, style } from "./draw.js";
 import { number } from "./table.js";
-import { compared, defaultTarget, outcome, targetRows } from "./target.js";
+import { compared, defaultTarget, outcome, targetRows, told } from "./target.js";
 
-const HEADS = ["", "Target", "Updates", "Epochs", "Seconds", "Cost"];
+const HEADS = { update: "Updates", epoch: "Epochs", seconds: "Seconds", cpu_seconds: "CPU seconds", cost: "Cost" };
 export const CHOICES = ["train_loss", "test_loss", "test_accuracy"];
 
 export class TargetPanel {
@@ -18,14 +18,13 @@ export class TargetPanel {
     const label = (text, input) => element("label", { class: "bhf-select" }, element("span", {}, text), input);
     this.note = element("p", { class: "bhf-note" });
     this.body = element("tbody");
-    this.last = element("th", { scope: "col" });
-    const head = element("tr", {}, ...HEADS.map((text) => element("th", { scope: "col" }, text)), this.last);
+    this.head = element("tr");
     root.append(
       element("h3", { class: "bhf-title" }, "What it takes to reach a target"),
       element("div", { class: "bhf-row" }, label("Measure", this.measure), label("Target", this.value), label("Compared with", this.baseline)),
       this.note,
       element("div", { class: "bhf-scroll", tabindex: 0, role: "region", "aria-label": "Target" },
-        element("table", { class: "bhf-table bhf-targets" }, element("thead", {}, head), this.body)),
+        element("table", { class: "bhf-table bhf-targets" }, element("thead", {}, this.head), this.body)),
     );
   }
 
@@ -45,8 +44,10 @@ export class TargetPanel {
     const text = typedOne ? "" : "The target is the worst of the runs' best values; type another, or drag the line in the chart.";
     const thin = store.bucket > 1 ? ` Points are ${store.bucket} updates wide: costs are exact to that width.` : "";
     this.note.textContent = `${text}${thin} Mean over the runs that reached it, smallest to largest in brackets.`;
-    this.last.textContent = baseline ? `Compared with ${baseline.group.label}` : "";
-    this.body.replaceChildren(...rows.map((row) => line(row, baseline, theme)));
+    const costs = told(rows);
+    const heads = ["Configuration", "Target", ...costs.map((name) => HEADS[name]), baseline ? `Compared with ${baseline.group.label}` : ""];
+    this.head.replaceChildren(...heads.map((text) => element("th", { scope: "col" }, text)));
+    this.body.replaceChildren(...rows.map((row) => line(row, costs, baseline, theme)));
     return target == null ? null : { measure, value: target };
   }
 }
@@ -61,10 +62,10 @@ export function options(select, choices, chosen) {
   if (chosen != null && select.value !== chosen) select.value = chosen;
 }
 
-function line(row, baseline, theme) {
+function line(row, costs, baseline, theme) {
   const { colour, dash } = style(row.group, theme);
   const name = element("span", { class: "bhf-eye" }, swatch(colour, dash), element("span", {}, row.group.label));
-  const cells = Object.values(row.costs).map((cost) => element("td", {}, cost ? range(cost, row.reached) : "–"));
+  const cells = costs.map((cost) => element("td", {}, row.costs[cost] ? range(row.costs[cost], row.reached) : "–"));
   const words = row === baseline ? "baseline" : compared(row, baseline);
   return element("tr", {}, element("td", {}, name), element("td", {}, outcome(row)), ...cells, element("td", {}, words || "–"));
 }

@@ -1,7 +1,7 @@
 // How soon each configuration reaches a target: the table that a comparison of optimizers is made for. Pure functions.
 
 const FINAL = new Set(["finished", "failed", "cancelled"]);
-export const COSTS = ["update", "epoch", "seconds", "cost"];
+export const COSTS = ["update", "epoch", "seconds", "cpu_seconds", "cost"];
 
 /** Whether more is better, as with an accuracy. */
 export const rises = (measure) => measure === "test_accuracy";
@@ -40,6 +40,11 @@ export function targetRows(groups, series, runs, measure, target) {
   });
 }
 
+/** The costs to show: processor time only where the rows of any run tell it. */
+export function told(rows) {
+  return COSTS.filter((name) => name !== "cpu_seconds" || rows.some(({ costs }) => costs.cpu_seconds));
+}
+
 /** Mean, smallest and largest of what is known; null where nothing is. */
 export function spread(values) {
   const known = values.filter((value) => value != null);
@@ -56,11 +61,11 @@ export function outcome({ n, reached, open, missed }) {
   return parts.join(", ");
 }
 
-const NOUNS = { update: "updates", seconds: "time", cost: "cost" };
+const NOUNS = { update: "updates", seconds: "time", cpu_seconds: "CPU time", cost: "cost" };
 
 /** Compare with the baseline in words: "9.4 times fewer updates, 2.1 times the seconds". */
 export function compared(row, baseline) {
-  const parts = ["update", "seconds", "cost"].map((name) => {
+  const parts = Object.keys(NOUNS).map((name) => {
     const [own, base] = [row.costs[name]?.mean, baseline?.costs[name]?.mean];
     if (!own || !base) return null;
     const ratio = own / base;

@@ -1,6 +1,6 @@
 """Which comparisons are offered, as the URL has it."""
 
-from dashboard.choosing import Filters, having, read_filters
+from dashboard.choosing import Filters, Swept, having, read_filters, read_swept, swept_query
 from tests.dashboard.samples import experiment
 
 
@@ -28,3 +28,14 @@ def test_comparisons_have_all_of_the_tags() -> None:
     one, two = (experiment(id_=f"e000000{i}").model_copy(update={"tags": list("ab")[:i]}) for i in (1, 2))
     assert having([one, two], []) == having([one, two], ["a"]) == [one, two]
     assert having([one, two], ["a", "b"]) == [two]
+
+
+def test_a_sweeps_choice_survives_its_url() -> None:
+    """Outcome and setting are read back; a setting that the runs do not have is left out, the default adds nothing."""
+    chosen = Swept("last_test_loss", "partition: n")
+    query = chosen.query() | {"x": "cost"}
+    assert swept_query(query) == chosen.query()
+    known = {"outcomes": ["best_train_loss", "last_test_loss"], "settings": ["damping", "partition: n"]}
+    assert read_swept(query, **known) == chosen
+    assert read_swept(query, outcomes=["best_train_loss"], settings=["damping"]) == Swept()
+    assert Swept().query() == {}

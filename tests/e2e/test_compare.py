@@ -159,6 +159,22 @@ def test_a_target_is_reached_as_computed_by_hand(page: Page, quiet: Service, fin
     expect(rows.nth(1)).to_contain_text("1.9 \u00d7 fewer updates")
 
 
+def test_processor_time_has_its_column_where_rows_tell_it(page: Page, quiet: Service) -> None:
+    """The target table has CPU seconds and their ratio: 17 x 0.5 = 8.5 against 9 x 2 = 18, 2.1 times as many."""
+    worker = register(quiet.client)
+    experiment = quiet.client.launch(SPEC)
+    for number, (run, token) in enumerate(claims(quiet.client, worker)):
+        each = (row(update, 0.05 * (1 + number)) for update in range(1, 51))
+        told = [one.model_copy(update={"cpu_seconds": one.update * (0.5 + 1.5 * number)}) for one in each]
+        quiet.client.append(run, token, told)
+    open_view(page, f"{quiet.dashboard_url}/?experiments={experiment.id}&target=50")
+    expect(page.locator(".bhf-targets thead")).to_contain_text("SecondsCPU secondsCost")
+    rows = page.locator(".bhf-targets tbody tr")
+    expect(rows.nth(0)).to_contain_text("reached174.253.48.534baseline")
+    expect(rows.nth(1)).to_contain_text("reached92.251.81818")
+    expect(rows.nth(1)).to_contain_text("2.1 \u00d7 the CPU time")
+
+
 def test_the_table_can_be_filtered_and_sorted(page: Page, quiet: Service, finished: Experiment) -> None:
     """Words narrow the table down to the runs that have them all; a column's head sorts, and again the other way."""
     open_view(page, f"{quiet.dashboard_url}/?experiments={finished.id}")

@@ -1,9 +1,10 @@
 """The compare page, without a browser."""
 
 from backend.client import Client
-from backend.schemas import Experiment, HessianFree
+from backend.schemas import Experiment, HessianFree, WorkerInfo
 from tests.dashboard.conftest import OpenPage
-from tests.dashboard.samples import SPEC
+from tests.dashboard.samples import CATALOG, SPEC
+from tests.e2e.samples import claims, row
 
 
 def launch(api: Client, name: str) -> Experiment:
@@ -86,6 +87,24 @@ def test_what_to_average_over_stands_in_the_url(api: Client, open_page: OpenPage
     assert page.multiselect(key="over").value == ["seed"]
     page.multiselect(key="over").set_value(["seed", "damping"]).run()
     assert page.query_params["over"] in ("seed,damping", ["seed,damping"])
+
+
+def test_a_sweeps_choice_stands_in_the_url(api: Client, open_page: OpenPage) -> None:
+    """Outcome and setting come from the URL, go into it when they are changed, and the curves' view stays there."""
+    knobs = [(0.1, 0.9), (1, 0.9), (1, 0.5)]
+    kinds = [HessianFree(damping=damping, momentum=momentum) for damping, momentum in knobs]
+    one = api.launch(SPEC.model_copy(update={"optimizers": kinds}))
+    worker = api.register(WorkerInfo(name="sweeps", device="cpu", threads=1), CATALOG)
+    for run, token in claims(api, worker.worker_id):
+        api.append(run, token, [row(1)])
+    page = open_page("compare", query={"experiments": one.id, "x": "cost", "setting": "momentum", "outcome": "nothing"})
+    assert (page.selectbox(key="outcome").value, page.selectbox(key="setting").value) == ("best_train_loss", "momentum")
+    page.selectbox(key="outcome").select("last_test_loss").run()
+    kept = {name: value[0] if isinstance(value, list) else value for name, value in page.query_params.items()}
+    assert kept.pop("panels") == "train_loss,test_loss,test_accuracy"
+    assert kept == {"experiments": one.id, "x": "cost", "setting": "momentum", "outcome": "last_test_loss"}
+    page.selectbox(key="setting").select("damping").run()
+    assert "setting" not in page.query_params
 
 
 def test_without_a_backend_the_page_says_so(open_page: OpenPage) -> None:
