@@ -18,7 +18,7 @@ from backend.errors import BackendUnavailable, BlockHFError, NotFound
 from dashboard.theme import STATIC
 
 PLOTLY = Path(plotly.__file__).parent / "package_data" / "plotly.min.js"
-_FORWARDED = ("content-type", "content-disposition", "etag", "cache-control")
+_FORWARDED = ("content-type", "content-disposition", "etag", "cache-control", "retry-after")
 
 
 class PassThrough:

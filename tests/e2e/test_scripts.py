@@ -1,9 +1,10 @@
 """The browser's own arithmetic: buckets, joining, means over seeds, targets, against values computed by hand."""
 
+import time
 from typing import Any
 
 import pytest
-from playwright.sync_api import Page
+from playwright.sync_api import Page, Route
 
 from tests.e2e.conftest import Service
 
@@ -257,3 +258,30 @@ def test_ticks_of_a_logarithmic_axis(call: Call) -> None:
 def test_markup_is_plain_for_plotly(call: Call) -> None:
     """Tags and entities in a name lose their meaning."""
     assert call("draw", "plain", "<b>&amp;</b>") == "&lt;b&gt;&amp;amp;&lt;/b&gt;"
+
+
+def test_the_page_waits_as_long_as_it_is_told(page: Page, service: Service) -> None:
+    """After a 429 nothing is asked before the seconds of Retry-After are over; then all goes on."""
+    page.goto(f"{service.dashboard_url}/healthz")
+    asked: list[float] = []
+    limited = {"type": "urn:blockhf:too-many-requests", "title": "wait and go on more slowly", "status": 429}
+
+    def answer(route: Route) -> None:
+        asked.append(time.monotonic())
+        if len(asked) == 1:
+            route.fulfill(status=429, headers={"retry-after": "2"}, json=limited)
+        else:
+            route.fulfill(json={"runs": {"r": {"status": "running", "attempt": 1, "last_update": 1, "update": [1]}}})
+
+    page.route("**/api/v1/**", answer)
+    problem = page.evaluate("""async () => {
+      const { Store } = await import("/assets/store.js");
+      const seen = [];
+      const store = new Store(() => seen.push(store.problem));
+      store.want(["r"], [], ["train_loss"]);
+      while (seen.length < 2) await new Promise((done) => setTimeout(done, 50));
+      store.stop();
+      return seen;
+    }""")
+    assert problem == ["wait and go on more slowly", ""]
+    assert asked[1] - asked[0] >= 1.9
