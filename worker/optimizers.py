@@ -58,6 +58,7 @@ def make_optimizer(chosen: schemas.Optimizer, model: nn.Module, loss: Loss, bloc
         "backtracking": chosen.backtracking,
         "line_search": chosen.line_search,
         "preconditioner": chosen.preconditioner,
+        "product_precision": chosen.product_precision.value,
     }
     if isinstance(chosen, schemas.HessianFree):
         return HessianFree(model, loss, **knobs)

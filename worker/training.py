@@ -20,6 +20,7 @@ from worker.course import Course
 from worker.evaluation import measure
 from worker.keeping import Keeper
 from worker.optim import BlockResult, EvaluationAverage, OptimError, StepResult
+from worker.optim.precision import float32_products
 from worker.optimizers import make_optimizer, resolve_blocks
 from worker.problems.data import Dataset, Split
 from worker.problems.problem import Problem
@@ -79,7 +80,7 @@ def train(
         RunFailed: it cannot be trained as configured, or diverged, or memory ran out; the text says what to change.
     """
     device = devices.choose_device(config.device)
-    with devices.threads(config.threads), devices.memory_explained(), _explained():
+    with devices.threads(config.threads), float32_products(tf32=False), devices.memory_explained(), _explained():
         trainer, note = _prepared(lambda: Trainer(config, registry, folder, device), keeper)
         report.start(
             environment=devices.environment(device), blocks=trainer.blocks, parameters=trainer.parameters,

@@ -24,6 +24,7 @@ from backend.schemas.configuration import (
     Partition,
     Problem,
     ProblemPartition,
+    ProductPrecision,
     RunConfig,
 )
 from backend.schemas.contract import (
@@ -61,6 +62,7 @@ from backend.schemas.exchange import (
     Heartbeat,
     HeartbeatAnswer,
     Import,
+    ImportPiece,
     Plan,
     PresetBody,
     PresetList,
@@ -151,6 +153,7 @@ __all__ = [
     "HessianFree",
     "Id",
     "Import",
+    "ImportPiece",
     "Layer",
     "LayerName",
     "LayerPartition",
@@ -170,6 +173,7 @@ __all__ = [
     "ProblemField",
     "ProblemInfo",
     "ProblemPartition",
+    "ProductPrecision",
     "Registration",
     "Reproduction",
     "Reproductions",

@@ -66,6 +66,14 @@ class CurvatureWay(StrEnum):
     GENERIC = "generic"
 
 
+class ProductPrecision(StrEnum):
+    """The precision of curvature products."""
+
+    FULL = "full"
+    TF32 = "tf32"
+    BFLOAT16 = "bfloat16"
+
+
 class _SecondOrder(Contract):
     learning_rate: float = knob(0.1, "share of the solution that is added to the weights", gt=0, le=100, paper=0.1)
     gradient_batch: int = knob(1000, "images per gradient (S_g)", unit="images", ge=2, le=MAX_IMAGES)
@@ -116,6 +124,11 @@ class _SecondOrder(Contract):
         False,
         "divide conjugate gradient's residuals by damped squared gradients to the power 0.75 (Martens 2010); one more "
         "backward pass per update, and no sample space",
+    )
+    product_precision: ProductPrecision = knob(
+        ProductPrecision.FULL,
+        "of curvature products: full (the run's), tf32 (float32 rounded to 11 bits, on CUDA only), bfloat16 (8 bits; "
+        "not in sample space, the matrix itself and the generic way)",
     )
 
     @field_validator("adaptive_damping")

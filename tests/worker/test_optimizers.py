@@ -77,6 +77,7 @@ def test_adam_has_no_blocks_and_hf_one() -> None:
                 max_cg_iterations=3,
                 momentum=0.0,
                 curvature_way="products",
+                product_precision="bfloat16",
                 memory_limit=7,
                 backtracking=True,
                 preconditioner=True,
@@ -100,6 +101,7 @@ def test_every_knob_reaches_the_optimizer(
         assert isinstance(optimizer, optim.BlockHessianFree)
         assert optimizer.curvature_batch == chosen.curvature_batch
         assert (optimizer.way, optimizer.memory) == (chosen.curvature_way, chosen.memory_limit * 2**20)
+        assert optimizer.product_precision == chosen.product_precision
 
 
 def test_blocks_may_have_a_damping_each() -> None:

@@ -21,6 +21,7 @@ from worker.optim.curvature.written import WrittenBatch, WrittenModel
 from worker.optim.errors import BatchError, ModelError
 from worker.optim.losses import Loss
 from worker.optim.phases import Phases
+from worker.optim.precision import PRECISIONS, float32_products
 from worker.optim.preconditioner import DiagonalPreconditioner
 from worker.optim.results import BlockResult, StepResult, StopRule
 from worker.optim.solver import BlockSolver
@@ -40,6 +41,9 @@ class BlockHessianFree(Optimizer):
     "samples" (dense layers in the space of the examples), "explicit" (the matrix itself, for small blocks), "generic"
     (double backward; taken by itself where a module has no written rules). memory [bytes]: what a way may take beside
     activations and vectors.
+
+    product_precision: of the curvature products, see `worker.optim.precision`; gradient and loss are always in that of
+    the weights. What it does to the solutions is measured by tests/benchmarks/precision.py.
 
     model: any module that maps a tensor of N examples to N outputs, in float32 or float64, parameters on one device.
     loss: convex in the outputs, see `worker.optim.losses`. blocks: lists of layer names that hold every trainable
@@ -75,11 +79,15 @@ class BlockHessianFree(Optimizer):
         backtracking: bool = False,
         line_search: bool = False,
         preconditioner: bool = False,
+        product_precision: str = "full",
     ) -> None:
         _check_numbers(curvature_batch, lr, max_cg_iters, momentum)
         if way not in planner.WAYS:
             raise ValueError(f"way is {way!r}: must be one of {', '.join(planner.WAYS)}")
+        if product_precision not in PRECISIONS:
+            raise ValueError(f"product_precision is {product_precision!r}: must be one of {', '.join(PRECISIONS)}")
         stop = stop or StopRule()
+        self.product_precision = product_precision
         self.way, self.memory = way, memory
         self.curvature_batch = curvature_batch
         self._model, self._loss = model, loss
@@ -123,10 +131,11 @@ class BlockHessianFree(Optimizer):
         preconditioned = any(group["preconditioner"] for group in self.param_groups)
         if preconditioned:
             curvature.squares({k: v for s in self._solvers for k, v in s.block.views(s.squares()).items()})
-        solved = [
-            self._solve(solver, group, curvature, unit)
-            for solver, group in zip(self._solvers, self.param_groups, strict=True)
-        ]
+        with float32_products(tf32=self.product_precision == "tf32"):
+            solved = [
+                self._solve(solver, group, curvature, unit)
+                for solver, group in zip(self._solvers, self.param_groups, strict=True)
+            ]
         phases.border()
         results, parts = [result for result, _ in solved], [part for _, part in solved]
         accepted = self._accept(parts, inputs, targets, value)
@@ -213,20 +222,22 @@ class BlockHessianFree(Optimizer):
         self, task: Task, curvature: WrittenBatch | GenericBatch, iterations: int, *, preconditioned: bool
     ) -> tuple[System, planner.Plan | None, str]:
         """Return the system, how it multiplies (None: generically), and a note on why no faster way serves."""
+        rounded = self.product_precision == "bfloat16"
         if isinstance(curvature, WrittenBatch):
             chosen = planner.plan(
                 curvature, task.block, way=self.way, iterations=iterations, warm=task.warm, memory=self.memory,
-                preconditioned=preconditioned,
+                preconditioned=preconditioned, rounded=rounded,
             )  # fmt: skip
             note = chosen.note
             if not note and self.way not in {"auto", chosen.way}:
                 note = f"the way {self.way} does not serve this block"
-            return planner.system(curvature, task, chosen, memory=self.memory), chosen, note
+            return planner.system(curvature, task, chosen, memory=self.memory, rounded=rounded), chosen, note
         block = task.block
         system = FlatSystem(
             task, lambda v, out: curvature.product(block, v, out), lambda: curvature.product_flops(block)
         )
-        return system, None, curvature.source.note
+        note = curvature.source.note
+        return system, None, f"{note}; it is not computed in bfloat16" if rounded else note
 
     def _check_batch(self, inputs: Tensor, targets: Tensor) -> None:
         if len(inputs) != len(targets):
@@ -289,12 +300,13 @@ class HessianFree(BlockHessianFree):
         backtracking: bool = False,
         line_search: bool = False,
         preconditioner: bool = False,
+        product_precision: str = "full",
     ) -> None:
         super().__init__(
             model, loss, [layer_names(model)], curvature_batch=curvature_batch, lr=lr, damping=damping,
             max_cg_iters=max_cg_iters, momentum=momentum, stop=stop, way=way, memory=memory,
             adaptive_damping=adaptive_damping, backtracking=backtracking, line_search=line_search,
-            preconditioner=preconditioner,
+            preconditioner=preconditioner, product_precision=product_precision,
         )  # fmt: skip
 
 

@@ -38,6 +38,10 @@ class Linearization:
         rules = tuple(rule.narrow(count) for rule in self.rules)
         return type(self)(self.graph, rules, self.outputs[:count], self.shapes)
 
+    def cast(self, dtype: torch.dtype) -> Self:
+        """Return the linearization with all it keeps in another precision; its outputs stay as they are."""
+        return type(self)(self.graph, tuple(rule.cast(dtype) for rule in self.rules), self.outputs, self.shapes)
+
     def tangent(
         self,
         path: Path,

@@ -49,15 +49,20 @@ def plan(
     warm: bool,
     memory: int = MEMORY,
     preconditioned: bool = False,
+    rounded: bool = False,
 ) -> Plan:
     """Return the cheapest plan of a way; "auto": of all ways. A way that does not serve the block gives products.
 
     iterations: conjugate gradient's, at most; warm: whether a start costs a product; preconditioned: whether residuals
     are divided weight by weight, which sample space cannot do: what it would have served goes the next cheapest way.
+    rounded: whether products are to be in bfloat16, which sample space and the matrix itself never are; likewise.
     """
     products = iterations + warm
     plans = list(_plans(batch, block, products, iterations, memory, way))
     cheapest = _cheapest(plans, way)
+    if rounded and cheapest.way in {"samples", "explicit"}:
+        other = _cheapest([p for p in plans if p.way in {"products", "interface"}], "auto")
+        return replace(other, note=f"the way {cheapest.way} is not computed in bfloat16")
     if preconditioned and cheapest.way == "samples":
         other = _cheapest([p for p in plans if p.way != "samples"], "auto")
         return replace(other, note="sample space cannot carry the preconditioner")
@@ -69,8 +74,8 @@ def _cheapest(plans: Sequence[Plan], way: str) -> Plan:
     return min(serving, key=lambda p: p.work)
 
 
-def system(batch: WrittenBatch, task: Task, chosen: Plan, *, memory: int = MEMORY) -> System:
-    """Set the chosen system up."""
+def system(batch: WrittenBatch, task: Task, chosen: Plan, *, memory: int = MEMORY, rounded: bool = False) -> System:
+    """Set the chosen system up; rounded: with products in bfloat16."""
     block = task.block
     if chosen.way == "explicit":
         matrix = explicit.gauss_newton_matrix(batch, block, memory=memory)
@@ -89,11 +94,13 @@ def system(batch: WrittenBatch, task: Task, chosen: Plan, *, memory: int = MEMOR
         sampled = SampleSystem(task, batch, head, chosen.sampled)
         sampled.setup_flops += setup
         return sampled
+    product = batch.rounded_product if rounded else batch.product
     return FlatSystem(
         task,
-        lambda v, out: batch.product(block, v, out, head=head),
+        lambda v, out: product(block, v, out, head=head),
         lambda: batch.product_flops(block, head=head),
         setup_flops=setup,
+        eps=torch.finfo(torch.bfloat16).eps if rounded else None,
     )
 
 

@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
+from dataclasses import fields
 from typing import Any, ClassVar, Self
 
 import torch
@@ -63,6 +64,12 @@ class Rule(ABC):
     @abstractmethod
     def narrow(self, count: int) -> Self:
         """Return the rule for the first `count` examples; tensors are shared."""
+
+    def cast(self, dtype: torch.dtype) -> Self:
+        """Return the rule with its floating-point tensors in another precision."""
+        values = {f.name: getattr(self, f.name) for f in fields(self) if f.init}  # type: ignore[arg-type]  # rules are dataclasses
+        floats = {k: v for k, v in values.items() if isinstance(v, Tensor) and v.is_floating_point()}
+        return type(self)(**values | {k: v.to(dtype) for k, v in floats.items()})
 
 
 def covers(*targets: Any) -> Callable[[Factory], Factory]:

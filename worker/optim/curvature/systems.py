@@ -78,13 +78,21 @@ class FlatSystem(FlatInner):
     product_flops is asked after the first product, so a way may count as it goes.
     """
 
-    def __init__(self, task: Task, multiply: Product, flops: Callable[[], int], *, setup_flops: int = 0) -> None:
+    def __init__(
+        self,
+        task: Task,
+        multiply: Product,
+        flops: Callable[[], int],
+        *,
+        setup_flops: int = 0,
+        eps: float | None = None,
+    ) -> None:
         self._task, self._multiply, self._flops = task, multiply, flops
         self.b, self.y, *work = task.vectors.take("parameters", task.block.size, 5)
         self.work = (work[0], work[1], work[2])
         self.scale = self.inner(task.gradient, task.gradient)
         self.model = torch.zeros_like(self.scale)
-        self.eps = torch.finfo(task.x.dtype).eps
+        self.eps = eps or torch.finfo(task.x.dtype).eps
         self.setup_flops, self.finish_flops = setup_flops, 0
         if task.warm:
             self.product(task.x, self.b)

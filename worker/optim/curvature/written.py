@@ -139,6 +139,19 @@ class WrittenBatch:
         jv = self.linearization.tangent(head.path, block.views(vector))
         self.linearization.backward(head.path, head.apply(jv), block.views(out))
 
+    @cached_property
+    def rounded(self) -> Linearization:
+        """The linearization in bfloat16, made once."""
+        return self.linearization.cast(torch.bfloat16)
+
+    def rounded_product(self, block: Block, vector: Tensor, out: Tensor, *, head: Head | None = None) -> None:
+        """Write G_b v into out, its ways down and up through the layers in bfloat16, H_l and the head in full."""
+        head, low = head or self.head(block), torch.empty_like(out, dtype=torch.bfloat16)
+        jv = self.rounded.tangent(head.path, block.views(vector.bfloat16()))
+        curved = head.apply(jv.to(vector.dtype))
+        self.rounded.backward(head.path, curved.bfloat16(), block.views(low))
+        out.copy_(low)
+
     def head(self, block: Block) -> OutputHead:
         """Return the head that ends at the outputs."""
         return OutputHead(self, self.paths[block.names])
