@@ -1,6 +1,7 @@
 """The API as Python, for dashboard, worker, command line and scripts."""
 
 import time
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -8,6 +9,7 @@ from uuid import uuid4
 import orjson
 from pydantic import ValidationError
 
+from backend import histories
 from backend.errors import BlockHFError, from_validation
 from backend.schemas import (
     Announcement,
@@ -27,6 +29,7 @@ from backend.schemas import (
     Heartbeat,
     HeartbeatAnswer,
     Import,
+    ImportPiece,
     PaperView,
     Plan,
     Preset,
@@ -248,8 +251,20 @@ class Client(Transport):
         return self._get(f"/runs/{run_id}/weights.safetensors")
 
     def import_run(self, spec: ExperimentSpec, csv: str) -> Run:
-        """Store a history that was made elsewhere, from CSV as `export` gives it; a repeat stores it again."""
-        return Run.model_validate_json(self._post("/imports", _made(Import, spec=spec, csv=csv), retry=False))
+        """Store a history that was made elsewhere, from CSV as `export` gives it; a repeat stores it again.
+
+        A long one travels in pieces, after all of it was checked; where the backend is lost on the way, the run stays
+        behind with `ended_by` import-unfinished.
+        """
+        first, *others = histories.pieces(csv)
+        if others:
+            deque(histories.rows(csv), maxlen=0)
+        body = _made(Import, spec=spec, csv=first, more=bool(others))
+        run = Run.model_validate_json(self._post("/imports", body, retry=False))
+        for left, piece in zip(reversed(range(len(others))), others, strict=True):
+            body = _made(ImportPiece, csv=piece, more=left > 0)
+            run = Run.model_validate_json(self._post(f"/imports/{run.id}", body, retry=True))
+        return run
 
     def series_frame(self, runs: Sequence[str], *, bucket: int = 1) -> "pandas.DataFrame":
         """Return all rows of the runs as one pandas frame, with the run's id in the column `run`."""

@@ -1,12 +1,13 @@
 """Tests of imports: a history comes back as it went in, marked; a file that is not one is refused by its line."""
 
+import httpx
 import pytest
 
 from backend.client import Client
-from backend.errors import InvalidInput
-from backend.imports import parse
+from backend.errors import Conflict, InvalidInput, NotFound
+from backend.histories import parse, pieces
 from backend.schemas import Adam, Claim, RunStatus
-from tests.backend.samples import spec, updates
+from tests.backend.samples import block, spec, update, updates
 
 pytestmark = pytest.mark.every_database
 ONE = spec(name="elsewhere", optimizers=[Adam(gradient_batch=10)], problem={"name": "unknown-here", "data": "theirs"})
@@ -80,3 +81,69 @@ def test_a_file_is_one_run(client: Client) -> None:
     with pytest.raises(InvalidInput, match="line3"):
         client.import_run(ONE, "update,train_loss\n1,1\n5,1\n")
     assert client.experiments() == []
+
+
+def long(count: int, start: int = 1) -> str:
+    """Write a history of two columns."""
+    lines = [f"{n},{100 / n!r},{n / 10!r}\n" for n in range(start, start + count)]
+    return "update,train_loss,seconds\n" + "".join(lines)
+
+
+def test_a_long_file_comes_in_pieces(client: Client) -> None:
+    """A file of more than one request may hold is one run, whole and marked as such."""
+    text = long(40_000)
+    assert len(text) > 1_200_000
+    run = client.import_run(ONE, text)
+    assert (run.ended_by, run.summary.updates, run.summary.best_train_loss) == ("imported", 40_000, 100 / 40_000)
+    columns = client.series([run.id], bucket=2**10)[run.id]
+    assert columns["update"][-1] == 40_000
+    assert columns["train_loss_max"][0] == 100.0
+    assert len(client.experiments()) == 1
+
+
+def test_a_long_file_is_checked_before_any_of_it_is_sent(client: Client) -> None:
+    """The error names the line of the whole file, and nothing is stored."""
+    with pytest.raises(InvalidInput, match=r"csv.line30002.update is 30002: .* 30001 is next"):
+        client.import_run(ONE, long(30_000) + "30002,1,1\n")
+    assert client.experiments() == []
+
+
+def test_a_piece_may_be_repeated_but_none_left_out(client: Client, http: httpx.Client) -> None:
+    """What is stored is skipped; a gap names the line that is missing; after the last piece none is taken."""
+    first = {"spec": ONE.model_dump(mode="json"), "csv": long(10), "more": True}
+    run = http.post("/api/v1/imports", json=first).json()
+    assert (run["status"], run["ended_by"], run["summary"]["updates"]) == ("finished", "import-unfinished", 10)
+
+    def send(start: int, count: int, *, more: bool) -> httpx.Response:
+        return http.post(f"/api/v1/imports/{run['id']}", json={"csv": long(count, start), "more": more})
+
+    gap = send(12, 3, more=True)
+    assert (gap.status_code, gap.json()["errors"][0]["field"]) == (422, "csv.line13.update")
+    assert send(9, 4, more=True).json()["summary"]["updates"] == 12
+    for _ in range(2):
+        last = send(13, 5, more=False)
+        assert (last.status_code, last.json()["ended_by"], last.json()["summary"]["updates"]) == (200, "imported", 17)
+    assert send(18, 1, more=False).status_code == 409
+    assert client.series([run["id"]])[run["id"]]["update"] == list(range(1, 18))
+    assert client.run(run["id"]).summary.last_train_loss == 100 / 17
+
+
+def test_only_an_import_takes_pieces(claim: Claim, http: httpx.Client) -> None:
+    """A run that is trained here, or is not there, takes none."""
+    for run_id, kind, status in ((claim.run.id, Conflict, 409), ("nowhere0", NotFound, 404)):
+        answer = http.post(f"/api/v1/imports/{run_id}", json={"csv": long(1)})
+        assert (answer.status_code, answer.json()["type"]) == (status, f"urn:blockhf:{kind.code}")
+
+
+def test_pieces_are_cut_between_rows(client: Client, claim: Claim) -> None:
+    """Each has the header; a line end within a value is no end of a row; together they are the whole."""
+    blocks = [block(1, note='two\nlines, "quoted"'), block(2)]
+    client.append(claim.run.id, claim.token, [update(n, blocks=blocks) for n in range(1, 40)])
+    text = client.export(claim.run.id)
+    header, _, body = text.partition("\n")
+    parts = list(pieces(text, size=1000))
+    assert len(parts) > 5
+    assert "".join(part.removeprefix(header + "\n") for part in parts) == body
+    found = [row for part in parts for row in parse(part, whole=False)]
+    assert found == parse(text)
+    assert [row.update for row in found] == list(range(1, 40))
