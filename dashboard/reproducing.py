@@ -1,7 +1,8 @@
 """Experiments that ship with BlockHF: how they stand, how long they take, and the button that launches them."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 from uuid import uuid4
 
 import streamlit as st
@@ -11,6 +12,7 @@ from backend.schemas import Budget, Experiment, ExperimentSpec, PlotlyFigure, Re
 from dashboard import runs
 from dashboard.connection import client
 from dashboard.forms import escape
+from dashboard.live import register
 
 KNOWN = 100
 """how many of the newest comparisons are looked through for those that ship"""
@@ -98,8 +100,17 @@ def launch(one: Reproduction) -> Experiment | None:
 
 
 def draw(figure: PlotlyFigure, *, key: str, alt: str) -> None:
-    """Draw a figure as the backend made it; `alt` says in words what it shows. Without curves, say so."""
+    """Draw a figure as the backend made it; `alt` says in words what it shows. Without curves, say so.
+
+    Streamlit's own chart is another element each time its values change: the page would hold the old and the new one
+    for a moment, and forget what is zoomed.
+    """
     if not figure.data:
         st.info("No run has been evaluated yet; the curves appear by themselves.")
         return
-    st.plotly_chart({"data": figure.data, "layout": figure.layout}, key=key, alt=alt, config={"displaylogo": False})
+    _figure()(key=key, data={"figure": figure.model_dump(mode="json"), "alt": alt})
+
+
+@st.cache_resource(show_spinner=False)
+def _figure() -> Callable[..., Any]:
+    return register("blockhf_figure", "figure.js")

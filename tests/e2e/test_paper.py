@@ -8,9 +8,11 @@ from playwright.sync_api import Page, expect
 
 from backend.schemas import WorkerInfo
 from tests.e2e.conftest import Service, running_service, settled, wait_until
+from tests.e2e.samples import row
 from worker.problems.registry import discover
 
 pytestmark = pytest.mark.browser
+FIGURE = ".st-key-paper-figure .js-plotly-plot"
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +32,8 @@ def test_recorded_figure_and_verdicts_are_seen(page: Page, quiet: Service) -> No
     announce(quiet)
     view = quiet.client.recorded_paper("autoencoder")
     page.goto(f"{quiet.dashboard_url}/paper")
-    expect(page.locator(".js-plotly-plot .trace").first).to_be_attached()
+    expect(page.locator(f"{FIGURE} .trace").first).to_be_attached()
+    page.evaluate(f"document.querySelector('{FIGURE}').marked = true")
     for finding in view.findings:
         claim = page.locator(f".st-key-claim-{finding.number}")
         expect(claim.locator(".bhf-state")).to_contain_text(finding.verdict.value)
@@ -40,7 +43,9 @@ def test_recorded_figure_and_verdicts_are_seen(page: Page, quiet: Service) -> No
     settled(page)
     page.get_by_role("radio", name="Epochs").click()
     page.wait_for_url(re.compile("source=recorded.*axis=epoch"))
-    expect(page.locator(".js-plotly-plot").get_by_text("epochs", exact=True).first).to_be_attached()
+    expect(page.locator(FIGURE)).to_contain_text("epochs")
+    expect(page.locator(".js-plotly-plot")).to_have_count(1)
+    assert page.evaluate(f"document.querySelector('{FIGURE}').marked"), "the figure was not changed in place"
 
 
 def test_a_reproduction_is_launched_and_followed(page: Page, quiet: Service) -> None:
@@ -58,6 +63,26 @@ def test_a_reproduction_is_launched_and_followed(page: Page, quiet: Service) -> 
     settled(page)
     page.get_by_role("button", name="Its curves").click()
     page.wait_for_url(re.compile(f"/\\?experiments={made.id}"))
+    quiet.client.delete(made.id)
+
+
+def test_the_figure_fills_in_place(page: Page, quiet: Service) -> None:
+    """While a run trains its curve grows in the one figure, and what is zoomed stays."""
+    worker = quiet.client.register(WorkerInfo(name="hand", device="cpu", threads=1), discover().catalog()).worker_id
+    shipped = next(one for one in quiet.client.reproductions().reproductions if one.subject == "autoencoder")
+    made = quiet.client.launch(shipped.spec)
+    claim = quiet.client.claim(worker)
+    assert claim is not None
+    quiet.client.append(claim.run.id, claim.token, [row(update) for update in range(1, 11)])
+    page.goto(f"{quiet.dashboard_url}/paper?source={made.id}")
+    longest = f"() => Math.max(...document.querySelector('{FIGURE}').data.map((trace) => trace.x.length))"
+    expect(page.locator(f"{FIGURE} .trace").first).to_be_attached()
+    wait_until(lambda: page.evaluate(longest) == 10, "ten updates are drawn")
+    page.evaluate(f"Plotly.relayout(document.querySelector('{FIGURE}'), {{ 'yaxis.range': [1, 1.5] }})")
+    quiet.client.append(claim.run.id, claim.token, [row(update) for update in range(11, 21)])
+    wait_until(lambda: page.evaluate(longest) == 20, "twenty updates are drawn")
+    assert page.evaluate(f"document.querySelector('{FIGURE}')._fullLayout.yaxis.range") == [1, 1.5]
+    expect(page.locator(".js-plotly-plot")).to_have_count(1)
     quiet.client.delete(made.id)
 
 

@@ -47,7 +47,7 @@ def test_every_question_is_answered_and_can_be_run(own: Service, open_page: Open
     assert [found.value for found in page.subheader] == [one.title for one in answers]
     written = "\n".join(found.proto.body for found in page.get("html"))
     assert all(f"<b>{one.advice}</b>" in written for one in answers)
-    assert len(page.get("plotly_chart")) == sum(bool(one.figure.data) for one in answers)
+    assert len(page.get("bidi_component")) == sum(bool(one.figure.data) for one in answers)
     assert len(page.button) == len(answers)
     page.button(key=f"sweep-{answers[0].question}").click().run()
     assert not page.exception

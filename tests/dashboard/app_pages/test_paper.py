@@ -75,7 +75,7 @@ def test_recorded_results_are_shown_at_first(own: Service, open_page: OpenPage) 
         page = open_page("paper", url=own.backend_url, query={"problem": problem, "axis": "cost"})
         view = own.client.recorded_paper(problem, axis="cost")
         assert page.query_params["source"] in ("recorded", ["recorded"])
-        assert len(page.get("plotly_chart")) == 1
+        assert len(page.get("bidi_component")) == 1
         for finding in view.findings:
             assert f"{finding.verdict.value}</span> <b>{finding.number}. " in written(page)
             assert f"Claim {finding.number}: rule and numbers" in [box.label for box in page.expander]
