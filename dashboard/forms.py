@@ -70,7 +70,9 @@ class Form:
 
 def escape(text: str) -> str:
     """Make text mean itself where Streamlit reads Markdown."""
-    return "".join(f"\\{char}" if char in "\\`*_{}[]()#+-.!|<>~$:" else char for char in text)
+    # A backslash does not keep :material/home: from being an icon, or :smile: from being a face; a word joiner does.
+    text = re.sub(r":(?=[A-Za-z0-9_+-]+(/[A-Za-z0-9_]+)?:)", ":\u2060", text)
+    return "".join(f"\\{char}" if char in "\\`*_{}[]()#+-.!|<>~$:&" else char for char in text)
 
 
 def _nearest(path: str, slots: Mapping[str, Any]) -> str | None:
@@ -91,7 +93,8 @@ def _draw(knob: Knob, value: Any, key: str) -> Any:
             options = list(knob.choices)
             return st.selectbox(label, options, index=options.index(str(value)) if str(value) in options else 0, **kept)
         case "text":
-            return st.text_input(label, value="" if value is None else str(value), **kept)
+            text: str = st.text_input(label, value="" if value is None else str(value), **kept)
+            return None if knob.optional and not text else text
         case "integer":
             return _number(knob, label, None if value is None else int(value), kept)
         case "number":

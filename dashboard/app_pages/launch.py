@@ -166,7 +166,7 @@ def _shared(form: Form, held: Draft) -> dict[str, Any]:
         )
         form.slot("seeds")
         answer["seeds"] = seeds_of(text)
-        machine = [knob for knob in knobs(ExperimentSpec) if knob.name != "name"]
+        machine = [knob for knob in knobs(ExperimentSpec) if knob.name not in {"name", "reproduces"}]
         answer |= form.knobs("", machine, spec.model_dump(mode="json"))
     return answer
 
@@ -213,7 +213,7 @@ def _checked(form: Form, asked: dict[str, Any]) -> tuple[ExperimentSpec | None, 
         st.warning("The backend cannot be reached, so nothing can be launched now. What you entered is kept.")
         await_backend()
     except BlockHFError as error:
-        st.error(str(error))
+        st.error(escape(str(error)))
     return None, None
 
 
@@ -222,7 +222,7 @@ def _refused(form: Form, errors: Sequence[FieldError]) -> None:
     count = len(errors)
     st.warning(f"{count} {'entry is' if count == 1 else 'entries are'} refused; see the red lines beside the fields.")
     for error in homeless:
-        st.error(str(error))
+        st.error(escape(str(error)))
 
 
 def _planned(plan: Plan, layers: Sequence[frames.LayerRow], places: Mapping[int, DeltaGenerator]) -> None:
@@ -257,7 +257,7 @@ def _launch(form: Form, held: Draft, spec: ExperimentSpec) -> None:
         _refused(form, error.errors)
         return
     except BlockHFError as error:
-        st.error(f"Nothing was queued: {error}")
+        st.error(f"Nothing was queued: {escape(str(error))}")
         return
     held.token = uuid4().hex
     st.switch_page(st.session_state["pages"]["compare"], query_params={"experiments": experiment.id})
