@@ -11,7 +11,7 @@ from backend.client import Client
 from backend.errors import FieldError, InvalidInput
 from backend.paper.library import view
 from backend.paper.report import report as write_report
-from backend.paper.reproductions import PaperProblem, Question, Scale, reproduction, study, study_name
+from backend.paper.reproductions import LONG, PaperProblem, Question, Scale, mark_of, reproduction, study, study_name
 from backend.paper.results import collect, write
 from backend.paper.study import answer
 from backend.schemas import ExperimentSpec
@@ -21,12 +21,13 @@ app = typer.Typer()
 
 
 class Subject(StrEnum):
-    """What can be reproduced: a figure of the paper, or the study of what it leaves open."""
+    """What can be reproduced: a figure of the paper, or the study of what it leaves open; its long sweeps apart."""
 
     AUTOENCODER = "autoencoder"
     LSTM = "lstm"
     CNN = "cnn"
     STUDY = "study"
+    QUESTION = "question"
 
 
 def _client() -> Client:
@@ -35,9 +36,9 @@ def _client() -> Client:
 
 
 def specifications(subject: Subject, scale: Scale) -> list[ExperimentSpec]:
-    """Return the experiments behind a subject: one for a figure, one per question for the study."""
-    if subject is Subject.STUDY:
-        return [study(question) for question in Question]
+    """Return the experiments behind a subject: one for a figure, one per question for the study and its long sweeps."""
+    if subject in {Subject.STUDY, Subject.QUESTION}:
+        return [study(question) for question in Question if (question in LONG) is (subject is Subject.QUESTION)]
     return [reproduction(PaperProblem(subject.value), scale)]
 
 
@@ -77,7 +78,7 @@ def report(
             raise InvalidInput([FieldError(option, str(path), "its folder does not exist")])
     with _client() as client:
         results = collect(client.experiment(experiment), client.series)
-    questions = [question for question in Question if study_name(question) == results.spec.name]
+    questions = [q for q in Question if results.spec.reproduces == mark_of(q) or results.spec.name == study_name(q)]
     answers = [answer(question, results, recorded=False) for question in questions]
     html = write_report(view(results), [curve.config for curve in results.curves], answers)
     target.write_text(html, encoding="utf-8")

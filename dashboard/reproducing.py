@@ -8,14 +8,11 @@ from uuid import uuid4
 import streamlit as st
 
 from backend.errors import BlockHFError
-from backend.schemas import Budget, Experiment, ExperimentSpec, PlotlyFigure, Reproduction, Run
+from backend.schemas import Budget, Experiment, ExperimentSpec, Own, PlotlyFigure, Reproduction, Run
 from dashboard import runs
 from dashboard.connection import client
 from dashboard.forms import escape
 from dashboard.live import register
-
-KNOWN = 100
-"""how many of the newest comparisons are looked through for those that ship"""
 
 
 def mode() -> str:
@@ -23,20 +20,17 @@ def mode() -> str:
     return "dark" if st.context.theme.type == "dark" else "light"
 
 
-def newest(experiments: Sequence[Experiment], shipped: Sequence[Reproduction]) -> dict[str, Experiment]:
-    """Return by name the newest experiment of each of these that has one; `experiments` are newest first."""
-    names = {one.spec.name for one in shipped}
-    return {one.spec.name: one for one in reversed(experiments) if one.spec.name in names}
-
-
 def standing(ended: int, total: int) -> str:
     """Say how many of an experiment's runs have ended: 24 runs, 8 ended."""
     return f"{runs.counted(total, 'run')}, {'all' if ended == total else ended} ended"
 
 
-def ended(experiment: Experiment) -> int:
-    """Count an experiment's runs that have ended."""
-    return sum(run.status.final for run in experiment.runs)
+def own(experiment: Experiment) -> Own:
+    """Sum up an experiment as those that ship are."""
+    return Own(
+        experiment=experiment.id, name=experiment.name, created_at=experiment.created_at, total=len(experiment.runs),
+        ended=sum(run.status.final for run in experiment.runs),
+    )  # fmt: skip
 
 
 def seconds(spec: ExperimentSpec, parameters: int, train_size: int, earlier: Sequence[Run]) -> float | None:
@@ -97,6 +91,12 @@ def launch(one: Reproduction) -> Experiment | None:
     del tokens[one.spec.name]
     st.toast(f"{runs.counted(len(made.runs), 'run')} queued")
     return made
+
+
+def curves(experiment: str, *, key: str) -> None:
+    """Offer the runs behind a figure, as they train."""
+    if st.button("Its curves", icon=":material/monitoring:", help="The comparison, as it trains", key=key):
+        st.switch_page(st.session_state["pages"]["compare"], query_params={"experiments": experiment})
 
 
 def draw(figure: PlotlyFigure, *, key: str, alt: str) -> None:

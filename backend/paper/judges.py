@@ -97,23 +97,25 @@ def small_curvature_batches(parts: Parts) -> Judgement:
 
 def cost(parts: Parts) -> Judgement:
     """Judge what an update of HF and BHF takes for one of Adam's, and what the same loss takes."""
+    axis = parts.clock()
+    unit = "CPU seconds" if axis == "cpu_seconds" else "seconds"
     evidence, held, words = [], 0, []
     for n in parts.shared:
         for name, runs in (("BHF", parts.bhf[n]), ("HF", parts.hf[n])):
-            seconds = [pace(s, "seconds") / pace(a, "seconds") for s, a in paired(runs, parts.large)]
+            seconds = [pace(s, axis) / pace(a, axis) for s, a in paired(runs, parts.large)]
             work = [pace(s, "cost") / pace(a, "cost") for s, a in paired(runs, parts.large)]
             held += name == "BHF" and middle(seconds) <= COST_CLAIMED
             words += [f"{n}: {middle(seconds):.3g}"] if name == "BHF" else []
             evidence += [
-                _evidence(f"{name}'s update for Adam's on the same batch, seconds, curvature batch {n}", seconds),
+                _evidence(f"{name}'s update for Adam's on the same batch, {unit}, curvature batch {n}", seconds),
                 _evidence(f"{name}'s update for Adam's on the same batch, gradients, curvature batch {n}", work),
             ]
     best = parts.bhf[parts.best()]
     for name, adams in (("small", parts.small), ("large", parts.large)):
-        ratios = [needs(pair, "seconds") for pair in paired(best, adams)]
-        evidence.append(_evidence(f"seconds of Adam with {name} batches for each of BHF's, to the same loss", ratios))
-        words += [f"seconds to the same loss, Adam with {name} batches for BHF: {middle(ratios):.3g}"]
-    text = f"Seconds of one BHF update for one of Adam's, by curvature batch: {'; '.join(words)}."
+        ratios = [needs(pair, axis) for pair in paired(best, adams)]
+        evidence.append(_evidence(f"{unit} of Adam with {name} batches for each of BHF's, to the same loss", ratios))
+        words += [f"{unit} to the same loss, Adam with {name} batches for BHF: {middle(ratios):.3g}"]
+    text = f"{unit[0].upper()}{unit[1:]} of one BHF update for one of Adam's, by curvature batch: {'; '.join(words)}."
     return _share(held, len(parts.shared)), text, evidence
 
 

@@ -1,11 +1,11 @@
-"""Where results are found: the newest experiment of a name in the database, or files that ship with BlockHF."""
+"""Where results are found: the newest launch of a reproduction in the database, or files that ship with BlockHF."""
 
-from collections.abc import Iterable
+import json
 from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
 
-from sqlalchemy import func, select
+from sqlalchemy import case, func, or_, select
 
 from backend.database import Database
 from backend.paper.figures import Axis, Mode, paper_figure
@@ -15,32 +15,34 @@ from backend.paper.reproductions import (
     PaperProblem,
     Question,
     Scale,
-    name_of,
     reproduction,
     study,
-    study_name,
 )
 from backend.paper.results import Results, read
 from backend.paper.verdicts import findings
-from backend.schemas import PaperView, Reproduction
-from backend.tables import EXPERIMENTS
+from backend.runs import moment
+from backend.schemas import ExperimentSpec, Own, PaperView, Reproduction, RunStatus
+from backend.tables import EXPERIMENTS, RUNS
 
 
-def catalog() -> list[Reproduction]:
+def catalog(database: Database) -> list[Reproduction]:
     """List every experiment that can be launched: the paper's figures by scale, then the study's sweeps."""
+    newest = own(database)
     figures = [
         Reproduction(
-            kind="paper", subject=problem.value, scale=scale.value, title=name_of(problem, scale),
-            spec=reproduction(problem, scale), recorded=scale is Scale.LAPTOP and recorded(problem) is not None,
+            kind="paper", subject=problem.value, scale=scale.value, title=spec.name, spec=spec,
+            recorded=scale is Scale.LAPTOP and recorded(problem) is not None, own=newest.get(spec.reproduces or ""),
         )
         for problem, scale in SIZES
+        for spec in [reproduction(problem, scale)]
     ]  # fmt: skip
     sweeps = [
         Reproduction(
-            kind="study", subject=question.value, scale="", title=study_name(question), spec=study(question),
-            recorded=recorded(question) is not None,
+            kind="study", subject=question.value, scale="", title=spec.name, spec=spec,
+            recorded=recorded(question) is not None, own=newest.get(spec.reproduces or ""),
         )
         for question in Question
+        for spec in [study(question)]
     ]  # fmt: skip
     return figures + sweeps
 
@@ -52,16 +54,41 @@ def recorded(subject: PaperProblem | Question) -> Results | None:
     return read(path) if path.is_file() else None
 
 
-def newest(database: Database, names: Iterable[str]) -> dict[str, str]:
-    """Return the id of the newest experiment of each name that has one and is not deleted."""
-    chosen = (
-        select(func.max(EXPERIMENTS.c.number))
-        .where(EXPERIMENTS.c.name.in_(list(names)), EXPERIMENTS.c.deleted_at.is_(None))
-        .group_by(EXPERIMENTS.c.name)
+def own(database: Database) -> dict[str, Own]:
+    """Return by its mark the newest launch, not deleted, of each reproduction that has one.
+
+    Those launched before specifications had a mark are known by the name of their launch, which no edit changes.
+    """
+    text = EXPERIMENTS.c.spec
+    named = {spec.name: spec.reproduces for spec in _specifications()}
+    marked = [text.contains(f'"reproduces":"{kind}.', autoescape=True) for kind in ("paper", "study")]
+    unmarked = [text.contains(f'"name":"{kind}: ', autoescape=True) for kind in ("Paper", "Study")]
+    ended = func.sum(case((RUNS.c.status.in_([s.value for s in RunStatus if s.final]), 1), else_=0)).label("ended")
+    query = (
+        select(EXPERIMENTS, func.count().label("total"), ended)
+        .join(RUNS, RUNS.c.experiment == EXPERIMENTS.c.number)
+        .where(EXPERIMENTS.c.deleted_at.is_(None), or_(*marked, *unmarked))
+        .group_by(EXPERIMENTS.c.number)
+        .order_by(EXPERIMENTS.c.number)
     )
+    found: dict[str, Own] = {}
     with database.read() as connection:
-        rows = connection.execute(select(EXPERIMENTS.c.name, EXPERIMENTS.c.id).where(EXPERIMENTS.c.number.in_(chosen)))
-        return {row.name: row.id for row in rows}
+        for row in connection.execute(query):
+            spec = json.loads(row.spec)
+            mark = spec.get("reproduces") or named.get(spec["name"])
+            if mark:
+                found[mark] = Own(
+                    experiment=row.id,
+                    name=row.name,
+                    created_at=moment(row.created_at),
+                    total=row.total,
+                    ended=row.ended,
+                )
+    return found
+
+
+def _specifications() -> list[ExperimentSpec]:
+    return [*(reproduction(*key) for key in SIZES), *(study(question) for question in Question)]
 
 
 def view(results: Results, *, is_recorded: bool = False, axis: Axis = "update", mode: Mode = "light") -> PaperView:

@@ -39,3 +39,10 @@ class Parts:
     def groups(self) -> list[Sequence[Curve]]:
         """Return the runs of each optimizer's settings."""
         return [self.small, self.large, *self.bhf.values(), *self.hf.values()]
+
+    def clock(self) -> str:
+        """Return the axis that tells time: processor time where every run had one CPU thread and reported it."""
+        curves = [curve for group in self.groups() for curve in group]
+        alone = all(c.config.threads == 1 and c.environment.get("device", "").startswith("cpu") for c in curves)
+        told = all(value is not None for curve in curves for value in curve.columns["cpu_seconds"])
+        return "cpu_seconds" if alone and told else "seconds"

@@ -139,11 +139,12 @@ def reproduction(problem: PaperProblem, scale: Scale) -> ExperimentSpec:
             every=size.every, train_subset=size.shown, polyak_decay=size.polyak
         ),
         threads=None if scale is Scale.FULL else 1,
+        reproduces=f"paper.{problem.value}.{scale.value}",
     )  # fmt: skip
 
 
 def name_of(problem: PaperProblem, scale: Scale) -> str:
-    """Return the name by which a reproduction is found again."""
+    """Return what a reproduction is called at first; it can be renamed, and is found by its mark."""
     return f"Paper: {TITLES[problem]} ({scale.value})"
 
 
@@ -184,6 +185,8 @@ class Question(StrEnum):
     DAMPING = "damping"
     STOP = "cg_stop"
     SMALL_BATCH = "small_batch"
+    WHOLE = "whole"
+    WHOLE_FLOAT64 = "whole_float64"
 
 
 QUESTIONS = {
@@ -195,11 +198,17 @@ QUESTIONS = {
     Question.DAMPING: "How much damping?",
     Question.STOP: "When should conjugate gradient stop?",
     Question.SMALL_BATCH: "Small curvature batch: what decides between BHF and HF?",
+    Question.WHOLE: "Small curvature batch, the paper's whole network and data: what decides between BHF and HF?",
+    Question.WHOLE_FLOAT64: "Small curvature batch, whole network and data, in float64: does precision decide?",
 }
+LONG = (Question.WHOLE, Question.WHOLE_FLOAT64)
+"""questions whose sweeps take half an hour of one core, and are not a part of the study that is queued at once"""
 
 GRADIENT_BATCH = 500
 CURVATURE_BATCH = 62
 SMALL_CURVATURE_BATCH = 25
+WHOLE_BATCHES: dict[str, Any] = {"gradient_batch": 2000, "curvature_batch": 100}
+"""1/20, the ratio of the small curvature batch too"""
 STUDY_WIDTHS: dict[str, OptionValue] = {"hidden_1": 400, "hidden_2": 200, "hidden_3": 100}
 _STUDY = {"gradient_batch": GRADIENT_BATCH, "curvature_batch": CURVATURE_BATCH}
 _VALUES: Mapping[Question, tuple[float, ...]] = {
@@ -212,7 +221,12 @@ _VALUES: Mapping[Question, tuple[float, ...]] = {
 
 
 def study(question: Question) -> ExperimentSpec:
-    """Return the sweep that answers one question, on a smaller autoencoder and the 5,000 embedded digits; 3 seeds."""
+    """Return the sweep that answers one question, on a smaller autoencoder and the 5,000 embedded digits; 3 seeds.
+
+    The long ones take the paper's network, all 60,000 digits, and one seed.
+    """
+    if question in LONG:
+        return _whole(question)
     small = question is Question.SMALL_BATCH
     return ExperimentSpec(
         name=study_name(question),
@@ -222,12 +236,32 @@ def study(question: Question) -> ExperimentSpec:
         budget=Budget(updates=100 if small else 30),
         evaluation=Evaluation(every=10 if small else 5, train_subset=1000),
         threads=1,
+        reproduces=mark_of(question),
+    )
+
+
+def _whole(question: Question) -> ExperimentSpec:
+    return ExperimentSpec(
+        name=study_name(question),
+        problem=Problem(name="autoencoder", data="mnist", test_size=1000),
+        optimizers=_answers(question),
+        seeds=SEEDS[:1],
+        budget=Budget(updates=100),
+        evaluation=Evaluation(every=5, train_subset=1000),
+        precision="float64" if question is Question.WHOLE_FLOAT64 else "float32",
+        threads=1,
+        reproduces=mark_of(question),
     )
 
 
 def study_name(question: Question) -> str:
-    """Return the name by which a sweep of the study is found again."""
+    """Return what a sweep of the study is called at first."""
     return f"Study: {QUESTIONS[question]}"
+
+
+def mark_of(question: Question) -> str:
+    """Return the mark, `ExperimentSpec.reproduces`, of a sweep of the study."""
+    return f"study.{question.value}"
 
 
 def _answers(question: Question) -> list[Optimizer]:
@@ -240,8 +274,11 @@ def _answers(question: Question) -> list[Optimizer]:
         choices: list[dict[str, Any]] = [{"cg_stop": CgStop.ITERATIONS}, {"cg_stop": CgStop.MARTENS}]
         choices += [{"cg_stop": CgStop.RESIDUAL, "cg_tolerance": tolerance} for tolerance in (0.1, 0.01)]
         return _both([_STUDY | choice for choice in choices])
-    if question is Question.SMALL_BATCH:
-        base = _STUDY | {"curvature_batch": SMALL_CURVATURE_BATCH}
+    if question is Question.WHOLE_FLOAT64:
+        return _both([WHOLE_BATCHES])
+    if question in {Question.SMALL_BATCH, Question.WHOLE}:
+        small = _STUDY | {"curvature_batch": SMALL_CURVATURE_BATCH}
+        base = WHOLE_BATCHES if question is Question.WHOLE else small
         changes: list[dict[str, Any]] = [
             {}, {"damping": 0.1}, {"cg_stop": CgStop.MARTENS}, {"max_cg_iterations": 10}, {"momentum": 0.0},
         ]  # fmt: skip

@@ -9,7 +9,7 @@ from typing import Any
 
 from backend.schemas import Experiment, ExperimentSpec, Optimizer, RunConfig, RunStatus
 
-FIELDS = ("epoch", "seconds", "cost", "train_loss", "test_loss", "test_accuracy")
+FIELDS = ("epoch", "seconds", "cpu_seconds", "cost", "train_loss", "test_loss", "test_accuracy")
 COLUMNS = ("update", *FIELDS)
 MAX_POINTS = 4096
 """of one run; a longer one is thinned to buckets of 2^k updates, whose losses are means"""
@@ -22,7 +22,8 @@ class Curve:
     """What one run measured, at the updates after which it was evaluated.
 
     Attributes:
-        columns: `update`, `epoch`, `seconds` (training time), `cost` (gradients) and the measures; equal lengths.
+        columns: `update`, `epoch`, `seconds` (training time), `cpu_seconds` (processor time; None where it was not
+            reported), `cost` (gradients) and the measures; equal lengths.
     """
 
     config: RunConfig
@@ -112,7 +113,8 @@ def read(path: Path) -> Results:
 
     table = pq.read_table(path)
     document = json.loads(table.schema.metadata[b"blockhf"])
-    columns = {name: table[name].to_pylist() for name in ("run", *COLUMNS)}
+    nothing = [None] * table.num_rows  # a file may be older than a column
+    columns = {name: table[name].to_pylist() if name in table.column_names else nothing for name in ("run", *COLUMNS)}
     curves = []
     for number, run in enumerate(document["runs"]):
         kept = [i for i, owner in enumerate(columns["run"]) if owner == number]

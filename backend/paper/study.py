@@ -1,13 +1,13 @@
 """What to choose, and why: the study's sweeps, and the advice that follows from them."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from math import log10
 from statistics import fmean, median
 from typing import Any
 
 from backend.paper.figures import Mode, axis_looks, base_layout
-from backend.paper.reproductions import QUESTIONS, Question, study
+from backend.paper.reproductions import LONG, QUESTIONS, Question, study
 from backend.paper.results import Curve, Results
 from backend.schemas import (
     OPTIMIZER_COLOURS,
@@ -25,6 +25,8 @@ from backend.schemas import (
 
 CLOSE = 1.05
 """a loss within this factor of the lowest is as good"""
+AGAINST_HF = (Question.SMALL_BATCH, *LONG)
+"""questions of what decides between BHF and HF"""
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,8 @@ class Choice:
     losses: Sequence[float]
     cost: float
     diverged: int
+    course: Mapping[int, float] = field(default_factory=dict)
+    """median train loss after each evaluated update that all seeds came to"""
 
     @property
     def loss(self) -> float:
@@ -44,15 +48,17 @@ class Choice:
         return median(self.losses)
 
 
-def answer(question: Question, results: Results, *, recorded: bool, mode: Mode = "light") -> Answer:
-    """Say what a sweep's runs tell of its question."""
+def answer(
+    question: Question, results: Results, *, recorded: bool, experiment: str | None = None, mode: Mode = "light"
+) -> Answer:
+    """Say what a sweep's runs tell of its question; `experiment` is where they are in this database."""
     choices = [choice for optimizer in results.spec.optimizers if (choice := _choice(question, optimizer, results))]
     text, advice = _said(question, choices)
     if results.ended < len(results.curves):
         advice = "Not enough data yet."
     return Answer(
         question=question.value, title=QUESTIONS[question], text=text, advice=advice, recorded=recorded,
-        ended=results.ended, total=len(results.curves), figure=_figure(choices, mode),
+        experiment=experiment, ended=results.ended, total=len(results.curves), figure=_figure(choices, mode),
     )  # fmt: skip
 
 
@@ -71,7 +77,13 @@ def _choice(question: Question, optimizer: Optimizer, results: Results) -> Choic
         return None
     began, losses = ([float(curve.columns["train_loss"][i]) for curve in ended] for i in (0, -1))
     cost = fmean(_cost(curve) for curve in ended) if ended else 0.0
-    return Choice(optimizer.kind, _label(question, optimizer), began, losses, cost, diverged)
+    return Choice(optimizer.kind, _label(question, optimizer), began, losses, cost, diverged, _course(ended))
+
+
+def _course(curves: Sequence[Curve]) -> dict[int, float]:
+    """Take the median over seeds at each evaluation; they are at the same updates."""
+    updates = min((curve.columns["update"] for curve in curves), key=len, default=[])
+    return {n: median(curve.columns["train_loss"][i] for curve in curves) for i, n in enumerate(updates)}
 
 
 def _cost(curve: Curve) -> float:
@@ -86,7 +98,7 @@ def _label(question: Question, optimizer: HessianFree | BlockHessianFree) -> str
     if question is Question.STOP:
         tolerance = f" {optimizer.cg_tolerance:g}" if optimizer.cg_stop is CgStop.RESIDUAL else ""
         return f"{optimizer.cg_stop.value}{tolerance}"
-    if question is Question.SMALL_BATCH:
+    if question in AGAINST_HF:
         plain = HessianFree().model_dump()
         names = ("damping", "cg_stop", "max_cg_iterations", "momentum")
         own = {name: getattr(optimizer, name) for name in names if getattr(optimizer, name) != plain[name]}
@@ -107,7 +119,7 @@ def _said(question: Question, choices: Sequence[Choice]) -> tuple[str, str]:
     valid = [choice for choice in choices if choice.losses]
     if not valid:
         return "No run has ended yet.", "Not enough data yet."
-    if question is Question.SMALL_BATCH:
+    if question in AGAINST_HF:
         return _against_hf(valid)
     of_kinds = {"all": valid} if question is Question.BLOCKS else {k: _of(valid, k) for k in ("bhf", "hf")}
     words = [_range(kind, group) for kind, group in of_kinds.items() if group]
@@ -159,7 +171,9 @@ def _against_hf(choices: Sequence[Choice]) -> tuple[str, str]:
             parts.append(f"{choice.label}: both collapse ({choice.loss:.4g} and {other.loss:.4g})")
             continue
         ratio = ratios[choice.label] = choice.loss / other.loss - 1
-        parts.append(f"{choice.label}: {abs(100 * ratio):.1f} % {'below' if ratio < 0 else 'above'}")
+        led = max((n for n, loss in choice.course.items() if loss <= other.course.get(n, 0.0)), default=0)
+        before = f" (at or below until update {led})" if ratio > 0 and led else ""
+        parts.append(f"{choice.label}: {abs(100 * ratio):.1f} % {'below' if ratio < 0 else 'above'}{before}")
     if not ratios:
         return "No pair of runs has ended yet.", "Not enough data yet."
     text = f"BHF's train loss at its end, against HF's with the same setting: {'; '.join(parts)}."

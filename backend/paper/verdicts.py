@@ -51,7 +51,8 @@ CLAIMS = (
     Claim(
         judges.cost,
         "One update of HF or BHF takes 5 to 10 times an update of Adam.",
-        f"Median seconds of an update over those of Adam with the same mini-batch. Reproduced: at most "
+        "Median seconds of an update over those of Adam with the same mini-batch; processor seconds, which other load "
+        "on the machine hardly changes, where all runs had one CPU thread and report them. Reproduced: at most "
         f"{COST_CLAIMED:.0f} times, for BHF with every curvature batch; partly: with some. Less is better.",
     ),
     Claim(

@@ -9,11 +9,11 @@ from backend.examples import PAPER_VIEW, REPRODUCTIONS, STUDY
 from backend.openapi import errors, example
 from backend.paper import library
 from backend.paper.figures import Axis, Mode
-from backend.paper.reproductions import PaperProblem, Question, study_name
+from backend.paper.reproductions import PaperProblem, Question, mark_of
 from backend.paper.results import collect
 from backend.paper.study import answer, empty
 from backend.routes.parameters import ExperimentId
-from backend.schemas import Answer, PaperView, Reproductions, Study
+from backend.schemas import Answer, Own, PaperView, Reproductions, Study
 from backend.store import Store, StoreOfRequest
 
 router = APIRouter(tags=["paper"])
@@ -23,9 +23,9 @@ ModeOfRequest = Annotated[Mode, Query(description="colours for a light or a dark
 
 
 @router.get("/paper", responses=errors() | example(REPRODUCTIONS))
-def reproductions() -> Reproductions:
+def reproductions(store: StoreOfRequest) -> Reproductions:
     """What reproduces the paper's figures, by scale, and the study's sweeps: experiments whose `spec` you launch."""
-    return Reproductions(reproductions=library.catalog())
+    return Reproductions(reproductions=library.catalog(store.database))
 
 
 @router.get("/paper/{problem}", responses=errors(404) | example(PAPER_VIEW))
@@ -53,13 +53,13 @@ def paper(
 @router.get("/study", responses=errors() | example(STUDY))
 def study(store: StoreOfRequest, mode: ModeOfRequest = "light") -> Study:
     """What to choose, and why: each question's newest sweep here, or else the one that ships with BlockHF."""
-    own = library.newest(store.database, [study_name(question) for question in Question])
-    return Study(answers=[_answer(store, question, own.get(study_name(question)), mode) for question in Question])
+    newest = library.own(store.database)
+    return Study(answers=[_answer(store, question, newest.get(mark_of(question)), mode) for question in Question])
 
 
-def _answer(store: Store, question: Question, experiment_id: str | None, mode: Mode) -> Answer:
-    if experiment_id is not None:
-        results = collect(store.experiments.get(experiment_id), store.metrics.series)
-        return answer(question, results, recorded=False, mode=mode)
+def _answer(store: Store, question: Question, own: Own | None, mode: Mode) -> Answer:
+    if own is not None:
+        results = collect(store.experiments.get(own.experiment), store.metrics.series)
+        return answer(question, results, recorded=False, experiment=own.experiment, mode=mode)
     shipped = library.recorded(question)
     return empty(question) if shipped is None else answer(question, shipped, recorded=True, mode=mode)

@@ -283,6 +283,7 @@ class ExperimentSpec(_Shared):
     name: Title = knob("comparison", "how the comparison is called")
     optimizers: list[Optimizer] = knob(..., "the optimizers to compare", min_length=1, max_length=32)
     seeds: list[Seed] = knob([0], "one run per optimizer and seed", min_length=1, max_length=100)
+    reproduces: Slug | None = knob(None, "which of BlockHF's reproductions this is; empty: a comparison of your own")
 
     @field_validator("optimizers")
     @classmethod

@@ -1,12 +1,13 @@
 """What is said of the paper's claims: verdicts with the numbers behind them, and figures."""
 
+from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
 from pydantic import Field
 
 from backend.schemas.configuration import ExperimentSpec
-from backend.schemas.contract import Contract
+from backend.schemas.contract import Contract, Id, Title
 
 
 class Verdict(StrEnum):
@@ -69,6 +70,7 @@ class Answer(Contract):
     text: str
     advice: str
     recorded: bool
+    experiment: Id | None = Field(None, description="the sweep in this database; null where it has not been run here")
     ended: int = Field(ge=0)
     total: int = Field(ge=0)
     figure: PlotlyFigure
@@ -80,6 +82,16 @@ class Study(Contract):
     answers: list[Answer]
 
 
+class Own(Contract):
+    """The newest launch of a reproduction in this database that is not deleted."""
+
+    experiment: Id
+    name: Title = Field(description="what it is called now")
+    created_at: datetime
+    total: int = Field(ge=0, description="runs")
+    ended: int = Field(ge=0, description="runs that have ended")
+
+
 class Reproduction(Contract):
     """An experiment that can be launched: a figure of the paper at a scale, or a sweep of the study."""
 
@@ -89,6 +101,7 @@ class Reproduction(Contract):
     title: str
     spec: ExperimentSpec
     recorded: bool = Field(description="whether results ship with BlockHF")
+    own: Own | None = Field(None, description="its newest launch here; null where there is none")
 
 
 class Reproductions(Contract):

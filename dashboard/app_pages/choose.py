@@ -34,7 +34,7 @@ def _read(backend: Client) -> list[Answer]:
 
 def is_own(answer: Answer) -> bool:
     """Tell whether an answer is of runs of this database."""
-    return not answer.recorded and answer.total > 0
+    return answer.experiment is not None
 
 
 def whose(answer: Answer) -> str:
@@ -64,7 +64,10 @@ def _answer(answer: Answer, sweep: Reproduction | None) -> None:
     st.html(
         f"<p class='bhf-plan'>{html.escape(answer.text)}</p><p class='bhf-plan'><b>{html.escape(answer.advice)}</b></p>"
     )
-    if sweep is None or is_own(answer):
+    if answer.experiment is not None:
+        reproducing.curves(answer.experiment, key=f"curves-{answer.question}")
+        return
+    if sweep is None:
         return
     count = counted(len(sweep.spec.runs()), "run")
     pressed = st.button(f"Run this sweep: {count}", icon=":material/rocket_launch:", key=f"sweep-{answer.question}")

@@ -9,7 +9,7 @@ import streamlit as st
 
 from backend.client import Client
 from backend.errors import BlockHFError
-from backend.schemas import Evidence, Experiment, Finding, PaperView, Reproduction, Verdict
+from backend.schemas import Evidence, Finding, Own, PaperView, Reproduction, Verdict
 from dashboard import reproducing
 from dashboard.connection import ask, client
 from dashboard.forms import escape
@@ -74,35 +74,30 @@ def page() -> None:
         "Zhang, Xiong, Bradbury and Socher, *Block-diagonal Hessian-free Optimization for Training Neural Networks* "
         "(2017): its three experiments to run again, and its claims held against the runs."
     )
-    known = ask(
-        reproductions=lambda backend: backend.reproductions().reproductions,
-        known=lambda backend: backend.experiments(limit=reproducing.KNOWN, archived=True),
-    )
-    if known["reproductions"] is None:
+    known = ask(reproductions=lambda backend: backend.reproductions().reproductions)["reproductions"]
+    if known is None:
         st.stop()
-    shipped: list[Reproduction] = [one for one in known["reproductions"] if one.kind == "paper"]
-    own = reproducing.newest(known["known"] or [], shipped)
+    shipped: list[Reproduction] = [one for one in known if one.kind == "paper"]
     asked = read_shown(st.query_params.to_dict())
     for place, problem in zip(st.columns(len(PROBLEMS)), PROBLEMS, strict=True):
         with place.container(border=True, height="stretch", key=f"card-{problem}"):
-            _card(problem, [one for one in shipped if one.subject == problem], own)
-    shown, experiment = _choose(asked, shipped, own)
+            _card(problem, [one for one in shipped if one.subject == problem])
+    shown, own = _choose(asked, shipped)
     st.query_params.from_dict(shown.query())
     if not shown.source:
         st.info("There are no results of this experiment yet: press Reproduce above, and its figure grows here.")
         st.stop()
-    ended = reproducing.ended(experiment) if experiment else 0
-    trains = experiment is not None and ended < len(experiment.runs)
-    st.fragment(_results, run_every=EVERY if trains else None)(shown, ended)
+    trains = own is not None and own.ended < own.total
+    st.fragment(_results, run_every=EVERY if trains else None)(shown, own.ended if own else 0)
 
 
-def _card(problem: str, shipped: Sequence[Reproduction], own: Mapping[str, Experiment]) -> None:
+def _card(problem: str, shipped: Sequence[Reproduction]) -> None:
     """Draw one of the paper's experiments: what it is, how it stands at each scale, and the button that launches it."""
     title, sentence = PROBLEMS[problem]
     st.subheader(title)
     st.write(sentence)
     by_scale = {one.scale: one for one in shipped}
-    lines = "".join(f"<li>{html.escape(_standing(one, own.get(one.spec.name)))}</li>" for one in shipped)
+    lines = "".join(f"<li>{html.escape(_standing(one))}</li>" for one in shipped)
     st.html(f"<ul class='bhf-history'>{lines}</ul>")
     scale = st.segmented_control(
         f"Scale of {title}",
@@ -123,15 +118,13 @@ def _card(problem: str, shipped: Sequence[Reproduction], own: Mapping[str, Exper
             st.rerun()
 
 
-def _standing(one: Reproduction, own: Experiment | None) -> str:
+def _standing(one: Reproduction) -> str:
     """Say how an experiment stands at a scale."""
-    words = [reproducing.standing(reproducing.ended(own), len(own.runs)) if own else "not run here"]
+    words = [reproducing.standing(one.own.ended, one.own.total) if one.own else "not run here"]
     return f"{one.scale}: {'; '.join(words + ['recorded results'] * one.recorded)}"
 
 
-def _choose(
-    asked: Shown, shipped: Sequence[Reproduction], own: Mapping[str, Experiment]
-) -> tuple[Shown, Experiment | None]:
+def _choose(asked: Shown, shipped: Sequence[Reproduction]) -> tuple[Shown, Own | None]:
     """Let the visitor choose whose figure is shown, from which runs, over what; the URL has the last word."""
     if asked != st.session_state.get("paper") or "paper-problem" not in st.session_state:
         st.session_state["paper-problem"], st.session_state["paper-axis"] = asked.problem, asked.axis
@@ -144,7 +137,7 @@ def _choose(
         )
         problem = picked or asked.problem
         named = asked.source if problem == asked.problem else ""
-        sources = _sources([one for one in shipped if one.subject == problem], own, named)
+        sources = _sources([one for one in shipped if one.subject == problem], named)
         key = f"paper-source-{problem}"
         if st.session_state.get(key) not in sources:
             st.session_state[key] = next(iter(sources), None)
@@ -153,36 +146,34 @@ def _choose(
             placeholder="None yet", disabled=not sources,
         )  # fmt: skip
         axis = st.segmented_control("Over", list(AXES), required=True, format_func=AXES.__getitem__, key="paper-axis")
-        experiment = sources.get(source or "")
-        if experiment and st.button("Its curves", icon=":material/monitoring:", help="The comparison, as it trains"):
-            st.switch_page(st.session_state["pages"]["compare"], query_params={"experiments": experiment.id})
+        own = sources.get(source or "")
+        if own:
+            reproducing.curves(own.experiment, key="curves")
     shown = Shown(problem, source or "", axis or asked.axis)
     st.session_state["paper"] = shown
-    return shown, experiment
+    return shown, own
 
 
-def _sources(
-    shipped: Sequence[Reproduction], own: Mapping[str, Experiment], named: str
-) -> dict[str, Experiment | None]:
+def _sources(shipped: Sequence[Reproduction], named: str) -> dict[str, Own | None]:
     """List whose runs can be shown: one's own, newest first, then those that ship; and one that the URL names."""
-    mine = [own[one.spec.name] for one in shipped if one.spec.name in own]
-    found: dict[str, Experiment | None] = {
-        one.id: one for one in sorted(mine, key=lambda one: one.created_at, reverse=True)
+    mine = [one.own for one in shipped if one.own]
+    found: dict[str, Own | None] = {
+        one.experiment: one for one in sorted(mine, key=lambda one: one.created_at, reverse=True)
     }
     if any(one.recorded for one in shipped):
         found[RECORDED] = None
     if named and named not in found and named != RECORDED:
         try:
-            found[named] = client().experiment(named)
+            found[named] = reproducing.own(client().experiment(named))
         except BlockHFError:
             st.warning(f"There is no experiment {escape(named)}.")
     return found
 
 
-def _title(experiment: Experiment | None) -> str:
-    if experiment is None:
+def _title(own: Own | None) -> str:
+    if own is None:
         return "Recorded results, which ship with BlockHF"
-    return f"{experiment.name} \N{MIDDLE DOT} {experiment.created_at.astimezone().strftime('%d %b %H:%M')}"
+    return f"{own.name} \N{MIDDLE DOT} {own.created_at.astimezone().strftime('%d %b %H:%M')}"
 
 
 def _results(shown: Shown, ended: int) -> None:

@@ -3,8 +3,10 @@
 import json
 from pathlib import Path
 
+import pytest
+
 from backend.client import Client
-from backend.paper.reproductions import PaperProblem, Question, Scale, reproduction
+from backend.paper.reproductions import LONG, PaperProblem, Question, Scale, reproduction
 from backend.paper.results import read
 from tests.e2e.conftest import Service
 from tests.e2e.test_commands import blockhf
@@ -28,14 +30,15 @@ def test_reproduce_and_report(service: Service, tmp_path: Path) -> None:
     assert read(data).spec == experiment.spec
 
 
-def test_the_study_is_queued_as_a_whole(service: Service) -> None:
-    """One experiment per question."""
-    launched = blockhf(service, "reproduce", "study")
+@pytest.mark.parametrize(("subject", "count"), [("study", len(Question) - len(LONG)), ("question", len(LONG))])
+def test_the_study_is_queued_as_a_whole(service: Service, subject: str, count: int) -> None:
+    """One experiment per question; the long ones apart."""
+    launched = blockhf(service, "reproduce", subject)
     ids = launched.stdout.split()
     with Client(service.backend_url) as client:
         for name in ids:
             client.delete(name)
-    assert len(ids) == len(Question)
+    assert len(ids) == count
 
 
 def test_what_cannot_be_written_is_said(service: Service, tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ import pytest
 
 from backend.admission import plan
 from backend.paper.reproductions import SIZES, PaperProblem, Question, Scale, name_of, reproduction, study
-from backend.schemas import Adam
+from backend.schemas import Adam, HessianFree
 from worker.problems.registry import discover
 
 
@@ -36,7 +36,21 @@ def test_the_papers_settings() -> None:
 
 @pytest.mark.parametrize("question", Question)
 def test_a_sweep_of_the_study_can_be_launched(question: Question) -> None:
-    """The real autoencoder admits it; what it varies takes at least three values."""
+    """The real autoencoder admits it; what it varies takes at least three values, but where precision is the change."""
     spec = study(question)
     plan(spec, discover().catalog())
-    assert len({o.model_dump_json() for o in spec.optimizers if o.kind == "bhf"}) >= 3
+    count = len({o.model_dump_json() for o in spec.optimizers if o.kind == "bhf"})
+    assert count == 1 if question is Question.WHOLE_FLOAT64 else count >= 3
+
+
+def test_the_open_question_is_asked_as_it_was_filed() -> None:
+    """60,000 digits, S_g 2,000, S_c 100: HF and BHF for 100 updates, as they are and with one change each."""
+    base, double = study(Question.WHOLE), study(Question.WHOLE_FLOAT64)
+    for spec in (base, double):
+        assert (spec.problem.data, spec.problem.train_size, spec.budget.updates) == ("mnist", None, 100)
+        assert {(o.gradient_batch, getattr(o, "curvature_batch", 0)) for o in spec.optimizers} == {(2000, 100)}
+    assert (base.precision, double.precision) == ("float32", "float64")
+    plain = HessianFree(gradient_batch=2000, curvature_batch=100).model_dump()
+    changed = [{k: v for k, v in o.model_dump().items() if plain[k] != v} for o in base.optimizers if o.kind == "hf"]
+    assert changed == [{}, {"damping": 0.1}, {"cg_stop": "martens"}, {"max_cg_iterations": 10}, {"momentum": 0.0}]
+    assert double.optimizers == [o for o in base.optimizers if o in double.optimizers]

@@ -42,7 +42,7 @@ def test_bhf_against_hf_with_small_batches() -> None:
     """The change that turns the order around is named."""
     ends = {"bhf": [12.0, 9.0, 12.0, 12.0, 12.0], "hf": [10.0, 10.0, 10.0, 10.0, 10.0]}
     said = answer(Question.SMALL_BATCH, made(Question.SMALL_BATCH, ends), recorded=False)
-    assert "paper's settings: 20.0 % above; damping 0.1: 10.0 % below" in said.text
+    assert "paper's settings: 20.0 % above (at or below until update 1); damping 0.1: 10.0 % below" in said.text
     assert said.advice == "BHF is furthest below HF with damping 0.1; BHF itself ends lowest with damping 0.1."
 
 

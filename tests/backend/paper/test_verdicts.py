@@ -1,6 +1,7 @@
 """Verdicts against numbers worked out by hand."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 
@@ -75,6 +76,23 @@ def test_cost_by_hand() -> None:
     values = {evidence.what: evidence.middle for evidence in finding.evidence}
     assert values["BHF's update for Adam's on the same batch, seconds, curvature batch 50"] == 4
     assert values["seconds of Adam with small batches for each of BHF's, to the same loss"] == 5
+
+
+def test_processor_time_is_preferred() -> None:
+    """Where every run had one CPU thread and reported it, processor time is compared: here twice the seconds' ratio."""
+    made = results(GOOD)
+    curves = []
+    for curve in made.curves:
+        config = curve.config.model_copy(update={"threads": 1})
+        factor = 2 if config.optimizer.kind == "bhf" else 1
+        columns = {**curve.columns, "cpu_seconds": [factor * value for value in curve.columns["seconds"]]}
+        curves.append(replace(curve, config=config, columns=columns, environment={"device": "cpu (any)"}))
+    whole = findings(replace(made, curves=curves))[3]
+    values = {evidence.what: evidence.middle for evidence in whole.evidence}
+    assert whole.text.startswith("CPU seconds of one BHF update")
+    assert values["BHF's update for Adam's on the same batch, CPU seconds, curvature batch 50"] == 8
+    curves[0] = replace(curves[0], columns={**curves[0].columns, "cpu_seconds": [None] * 40})
+    assert findings(replace(made, curves=curves))[3].text.startswith("Seconds of one BHF update")
 
 
 def test_a_diverged_run_counts_as_infinite() -> None:

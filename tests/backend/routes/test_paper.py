@@ -4,7 +4,7 @@ import pytest
 
 from backend.client import Client
 from backend.errors import NotFound
-from backend.paper.reproductions import Question, study
+from backend.paper.reproductions import PaperProblem, Question, Scale, reproduction, study
 from backend.schemas import Verdict
 from tests.backend.samples import INFO, spec
 from worker.problems.registry import discover
@@ -17,6 +17,17 @@ def test_all_that_can_be_reproduced(client: Client) -> None:
         (subject, scale) for subject in ("autoencoder", "lstm", "cnn") for scale in ("quick", "laptop", "full")
     }
     assert [r.subject for r in found if r.kind == "study"] == [question.value for question in Question]
+
+
+def test_what_was_launched_here_is_named(client: Client) -> None:
+    """Each reproduction names its newest launch, also where that has another name by now."""
+    client.register(INFO, discover().catalog())
+    launched = client.launch(reproduction(PaperProblem.LSTM, Scale.QUICK))
+    client.edit(launched.id, name="mine")
+    found = {f"{r.subject} {r.scale}": r.own for r in client.reproductions().reproductions if r.own}
+    assert {name: (own.experiment, own.name, own.total) for name, own in found.items()} == {
+        "lstm quick": (launched.id, "mine", 24)
+    }
 
 
 def test_an_experiment_without_runs_that_ended(client: Client, worker: str) -> None:
@@ -38,8 +49,9 @@ def test_the_study_takes_own_sweeps_first(client: Client) -> None:
     client.register(INFO, discover().catalog())
     launched = client.launch(study(Question.MOMENTUM))
     answers = {answer.question: answer for answer in client.study().answers}
-    assert (answers["momentum"].recorded, answers["momentum"].total) == (False, 18)
+    assert (answers["momentum"].experiment, answers["momentum"].total) == (launched.id, 18)
+    assert answers["damping"].experiment is None
     client.delete(launched.id)
     answers = {answer.question: answer for answer in client.study().answers}
-    assert answers["momentum"].total in {0, 18}
+    assert (answers["momentum"].experiment, answers["momentum"].recorded) == (None, True)
     assert list(answers) == [question.value for question in Question]
