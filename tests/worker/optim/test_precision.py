@@ -1,14 +1,19 @@
 """The precision of curvature products."""
 
+import copy
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 
+from backend.schemas import DataSet
 from tests.worker.optim.cases import make
 from worker.optim import BlockHessianFree, StepResult
 from worker.optim.precision import float32_products
+from worker.problems import autoencoder, cnn, lstm
+from worker.problems.data import cifar10, mnist
+from worker.problems.problem import Problem
 
 CURVATURE = 8
 
@@ -74,6 +79,26 @@ def test_bfloat16_is_close_and_not_the_same(name: str) -> None:
         assert one.decrease == pytest.approx(other.decrease, rel=0.05)
         assert one.way in {"products", "interface"}
     assert not all(torch.equal(a, b) for a, b in zip(exact, rounded, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("problem", "info"), [(autoencoder.PROBLEM, mnist.INFO), (lstm.PROBLEM, mnist.INFO), (cnn.PROBLEM, cifar10.INFO)]
+)
+def test_every_layer_of_the_papers_networks_can_be_rounded(problem: Problem, info: DataSet) -> None:
+    """No rule is left out: the decrease is near that of full products, block by block."""
+    torch.manual_seed(0)
+    model = problem.build(problem.options(), info)
+    images, labels = torch.rand(6, *info.shape), torch.arange(6)
+    batch = problem.inputs(images), problem.targets(images, labels)
+    found = {}
+    for precision in ("full", "bfloat16"):
+        optimizer = BlockHessianFree(
+            copy.deepcopy(model), problem.loss, problem.partition, curvature_batch=4, damping=1.0, max_cg_iters=3,
+            way="products", product_precision=precision,
+        )  # fmt: skip
+        found[precision] = [block.decrease for block in optimizer.step(*batch).blocks]
+    assert found["bfloat16"] == pytest.approx(found["full"], rel=0.1)
+    assert found["bfloat16"] != found["full"]
 
 
 @pytest.mark.parametrize("way", ["samples", "explicit"])

@@ -1,6 +1,7 @@
 """The sum of two values, which closes a residual branch."""
 
 import operator
+from dataclasses import dataclass
 from typing import Self
 
 import torch
@@ -9,6 +10,7 @@ from torch import Tensor
 from worker.optim.curvature.rules import NotCovered, Rule, Weights, covers
 
 
+@dataclass
 class SumRule(Rule):
     """y' = x_1' + x_2'."""
 
