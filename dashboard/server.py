@@ -13,6 +13,7 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from backend.settings import Settings
 from dashboard.preload import Preload
+from dashboard.rooted import Rooted
 from dashboard.routes import create_routes
 from dashboard.theme import streamlit_theme
 
@@ -52,6 +53,7 @@ def create_app(settings: Settings) -> "streamlit.App":
         middleware=[
             Middleware(TrustedHostMiddleware, allowed_hosts=_hosts(settings), www_redirect=False),
             Middleware(Preload),
+            Middleware(Rooted),
         ],
         lifespan=lifespan,
     )

@@ -150,7 +150,7 @@ function baseLayout(view, theme, height, crowded) {
   };
 }
 
-/** Ticks of a logarithmic axis at 1, 2, 5 of each power of ten; at the powers alone where the values span many. */
+/** Ticks of a logarithmic axis at 1, 2, 5 of each power of ten; at the powers alone where the values span many; plotly's own where few. */
 export function logTicks([low, high]) {
   if (!(low > 0)) return {};
   const steps = Math.log10(high / low) > 3 ? [1] : [1, 2, 5];
@@ -158,6 +158,7 @@ export function logTicks([low, high]) {
   for (let power = Math.floor(Math.log10(low)) - 2; power <= Math.log10(high) + 2; power += 1) {
     for (const step of steps) tickvals.push(Number(`${step}e${power}`));
   }
+  if (tickvals.filter((value) => value >= low && value <= high).length < 2) return {}; // too little of the scale to be told by these
   const write = (value) => (value >= 1e5 || value < 1e-3 ? value.toExponential(0) : value.toLocaleString("en-US", { maximumFractionDigits: 4 }));
   return { tickvals, ticktext: tickvals.map(write) };
 }

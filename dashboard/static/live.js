@@ -33,7 +33,10 @@ class Live {
     this.root = element("section", { class: "bhf-live", "aria-label": "Live comparison" });
     this.banner = element("div", { class: "bhf-banner", role: "status", hidden: true });
     const bar = element("div", { class: "bhf-toolbar" });
-    this.chart = element("div", { class: "bhf-chart", role: "img", "aria-label": "Curves of the runs; the table below holds their values" });
+    this.chart = element("div", {
+      class: "bhf-chart", role: "application", tabindex: 0, onkeydown: (event) => this.steer(event),
+      "aria-label": "Curves of the runs; the table below holds their values. Plus and minus zoom, the arrows move, 0 shows all",
+    });
     this.note = element("p", { class: "bhf-note" });
     this.legend = element("div", { class: "bhf-legend", role: "group", "aria-label": "Curves" });
     const [table, steps, target] = [element("div", {}), element("div", { class: "bhf-target" }), element("div", { class: "bhf-target" })];
@@ -152,6 +155,19 @@ class Live {
     if (text !== this.view.zoom) this.change({ zoom: text });
   }
 
+  /** Zoom and move along the x axis by keys. */
+  steer(event) {
+    const axis = this.chart._fullLayout?.xaxis;
+    const moves = { "+": [0.25, -0.25], "=": [0.25, -0.25], "-": [-0.5, 0.5], ArrowLeft: [-0.25, -0.25], ArrowRight: [0.25, 0.25] };
+    if (event.key === "0") this.change({ zoom: "" });
+    else if (moves[event.key] && axis && !axis.fixedrange && !event.ctrlKey && !event.metaKey && !event.altKey) {
+      const [low, high] = axis.range;
+      const ends = [low, high].map((end, i) => end + moves[event.key][i] * (high - low));
+      this.change({ zoom: writeZoom({ ...readZoom(this.view.zoom), x: ends }) });
+    } else return;
+    event.preventDefault();
+  }
+
   save(format) {
     const done = format === "html" ? savePage(this.figure, this.theme, "Comparison") : savePicture(this.figure, this.theme, format);
     done.catch((error) => this.say(`The charts could not be saved: ${error.message}`));
@@ -263,7 +279,7 @@ class Live {
     else parts.push("One point is one update.");
     if (store.updatedAt) parts.push(`Updated ${store.updatedAt.toLocaleTimeString()}.`);
     if (this.data.lossUnit && this.width < 480) parts.push(`Losses in ${this.data.lossUnit}.`);
-    parts.push("Drag to zoom, double-click to zoom out.");
+    parts.push("Drag to zoom, double-click to zoom out; by keys: + and \u2212, arrows, 0.");
     const text = parts.join(" ");
     if (this.note.textContent !== text) this.note.textContent = text;
     this.root.dataset.updates = String(Math.max(0, ...[...store.cursors.values()].map((cursor) => cursor.after)));

@@ -76,6 +76,18 @@ def test_no_page_breaks_a_serious_rule(
     assert broken == []
 
 
+def test_no_page_complains_in_the_console(page: Page, pages: tuple[Service, dict[str, str]]) -> None:
+    """Nothing that a page asks for is missing, and no script writes an error."""
+    service, paths = pages
+    said: list[str] = []
+    page.on("console", lambda line: said.append(f"{page.url}: {line.text}") if line.type == "error" else None)
+    for path, drawn in paths.items():
+        page.goto(service.dashboard_url + path)
+        expect(page.locator(drawn).first).to_be_visible()
+        settled(page)
+    assert said == []
+
+
 def test_an_empty_compare_page_breaks_none_either(page: Page, tmp_path_factory: pytest.TempPathFactory) -> None:
     """The page of a first visit has one sentence and one button, both as they should be."""
     with running_service(tmp_path_factory.mktemp("empty"), "backend", "dashboard") as service:
