@@ -18,7 +18,7 @@ from sqlalchemy.exc import OperationalError
 
 from tests.processes import free_port
 
-START_SECONDS = 30.0
+START_SECONDS = 120.0
 _FOLDERS = sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)  # Debian keeps them out of the PATH
 
 

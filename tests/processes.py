@@ -12,7 +12,7 @@ from pathlib import Path
 from backend.client import Client
 from backend.settings import Settings
 
-START_SECONDS = 60
+START_SECONDS = 180
 
 
 def free_port() -> int:
@@ -34,11 +34,15 @@ class Processes:
         self._started: list[subprocess.Popen[bytes]] = []
         self.backend = self.start("backend")
         self.client = Client(self.url)
-        self.wait_until(self.client.health)
+        try:
+            self.wait_until(self.client.health)
+        except BaseException:
+            self.stop()
+            raise
 
-    def start(self, package: str) -> subprocess.Popen[bytes]:
-        """Start `python -m backend` or `python -m worker`."""
-        settings = {f"BLOCKHF_{name}": str(value) for name, value in self._settings.items()}
+    def start(self, package: str, **changes: object) -> subprocess.Popen[bytes]:
+        """Start `python -m backend` or `python -m worker`, perhaps with settings of its own."""
+        settings = {f"BLOCKHF_{name}": str(value) for name, value in (self._settings | changes).items()}
         process = subprocess.Popen([sys.executable, "-m", package], env=os.environ | settings)
         self._started.append(process)
         return process

@@ -7,8 +7,16 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import pytest
+from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 from sqlalchemy import delete, event
 
 from backend.errors import Conflict, InvalidInput, LeaseLost
@@ -20,10 +28,11 @@ from tests.backend.samples import INFO, Clock, catalog, checkpoint, spec, update
 
 LEASE = 30.0
 MAX_ATTEMPTS = 3
-AGE = st.sampled_from([0, 0, 0, 0, 1, -1])  # how much older than the run's token a writer's is
+AGE = st.sampled_from([0, 0, 0, 1, 1, -1])  # how much older than the run's token a writer's is
 PICK = st.tuples(st.booleans(), st.integers(0, 30))
 ENDS = (RunStatus.FINISHED, RunStatus.FAILED, RunStatus.CANCELLED, RunStatus.PAUSED)
 _WHOLE_EVERY = 25
+PLAYS = settings(max_examples=300, stateful_step_count=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 class Kept(NamedTuple):
@@ -42,6 +51,7 @@ class Kept(NamedTuple):
     weights: str | None
     worker: str | None
     ended_by: str
+    lease_until: float | None
     updates: int
     seconds: float
     best_test_loss: float | None
@@ -71,10 +81,10 @@ class Stage:
 
 
 @contextmanager
-def stage(settings: Settings) -> Iterator[Stage]:
+def stage(chosen: Settings) -> Iterator[Stage]:
     """Open a database for the machine."""
     clock = Clock()
-    store = Store(settings.model_copy(update={"lease_seconds": LEASE, "max_attempts": MAX_ATTEMPTS}), clock=clock)
+    store = Store(chosen.model_copy(update={"lease_seconds": LEASE, "max_attempts": MAX_ATTEMPTS}), clock=clock)
     if store.database.sqlite:
         store.database.engine.dispose()
         event.listen(
@@ -161,17 +171,21 @@ class Model:
 class Queueing(RuleBasedStateMachine):
     """Workers with good and stale tokens, users who launch, cancel, pause and retry, and a clock that jumps."""
 
-    def __init__(self, stage: Stage) -> None:
-        super().__init__()
-        self.stage, self.store, self.model = stage, stage.store, Model(stage.clock)
-        self.steps = 0
-        stage.clear()
+    stage: Stage
 
-    @initialize()
-    def open(self) -> None:
-        """Start with a worker that has one of two runs."""
+    def __init__(self) -> None:
+        super().__init__()
+        self.store, self.model = self.stage.store, Model(self.stage.clock)
+        self.steps = 0
+        self.stage.clear()
+
+    @initialize(taken=st.booleans())
+    def open(self, taken: bool) -> None:
+        """Start with a worker that has one of two runs, which another one may have lost."""
         self.launch(2)
         self.claim(0)
+        if taken:
+            self.take_over()
 
     def teardown(self) -> None:
         """Look at everything once more."""
@@ -405,6 +419,7 @@ class Queueing(RuleBasedStateMachine):
             assert (kept.token, kept.attempts, kept.worker) == (run.token, run.token, run.worker)
             assert (kept.priority, kept.edition, kept.weights) == (run.priority, run.edition, run.weights)
             assert kept.ended_by == run.ended_by
+            assert kept.lease_until == (run.lease_until if run.status is RunStatus.RUNNING else None)
             named = Checkpoint.model_validate_json(kept.checkpoint).update if kept.checkpoint else 0
             assert named == run.kept <= run.rows
             assert (kept.updates, kept.seconds) == (run.rows, run.rows * 0.5)
@@ -446,3 +461,19 @@ class Queueing(RuleBasedStateMachine):
             assert (told.checkpoint.update if told.checkpoint else 0) == run.kept
             assert (told.summary.updates, rows[run.id]["attempt"]) == (run.rows, run.edition)
             assert rows[run.id]["update"] == list(range(1, run.rows + 1))
+
+
+def play(scene: Stage, plays: settings = PLAYS) -> int:
+    """Let hypothesis play; return how many plays it took. Raises what the first play that failed did."""
+    count = 0
+
+    class Play(Queueing):
+        stage = scene
+
+        def __init__(self) -> None:
+            nonlocal count
+            count += 1
+            super().__init__()
+
+    run_state_machine_as_test(Play, settings=plays)
+    return count

@@ -6,21 +6,18 @@
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, settings
-from hypothesis.stateful import run_state_machine_as_test
+from hypothesis import settings
 
 from backend.settings import Settings
-from tests.backend.queue_model import Queueing, stage
+from tests.backend.queue_model import PLAYS, play, stage
 from tests.postgres import Cluster, lacking
-
-PLAYS = settings(max_examples=300, stateful_step_count=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 @pytest.mark.timeout(900)  # half a minute of processor time; more where others work too
 def test_the_queue_agrees_with_its_model(tmp_path: Path) -> None:
     """Over 300 plays of up to 50 steps."""
     with stage(Settings(home=tmp_path)) as scene:
-        run_state_machine_as_test(lambda: Queueing(scene), settings=PLAYS)
+        assert play(scene) >= PLAYS.max_examples
 
 
 @pytest.mark.postgres
@@ -29,4 +26,4 @@ def test_the_queue_agrees_on_postgres(tmp_path: Path, server: Cluster) -> None:
     """Fewer plays: each statement is another trip to a server."""
     chosen = Settings(home=tmp_path, database_url=server.create(like="test0"))
     with stage(chosen) as scene:
-        run_state_machine_as_test(lambda: Queueing(scene), settings=settings(PLAYS, max_examples=15))
+        assert play(scene, settings(PLAYS, max_examples=15)) >= 15

@@ -1,14 +1,41 @@
-"""A small share of the fault loop."""
+"""A small share of the fault loops; `make faults` runs them at length."""
 
 import sys
 from pathlib import Path
 
 import pytest
 
-from tests.benchmarks.faults import storm
+from tests.benchmarks.faults import LOOPS, loop
+from tests.benchmarks.timings import measure
+from tests.postgres import cluster, lacking
+
+pytestmark = [
+    pytest.mark.skipif(sys.platform != "linux", reason="training processes are found in /proc"),
+    pytest.mark.timeout(900),
+]
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="training processes are found in /proc")
-def test_faults_change_nothing(tmp_path: Path) -> None:
-    """Some random kills of worker, training process and backend lose and double nothing, down to the final weights."""
-    assert storm(tmp_path, kills=3, updates=300, seed=1).total() == 3
+@pytest.mark.parametrize(("name", "kills"), [("workers", 2), ("backend", 2), ("zombies", 1)])
+def test_faults_change_nothing(tmp_path: Path, name: str, kills: int) -> None:
+    """Kills of worker, training process and backend, and workers woken too late, lose and double nothing."""
+    found = loop(tmp_path, LOOPS[name], kills=kills, updates=200, seed=1, lease=3)
+    assert sum(found["faults"].values()) == kills
+    if name == "backend":
+        assert found["rows_acknowledged"] > 0
+    if name == "zombies":
+        assert found["late_writes_refused"] > 0
+
+
+@pytest.mark.postgres
+@pytest.mark.skipif(bool(lacking()), reason=lacking())
+def test_a_server_that_dies_loses_nothing(tmp_path: Path) -> None:
+    """PostgreSQL is killed under writes: what it acknowledged is there, training goes on as if nothing had happened."""
+    with cluster() as server:
+        found = loop(tmp_path, LOOPS["server"], kills=2, updates=200, seed=1, lease=3, cluster=server)
+    assert found["faults"] == {"server": 2}
+    assert found["rows_acknowledged"] > 0
+
+
+def test_lost_and_cancelled_runs_are_not_waited_for(tmp_path: Path) -> None:
+    """A take-over within 1.5 leases, a cancel within 2 s, a forced one within 12 s."""
+    assert measure(tmp_path, times=1, seed=1)["take_over"]["max"] > 0

@@ -1,0 +1,210 @@
+"""Faults that strike whichever worker has a run, and the check that the run is what it would have been without."""
+
+import hashlib
+import os
+import signal
+import subprocess
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from random import Random
+
+from backend.schemas import (
+    Adam,
+    BlockHessianFree,
+    Budget,
+    Evaluation,
+    ExperimentSpec,
+    HessianFree,
+    Optimizer,
+    Problem,
+    Run,
+    RunConfig,
+    RunStatus,
+    Update,
+)
+from tests.processes import Processes
+from tests.recorder import Recorder
+from worker.checkpoints import State
+from worker.problems.registry import discover
+from worker.training import train
+
+NARROW = {"hidden_1": 64, "hidden_2": 32, "hidden_3": 16, "code": 8}
+OPTIMIZERS: list[Optimizer] = [
+    BlockHessianFree(gradient_batch=300, curvature_batch=100, max_cg_iterations=10),
+    Adam(gradient_batch=300),
+    HessianFree(gradient_batch=300, curvature_batch=100, max_cg_iterations=10),
+]
+SETTINGS = {"HEARTBEAT_SECONDS": 0.2, "CHECKPOINT_SECONDS": 0.3, "MAX_ATTEMPTS": 10_000}
+
+
+class Uninterrupted:
+    """What a run gives when nothing happens to it."""
+
+    def __init__(self, config: RunConfig) -> None:
+        self.rows: list[Update] = []
+        self.weights = ""
+        train(config, self, lambda: False, registry=discover(), folder=Path("nowhere"), keeper=self)
+
+    def start(self, **_: object) -> None:
+        """Take no notice."""
+
+    def update(self, row: Update) -> None:
+        """Keep a row."""
+        self.rows.append(row)
+
+    def found(self) -> State | None:
+        """Begin at the beginning."""
+        return None
+
+    def missing(self) -> str:
+        """Miss nothing."""
+        return ""
+
+    def due(self) -> bool:
+        """Keep nothing."""
+        return False
+
+    def paused(self) -> bool:
+        """Go on."""
+        return False
+
+    def keep(self, state: State, update: int) -> None:
+        """Keep nothing."""
+
+    def end(self, weights: State) -> None:
+        """Take the weights' SHA-256."""
+        self.weights = hashlib.sha256(weights.to_bytes()).hexdigest()
+
+
+class Storm:
+    """Two workers behind a recorder, and faults that strike whichever has the run.
+
+    Args:
+        servers: what kills a server and starts it again after some seconds, by the fault's name.
+    """
+
+    def __init__(
+        self, processes: Processes, chance: Random, *, lease: float, servers: dict[str, Callable[[float], None]]
+    ) -> None:
+        self.struck: Counter[str] = Counter()
+        self.recorder = Recorder(processes.url)
+        self.takeovers: list[float] = []
+        self._processes = processes
+        self._client = processes.client
+        self._chance = chance
+        self._lease = lease
+        self._servers = servers
+        self._workers: dict[int, subprocess.Popen[bytes]] = {}
+        self._asleep: list[tuple[float, int, list[int]]] = []
+        for _ in range(2):
+            self._replace()
+        processes.wait_until(lambda: any(worker.info.name != "tester" for worker in self._client.catalog().workers))
+
+    def train(self, config: RunConfig, faults: Iterator[str], *, check: Callable[[], None] = lambda: None) -> Run:
+        """Train a run to its end among faults; `check` is called after each."""
+        document = config.model_dump(exclude={"optimizer", "seed"})
+        spec = ExperimentSpec.model_validate(document | {"optimizers": [config.optimizer], "seeds": [config.seed]})
+        (run,) = self._client.launch(spec).runs
+        due, seen, soon = time.monotonic(), (0, 0), False
+        while True:
+            run = self._client.run(run.id)
+            if run.status is RunStatus.FINISHED:
+                self._wake(run, everyone=True)
+                return run
+            if run.status is RunStatus.FAILED:
+                assert run.error is not None
+                assert run.error.message.startswith("the training process was killed by SIGKILL"), run.error
+                self._client.retry(run.id)
+            if run.attempts != seen[0]:  # one fault in four strikes before the first update, the others after one
+                seen, soon = (run.attempts, run.summary.updates), self._chance.random() < 0.25
+                due = time.monotonic() + self._chance.uniform(0, 1)
+            moved = run.summary.updates > seen[1]
+            if run.status is RunStatus.RUNNING and time.monotonic() > due and (soon or moved):
+                fault = next(faults, None)
+                if fault is not None and self._strike(fault, run):
+                    self.struck[fault] += 1
+                    check()
+                due = time.monotonic() + self._chance.uniform(0.1, 2)
+            self._wake(run)
+            time.sleep(0.05)
+
+    def stop(self) -> None:
+        """Record nothing more."""
+        self.recorder.stop()
+
+    def _strike(self, fault: str, run: Run) -> bool:
+        if fault in self._servers:
+            self._servers[fault](self._chance.uniform(0, 1))
+            return True
+        pid = self._holder(run)
+        child = child_of(pid) if pid else None
+        if pid is None or child is None:
+            return False
+        if fault == "child":
+            os.kill(child, signal.SIGKILL)
+        elif fault == "worker":
+            self._lose(pid)
+        else:
+            for one in (pid, child):
+                os.kill(one, signal.SIGSTOP)
+            self._asleep.append(
+                (time.monotonic() + self._lease * self._chance.uniform(1, 2), run.attempts, [child, pid])
+            )
+        return True
+
+    def _lose(self, pid: int) -> None:
+        """Kill a worker and start another in its place."""
+        process = self._workers.pop(pid)
+        process.kill()
+        process.wait()
+        self._replace()
+
+    def _holder(self, run: Run) -> int | None:
+        """Find the process that has the run, unless it sleeps."""
+        names = [worker.info.name for worker in self._client.catalog().workers if worker.id == run.worker_id]
+        pid = int(names[0].rpartition(":")[2]) if names else 0
+        asleep = [one for _, _, pids in self._asleep for one in pids]
+        return pid if pid in self._workers and pid not in asleep else None
+
+    def _replace(self) -> None:
+        process = self._processes.start("worker", BACKEND_URL=self.recorder.url)
+        self._workers[process.pid] = process
+
+    def _wake(self, run: Run, *, everyone: bool = False) -> None:
+        """Wake those who have slept past their lease, once another worker has had the run."""
+        for entry in list(self._asleep):
+            until, attempt, pids = entry
+            if everyone or (until < time.monotonic() and run.attempts > attempt):
+                self._asleep.remove(entry)
+                for pid in pids:
+                    os.kill(pid, signal.SIGCONT)
+
+
+def child_of(pid: int) -> int | None:
+    """Find the training process of a worker."""
+    pids = [p for tasks in Path(f"/proc/{pid}/task").glob("*/children") for p in tasks.read_text().split()]
+    return int(pids[0]) if pids else None
+
+
+def compare(run: Run, processes: Processes, expected: Uninterrupted) -> None:
+    """Check that a run is what it would have been without faults."""
+    columns = processes.client.series([run.id], blocks=True)[run.id]
+    assert columns["update"] == list(range(1, len(expected.rows) + 1)), "rows are lost or doubled"
+    for name in ("samples", "cost", "batch_loss", "train_loss", "test_loss", "gradient_norm", "step_norm"):
+        assert columns[name] == [getattr(row, name) for row in expected.rows], f"{name} differs"
+    for i, block in enumerate(columns["blocks"]):
+        assert block["cg_iterations"] == [row.blocks[i].cg_iterations for row in expected.rows]
+    assert run.weights == expected.weights, "the final weights differ"
+
+
+def configuration(optimizer: Optimizer, updates: int) -> RunConfig:
+    """Make a run that takes some seconds."""
+    return RunConfig(
+        problem=Problem(options=NARROW, test_size=200),
+        optimizer=optimizer,
+        budget=Budget(updates=updates),
+        evaluation=Evaluation(every=5, train_subset=500, polyak_decay=0.9),
+        threads=1,
+    )
