@@ -21,6 +21,7 @@ check: $(TEST_STAMP)
 
 faults: $(TEST_STAMP)
 	$(BIN)/python -m tests.benchmarks.faults --kills 100
+	$(BIN)/python -m tests.benchmarks.planted_faults
 	$(BIN)/python -m tests.benchmarks.storage
 
 schemathesis: $(TEST_STAMP)

@@ -4,6 +4,7 @@ import hashlib
 import os
 import signal
 import subprocess
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -125,6 +126,7 @@ class Storm:
                 fault = next(faults, None)
                 if fault is not None and self._strike(fault, run):
                     self.struck[fault] += 1
+                    print(f"{fault} {self.struck.total()}: update {run.summary.updates}", file=sys.stderr)
                     check()
                 due = time.monotonic() + self._chance.uniform(0.1, 2)
             self._wake(run)

@@ -21,7 +21,7 @@ _MANY = 100_000
 
 
 def measure(home: Path, *, times: int, seed: int) -> dict[str, Any]:
-    """Measure each so often; raise where one took longer than is promised."""
+    """Measure each so often; return median and longest beside what is promised, in seconds."""
     processes = Processes(home, LEASE_SECONDS=LEASE_SECONDS, HEARTBEAT_SECONDS=HEARTBEAT_SECONDS)
     chance = Random(seed)
     try:
@@ -39,8 +39,14 @@ def measure(home: Path, *, times: int, seed: int) -> dict[str, Any]:
     answer: dict[str, Any] = {"lease_seconds": LEASE_SECONDS}
     for name, seconds in found.items():
         answer[name] = {"median": round(median(seconds), 2), "max": round(max(seconds), 2), "limit": limits[name]}
-        assert max(seconds) < limits[name], f"{name} took {max(seconds):.1f} s"
     return answer
+
+
+def check(found: dict[str, Any]) -> dict[str, Any]:
+    """Return what was measured; raise where something took longer than is promised."""
+    for name, figures in found.items():
+        assert name == "lease_seconds" or figures["max"] < figures["limit"], f"{name} took {figures['max']} s: {found}"
+    return found
 
 
 def _take_over(processes: Processes, chance: Random) -> float:
