@@ -24,6 +24,30 @@ SPEC = ExperimentSpec(
     budget=Budget(updates=50),
 )
 
+HOSTILE = [
+    "<script>{}</script>",
+    "<img src=x onerror={}>",
+    "<svg onload={}>",
+    "<b>{}</b>",
+    "<a href='javascript:{}'>a</a>",
+    "[a](javascript:{})",
+    "![a](x){{onerror={}}}",
+    "{}</title></script><script>alert(1)</script>",
+    "'-{}-'",
+    '"><iframe srcdoc={}>',
+    "${{{}}}",
+    "%{{y}} {}",
+    "{{{{{}}}}}",
+    "\u05e9\u05dc\u05d5\u05dd {}",
+    "\U0001f4a5 {}",
+    "$\\LaTeX {}$",
+    ":material/home: {}",
+    ":red[{}]",
+    "`{}`",
+    "&lt;script&gt;{}",
+]
+"""What does something where it is not taken for text; braces take what it would run."""
+
 
 def catalog() -> Catalog:
     """Describe the one problem and its data."""

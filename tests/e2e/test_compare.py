@@ -9,32 +9,9 @@ from playwright.sync_api import Browser, Page, expect
 
 from backend.schemas import Adam, BlockStats, Experiment, HessianFree, StopReason
 from tests.e2e.conftest import Service, draws, ranges, running_service, seen, wait_until, zoom
-from tests.e2e.samples import SPEC, claims, register, row
+from tests.e2e.samples import HOSTILE, SPEC, claims, register, row
 
 pytestmark = pytest.mark.browser
-
-HOSTILE = [
-    "<script>{}</script>",
-    "<img src=x onerror={}>",
-    "<svg onload={}>",
-    "<b>{}</b>",
-    "<a href='javascript:{}'>a</a>",
-    "[a](javascript:{})",
-    "![a](x){{onerror={}}}",
-    "{}</title></script><script>alert(1)</script>",
-    "'-{}-'",
-    '"><iframe srcdoc={}>',
-    "${{{}}}",
-    "%{{y}} {}",
-    "{{{{{}}}}}",
-    "\u05e9\u05dc\u05d5\u05dd {}",
-    "\U0001f4a5 {}",
-    "$\\LaTeX {}$",
-    ":material/home: {}",
-    ":red[{}]",
-    "`{}`",
-    "&lt;script&gt;{}",
-]
 
 
 @pytest.fixture(scope="module")

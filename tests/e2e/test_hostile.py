@@ -1,0 +1,131 @@
+"""Scripts where text is expected, in a real browser: notes, errors, tracebacks, what workers say, tags."""
+
+from collections.abc import Iterator
+from urllib.parse import urlencode
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from backend.errors import InvalidInput
+from backend.schemas import Adam, RunError, RunStatus
+from tests.e2e.conftest import Service, draws, running_service, settled, wait_until
+from tests.e2e.samples import HOSTILE, SPEC, claims, register, row
+
+pytestmark = pytest.mark.browser
+
+PAYLOADS = [HOSTILE[i % len(HOSTILE)].format(f"alert({i})") for i in range(200)]
+PAGES = [PAYLOADS[i : i + 20] for i in range(0, 200, 20)]
+ACTIVE = "[onerror], [onload], [srcdoc], a[href^='javascript'], img[src='x'], [data-testid=stApp] script"
+
+
+@pytest.fixture(scope="module")
+def quiet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """Backend and dashboard without a worker: the tests play it."""
+    with running_service(tmp_path_factory.mktemp("hostile"), "backend", "dashboard") as running:
+        yield running
+
+
+@pytest.fixture
+def silent(page: Page) -> Iterator[Page]:
+    """Open a tab in which no dialog may open."""
+    dialogs: list[str] = []
+
+    def note(dialog: object) -> None:
+        dialogs.append(str(dialog))
+
+    page.on("dialog", note)
+    yield page
+    page.wait_for_timeout(200)
+    assert dialogs == []
+
+
+def failed(quiet: Service, errors: list[RunError]) -> tuple[str, list[str]]:
+    """Let a run fail by each error; return the experiment's id and the runs'."""
+    worker = register(quiet.client)
+    seeds = list(range(len(errors) // 2))
+    optimizers = [Adam(), Adam(learning_rate=0.1)]
+    made = quiet.client.launch(SPEC.model_copy(update={"optimizers": optimizers, "seeds": seeds}))
+    own = {run.id for run in made.runs}
+    taken = [claim for claim in claims(quiet.client, worker) if claim[0] in own]
+    for (run, token), error in zip(taken, errors, strict=True):
+        text = error.message[:500]
+        quiet.client.start(run, token, environment={"device": text}, blocks=[], parameters=1, note=text)
+        quiet.client.append(run, token, [row(1)])
+        quiet.client.finish(run, token, RunStatus.FAILED, error=error, ended_by=text[:200])
+    return made.id, [run for run, _ in taken]
+
+
+def test_errors_on_the_compare_page_are_text(silent: Page, quiet: Service) -> None:
+    """200 messages and tracebacks stand in the table as they are."""
+    experiment, runs = failed(quiet, [RunError(message=text, traceback=text) for text in PAYLOADS])
+    silent.goto(f"{quiet.dashboard_url}/?experiments={experiment}&refresh=0")
+    expect(silent.locator(".bhf-runs .bhf-detail").nth(0)).to_be_attached()
+    wait_until(lambda: draws(silent) > 0, "the chart is drawn")
+    expect(silent.locator(".bhf-runs tbody tr[data-run]")).to_have_count(200)
+    shown = {
+        run: silent.locator(f"tr[data-run='{run}'] .bhf-detail").evaluate("node => [node.textContent, node.title]")
+        for run in runs
+    }
+    assert shown == {run: [text, text] for run, text in zip(runs, PAYLOADS, strict=True)}
+    assert silent.locator(ACTIVE).count() == 0
+
+
+def test_errors_and_what_a_worker_says_on_the_run_page_are_text(silent: Page, quiet: Service) -> None:
+    """200 payloads, 20 to a run: in its message, traceback, note, device and reason."""
+    _, runs = failed(quiet, [RunError(message=" ".join(some), traceback="\n".join(some)) for some in PAGES])
+    for run, some in zip(runs, PAGES, strict=True):
+        silent.goto(f"{quiet.dashboard_url}/run?id={run}&refresh=0")
+        settled(silent)
+        expect(silent.get_by_test_id("stAlert")).to_contain_text("alert(")
+        assert silent.get_by_test_id("stAlert").inner_text().replace("\u2060", "").split() == " ".join(some).split()
+        expect(silent.locator(".bhf-history")).to_contain_text(" ".join(some)[:500])
+        silent.get_by_text("Traceback", exact=True).click()
+        expect(silent.get_by_test_id("stCode")).to_contain_text(some[0])
+        traceback = silent.get_by_test_id("stCode").locator("code").text_content() or ""
+        assert traceback.split() == "\n".join(some).split()
+        assert silent.locator(ACTIVE).count() == 0
+
+
+def test_notes_are_text(silent: Page, quiet: Service) -> None:
+    """200 payloads as notes of comparisons, on the page and in the dialog that changes them."""
+    register(quiet.client)
+    ids = []
+    for some in PAGES:
+        made = quiet.client.launch(SPEC.model_copy(update={"optimizers": [Adam()]}))
+        quiet.client.edit(made.id, note="\n".join(some))
+        ids.append(made.id)
+    for start in range(0, len(ids), 5):
+        silent.goto(f"{quiet.dashboard_url}/?experiments={','.join(ids[start : start + 5])}&refresh=0")
+        expect(silent.locator(".bhf-about p")).to_have_count(5)
+        shown = silent.locator(".bhf-about p").all_text_contents()
+        assert sorted(shown) == sorted("\n".join(some) for some in PAGES[start : start + 5])
+        assert silent.locator(ACTIVE).count() == 0
+    settled(silent)
+    silent.get_by_role("button", name="Edit").click()
+    expect(silent.get_by_role("dialog").get_by_label("Note")).to_be_visible()
+    assert silent.locator(ACTIVE).count() == 0
+
+
+def test_tags_cannot_hold_a_script(silent: Page, quiet: Service) -> None:
+    """Each of 200 is refused as a tag; in the page's address and typed into the field it does nothing."""
+    register(quiet.client)
+    one = quiet.client.launch(SPEC.model_copy(update={"optimizers": [Adam()]}))
+    for text in PAYLOADS:
+        with pytest.raises(InvalidInput, match="tags"):
+            quiet.client.edit(one.id, tags=[text])
+    silent.goto(f"{quiet.dashboard_url}/?{urlencode({'experiments': one.id, 'tag': ','.join(PAYLOADS)})}")
+    expect(silent.locator(".bhf-runs tbody tr")).to_have_count(1)
+    settled(silent)
+    assert silent.locator(ACTIVE).count() == 0
+    silent.get_by_role("button", name="Edit").click()
+    field = silent.get_by_role("dialog").get_by_label("Tags")
+    for text in PAYLOADS[:4]:
+        field.fill(text)
+        field.press("Enter")
+    field.press("Tab")
+    silent.get_by_role("dialog").get_by_role("button", name="Save").click()
+    wait_until(lambda: quiet.client.experiment(one.id).tags, "the tags are kept")
+    tags = quiet.client.experiment(one.id).tags
+    expect(silent.locator(".bhf-tag")).to_have_text(tags)
+    assert all(set(tag) <= set("abcdefghijklmnopqrstuvwxyz0123456789_.-") for tag in tags)
+    assert silent.locator(ACTIVE).count() == 0
