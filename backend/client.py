@@ -12,22 +12,13 @@ from pydantic import ValidationError
 from backend import histories
 from backend.errors import BlockHFError, from_validation
 from backend.schemas import (
-    Announcement,
-    Append,
-    Appended,
-    Catalog,
     CatalogAnswer,
-    Checkpoint,
-    Claim,
     Contract,
     Experiment,
     ExperimentChange,
     ExperimentList,
     ExperimentSpec,
     ExportKind,
-    Finish,
-    Heartbeat,
-    HeartbeatAnswer,
     Import,
     ImportPiece,
     PaperView,
@@ -36,21 +27,16 @@ from backend.schemas import (
     PresetBody,
     PresetList,
     Priority,
-    Registration,
     Reproductions,
     Run,
-    RunError,
     RunList,
     RunStatus,
-    Start,
     Study,
     Sweep,
     TagList,
-    Update,
-    WorkerInfo,
 )
 from backend.schemas.exchange import SweepValue
-from backend.transport import Transport, batches
+from backend.worker_calls import WorkerCalls
 
 if TYPE_CHECKING:
     import pandas
@@ -58,15 +44,13 @@ if TYPE_CHECKING:
 _POLL_SECONDS = 0.5
 
 
-class Client(Transport):
+class Client(WorkerCalls):
     """One backend. What is safe to repeat is repeated when the connection breaks; `http` replaces the transport.
 
     Where the backend asks for a token, `headers` carry it: `Client(settings.api, headers=settings.authorization)`.
     Raises the tree of `backend.errors`: InvalidInput with its `errors`, NotFound, LeaseLost, BackendUnavailable.
-    A Client may be shared between threads.
+    A Client may be shared between threads. What workers ask for stands in `WorkerCalls`.
     """
-
-    # For users.
 
     def health(self) -> bool:
         """Tell whether the backend answers and its database can be read."""
@@ -303,75 +287,6 @@ class Client(Transport):
             if time.monotonic() >= deadline:
                 raise TimeoutError(f"after {timeout:g} s these runs have not ended: {', '.join(waiting)}")
             time.sleep(min(_POLL_SECONDS, max(0.0, deadline - time.monotonic())))
-
-    # For workers.
-
-    def register(self, info: WorkerInfo, catalog: Catalog) -> Registration:
-        """Announce a worker and what it can do."""
-        body = Announcement(info=info, catalog=catalog)
-        return Registration.model_validate_json(self._post("/workers", body, retry=True))
-
-    def claim(self, worker_id: str) -> Claim | None:
-        """Take the next run that this worker can train; None when there is none."""
-        answer = self._post(f"/workers/{worker_id}/claim", None, retry=False)
-        return Claim.model_validate_json(answer) if answer else None
-
-    def worker_heartbeat(self, worker_id: str) -> None:
-        """Say that an idle worker is alive."""
-        self._post(f"/workers/{worker_id}/heartbeat", None, retry=True)
-
-    def heartbeat(self, run_id: str, token: int) -> HeartbeatAnswer:
-        """Renew the lease; return what the user wants of the run."""
-        answer = self._post(f"/runs/{run_id}/heartbeat", Heartbeat(token=token), retry=True)
-        return HeartbeatAnswer.model_validate_json(answer)
-
-    def start(
-        self,
-        run_id: str,
-        token: int,
-        *,
-        environment: dict[str, str],
-        blocks: list[list[str]],
-        parameters: int,
-        resumed_from: int = 0,
-        note: str = "",
-    ) -> None:
-        """Report what the run is made of, before its first update; the rows after `resumed_from` are dropped."""
-        body = Start(
-            token=token, environment=environment, blocks=blocks, parameters=parameters, resumed_from=resumed_from,
-            note=note,
-        )  # fmt: skip
-        self._post(f"/runs/{run_id}/start", body, retry=True)
-
-    def append(self, run_id: str, token: int, rows: Sequence[Update], *, checkpoint: Checkpoint | None = None) -> int:
-        """Store the next updates, however many, and name a checkpoint of theirs; return the last update stored."""
-        last = 0
-        parts = list(batches(rows))
-        for batch in parts:
-            named = checkpoint if batch is parts[-1] else None
-            answer = self._post(
-                f"/runs/{run_id}/updates", Append(token=token, rows=batch, checkpoint=named), retry=True
-            )
-            last = Appended.model_validate_json(answer).last_update
-        return last
-
-    def finish(
-        self,
-        run_id: str,
-        token: int,
-        status: RunStatus | str,
-        *,
-        ended_by: str = "",
-        error: RunError | None = None,
-        weights: str | None = None,
-    ) -> None:
-        """End a run: finished (with the SHA-256 of its weights), failed (with an error) or cancelled; or pause it."""
-        body = {"token": token, "status": RunStatus(status), "ended_by": ended_by, "error": error, "weights": weights}
-        self.finish_as(run_id, Finish.model_validate(body))
-
-    def finish_as(self, run_id: str, body: Finish) -> None:
-        """End a run by a record made before."""
-        self._post(f"/runs/{run_id}/finish", body, retry=True)
 
     def _ask(self, run_id: str, verb: str, body: Contract | None = None) -> Run:
         return Run.model_validate_json(self._post(f"/runs/{run_id}/{verb}", body, retry=True))
