@@ -44,7 +44,9 @@ def specifications(subject: Subject, scale: Scale) -> list[ExperimentSpec]:
 
 @app.command()
 def reproduce(
-    subject: Annotated[Subject, typer.Argument(help="A figure of the paper, or the study of what it leaves open.")],
+    subject: Annotated[
+        Subject, typer.Argument(help="A figure of the paper, or the study of what it leaves open, or its question.")
+    ],
     scale: Annotated[
         Scale, typer.Option(help="quick: minutes; laptop: up to 2 hours on 2 cores; full: the paper's, for a GPU.")
     ] = Scale.QUICK,
@@ -52,7 +54,9 @@ def reproduce(
 ) -> None:
     """Queue the runs behind one of the paper's figures; prints each experiment's id, for `watch` and `report`.
 
-    Adam with a small and a large mini-batch, HF and BHF with three curvature batches, 3 seeds. The study has one scale.
+    Adam with a small and a large mini-batch, HF and BHF with three curvature batches, 3 seeds. The study and the
+    question have one scale; the question, what decides between BHF and HF with a small curvature batch, takes the
+    paper's whole network and data: 12 runs, half an hour of one core.
     """
     with _client() as client:
         launched = [client.launch(spec) for spec in specifications(subject, scale)]

@@ -18,7 +18,8 @@ def page() -> None:
     st.title("What to choose, and why")
     st.write(
         "Settings that the paper leaves open, each varied by itself on a smaller autoencoder and the digits that ship "
-        "with BlockHF, with three seeds. Run a sweep again and the answer is of your own runs."
+        "with BlockHF, with three seeds; two long sweeps take the paper's network and all of MNIST, with one. Run a "
+        "sweep again and the answer is of your own runs."
     )
     known = ask(reproductions=lambda backend: backend.reproductions().reproductions, study=_read)
     if known["study"] is None or known["reproductions"] is None:
