@@ -12,7 +12,7 @@ from pathlib import Path
 from backend.client import Client
 from backend.settings import Settings
 
-START_SECONDS = 180
+START_SECONDS = 300
 
 
 def free_port() -> int:

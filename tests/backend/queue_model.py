@@ -46,6 +46,9 @@ class Kept(NamedTuple):
     priority: int
     token: int
     attempts: int
+    stalled: int
+    furthest: int
+    begun: int
     edition: int
     checkpoint: str | None
     weights: str | None
@@ -418,6 +421,7 @@ class Queueing(RuleBasedStateMachine):
             assert (kept.status, kept.cancel_requested, kept.pause_requested) == (run.status, run.cancel, run.pause)
             assert (kept.token, kept.attempts, kept.worker) == (run.token, run.token, run.worker)
             assert (kept.priority, kept.edition, kept.weights) == (run.priority, run.edition, run.weights)
+            assert (kept.stalled, kept.furthest, kept.begun) == (run.stalled, run.furthest, run.begun)
             assert kept.ended_by == run.ended_by
             assert kept.lease_until == (run.lease_until if run.status is RunStatus.RUNNING else None)
             named = Checkpoint.model_validate_json(kept.checkpoint).update if kept.checkpoint else 0

@@ -7,6 +7,7 @@ from backend.client import Client
 from backend.errors import BackendUnavailable, BlockHFError
 from backend.schemas import Adam, Catalog
 from tests.backend.samples import INFO, catalog, checkpoint, spec, updates
+from worker.reporting import persist
 
 _PAUSE = 0.02
 
@@ -62,7 +63,8 @@ class Ledger:
         return self.acknowledged
 
     def _rows(self, *, after: int) -> list[int]:
-        columns = self._client.series([self.run_id], after=[after], fields=["samples"])[self.run_id]
+        answer = persist(lambda: self._client.series([self.run_id], after=[after], fields=["samples"]))
+        columns = answer[self.run_id]
         numbers: list[int] = columns["update"]
         assert columns["samples"] == [10 * n for n in numbers], "a row is not what was written"
         return numbers

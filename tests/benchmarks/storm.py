@@ -29,6 +29,7 @@ from tests.processes import Processes
 from tests.recorder import Recorder
 from worker.checkpoints import State
 from worker.problems.registry import discover
+from worker.reporting import persist
 from worker.training import train
 
 NARROW = {"hidden_1": 64, "hidden_2": 32, "hidden_3": 16, "code": 8}
@@ -108,16 +109,17 @@ class Storm:
         document = config.model_dump(exclude={"optimizer", "seed"})
         spec = ExperimentSpec.model_validate(document | {"optimizers": [config.optimizer], "seeds": [config.seed]})
         (run,) = self._client.launch(spec).runs
+        run_id = run.id
         due, seen, soon = time.monotonic(), (0, 0), False
         while True:
-            run = self._client.run(run.id)
+            run = persist(lambda: self._client.run(run_id))
             if run.status is RunStatus.FINISHED:
                 self._wake(run, everyone=True)
                 return run
             if run.status is RunStatus.FAILED:
                 assert run.error is not None
                 assert run.error.message.startswith("the training process was killed by SIGKILL"), run.error
-                self._client.retry(run.id)
+                persist(lambda: self._client.retry(run_id))
             if run.attempts != seen[0]:  # one fault in four strikes before the first update, the others after one
                 seen, soon = (run.attempts, run.summary.updates), self._chance.random() < 0.25
                 due = time.monotonic() + self._chance.uniform(0, 1)
@@ -165,7 +167,8 @@ class Storm:
 
     def _holder(self, run: Run) -> int | None:
         """Find the process that has the run, unless it sleeps."""
-        names = [worker.info.name for worker in self._client.catalog().workers if worker.id == run.worker_id]
+        workers = persist(self._client.catalog).workers
+        names = [worker.info.name for worker in workers if worker.id == run.worker_id]
         pid = int(names[0].rpartition(":")[2]) if names else 0
         asleep = [one for _, _, pids in self._asleep for one in pids]
         return pid if pid in self._workers and pid not in asleep else None
@@ -192,7 +195,7 @@ def child_of(pid: int) -> int | None:
 
 def compare(run: Run, processes: Processes, expected: Uninterrupted) -> None:
     """Check that a run is what it would have been without faults."""
-    columns = processes.client.series([run.id], blocks=True)[run.id]
+    columns = persist(lambda: processes.client.series([run.id], blocks=True))[run.id]
     assert columns["update"] == list(range(1, len(expected.rows) + 1)), "rows are lost or doubled"
     for name in ("samples", "cost", "batch_loss", "train_loss", "test_loss", "gradient_norm", "step_norm"):
         assert columns[name] == [getattr(row, name) for row in expected.rows], f"{name} differs"
