@@ -236,9 +236,10 @@ class Queueing(RuleBasedStateMachine):
         self.model.sweep()
 
     @precondition(has_runs)
-    @rule(which=PICK, age=AGE)
-    def heartbeat(self, which: tuple[bool, int], age: int) -> None:
-        """A worker says that it lives, and hears what is asked."""
+    @rule(which=PICK, age=AGE, later=st.sampled_from([0.0, 1.0]))
+    def heartbeat(self, which: tuple[bool, int], age: int, later: float) -> None:
+        """A worker says that it lives, perhaps a moment later, and hears what is asked."""
+        self.model.clock.now += later
         run = self.pick(which)
         token = max(1, run.token - age)
         if run.held(token):
