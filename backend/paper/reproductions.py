@@ -103,7 +103,7 @@ SIZES = {
         "mnist", 1000, 200, 6000, (200, 750, 3000), every=30, shown=10_000, patience=200
     ),
     (PaperProblem.CNN, Scale.QUICK): Size(
-        "cifar10", 2, 12, 125, (4, 8, 15), every=2, train_size=1000, test_size=500, polyak=0.9
+        "cifar10", 1, 12, 125, (4, 8, 15), every=1, shown=200, train_size=1000, test_size=200, polyak=0.9
     ),
     (PaperProblem.CNN, Scale.LAPTOP): Size(
         "cifar10", 5, 25, 250, (8, 15, 31), every=4, train_size=5000, test_size=1000, polyak=0.9
