@@ -37,6 +37,8 @@ def _now() -> None:
         ended=_ended_badly,
         catalog=lambda backend: backend.catalog(),
     )
+    if known["catalog"] is None:
+        return
     running: list[Run] = known["running"] or []
     queued = in_line(known["queued"] or [])
     paused: list[Run] = known["paused"] or []

@@ -94,3 +94,10 @@ def test_an_empty_queue_says_what_to_do(empty: Client, open_page: OpenPage) -> N
     page = open_page("queue")
     assert page.button[-1].label == "Launch a comparison"
     assert {button.label.split(" all ")[0] for button in page.button[:-1]} == {"Try again"}
+
+
+def test_without_a_backend_nothing_is_said_of_the_queue(open_page: OpenPage) -> None:
+    """What is not known is not told as nothing: the page says why, and no more."""
+    page = open_page("queue", url="http://127.0.0.1:9")
+    assert "cannot be reached" in page.warning[0].value
+    assert list(page.subheader) == []
