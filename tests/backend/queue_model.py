@@ -213,7 +213,9 @@ class Queueing(RuleBasedStateMachine):
 
     @rule(which=st.integers(0, 1))
     def claim(self, which: int) -> None:
-        """A worker asks for a run."""
+        """A worker asks for a run; where all have ended, a user has launched another one."""
+        if all(run.status.final for run in self.model.runs):
+            self.launch(1)
         worker = self.stage.workers[which]
         claim, run = self.store.queue.claim(worker), self.model.claim(worker)
         assert (claim and (claim.run.id, claim.token)) == (run and (run.id, run.token))
@@ -393,9 +395,11 @@ class Queueing(RuleBasedStateMachine):
         self.store.queue.prioritize(run.id, priority)
 
     @precondition(has_runs)
-    @rule(which=PICK)
-    def delete(self, which: tuple[bool, int]) -> None:
-        """A user deletes a comparison, perhaps again."""
+    @rule(which=PICK, sure=st.sampled_from([True, False, False, False]))
+    def delete(self, which: tuple[bool, int], sure: bool) -> None:
+        """A user deletes a comparison, perhaps again; seldom, for what follows has little left to happen to."""
+        if not sure:
+            return
         experiment = self.pick(which).experiment
         self.store.experiments.delete(experiment)
         self.model.deleted.add(experiment)

@@ -27,7 +27,7 @@ def measure(home: Path, *, times: int, seed: int) -> dict[str, Any]:
     try:
         for _ in range(2):
             processes.start("worker")
-        processes.wait_until(lambda: len(processes.client.catalog().workers) == 2, 120)
+        processes.wait_until(lambda: len(processes.client.catalog().workers) == 2)
         found = {
             "take_over": [_take_over(processes, chance) for _ in range(times)],
             "cancel": [_cancel(processes, forced=False) for _ in range(times)],
@@ -62,7 +62,7 @@ def _take_over(processes: Processes, chance: Random) -> float:
     processes.start("worker")
     client.cancel(run.id)
     processes.wait_until(lambda: client.run(run.id).status.final)
-    processes.wait_until(lambda: len([one for one in client.catalog().workers if one.alive]) >= 2, 120)
+    processes.wait_until(lambda: len([one for one in client.catalog().workers if one.alive]) >= 2)
     return seconds
 
 
@@ -86,7 +86,7 @@ def _training(client: Client, processes: Processes) -> Run:
     document = config.model_dump(exclude={"optimizer", "seed"})
     spec = ExperimentSpec.model_validate(document | {"optimizers": [config.optimizer], "seeds": [0]})
     (run,) = client.launch(spec).runs
-    processes.wait_until(lambda: client.run(run.id).summary.updates >= 3, 120)
+    processes.wait_until(lambda: client.run(run.id).summary.updates >= 3)
     return client.run(run.id)
 
 
