@@ -270,7 +270,8 @@ class Live {
   drawNote() {
     const { store } = this;
     const parts = [];
-    if (store.ended) parts.push("All runs have ended.");
+    if (!store.updatedAt) parts.push("Reading the runs \u2026");
+    else if (store.ended) parts.push("All runs have ended.");
     else if (this.paused) parts.push("Paused.");
     else if (!this.view.refresh) parts.push("Refresh is off.");
     else parts.push("Live.");
