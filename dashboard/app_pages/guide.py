@@ -63,8 +63,10 @@ def page() -> None:
         "Read a curve on several axes before you believe it: an optimizer that wins by updates may lose by seconds. "
         "Launch at least three seeds, and look at the band."
     )
-    picture = STATIC.parent / "pictures" / "compare-light.png"
-    if picture.exists():
+    mode = "dark" if st.context.theme.type == "dark" else "light"
+    pictures = [STATIC.parent / "pictures" / f"compare-{look}.png" for look in (mode, "light")]
+    picture = next((found for found in pictures if found.exists()), None)
+    if picture:
         st.image(
             picture,
             caption="Three optimizers on the deep autoencoder",

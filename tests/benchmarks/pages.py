@@ -1,0 +1,74 @@
+"""The pictures of the pages that README.md and the page "How to choose" show, from runs that really train.
+
+python -m tests.benchmarks.pages [FOLDER]
+
+Backend, worker and dashboard train the first comparison, 40 updates of each optimizer on the embedded digits; Chromium
+takes the compare page, light and dark, and the launch page, dark, into FOLDER (dashboard/pictures).
+"""
+
+import argparse
+import tempfile
+from pathlib import Path
+from typing import Literal
+
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+from backend.demo import launch_demo
+from tests.e2e.conftest import CHROMIUM, DEADLINE, QUIET, draws, running_service, seen, settled, wait_until
+
+PICTURES = Path(__file__).parents[2] / "dashboard" / "pictures"
+TRAINING_SECONDS = 3600
+WIDTH = 1280
+
+
+def opened(browser: Browser, mode: Literal["light", "dark"], height: int) -> Page:
+    """Open a tab that waits long, in one of the two looks."""
+    page = browser.new_page(viewport={"width": WIDTH, "height": height}, color_scheme=mode)
+    page.set_default_timeout(1000 * DEADLINE)
+    return page
+
+
+def drawn(page: Page, updates: int) -> None:
+    """Wait until a compare page shows everything."""
+    wait_until(lambda: page.locator(".bhf-live").count() and draws(page) > 0, "the chart is drawn")
+    wait_until(lambda: seen(page) == updates, "all updates are drawn")
+    expect(page.locator(".bhf-steps tbody")).not_to_contain_text("\u2013")
+    settled(page)
+
+
+def main() -> None:
+    """Train, and take the pictures."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", nargs="?", type=Path, default=PICTURES)
+    folder: Path = parser.parse_args().folder
+    folder.mkdir(parents=True, exist_ok=True)
+    with (
+        tempfile.TemporaryDirectory() as home,
+        running_service(Path(home)) as service,
+        sync_playwright() as playwright,
+    ):
+        expect.set_options(timeout=1000 * DEADLINE)
+        made = launch_demo(service.client)
+        assert made is not None
+        wait_until(
+            lambda: all(run.status.final for run in service.client.experiment(made.id).runs),
+            "all runs have ended",
+            seconds=TRAINING_SECONDS,
+        )
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET)
+        looks: tuple[Literal["light", "dark"], ...] = ("light", "dark")
+        for mode in looks:
+            page = opened(browser, mode, 1560)
+            page.goto(f"{service.dashboard_url}/?experiments={made.id}")
+            drawn(page, made.spec.budget.updates or 0)
+            page.screenshot(path=folder / f"compare-{mode}.png")
+        page = opened(browser, "dark", 1200)
+        page.goto(f"{service.dashboard_url}/launch")
+        expect(page.locator(".bhf-blocks").first).to_be_visible()
+        settled(page)
+        page.screenshot(path=folder / "launch-dark.png")
+        browser.close()
+
+
+if __name__ == "__main__":
+    main()
