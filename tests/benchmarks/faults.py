@@ -19,7 +19,7 @@ import json
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from itertools import cycle
 from pathlib import Path
@@ -65,7 +65,7 @@ def loop(
         def revive(after: float) -> None:
             processes.restart_backend(after=after)
 
-        servers = {"backend": revive, "server": restart}
+        servers: dict[str, Callable[[float], None]] = {"backend": revive, "server": restart}
         ledger = Ledger(processes.client, processes.url, chance) if set(kinds) & set(servers) else None
         weather = Storm(processes, chance, lease=lease, servers=servers)
         stack.callback(weather.stop)
