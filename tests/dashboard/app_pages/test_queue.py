@@ -1,5 +1,7 @@
 """The queue page, without a browser."""
 
+from collections.abc import Iterator
+
 import pytest
 from streamlit.testing.v1 import AppTest
 
@@ -7,6 +9,14 @@ from backend.client import Client
 from backend.schemas import RunStatus
 from tests.dashboard.conftest import OpenPage
 from tests.dashboard.samples import SPEC
+from tests.e2e.conftest import Service, running_service
+
+
+@pytest.fixture(scope="module")
+def backend(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """Start a backend of this module's own, where no other test's run trains."""
+    with running_service(tmp_path_factory.mktemp("queue"), "backend") as running:
+        yield running
 
 
 @pytest.fixture
