@@ -196,6 +196,7 @@ def test_the_queue_follows_without_a_press(page: Page, tmp_path: Path) -> None:
         expect(page.get_by_role("heading", name="Running: 1")).to_be_visible()
         line = page.locator(".bhf-layer")
         expect(line).to_contain_text("0 of 50 updates")
+        service.client.heartbeat(run.id, token)  # else the worker is soon said to be gone, which draws the page anew
         page.evaluate("() => { document.querySelector('.bhf-layer').marked = true; }")
         service.client.append(run.id, token, [row(update) for update in range(1, 8)])
         expect(line).to_contain_text("7 of 50 updates")
