@@ -140,10 +140,11 @@ def test_processor_time_has_its_column_where_rows_tell_it(page: Page, quiet: Ser
     """The target table has CPU seconds and their ratio: 17 x 0.5 = 8.5 against 9 x 2 = 18, 2.1 times as many."""
     worker = register(quiet.client)
     experiment = quiet.client.launch(SPEC)
-    for number, (run, token) in enumerate(claims(quiet.client, worker)):
+    tokens = dict(claims(quiet.client, worker))
+    for number, run in enumerate(run.id for run in experiment.runs):
         each = (row(update, 0.05 * (1 + number)) for update in range(1, 51))
         told = [one.model_copy(update={"cpu_seconds": one.update * (0.5 + 1.5 * number)}) for one in each]
-        quiet.client.append(run, token, told)
+        quiet.client.append(run, tokens[run], told)
     open_view(page, f"{quiet.dashboard_url}/?experiments={experiment.id}&target=50")
     expect(page.locator(".bhf-targets thead")).to_contain_text("SecondsCPU secondsCost")
     rows = page.locator(".bhf-targets tbody tr")

@@ -240,11 +240,11 @@ def test_a_point_without_its_axis_is_left_out(call: Call) -> None:
 
 
 def test_the_fields_of_panels_are_asked_for(call: Call) -> None:
-    """Panels made of several columns ask for those; blocks are asked for apart."""
-    view = {"panels": ["time", "decreases", "residual", "scale"], "targetOf": "test_loss"}
-    assert call("draw", "fieldsOf", view) == [
-        "gradient_seconds", "curvature_seconds", "evaluation_seconds", "loss_decrease", "scale", "test_loss"
-    ]  # fmt: skip
+    """Panels made of several columns ask for those, and for the axis; blocks are asked for apart."""
+    view = {"panels": ["time", "decreases", "residual", "scale"], "targetOf": "test_loss", "x": "update"}
+    fields = ["gradient_seconds", "curvature_seconds", "evaluation_seconds", "loss_decrease", "scale", "test_loss"]
+    assert call("draw", "fieldsOf", view) == fields
+    assert call("draw", "fieldsOf", view | {"x": "cpu_seconds"}) == [*fields, "cpu_seconds"]
 
 
 def test_ticks_of_a_logarithmic_axis(call: Call) -> None:
