@@ -179,6 +179,8 @@ def _against_hf(choices: Sequence[Choice]) -> tuple[str, str]:
     text = f"BHF's train loss at its end, against HF's with the same setting: {'; '.join(parts)}."
     own = min(_of(choices, "bhf"), key=lambda choice: choice.loss)
     least = min(ratios, key=lambda label: ratios[label])
+    if len(_of(choices, "bhf")) == 1:
+        return text, f"BHF ends {'below' if ratios[least] < 0 else 'no lower than'} HF with {least}."
     words = "is furthest below" if ratios[least] < 0 else "comes closest to"
     return text, f"BHF {words} HF with {least}; BHF itself ends lowest with {own.label}."
 

@@ -1,5 +1,6 @@
 """The page "What to choose, and why", without a browser."""
 
+import html
 from collections.abc import Iterator
 
 import pytest
@@ -47,7 +48,7 @@ def test_every_question_is_answered_and_can_be_run(own: Service, open_page: Open
     page = open_page("choose", url=own.backend_url)
     assert [found.value for found in page.subheader] == [one.title for one in answers]
     written = "\n".join(found.proto.body for found in page.get("html"))
-    assert all(f"<b>{one.advice}</b>" in written for one in answers)
+    assert all(f"<b>{html.escape(one.advice)}</b>" in written for one in answers)
     assert len(page.get("bidi_component")) == sum(bool(one.figure.data) for one in answers)
     assert len(page.button) == len(answers)
     page.button(key=f"sweep-{answers[0].question}").click().run()
