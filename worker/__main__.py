@@ -27,12 +27,14 @@ def main() -> None:
     stopped = threading.Event()
     _stop_on_signals(stopped)
     with Client(settings.api, headers=settings.authorization) as client:
+        chosen = device.choose_device("auto")
         Worker(
             client,
             LocalEngine(),
             info=WorkerInfo(
                 name=f"{platform.node()}:{os.getpid()}",
-                device=device.describe(device.choose_device("auto")),
+                device=device.describe(chosen),
+                memory=device.memory(chosen),
                 threads=torch.get_num_threads(),
                 versions=device.versions(),
             ),

@@ -1,5 +1,6 @@
 """Where a run computes: device, threads, and what else its figures depend on."""
 
+import os
 import platform
 import sys
 from collections.abc import Iterator
@@ -68,6 +69,32 @@ def describe(device: torch.device) -> str:
     return f"{device} ({torch.cuda.get_device_name(device)})" if device.type == "cuda" else f"cpu ({processor()})"
 
 
+def memory(device: torch.device) -> int | None:
+    """Return the device's memory, the machine's for a CPU; None where the system does not tell [bytes]."""
+    if device.type == "cuda":
+        return int(torch.cuda.get_device_properties(device).total_memory)
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, OSError, ValueError):
+        return None
+
+
+def commit(folder: Path = Path(__file__).parents[1]) -> str:
+    """Return the commit of a checkout that the package runs from; empty where it is installed."""
+    git = folder / ".git"
+    try:
+        head = (git / "HEAD").read_text().strip()
+        name = head.removeprefix("ref: ")
+        if name == head:
+            return head
+        if (git / name).is_file():
+            return (git / name).read_text().strip()
+        packed = (line.split() for line in (git / "packed-refs").read_text().splitlines())
+        return next((line[0] for line in packed if line[1:] == [name]), "")
+    except OSError:
+        return ""
+
+
 def versions() -> dict[str, str]:
     """Name the versions that a run's figures depend on."""
     return {"python": platform.python_version(), "torch": torch.__version__, "blockhf": version("blockhf")}
@@ -82,6 +109,7 @@ def environment(device: torch.device) -> dict[str, str]:
         "instructions": torch.backends.cpu.get_cpu_capability(),
         "system": platform.system(),
         **versions(),
+        **({"commit": found} if (found := commit()) else {}),
     }
 
 

@@ -65,4 +65,5 @@ class WorkerInfo(Contract):
     name: str = Field(max_length=200)
     device: str = Field(max_length=200)
     threads: int = Field(ge=1)
+    memory: int | None = Field(None, ge=0, le=2**53, description="of the device; null: not reported [bytes]")
     versions: dict[str, str] = Field({}, description="of python, torch, blockhf")

@@ -89,10 +89,15 @@ def _workers(workers: Sequence[Worker], running: dict[str, Run]) -> None:
         seconds = max(0.0, (now - worker.seen_at).total_seconds())
         state = ("trains " + runs.title(run) if run else "idle") if worker.alive else "gone"
         heard = f"{seconds:.0f} s ago"
-        rows.append([worker.info.name, state, worker.info.device, str(worker.info.threads), heard, runs.rate(run)])
-    st.html(
-        table(["Worker", "State", "Device", "Threads", "Last heard of", "Updates per second"], rows, label="Workers")
-    )
+        info = worker.info
+        rows.append([info.name, state, info.device, size(info.memory), str(info.threads), heard, runs.rate(run)])
+    head = ["Worker", "State", "Device", "Memory", "Threads", "Last heard of", "Updates per second"]
+    st.html(table(head, rows, label="Workers"))
+
+
+def size(count: int | None) -> str:
+    """Write a number of bytes in the unit of memory."""
+    return "" if count is None else f"{count / 2**30:.3g} GiB"
 
 
 def _runs(heading: str, listed: Sequence[Run], waiting: Sequence[Run] = ()) -> None:

@@ -16,7 +16,7 @@ export function queue([{ runs }, , , { workers }], now) {
   for (const run of runs) put(document.querySelector(`[data-progress="${run.id}"]`), progress(run));
   const lines = document.querySelectorAll('[aria-label="Workers"] tbody tr');
   workers.forEach((worker, i) => {
-    const [heard, pace] = [...(lines[i]?.children ?? [])].slice(4);
+    const [heard, pace] = [...(lines[i]?.children ?? [])].slice(5);
     put(heard, `${Math.max(0, now - Date.parse(worker.seen_at) / 1000).toFixed(0)} s ago`);
     put(pace, rate(runs.find(({ id }) => id === worker.run_id)));
   });

@@ -1,9 +1,12 @@
 """Tests of device, threads and memory."""
 
+from pathlib import Path
+
 import pytest
 import torch
 
 from backend.errors import RunFailed
+from worker import device as devices
 from worker.device import choose_device, environment, memory_explained, threads
 
 needs_no_gpu = pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
@@ -58,3 +61,22 @@ def test_environment_names_what_figures_depend_on() -> None:
     assert {"device", "threads", "processor", "python", "torch", "blockhf"} <= set(found)
     assert all(found.values())
     assert found["torch"] == torch.__version__
+
+
+def test_the_machines_memory_is_told() -> None:
+    """It is at least what this process holds, and less than a petabyte."""
+    assert 2**26 < (devices.memory(torch.device("cpu")) or 0) < 2**50
+
+
+def test_the_commit_is_that_of_the_checkout(tmp_path: Path) -> None:
+    """Of a branch, of a packed one, of a detached head; nothing where there is no checkout."""
+    assert devices.commit(tmp_path) == ""
+    git = tmp_path / ".git"
+    (git / "refs" / "heads").mkdir(parents=True)
+    (git / "HEAD").write_text("ref: refs/heads/main\n")
+    (git / "packed-refs").write_text("# pack-refs with: peeled\nabc refs/heads/main\n")
+    assert devices.commit(tmp_path) == "abc"
+    (git / "refs" / "heads" / "main").write_text("def\n")
+    assert devices.commit(tmp_path) == "def"
+    (git / "HEAD").write_text("0123\n")
+    assert devices.commit(tmp_path) == "0123"

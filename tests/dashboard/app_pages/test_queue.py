@@ -1,22 +1,19 @@
 """The queue page, without a browser."""
 
-from collections.abc import Iterator
-
 import pytest
 from streamlit.testing.v1 import AppTest
 
 from backend.client import Client
-from backend.schemas import RunStatus
+from backend.schemas import RunStatus, WorkerInfo
 from tests.dashboard.conftest import OpenPage
-from tests.dashboard.samples import SPEC
-from tests.e2e.conftest import Service, running_service
+from tests.dashboard.samples import CATALOG, SPEC
+from tests.e2e.conftest import Service
 
 
 @pytest.fixture(scope="module")
-def backend(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """Start a backend of this module's own, where no other test's run trains."""
-    with running_service(tmp_path_factory.mktemp("queue"), "backend") as running:
-        yield running
+def backend(own: Service) -> Service:
+    """Stand in for the backend of all modules: here no other test's run may train."""
+    return own
 
 
 @pytest.fixture
@@ -42,7 +39,9 @@ def names(page: AppTest) -> list[str]:
 def test_runs_stand_in_the_order_in_which_they_start(empty: Client, open_page: OpenPage) -> None:
     """The first run to start is the first of the list, and a worker that is idle is said to be."""
     empty.launch(SPEC)
+    empty.register(WorkerInfo(name="large", device="cpu", threads=1, memory=3 * 2**30), CATALOG)
     page = open_page("queue")
+    assert any("<td>3 GiB</td>" in found.proto.body for found in page.get("html"))
     assert names(page)[:3] == ["1. Adam, seed 0", "2. HF, seed 0", "3. BHF, seed 0"]
     assert any("<td>idle</td>" in found.proto.body for found in page.get("html"))
 
