@@ -4,18 +4,16 @@ import json
 import sys
 import time
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-import yaml
-from pydantic import ValidationError
 from rich.console import Console
 
-from backend import keeping, knobs, operations, reproduce, steering, sweeps, terminal
+from backend import curves, keeping, knobs, operations, reproduce, specification, steering, sweeps, terminal
 from backend.client import Client
 from backend.demo import launch_demo
-from backend.errors import BlockHFError, FieldError, InvalidInput, from_validation
-from backend.schemas import ExperimentSpec, ExportKind, RunStatus
+from backend.errors import BlockHFError, InvalidInput
+from backend.schemas import RunStatus
 from backend.settings import Settings
 from backend.steering import Ids, runs_of
 from backend.supervisor import ServiceName, Stack, answers, stop_signals
@@ -36,6 +34,7 @@ app.add_typer(operations.app)
 app.add_typer(steering.app)
 app.add_typer(reproduce.app)
 app.add_typer(keeping.app)
+app.add_typer(curves.app)
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
 
@@ -110,8 +109,11 @@ def launch(
 ) -> None:
     """Queue a comparison: the problem's preset, FILE or a saved one, with the options; prints the experiment's id."""
     with _client() as client:
-        base = _base(client, file, preset)
-        spec = _specification(client, base, optimizer or [], setting or [], seed, name)
+        chosen = specification.settings(setting or [])
+        fields = specification.base(client, file, preset)
+        if fields is None:
+            fields = specification.problem_fields(client, chosen.get("problem", {}).get("name", "autoencoder"))
+        spec = specification.specify(fields, chosen, optimizers=optimizer or [], seeds=seed, name=name)
         spec = sweeps.expand(sweeps.parse(spec, grid or []))
         if dry_run:
             plan = client.check(spec)
@@ -122,67 +124,6 @@ def launch(
         typer.echo(json.dumps({"id": experiment.id, "runs": runs}) if as_json else experiment.id)
         if follow:
             _follow(client, [experiment.id])
-
-
-def _base(client: Client, file: Path | None, preset: str | None) -> dict[str, Any] | None:
-    """Return the fields that a launch starts from; None where neither a file nor a preset is named."""
-    if file and preset:
-        raise InvalidInput([FieldError("preset", preset, "a file is given too: leave one of them out")])
-    return _read(file) if file else keeping.preset_fields(client, preset) if preset else None
-
-
-def _specification(
-    client: Client,
-    fields: dict[str, Any] | None,
-    optimizers: list[str],
-    settings: list[str],
-    seeds: list[int] | None,
-    name: str | None,
-) -> ExperimentSpec:
-    """Change the fields to start from (None: the problem's preset) by the options; raises InvalidInput."""
-    chosen: dict[str, Any] = {}
-    for setting in settings:
-        knobs.assign(chosen, setting)
-    if fields is None:
-        fields = _preset(client, chosen.get("problem", {}).get("name", "autoencoder"))
-    fields = _merged(fields, chosen)
-    if optimizers:
-        fields["optimizers"] = [knobs.parse_optimizer(text) for text in optimizers]
-    if seeds is not None:
-        fields["seeds"] = seeds
-    if name is not None:
-        fields["name"] = name
-    try:
-        return ExperimentSpec.model_validate(fields)
-    except ValidationError as error:
-        raise from_validation(error) from None
-
-
-def _merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
-    """Return base with changes laid over it, dictionaries field by field."""
-    return base | {
-        key: _merged(base[key], value) if isinstance(value, dict) and isinstance(base.get(key), dict) else value
-        for key, value in changes.items()
-    }
-
-
-def _read(file: Path) -> dict[str, Any]:
-    try:
-        fields = yaml.safe_load(file.read_text())
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise InvalidInput([FieldError("file", str(file), " ".join(str(error).split()))]) from None
-    if not isinstance(fields, dict):
-        raise InvalidInput([FieldError("file", str(file), "must hold the fields of an experiment")])
-    return fields
-
-
-def _preset(client: Client, problem: str) -> dict[str, Any]:
-    catalog = client.catalog().catalog
-    known = {info.name: info for info in catalog.problems} if catalog else {}
-    if problem not in known:
-        allowed = ", ".join(known) or "none: no worker has registered yet"
-        raise InvalidInput([FieldError("problem.name", problem, f"must be one of {allowed}")])
-    return known[problem].preset.model_dump(mode="json")
 
 
 @app.command()
@@ -225,29 +166,6 @@ def runs(
     else:
         console = Console()
         console.print(terminal.shown(found, width=console.width))
-
-
-@app.command(epilog=UNITS)
-def export(
-    ids: Ids,
-    to: Annotated[
-        Path | None, typer.Option("--to", help="A folder for one file per run; without it, one run to standard output.")
-    ] = None,
-    kind: Annotated[ExportKind, typer.Option("--format", help="How the rows are written.")] = ExportKind.CSV,
-) -> None:
-    """Write every update of the runs, one file per run, complete."""
-    with _client() as client:
-        found = runs_of(client, ids)
-        if to is None:
-            if len(found) != 1:
-                raise InvalidInput([FieldError("ids", len(found), "several runs need a folder: add --to FOLDER")])
-            sys.stdout.buffer.write(client.export_file(found[0].id, kind))
-            return
-        to.mkdir(parents=True, exist_ok=True)
-        for run in found:
-            path = to / f"{run.id}.{kind}"
-            path.write_bytes(client.export_file(run.id, kind))
-            typer.echo(path)
 
 
 if __name__ == "__main__":

@@ -1,13 +1,16 @@
 """A fresh database, with and without the web around it."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import httpx
 import pytest
+from typer.testing import CliRunner, Result
 
+from backend import commands, curves, keeping
 from backend.client import Client
 from backend.database import Database
+from backend.errors import InvalidInput
 from backend.schemas import Claim
 from backend.settings import Settings
 from backend.store import Store
@@ -15,6 +18,7 @@ from tests.backend.samples import INFO, Clock, catalog, spec
 from tests.inprocess import backend
 from tests.postgres import Cluster, cluster, lacking
 
+Run = Callable[..., Result]
 POSTGRES = pytest.param("postgres", marks=[pytest.mark.postgres, pytest.mark.skipif(bool(lacking()), reason=lacking())])
 
 
@@ -85,3 +89,26 @@ def claim(client: Client, worker: str) -> Claim:
     claim = client.claim(worker)
     assert claim is not None
     return claim
+
+
+class _Lasting(Client):
+    """A client whose connections outlive a command."""
+
+    def close(self) -> None:
+        """Leave them open for the next command."""
+
+
+@pytest.fixture
+def run(http: httpx.Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Run the command line within this process, against the application."""
+    monkeypatch.setenv("BLOCKHF_HOME", str(tmp_path))
+    for module in (keeping, commands, curves):
+        monkeypatch.setattr(module, "_client", lambda: _Lasting(http=http))
+
+    def invoke(*arguments: str, answer: str | None = None) -> Result:
+        done = CliRunner().invoke(commands.app, arguments, input=answer)
+        if isinstance(done.exception, InvalidInput):
+            raise done.exception
+        return done
+
+    return invoke

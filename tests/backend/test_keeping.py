@@ -1,43 +1,14 @@
 """Tests of the commands that keep order among comparisons, against the application."""
 
 import json
-from collections.abc import Callable
-from pathlib import Path
 
-import httpx
 import pytest
-from typer.testing import CliRunner, Result
 
-from backend import commands, keeping
 from backend.client import Client
 from backend.errors import InvalidInput
 from backend.schemas import ExperimentSpec
+from tests.backend.conftest import Run
 from tests.backend.samples import spec
-
-Run = Callable[..., Result]
-
-
-@pytest.fixture
-def run(http: httpx.Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
-    """Run the command line within this process, against the application."""
-    monkeypatch.setenv("BLOCKHF_HOME", str(tmp_path))
-    for module in (keeping, commands):
-        monkeypatch.setattr(module, "_client", lambda: _Lasting(http=http))
-
-    def invoke(*arguments: str, answer: str | None = None) -> Result:
-        done = CliRunner().invoke(commands.app, arguments, input=answer)
-        if isinstance(done.exception, InvalidInput):
-            raise done.exception
-        return done
-
-    return invoke
-
-
-class _Lasting(Client):
-    """A client whose connections outlive a command."""
-
-    def close(self) -> None:
-        """Leave them open for the next command."""
 
 
 def test_a_comparison_is_edited_and_listed(run: Run, client: Client, worker: str) -> None:

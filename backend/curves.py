@@ -1,0 +1,94 @@
+"""The commands that carry curves out and in: export of what was trained here, import of what was trained elsewhere."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from backend import terminal
+from backend.client import Client
+from backend.errors import FieldError, InvalidInput
+from backend.schemas import ExportKind
+from backend.settings import Settings
+from backend.specification import read, settings, specify
+from backend.steering import Ids, runs_of
+
+app = typer.Typer()
+
+COLUMNS = (
+    "RUN.csv has a header and one line per update, as `blockhf export` writes it. Needed are the column update, which "
+    "counts from 1 without gaps, and one of batch_loss, train_loss, test_loss, test_accuracy and the other measures; "
+    "seconds, epoch, samples and cost are 0 where they are left out. An empty cell was not measured. Nothing is stored "
+    "of a file with a mistake."
+)
+
+
+def _client() -> Client:
+    chosen = Settings()
+    return Client(chosen.api, headers=chosen.authorization)
+
+
+@app.command(epilog="Units: a loss is in its problem's unit; seconds are training time, evaluation not counted.")
+def export(
+    ids: Ids,
+    to: Annotated[
+        Path | None, typer.Option("--to", help="A folder for one file per run; without it, one run to standard output.")
+    ] = None,
+    kind: Annotated[ExportKind, typer.Option("--format", help="How the rows are written.")] = ExportKind.CSV,
+) -> None:
+    """Write every update of the runs, one file per run, complete."""
+    with _client() as client:
+        found = runs_of(client, ids)
+        if to is None:
+            if len(found) != 1:
+                raise InvalidInput([FieldError("ids", len(found), "several runs need a folder: add --to FOLDER")])
+            sys.stdout.buffer.write(client.export_file(found[0].id, kind))
+            return
+        to.mkdir(parents=True, exist_ok=True)
+        for run in found:
+            path = to / f"{run.id}.{kind}"
+            path.write_bytes(client.export_file(run.id, kind))
+            typer.echo(path)
+
+
+@app.command("import", epilog=COLUMNS)
+def import_history(
+    file: Annotated[Path, typer.Argument(metavar="RUN.csv", help="The run's history.", show_default=False)],
+    optimizer: Annotated[
+        str | None, typer.Option("--optimizer", "-o", help="What made it: 'adam learning_rate=0.01'; hf and bhf too.")
+    ] = None,
+    spec: Annotated[
+        Path | None, typer.Option("--spec", help="A YAML or JSON file with an experiment's fields.")
+    ] = None,
+    setting: Annotated[
+        list[str] | None,
+        typer.Option("--set", "-s", help="path=value of a knob: 'problem.data=mnist'. May be repeated."),
+    ] = None,
+    seed: Annotated[int | None, typer.Option("--seed", help="The seed that it was made with.")] = None,
+    name: Annotated[str | None, typer.Option(help="How it is called; the file's name where this is left out.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the run as JSON instead of its id.")] = False,
+) -> None:
+    """Store a run that was trained elsewhere, to be compared with ours; it is marked as imported. Prints its id."""
+    fields = {"name": file.stem} | (read(spec) if spec else {})
+    if not optimizer and "optimizers" not in fields:
+        raise InvalidInput([FieldError("optimizer", None, "say what made it: --optimizer adam, hf or bhf, or --spec")])
+    with _client() as client:
+        made_by = specify(
+            fields,
+            settings(setting or []),
+            optimizers=[optimizer] if optimizer else [],
+            seeds=None if seed is None else [seed],
+            name=name,
+        )
+        run = client.import_run(made_by, _text(file))
+    typer.echo(json.dumps(terminal.run_record(run), indent=2) if as_json else run.id)
+
+
+def _text(file: Path) -> str:
+    """Read a history, from a spreadsheet too; raises InvalidInput where the file is not one that can be read."""
+    try:
+        return file.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidInput([FieldError("file", str(file), str(error))]) from None
