@@ -64,6 +64,8 @@ class Feed:
         self._watched: Counter[str] = Counter()
         self._pieces: dict[str, deque[Piece]] = {}
         self._queue: bytes = b""
+        self._told: bytes = b""
+        self._reading = asyncio.Lock()
         self._news = asyncio.Event()
         self._viewers = 0
         self._tailer: asyncio.Task[None] | None = None
@@ -91,7 +93,9 @@ class Feed:
             seen = known
             while True:
                 news = self._news
-                state = self._queue or await run_in_threadpool(self._read_queue)
+                if not self._queue:
+                    await self._look_at_queue()
+                state = self._queue
                 if digest(state) != seen:
                     seen = digest(state)
                     yield state
@@ -151,20 +155,26 @@ class Feed:
             known = {run_id: pieces[-1].upto if pieces else None for run_id, pieces in tails.items()}
             try:
                 found = await run_in_threadpool(self._look, known)
-                queue = await run_in_threadpool(self._read_queue) if self._watched[_QUEUE] else b""
-                self._publish(found, queue)
+                if self._watched[_QUEUE]:
+                    await self._look_at_queue()
+                self._publish(found)
             except SQLAlchemyError:
                 _LOG.exception("the database could not be read for the viewers; it is tried again")
             await asyncio.sleep(_LOOK_SECONDS)
         self._pieces.clear()
         self._queue = b""
 
-    def _publish(self, found: Mapping[str, Piece], queue: bytes) -> None:
+    async def _look_at_queue(self) -> None:
+        """Read the queue, one reader after another: what is kept never goes back in time."""
+        async with self._reading:
+            self._queue = await run_in_threadpool(self._read_queue)
+
+    def _publish(self, found: Mapping[str, Piece]) -> None:
         """Keep what was found, and wake the viewers where it is new."""
         for run_id, piece in found.items():
             self._pieces.setdefault(run_id, deque(maxlen=_PIECES)).append(piece)
-        if found or queue != self._queue:
-            self._queue = queue
+        if found or self._queue != self._told:
+            self._told = self._queue
             news, self._news = self._news, asyncio.Event()
             news.set()
 

@@ -1,6 +1,7 @@
 """Tests of the feed: every viewer gets every row once, in order, whenever it comes and however slow it is."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
 from typing import Any
@@ -52,18 +53,27 @@ def finish(store: Store, claim: Claim) -> None:
 
 
 async def follow(
-    feed: Feed, ids: list[str], at: dict[str, Position] | None = None, *, pause: float = 0, most: int = 10**9
+    feed: Feed,
+    ids: list[str],
+    at: dict[str, Position] | None = None,
+    *,
+    pause: float = 0,
+    most: int = 10**9,
+    seen: dict[str, list[int]] | None = None,
 ) -> tuple[dict[str, list[int]], dict[str, Position]]:
-    """View runs to their end, or for so many pieces; return the updates seen and where the viewer stands."""
+    """View runs to their end, or for so many pieces; return the updates seen and where the viewer stands.
+
+    A dictionary that is given as `seen` can be looked into meanwhile; it has a run once its first piece has come.
+    """
     held = at or dict.fromkeys(ids, START)
-    seen: dict[str, list[int]] = {run_id: [] for run_id in ids}
+    seen = {} if seen is None else seen
     async with aclosing(feed.runs(held)) as pieces:
         async for piece in pieces:
             assert piece is not None
             answer: dict[str, Any] = orjson.loads(piece.data)["runs"][piece.run_id]
             if answer["attempt"] != held[piece.run_id].attempt:
                 seen[piece.run_id] = []
-            seen[piece.run_id] += answer["update"]
+            seen[piece.run_id] = [*seen.get(piece.run_id, []), *answer["update"]]
             held = held | {piece.run_id: piece.upto}
             most -= 1
             if most == 0:
@@ -108,7 +118,7 @@ async def test_a_viewer_comes_back(store: Store, claims: list[Claim]) -> None:
     at: dict[str, Position] | None = None
     while at is None or not all(position.status == "finished" for position in at.values()):
         seen, at = await follow(store.feed, ids, at, most=3)
-        total = {run_id: total[run_id] + seen[run_id] for run_id in ids}
+        total = {run_id: total[run_id] + seen.get(run_id, []) for run_id in ids}
     await writing
     assert total == {key: list(range(1, 301)) for key in ids}
 
@@ -116,7 +126,7 @@ async def test_a_viewer_comes_back(store: Store, claims: list[Claim]) -> None:
 async def test_the_tailer_reads_once_for_all(
     store: Store, claims: list[Claim], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Viewers that keep up share what the tailer reads: more viewers make no more reads."""
+    """Viewers that keep up share what the tailer reads: however many they are, each change is read once at most."""
     ids = [claim.run.id for claim in claims]
     reads: list[str] = []
     series = store.metrics.series
@@ -126,13 +136,23 @@ async def test_the_tailer_reads_once_for_all(
         return series(runs, **rest)
 
     monkeypatch.setattr(store.metrics, "series", counted)
-    viewers = [asyncio.create_task(follow(store.feed, ids)) for _ in range(50)]
-    await asyncio.sleep(0.1)
-    begun = len(reads)
-    await write(store, claims, 20, rest=lambda: asyncio.sleep(0.02))
-    for seen, _ in await asyncio.gather(*viewers):
-        assert seen == {key: list(range(1, 201)) for key in ids}
-    assert len(reads) - begun <= 2 * 2 * 21 + 50
+    held: list[dict[str, list[int]]] = [{} for _ in range(50)]
+    viewers = [asyncio.create_task(follow(store.feed, ids, seen=seen)) for seen in held]
+
+    async def kept_up(last: int) -> None:
+        while any(seen.get(run_id) != list(range(1, last + 1)) for seen in held for run_id in ids):
+            await asyncio.sleep(0.002)
+
+    await kept_up(0)
+    reads.clear()
+    for n in range(20):
+        for claim in claims:
+            await asyncio.to_thread(append, store, claim, n * 10 + 1, n * 10 + 10)
+        await kept_up(n * 10 + 10)
+    for claim in claims:
+        await asyncio.to_thread(finish, store, claim)
+    await asyncio.gather(*viewers)
+    assert {run_id: reads.count(run_id) for run_id in ids} == dict.fromkeys(ids, 20 + 1)
 
 
 async def test_a_run_that_begins_again(store: Store, claims: list[Claim], clock: Clock) -> None:
@@ -165,6 +185,31 @@ async def test_the_queue_is_told_when_it_changes(store: Store, claims: list[Clai
         assert orjson.loads(second)["counts"] == {"finished": 1, "running": 1}
         assert [run["id"] for run in orjson.loads(second)["runs"]] == [claims[1].run.id]
     async with aclosing(store.feed.queue(digest(second), patience=0.05)) as states:
+        assert await anext(states) is None
+
+
+async def test_the_queue_never_goes_back(store: Store, claims: list[Claim], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A look of the tailer's that takes long does not bring back what has changed meanwhile."""
+    looks: list[bytes] = []
+    read = store.feed._read_queue
+
+    def slow() -> bytes:
+        found = read()
+        looks.append(found)
+        if len(looks) == 2:  # the tailer's first
+            time.sleep(0.2)
+        return found
+
+    monkeypatch.setattr(store.feed, "_read_queue", slow)
+    async with aclosing(store.feed.queue(patience=0.5)) as states:
+        assert await anext(states) is not None
+        while len(looks) < 2:
+            await asyncio.sleep(0.001)
+        finish(store, claims[0])
+        changed = None
+        while changed is None:
+            changed = await anext(states)
+        assert orjson.loads(changed)["counts"] == {"finished": 1, "running": 1}
         assert await anext(states) is None
 
 
