@@ -9,7 +9,7 @@ from statistics import median
 from typing import Any
 
 from backend.client import Client
-from backend.schemas import ExperimentSpec, Run, RunStatus
+from backend.schemas import ExperimentSpec, Optimizer, Run, RunStatus
 from tests.benchmarks.storm import OPTIMIZERS, child_of, configuration
 from tests.processes import Processes
 
@@ -54,7 +54,7 @@ def _take_over(processes: Processes, chance: Random) -> float:
     client = processes.client
     run = _training(client, processes)
     time.sleep(chance.uniform(0, HEARTBEAT_SECONDS))
-    pid = _worker(client, run)
+    pid = holder(client, run)
     os.kill(pid, signal.SIGKILL)
     began = time.monotonic()
     processes.wait_until(lambda: client.run(run.id).attempts > run.attempts)
@@ -71,7 +71,7 @@ def _cancel(processes: Processes, *, forced: bool) -> float:
     client = processes.client
     run = _training(client, processes)
     if forced:
-        child = child_of(_worker(client, run))
+        child = child_of(holder(client, run))
         assert child is not None
         os.kill(child, signal.SIGSTOP)
     began = time.monotonic()
@@ -80,16 +80,23 @@ def _cancel(processes: Processes, *, forced: bool) -> float:
     return time.monotonic() - began
 
 
-def _training(client: Client, processes: Processes) -> Run:
-    """Launch a long run and wait until it trains."""
-    config = configuration(OPTIMIZERS[0], _MANY)
+def launch(client: Client, optimizer: Optimizer) -> Run:
+    """Queue a run that goes on until it is cancelled."""
+    config = configuration(optimizer, _MANY)
     document = config.model_dump(exclude={"optimizer", "seed"})
     spec = ExperimentSpec.model_validate(document | {"optimizers": [config.optimizer], "seeds": [0]})
     (run,) = client.launch(spec).runs
-    processes.wait_until(lambda: client.run(run.id).summary.updates >= 3)
-    return client.run(run.id)
+    return run
 
 
-def _worker(client: Client, run: Run) -> int:
+def holder(client: Client, run: Run) -> int:
+    """Find the worker process that has a run, or had it last."""
     (name,) = [worker.info.name for worker in client.catalog().workers if worker.id == run.worker_id]
     return int(name.rpartition(":")[2])
+
+
+def _training(client: Client, processes: Processes) -> Run:
+    """Launch a long run and wait until it trains."""
+    run = launch(client, OPTIMIZERS[0])
+    processes.wait_until(lambda: client.run(run.id).summary.updates >= 3)
+    return client.run(run.id)
