@@ -19,8 +19,10 @@ check: $(TEST_STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
+# KILLS=1000 for longer; RECORD=FILE to go on later from where it was broken off; LOOPS=workers for one loop of all.
+KILLS ?= 100
 faults: $(TEST_STAMP)
-	$(BIN)/python -m tests.benchmarks.faults --kills 100
+	$(BIN)/python -m tests.benchmarks.faults --kills $(KILLS) $(if $(RECORD),--record $(RECORD)) $(if $(LOOPS),--loops $(LOOPS))
 	$(BIN)/python -m tests.benchmarks.planted_faults
 	$(BIN)/python -m tests.benchmarks.storage
 

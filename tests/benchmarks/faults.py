@@ -1,6 +1,6 @@
 """Faults of processes, against the real trainer: nothing acknowledged is lost, nothing doubled, nothing trained anew.
 
-python -m tests.benchmarks.faults [--kills 100] [--loops workers,backend] [--postgres] [--json]
+python -m tests.benchmarks.faults [--kills 100] [--loops workers,backend] [--postgres] [--record FILE] [--json]
 
 Adam, HF and BHF train the autoencoder on real digits in two workers, while at random moments
 workers   a worker, or its training process, is killed (SIGKILL);
@@ -10,8 +10,10 @@ postgres-workers, postgres-server   the first again on PostgreSQL, and PostgreSQ
 At its end each run has every row once, each figure but the seconds equal to an uninterrupted run's, and the same final
 weights by SHA-256. Where a worker's write comes after another one got the run, it was refused.
 timings   measures how long it takes until a lost run is taken over, and until a cancelled run has ended.
-A PostgreSQL server is started for its loops; where none is installed they are left out, and that is said. It ends with
-1 where anything was wrong.
+A loop is taken in parts of 20 faults, each with processes and databases of its own. With --record FILE what the parts
+found is kept, and a later call goes on from there up to --kills, as it does after --minutes have ended one. A
+PostgreSQL server is started for its loops; where none is installed they are left out, and that is said. Where a part
+finds anything wrong its loop ends there, the others go on, and the exit code is 1.
 """
 
 import argparse
@@ -19,15 +21,20 @@ import json
 import sys
 import tempfile
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from functools import cache
 from itertools import cycle
+from math import inf
 from pathlib import Path
 from random import Random
 from typing import Any
 
+from backend.schemas import RunConfig
 from tests.benchmarks.ledger import Ledger
 from tests.benchmarks.storm import OPTIMIZERS, SETTINGS, Storm, Uninterrupted, compare, configuration
+from tests.benchmarks.tally import Tally
 from tests.benchmarks.timings import check, measure
 from tests.postgres import Cluster, cluster, lacking
 from tests.processes import Processes
@@ -90,14 +97,11 @@ def _train(
 ) -> tuple[int, int]:
     """Train run after run until all faults have struck; compare each; return how many runs, and attempts of theirs."""
     faults: Iterator[str] = iter(lambda: chance.choice(kinds) if weather.struck.total() < kills else "", "")
-    expected: dict[str, Uninterrupted] = {}
     runs = attempts = 0
     for optimizer in cycle(OPTIMIZERS):
         config = configuration(optimizer, updates)
         run = weather.train(config, faults, check=ledger.check if ledger else lambda: None)
-        if optimizer.kind not in expected:
-            expected[optimizer.kind] = Uninterrupted(config)
-        compare(run, processes, expected[optimizer.kind])
+        compare(run, processes, uninterrupted(config.model_dump_json()))
         runs, attempts = runs + 1, attempts + run.attempts
         total = weather.struck.total()
         print(
@@ -109,12 +113,61 @@ def _train(
     raise AssertionError("unreachable")
 
 
+@cache
+def uninterrupted(config: str) -> Uninterrupted:
+    """Train a run, given as JSON, once for all parts of all loops."""
+    return Uninterrupted(RunConfig.model_validate_json(config))
+
+
 def main() -> None:
     """Strike, check, print."""
+    given = _arguments()
+    tally, over = Tally(given.record), time.monotonic() + 60 * given.minutes
+    for name in given.wanted:
+        if name == TIMINGS:
+            with tempfile.TemporaryDirectory() as home:
+                tally.put(name, measure(Path(home), times=given.times, seed=given.seed))
+            tally.loops[name] |= {"wrong": check(tally.loops[name])}
+            tally.write()
+        while name != TIMINGS and tally.struck(name) < given.kills and time.monotonic() < over:
+            part = _part(name, tally, given)
+            tally.add(name, part)
+            if part["wrong"]:
+                break
+        if not given.json:
+            print(f"{name:16} {tally.loops.get(name, 'nothing yet')}", flush=True)
+    if given.json:
+        print(json.dumps(tally.loops))
+    for why in tally.wrong():
+        print(f"WRONG {why}", file=sys.stderr)
+    sys.exit(bool(tally.wrong()))
+
+
+def _part(name: str, tally: Tally, given: argparse.Namespace) -> dict[str, Any]:
+    """Take the next part of a loop; what was wrong is a figure like the others."""
+    kills = min(given.part, given.kills - tally.struck(name))
+    how = {"updates": given.updates, "seed": given.seed + tally.parts(name), "lease": given.lease}
+    with ExitStack() as stack:
+        home = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        server = stack.enter_context(cluster()) if name.startswith("postgres") else None
+        try:
+            return loop(home, LOOPS[name], kills=kills, server=server, **how) | {"wrong": []}
+        except Exception as error:
+            traceback.print_exc()
+            return {"wrong": [f"seed {how['seed']}: {type(error).__name__}: {error}"]}
+
+
+def _arguments() -> argparse.Namespace:
+    """Read the command line; `wanted` are the loops that can be run."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=100, help="faults per loop (default 100)")
     parser.add_argument("--loops", default="", help=f"some of {','.join([*LOOPS, TIMINGS])}; empty: all")
     parser.add_argument("--postgres", action="store_true", help="the loops of PostgreSQL alone, and they must be")
+    parser.add_argument("--record", type=Path, help="keep the figures in this JSON file, and go on from it")
+    parser.add_argument("--part", type=int, default=20, help="faults per part of a loop (default 20)")
+    parser.add_argument(
+        "--minutes", type=float, default=inf, help="begin no further part after so long (default: none)"
+    )
     parser.add_argument("--updates", type=int, default=400, help="updates of each run (default 400)")
     parser.add_argument("--lease", type=float, default=LEASE_SECONDS, help="seconds of a lease (default 2)")
     parser.add_argument("--times", type=int, default=5, help="take-overs and cancels to measure (default 5)")
@@ -130,20 +183,8 @@ def main() -> None:
             parser.error(why)
         print(f"left out: {', '.join(on_postgres)}: {why}", file=sys.stderr)
         wanted = [name for name in wanted if name not in on_postgres]
-    how: dict[str, Any] = {"kills": given.kills, "updates": given.updates, "lease": given.lease, "seed": given.seed}
-    answer: dict[str, dict[str, Any]] = {}
-    for name in wanted:
-        with ExitStack() as stack:
-            home = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-            if name == TIMINGS:
-                answer[name] = check(measure(home, times=given.times, seed=given.seed))
-            else:
-                server = stack.enter_context(cluster()) if name in on_postgres else None
-                answer[name] = loop(home, LOOPS[name], server=server, **how)
-        if not given.json:
-            print(f"{name:16} {answer[name]}", flush=True)
-    if given.json:
-        print(json.dumps(answer))
+    given.wanted = wanted
+    return given
 
 
 if __name__ == "__main__":

@@ -42,11 +42,14 @@ def measure(home: Path, *, times: int, seed: int) -> dict[str, Any]:
     return answer
 
 
-def check(found: dict[str, Any]) -> dict[str, Any]:
-    """Return what was measured; raise where something took longer than is promised."""
-    for name, figures in found.items():
-        assert name == "lease_seconds" or figures["max"] < figures["limit"], f"{name} took {figures['max']} s: {found}"
-    return found
+def check(found: dict[str, Any]) -> list[str]:
+    """Say what took longer than is promised."""
+    measured = {name: figures for name, figures in found.items() if isinstance(figures, dict)}
+    return [
+        f"{name} took {figures['max']} s of {figures['limit']}"
+        for name, figures in measured.items()
+        if figures["max"] >= figures["limit"]
+    ]
 
 
 def _take_over(processes: Processes, chance: Random) -> float:
