@@ -182,11 +182,13 @@ class Queueing(RuleBasedStateMachine):
         self.steps = 0
         self.stage.clear()
 
-    @initialize(taken=st.booleans())
-    def open(self, taken: bool) -> None:
-        """Start with a worker that has one of two runs, which another one may have lost."""
+    @initialize(taken=st.booleans(), trained=st.integers(0, 3), saved=st.integers(0, 3))
+    def open(self, taken: bool, trained: int, saved: int) -> None:
+        """Start with a worker that has one of two runs, with some updates, which another one may have lost."""
         self.launch(2)
         self.claim(0)
+        if trained:
+            self.train(0, trained, saved)
         if taken:
             self.take_over()
 
@@ -204,6 +206,10 @@ class Queueing(RuleBasedStateMachine):
     def has_runs(self) -> bool:
         """Tell whether there is anything to choose from."""
         return bool(self.model.runs)
+
+    def has_running(self) -> bool:
+        """Tell whether a worker has a run."""
+        return any(run.status is RunStatus.RUNNING for run in self.model.runs)
 
     @rule(count=st.integers(1, 2))
     def launch(self, count: int) -> None:
@@ -298,6 +304,12 @@ class Queueing(RuleBasedStateMachine):
         else:
             with pytest.raises(LeaseLost):
                 self.store.metrics.append(run.id, body)
+
+    @precondition(has_running)
+    @rule(number=st.integers(0, 30), count=st.integers(1, 3), saved=st.integers(0, 3))
+    def train(self, number: int, count: int, saved: int) -> None:
+        """The worker that has a run goes on: without rows the other rules have little to lose."""
+        self.append((True, number), 0, 0, count, saved)
 
     @precondition(has_runs)
     @rule(which=PICK, age=AGE, status=st.sampled_from(ENDS), word=st.sampled_from("ab"))
