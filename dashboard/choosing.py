@@ -102,31 +102,33 @@ def draw_over(experiments: Sequence[Experiment], chosen: Filters) -> tuple[str, 
 
 
 @dataclass(frozen=True)
-class Swept:
-    """What a sweep's charts show: which outcome, over which setting; empty: the first of those that there are."""
+class Below:
+    """What stands below the curves: a sweep's outcome and over what (empty: the first setting), settings alike too."""
 
     outcome: str = "best_train_loss"
     setting: str = ""
+    alike: str = ""
 
     def query(self) -> dict[str, str]:
         """Return what differs from the default, as parts of a URL."""
-        return {name: value for name, value in vars(self).items() if value != getattr(Swept(), name)}
+        return {name: value for name, value in vars(self).items() if value != getattr(Below(), name)}
 
 
-def read_swept(query: Mapping[str, str], *, outcomes: Sequence[str], settings: Sequence[str]) -> Swept:
+def read_below(query: Mapping[str, str], *, outcomes: Sequence[str], settings: Sequence[str]) -> Below:
     """Read the choice from the parts of a URL; what there is not is left at its default."""
-    known = {"outcome": outcomes, "setting": settings}
-    return Swept(**{name: query[name] for name, values in known.items() if query.get(name) in values})
+    known: dict[str, Sequence[str]] = {"outcome": outcomes, "setting": settings, "alike": ["1"]}
+    return Below(**{name: query[name] for name, values in known.items() if query.get(name) in values})
 
 
-def swept_query(query: Mapping[str, str]) -> dict[str, str]:
-    """Return those parts of a URL that are a sweep's choice."""
-    return {name: query[name] for name in vars(Swept()) if name in query}
+def below_query(query: Mapping[str, str]) -> dict[str, str]:
+    """Return those parts of a URL that are such a choice."""
+    return {name: query[name] for name in vars(Below()) if name in query}
 
 
-def keep_swept(chosen: Swept) -> None:
-    """Write a sweep's choice into the URL, beside what else stands there."""
+def keep_below(**chosen: str) -> None:
+    """Write some of the choice into the URL, beside what else stands there."""
     held = st.query_params.to_dict()
-    if swept_query(held) != chosen.query():
-        rest = {name: value for name, value in held.items() if name not in vars(Swept())}
-        st.query_params.from_dict(rest | chosen.query())
+    wanted = Below(**(vars(Below()) | below_query(held) | chosen)).query()
+    if below_query(held) != wanted:
+        rest = {name: value for name, value in held.items() if name not in vars(Below())}
+        st.query_params.from_dict(rest | wanted)

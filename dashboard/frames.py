@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from math import prod
 from typing import Any
@@ -227,88 +227,3 @@ def has_accuracy(catalog: Catalog | None, runs: Sequence[Run]) -> bool:
     problems = {run.config.problem.name for run in runs}
     announced = catalog is not None and any(info.accuracy for info in catalog.problems if info.name in problems)
     return announced or any(run.summary.last_test_accuracy is not None for run in runs)
-
-
-@dataclass(frozen=True)
-class Difference:
-    """A setting in which the compared configurations are not alike, with each one's value."""
-
-    setting: str
-    values: list[str]
-
-
-def differences(found: Sequence[Group]) -> list[Difference]:
-    """List the settings that differ between groups; a setting that one optimizer lacks is shown as a dash."""
-    settings = [knobs_of(group.runs[0].config) for group in found]
-    paths = dict.fromkeys(path for own in settings for path in own)
-    rows = []
-    for path in paths:
-        values = [show(own[path]) if path in own else "\u2013" for own in settings]
-        if len(set(values)) > 1:
-            rows.append(Difference(spoken(path), values))
-    return rows
-
-
-def unlike(found: Sequence[Group]) -> list[str]:
-    """Say in which respects the compared runs are not comparable: sentences, none where all is alike."""
-    first = found[0].runs if found else []
-    words = []
-    if any({run.config.seed for run in group.runs} != {run.config.seed for run in first} for group in found):
-        words.append("they do not have the same seeds: initialization and data order differ")
-    for what, pick in _ALIKE.items():
-        if len({pick(run) for group in found for run in group.runs}) > 1:
-            words.append(f"they differ in {what}")
-    batches = {run.config.optimizer.gradient_batch for group in found for run in group.runs}
-    if len(batches) > 1:
-        words.append("they differ in the gradient batch: an update is not the same work, and the data order differs")
-    for name in ("device", "torch"):
-        known = {value for group in found for run in group.runs if (value := run.environment.get(name))}
-        if len(known) > 1:
-            words.append(f"they ran with different {name}: {', '.join(sorted(known))}")
-    return words
-
-
-_ALIKE: dict[str, Callable[[Run], Any]] = {
-    "the problem": lambda run: (run.config.problem.name, tuple(sorted(run.config.problem.options.items()))),
-    "the data": lambda run: (run.config.problem.data, run.config.problem.train_size, run.config.problem.test_size),
-    "the evaluation subset": lambda run: run.config.evaluation.train_subset,
-    "the evaluated weights (Polyak averaging)": lambda run: run.config.evaluation.polyak_decay,
-    "the precision": lambda run: run.config.precision,
-    "the requested device": lambda run: run.config.device,
-    "the number of threads": lambda run: run.config.threads,
-}
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What came of a run: its numeric settings, and one value of its summary."""
-
-    kind: str
-    seed: int
-    settings: dict[str, float]
-    value: float
-
-
-def outcomes(found: Sequence[Group], measure: str) -> list[Outcome]:
-    """List the runs that have a value of a measure of the summary, such as best_train_loss."""
-    rows = []
-    for group in found:
-        settings = {
-            spoken(path): float(value)
-            for path, value in knobs_of(group.runs[0].config).items()
-            if isinstance(value, int | float) and not isinstance(value, bool)
-        }
-        for run in group.runs:
-            value = getattr(run.summary, measure)
-            if value is not None:
-                rows.append(Outcome(group.kind, run.config.seed, settings, value))
-    return rows
-
-
-def swept(rows: Sequence[Outcome]) -> list[str]:
-    """List the settings that take several values within one optimizer: those are what a sweep is about."""
-    found: dict[tuple[str, str], set[float]] = {}
-    for row in rows:
-        for name, value in row.settings.items():
-            found.setdefault((row.kind, name), set()).add(value)
-    return list(dict.fromkeys(name for (_, name), values in found.items() if len(values) > 1))

@@ -8,7 +8,7 @@ from typing import Any
 
 import streamlit as st
 
-from backend.schemas import OPTIMIZER_COLOURS
+from backend.schemas import OPTIMIZER_COLOURS, OPTIMIZER_NAMES
 from dashboard.theme import OTHER_COLOURS
 
 # The scripts come from the dashboard's own route, so that they are fetched once and not with every rerun. They arrive
@@ -42,7 +42,7 @@ MEASURES = (
     "train_loss", "test_loss", "test_accuracy", "batch_loss", "gradient_norm", "step_norm", "gradient_seconds",
     "curvature_seconds", "evaluation_seconds", "scale", "reduction_ratio",
 )  # fmt: skip
-BLOCK_MEASURES = ("cg_iterations", "residual", "model_decrease", "ritz_max", "ritz_min", "cost")
+BLOCK_MEASURES = ("cg_iterations", "residual", "model_decrease", "ritz_max", "ritz_min", "stop_reason", "cost")
 PANELS = (*MEASURES, *BLOCK_MEASURES, "decreases", "time")
 
 
@@ -54,7 +54,9 @@ class View:
     panels: tuple[str, ...] = ("train_loss", "test_loss")
     logX: bool = False  # noqa: N815 # read by the browser's script
     logY: bool = True  # noqa: N815 # read by the browser's script
+    layout: str = "grid"
     seeds: str = "both"
+    centre: str = "mean"
     band: str = "range"
     smooth: float = 0
     refresh: float = 1
@@ -62,10 +64,16 @@ class View:
     zoom: str = ""
     target: str = ""
     targetOf: str = "train_loss"  # noqa: N815 # read by the browser's script
+    targetSort: str = ""  # noqa: N815 # read by the browser's script
     baseline: str = ""
     at: str = ""
     atOf: str = "train_loss"  # noqa: N815 # read by the browser's script
+    atSort: str = ""  # noqa: N815 # read by the browser's script
+    sort: str = ""
     filter: str = ""
+    status: str = ""
+    optimizer: str = ""
+    problem: str = ""
 
     def query(self) -> dict[str, str]:
         """Return what differs from the default, as parts of a URL."""
@@ -74,16 +82,19 @@ class View:
 
 _CHOICES: dict[str, tuple[Any, ...]] = {
     "x": X_AXES,
+    "layout": ("grid", "stack"),
     "seeds": ("both", "band", "each"),
-    "band": ("range", "deviation", "confidence", "median"),
+    "centre": ("mean", "median"),
+    "band": ("range", "deviation", "confidence"),
     "smooth": (0, 0.6, 0.9, 0.97),
     "refresh": (0, 0.5, 1, 5),
     "targetOf": MEASURES[:3],
     "atOf": MEASURES[:3],
     "logX": (True, False),
     "logY": (True, False),
+    "status": ("", "running", "open", "ended", "queued", "paused", "finished", "failed"),
+    "optimizer": ("", *OPTIMIZER_NAMES),
 }
-
 
 _FORMS = {
     "zoom": r"[a-z_]+:[-+.0-9e]+:[-+.0-9e]+(,[a-z_]+:[-+.0-9e]+:[-+.0-9e]+){0,7}",
@@ -91,6 +102,10 @@ _FORMS = {
     "baseline": r"[a-z0-9-]{1,40}",
     "at": r"[1-9][0-9]{0,6}(,[1-9][0-9]{0,6}){0,7}",
     "filter": r"[^\x00-\x1f]{1,80}",
+    "problem": r"[a-z0-9][a-z0-9_.-]{0,63}",
+    "sort": r"-?[a-z_]{1,24}",
+    "targetSort": r"-?[a-z_]{1,24}",
+    "atSort": r"-?[1-9][0-9]{0,6}",
 }
 
 
@@ -161,6 +176,7 @@ def live(
         "accuracy": accuracy,
         "lossUnit": loss_unit,
         "comparing": comparing,
+        "names": OPTIMIZER_NAMES,
         "colours": {
             mode: {"optimizers": OPTIMIZER_COLOURS[mode], "others": OTHER_COLOURS[mode]} for mode in ("light", "dark")
         },

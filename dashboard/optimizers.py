@@ -1,4 +1,4 @@
-"""The form's cards: one per optimizer, with its blocks, and a sweep that adds one card per value."""
+"""The form's cards: one per optimizer, with its blocks."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -8,11 +8,11 @@ from streamlit.delta_generator import DeltaGenerator
 
 from backend.schemas import OPTIMIZER_NAMES, Adam, BlockHessianFree, Contract, HessianFree
 from dashboard import blocks
-from dashboard.drafts import Draft, Entry, values_of
+from dashboard.drafts import Draft, Entry
 from dashboard.forms import Form
 from dashboard.frames import OPTIMIZER_TITLES, LayerRow
 from dashboard.knobs import knobs
-from dashboard.runs import counted
+from dashboard.sweeping import sweep
 
 MODELS: dict[str, type[Contract]] = {"adam": Adam, "hf": HessianFree, "bhf": BlockHessianFree}
 
@@ -39,7 +39,7 @@ def optimizers(
             for place, (position, entry) in zip(st.columns(3), row, strict=False):
                 with place:
                     answers.append(_card(form, held, entry, position))
-        _sweep(form, held, answers)
+        sweep(form, held, answers, [_name(held, entry) for entry in held.entries], MODELS)
         for answer, (position, entry) in zip(answers, enumerate(held.entries), strict=True):
             if entry.kind == "bhf":
                 st.markdown(f"**Blocks of {_name(held, entry)}**")
@@ -48,38 +48,6 @@ def optimizers(
                 answer["partition"] = blocks.partition(form, path, f"{entry.id}.partition", before, layers, own)
                 places[position] = st.empty()
     return answers, places
-
-
-def _sweep(form: Form, held: Draft, answers: Sequence[dict[str, Any]]) -> None:
-    """Offer to add one configuration per value of a setting."""
-    if not held.entries:
-        return
-    with st.expander("Sweep: one configuration for each of several values"):
-        first, second, third = st.columns(3, vertical_alignment="bottom")
-        with first:
-            position = st.selectbox(
-                "Optimizer",
-                range(len(held.entries)),
-                format_func=lambda i: _name(held, held.entries[i]),
-                key=form.key(f"sweep.entry.{len(held.entries)}"),
-            )
-        entry = held.entries[position]
-        numeric = {knob.name: knob for knob in knobs(MODELS[entry.kind]) if knob.kind in {"integer", "number"}}
-        with second:
-            name = st.selectbox(
-                "Setting",
-                list(numeric),
-                format_func=lambda n: numeric[n].title,
-                key=form.key(f"sweep.knob.{entry.kind}"),
-            )
-        with third:
-            text = st.text_input("Values", placeholder="such as 0.01, 0.1, 1", key=form.key("sweep.values"))
-        values = [value for value in values_of(text) if value != answers[position][name]]
-        if st.button(f"Add {counted(len(values), 'configuration')}", disabled=not values, key=form.key("sweep.add")):
-            for value in values:
-                number = int(value) if numeric[name].kind == "integer" and value.is_integer() else value
-                held.add(entry.kind, entry.values | answers[position] | {name: number})
-            st.rerun()
 
 
 def _card(form: Form, held: Draft, entry: Entry, position: int) -> dict[str, Any]:

@@ -2,17 +2,31 @@
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 from uuid import uuid4
 
 import streamlit as st
 
+from backend.client import Client
 from backend.errors import BlockHFError
-from backend.schemas import Budget, Experiment, ExperimentSpec, Own, PlotlyFigure, Reproduction, Run
+from backend.schemas import (
+    MAX_RUNS_PER_EXPERIMENT,
+    Budget,
+    Experiment,
+    ExperimentSpec,
+    Own,
+    PlotlyFigure,
+    Reproduction,
+    Run,
+)
 from dashboard import runs
-from dashboard.connection import client
+from dashboard.connection import ask, client
 from dashboard.forms import escape
+from dashboard.fresh import Read, fresh
 from dashboard.live import register
+
+GROWING = ("id", "status", "summary")  # of a run: where one of these changes, its figure does
 
 
 def mode() -> str:
@@ -91,6 +105,14 @@ def launch(one: Reproduction) -> Experiment | None:
     del tokens[one.spec.name]
     st.toast(f"{runs.counted(len(made.runs), 'run')} queued")
     return made
+
+
+def follow(key: str, experiments: Sequence[str], *, every: float) -> None:
+    """Have the fragment that calls this run again when a run of these experiments goes on or ends."""
+    seen = ask(**{id_: partial(Client.runs, experiment=id_, limit=MAX_RUNS_PER_EXPERIMENT) for id_ in experiments})
+    path = f"/api/v1/runs?limit={MAX_RUNS_PER_EXPERIMENT}&experiment="
+    reads = [Read(f"{path}{id_}", "runs", GROWING, runs) for id_, runs in seen.items() if runs is not None]
+    fresh(key, reads, every=every)
 
 
 def curves(experiment: str, *, key: str) -> None:

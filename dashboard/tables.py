@@ -1,17 +1,19 @@
 """Small tables as HTML: readable by machine and by eye, and every text in them is text."""
 
 import html
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+
+MARK = " class='bhf-marked'"
 
 
-def table(head: Sequence[str], rows: Sequence[Sequence[str]], *, label: str) -> str:
-    """Write a table; the first column names the row."""
+def table(head: Sequence[str], rows: Sequence[Sequence[str]], *, label: str, marked: Collection[int] = ()) -> str:
+    """Write a table; the first column names the row. Those at the numbers `marked` stand out, by a sign too."""
     heads = "".join(f"<th scope='col'>{html.escape(text)}</th>" for text in head)
     lines = "".join(
-        f"<tr><th scope='row'>{html.escape(row[0])}</th>"
+        f"<tr{MARK if number in marked else ''}><th scope='row'>{html.escape(row[0])}</th>"
         + "".join(f"<td>{html.escape(text)}</td>" for text in row[1:])
         + "</tr>"
-        for row in rows
+        for number, row in enumerate(rows)
     )
     return (
         f'<div class="bhf-sheet" role="region" aria-label="{html.escape(label)}" tabindex="0">'

@@ -1,6 +1,7 @@
 """The page "What to choose, and why": sweeps over what the paper leaves open, and the advice that follows from them."""
 
 import html
+from collections.abc import Sequence
 
 import streamlit as st
 
@@ -25,8 +26,7 @@ def page() -> None:
     if known["study"] is None or known["reproductions"] is None:
         st.stop()
     sweeps: dict[str, Reproduction] = {one.subject: one for one in known["reproductions"] if one.kind == "study"}
-    trains = any(is_own(one) and one.ended < one.total for one in known["study"])
-    st.fragment(_answers, run_every=EVERY if trains else None)(sweeps, trains)
+    st.fragment(_answers)(sweeps)
 
 
 def _read(backend: Client) -> list[Answer]:
@@ -46,11 +46,16 @@ def whose(answer: Answer) -> str:
     return f"{name}: {reproducing.standing(answer.ended, answer.total)}."
 
 
-def _answers(sweeps: dict[str, Reproduction], trained: bool) -> None:
-    """Draw every answer; once nothing trains any more the page is drawn anew, so that it looks no further."""
+def training(answers: Sequence[Answer]) -> list[str]:
+    """List the visitor's own sweeps that have runs which have not ended."""
+    return [one.experiment for one in answers if one.experiment is not None and one.ended < one.total]
+
+
+def _answers(sweeps: dict[str, Reproduction]) -> None:
+    """Draw every answer, anew as runs of a sweep go on."""
     answers: list[Answer] = ask(study=_read)["study"]
-    if trained and not any(is_own(one) and one.ended < one.total for one in answers):
-        st.rerun()
+    if training(answers):
+        reproducing.follow("fresh-choose", training(answers), every=EVERY)
     for answer in answers:
         with st.container(border=True, key=f"answer-{answer.question}"):
             _answer(answer, sweeps.get(answer.question))

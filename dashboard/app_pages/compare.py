@@ -6,21 +6,20 @@ from typing import Any
 import streamlit as st
 
 from backend.errors import BlockHFError
-from backend.schemas import Experiment, Summary
-from dashboard import charts, frames, keeping
+from backend.schemas import Experiment
+from dashboard import charts, comparing, frames, keeping
 from dashboard.actions import ACTIONS, perform
 from dashboard.choosing import (
     MOST_AT_FIRST,
     Filters,
-    Swept,
+    below_query,
     draw_filters,
     draw_over,
     filters,
     having,
     keep,
-    keep_swept,
-    read_swept,
-    swept_query,
+    keep_below,
+    read_below,
 )
 from dashboard.connection import ask, client
 from dashboard.forms import escape
@@ -143,7 +142,7 @@ def _title(experiment: Experiment) -> str:
 
 def _unlike(found: Sequence[frames.Group]) -> None:
     """Warn where the chosen runs are not comparable."""
-    words = frames.unlike(found)
+    words = comparing.unlike(found)
     if words:
         st.warning(escape(f"Compare with care, since these runs are not alike: {'; '.join(words)}."))
 
@@ -152,19 +151,19 @@ def _unlike(found: Sequence[frames.Group]) -> None:
 def _sweep(found: Sequence[frames.Group]) -> None:
     """Where settings were swept, draw them against an outcome; nothing otherwise."""
     fresh = _fresh(found)
-    settings = frames.swept(frames.outcomes(fresh, "best_train_loss"))
+    settings = comparing.swept(comparing.outcomes(fresh, "best_train_loss"))
     if not settings:
         return
     st.subheader("What the settings do")
-    measures = {name: name.replace("_", " ") for name in Summary.model_fields if name.startswith(("best", "last"))}
-    asked = read_swept(st.query_params.to_dict(), outcomes=sorted(measures), settings=settings)
+    measures = comparing.MEASURES
+    asked = read_below(st.query_params.to_dict(), outcomes=list(measures), settings=settings)
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        measure = _picked("outcome", sorted(measures), asked.outcome, measures.__getitem__)
+        measure = _picked("outcome", list(measures), asked.outcome, measures.__getitem__)
         setting = _picked("setting", settings, asked.setting, str)
         st.button("Read again", help="The outcomes are those of the moment when they were read")
-    keep_swept(Swept(measure, setting if setting != settings[0] else ""))
+    keep_below(outcome=measure, setting=setting if setting != settings[0] else "")
     mode = "dark" if st.context.theme.type == "dark" else "light"
-    rows = frames.outcomes(fresh, measure)
+    rows = comparing.outcomes(fresh, measure)
     st.plotly_chart(charts.slice_plot(rows, setting, measures[measure], mode=mode), key="slice")
     if len(settings) > 1:
         st.plotly_chart(charts.parallel_coordinates(rows, settings, measures[measure], mode=mode), key="parallel")
@@ -183,15 +182,20 @@ def _fresh(found: Sequence[frames.Group]) -> list[frames.Group]:
     return frames.groups(read) if read else list(found)
 
 
+@st.fragment
 def _differences(found: Sequence[frames.Group]) -> None:
-    """Show the configurations side by side, where they differ."""
-    rows = frames.differences(found)
+    """Show the configurations side by side: where they differ, or all of them with the differences marked."""
     st.subheader("What differs")
+    asked = read_below(st.query_params.to_dict(), outcomes=(), settings=())
+    whole = st.toggle("Settings that are alike too", value=bool(asked.alike), key="alike")
+    keep_below(alike="1" if whole else "")
+    rows = comparing.settings_of(found) if whole else comparing.differences(found)
     if not rows:
         st.caption("All these runs have the same settings.")
         return
     lines = [[row.setting, *row.values] for row in rows]
-    st.html(table(["Setting", *(group.label for group in found)], lines, label="What differs"))
+    marked = [i for i, row in enumerate(rows) if whole and row.differs]
+    st.html(table(["Setting", *(group.label for group in found)], lines, label="What differs", marked=marked))
 
 
 @st.fragment
@@ -205,6 +209,6 @@ def _live(groups: list[dict[str, Any]], kept: dict[str, str], accuracy: bool, lo
         loss_unit=loss_unit,
         key="live",
     )
-    st.query_params.from_dict(kept | swept_query(st.query_params.to_dict()) | asked.view.query())
+    st.query_params.from_dict(kept | below_query(st.query_params.to_dict()) | asked.view.query())
     if asked.verb in ACTIONS:
         perform(asked.verb, asked.runs)

@@ -8,6 +8,8 @@ from dashboard.knobs import Knob, knobs
 from dashboard.tables import table
 from dashboard.theme import STATIC
 
+PICTURES = STATIC.parent / "pictures"
+
 OPTIMIZERS: dict[str, tuple[type[Contract], str]] = {
     "adam": (
         Adam,
@@ -63,17 +65,26 @@ def page() -> None:
         "Read a curve on several axes before you believe it: an optimizer that wins by updates may lose by seconds. "
         "Launch at least three seeds, and look at the band."
     )
-    mode = "dark" if st.context.theme.type == "dark" else "light"
-    pictures = [STATIC.parent / "pictures" / f"compare-{look}.png" for look in (mode, "light")]
-    picture = next((found for found in pictures if found.exists()), None)
-    if picture:
-        st.image(
-            picture,
-            caption="Three optimizers on the deep autoencoder",
-            alt="The compare page: curves of train and test loss over updates, one colour per optimizer",
-        )
+    _picture("updates", "Over updates: the second-order steps go further each.", "loss curves over updates")
+    _picture("seconds", "The same runs over seconds: each of those steps takes longer.", "loss curves over seconds")
+    st.subheader("What a run tells")
+    st.write(
+        "The compare page draws all of this while runs train: curves over any axis, what each configuration needs to "
+        "reach a target, and for HF and BHF what each block's solve did."
+    )
+    _picture("blocks", "Iterations, stop reason, residual and curvature of each block.", "a line for each block")
+    _picture("compare", "The compare page.", "curves, the table of runs, the values at chosen updates and the target")
     if st.button("Launch a comparison", type="primary"):
         st.switch_page(st.session_state["pages"]["launch"])
+
+
+def _picture(name: str, caption: str, shows: str) -> None:
+    """Show a picture of three optimizers on the deep autoencoder, in the page's colours where there is one."""
+    mode = "dark" if st.context.theme.type == "dark" else "light"
+    files = [PICTURES / f"{name}-{look}.png" for look in (mode, "light")]
+    found = next((file for file in files if file.exists()), None)
+    if found:
+        st.image(found, caption=caption, alt=f"Adam, HF and BHF on the deep autoencoder: {shows}")
 
 
 def _rows(found: list[Knob]) -> list[list[str]]:

@@ -11,6 +11,7 @@ from streamlit.delta_generator import DeltaGenerator
 
 from backend.errors import BackendUnavailable, BlockHFError, FieldError, InvalidInput, from_validation
 from backend.schemas import (
+    OPTIMIZER_NAMES,
     Budget,
     Catalog,
     CatalogAnswer,
@@ -42,7 +43,7 @@ def page() -> None:
     if answer.catalog is None or not answer.catalog.problems:
         _no_worker(answer.workers)
         st.stop()
-    held = draft(answer.catalog, st.query_params.get("from", ""), _cloned)
+    held = _draft(answer.catalog)
     mine = _start_from(answer.catalog, held)
     form = Form(f"launch{held.generation}")
     info, data, problem = _problem(form, held, answer.catalog)
@@ -52,13 +53,23 @@ def page() -> None:
     _review(form, shared | {"problem": problem, "optimizers": chosen}, held, layers, places, mine)
 
 
-def _cloned(run_id: str) -> ExperimentSpec | None:
-    """Return the specification of a run that the URL asks to clone; None where there is no such run."""
+def _draft(catalog: Catalog) -> Draft:
+    """Return what the form holds; a URL may ask for a clone of a run, or for the same with another optimizer."""
+    run_id, kind = st.query_params.get("from", ""), st.query_params.get("optimizer", "")
+    kind = kind if kind in OPTIMIZER_NAMES else ""
+    return draft(catalog, ",".join(filter(None, [run_id, kind])), lambda: _cloned(run_id, kind))
+
+
+def _cloned(run_id: str, kind: str) -> tuple[ExperimentSpec, str] | None:
+    """Return the clone of a run, and what to show beside it; None where there is no such run."""
     try:
-        return clone(client().run(run_id))
+        run = client().run(run_id)
+        return clone(run, kind), run.experiment_id if kind else ""
     except BlockHFError as error:
         st.warning(f"The run {escape(run_id[:40])} cannot be cloned: {escape(str(error))}")
-        return None
+    except ValidationError as error:
+        st.warning(f"The run {escape(run_id[:40])} cannot be cloned: {escape(str(from_validation(error)))}")
+    return None
 
 
 def _start_from(catalog: Catalog, held: Draft) -> list[Preset]:
@@ -260,4 +271,6 @@ def _launch(form: Form, held: Draft, spec: ExperimentSpec) -> None:
         st.error(f"Nothing was queued: {escape(str(error))}")
         return
     held.token = uuid4().hex
-    st.switch_page(st.session_state["pages"]["compare"], query_params={"experiments": experiment.id})
+    shown = ",".join(filter(None, [held.beside, experiment.id]))
+    held.beside = ""
+    st.switch_page(st.session_state["pages"]["compare"], query_params={"experiments": shown})

@@ -87,8 +87,7 @@ def page() -> None:
     if not shown.source:
         st.info("There are no results of this experiment yet: press Reproduce above, and its figure grows here.")
         st.stop()
-    trains = own is not None and own.ended < own.total
-    st.fragment(_results, run_every=EVERY if trains else None)(shown, own.ended if own else 0)
+    st.fragment(_results)(shown, own)
 
 
 def _card(problem: str, shipped: Sequence[Reproduction]) -> None:
@@ -176,13 +175,18 @@ def _title(own: Own | None) -> str:
     return f"{own.name} \N{MIDDLE DOT} {own.created_at.astimezone().strftime('%d %b %H:%M')}"
 
 
-def _results(shown: Shown, ended: int) -> None:
-    """Draw the figure and the verdicts; `ended` runs had ended when the page was drawn: more draw the page anew."""
+def _results(shown: Shown, own: Own | None) -> None:
+    """Draw the figure and the verdicts, anew as runs go on; `own` is how they stood when the page was drawn.
+
+    Where more have ended since then, the page is drawn anew.
+    """
+    if own is not None and own.ended < own.total:
+        reproducing.follow("fresh-paper", [own.experiment], every=EVERY)
     view = _view(shown)
     if view is None:
         return
     news = (shown.source, view.ended)
-    if shown.source != RECORDED and view.ended != ended and st.session_state.get("paper-ended") != news:
+    if own is not None and view.ended != own.ended and st.session_state.get("paper-ended") != news:
         st.session_state["paper-ended"] = news
         st.rerun()
     whose = "Recorded results, which ship with BlockHF" if view.recorded else view.title

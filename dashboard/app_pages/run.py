@@ -94,10 +94,22 @@ def _downloads(run: Run) -> None:
             mime="application/json",
             icon=":material/download:",
         )
-        if st.button("Clone", icon=":material/content_copy:", help="A new comparison that starts from this run"):
-            st.switch_page(st.session_state["pages"]["launch"], query_params={"from": run.id})
+        if run.weights:
+            st.link_button("Weights", f"/api/v1/runs/{run.id}/weights.safetensors", icon=":material/download:")
+        _again(run)
         if st.button("Its comparison", icon=":material/monitoring:"):
             st.switch_page(st.session_state["pages"]["compare"], query_params={"experiments": run.experiment_id})
+
+
+def _again(run: Run) -> None:
+    """Offer a new comparison that starts from this run: as it is, or the same with another optimizer."""
+    if st.button("Clone", icon=":material/content_copy:", help="A new comparison that starts from this run"):
+        st.switch_page(st.session_state["pages"]["launch"], query_params={"from": run.id})
+    for kind, name in OPTIMIZER_NAMES.items():
+        if kind != run.config.optimizer.kind and st.button(
+            f"The same with {name}", key=f"with-{kind}", help="What both optimizers have stays as it is in this run"
+        ):
+            st.switch_page(st.session_state["pages"]["launch"], query_params={"from": run.id, "optimizer": kind})
 
 
 @st.fragment

@@ -1,13 +1,17 @@
 // The live part of the compare page: controls, charts and the table of runs, kept fresh without Streamlit's help.
 
+import { Chart } from "./chart.js";
 import { element, script, styles, swatch } from "./dom.js";
-import { fieldsOf, figure, MEASURES, panelsOf, readZoom, style, writeZoom } from "./draw.js";
+import { picked } from "./filter.js";
+import { LogPanel } from "./log.js";
+import { fieldsOf, MEASURES } from "./measures.js";
 import { TargetPanel } from "./panel.js";
-import { savePage, savePicture } from "./save.js";
 import { StepsPanel } from "./steps.js";
 import { Store } from "./store.js";
 import { Table } from "./table.js";
-import { Toolbar } from "./toolbar.js";
+import { style, themeOf } from "./theme.js";
+import { Filter, Toolbar } from "./toolbar.js";
+import { readZoom, writeZoom } from "./zoom.js";
 
 const mounted = new WeakMap(); // Streamlit calls again at every rerun, with the same host element
 
@@ -29,49 +33,41 @@ class Live {
     this.view = { ...view };
     this.paused = false;
     this.pending = new Map(); // run id -> what was asked of it just now
-    this.dragging = false;
     this.root = element("section", { class: "bhf-live", "aria-label": "Live comparison" });
     this.banner = element("div", { class: "bhf-banner", role: "status", hidden: true });
-    const bar = element("div", { class: "bhf-toolbar" });
-    this.chart = element("div", {
-      class: "bhf-chart", role: "application", tabindex: 0, onkeydown: (event) => this.steer(event),
-      "aria-label": "Curves of the runs; the table below holds their values. Plus and minus zoom, the arrows move, 0 shows all",
-    });
+    this.chart = new Chart({ change: (changes) => this.change(changes), redraw: () => this.draw() });
     this.note = element("p", { class: "bhf-note" });
     this.legend = element("div", { class: "bhf-legend", role: "group", "aria-label": "Curves" });
-    const [table, steps, target] = [element("div", {}), element("div", { class: "bhf-target" }), element("div", { class: "bhf-target" })];
-    this.root.append(bar, this.banner, this.legend, this.chart, this.note, table, steps, target);
+    this.build();
     host.replaceChildren(this.root);
-    this.toolbar = new Toolbar(bar, {
-      set: (changes) => this.change(changes),
-      pause: () => this.pause(),
-      reset: () => this.change({ zoom: "" }),
-      save: (format) => this.save(format),
-      cancelAll: () => this.ask("cancel", ...this.open()),
-    });
-    this.table = new Table(table, {
-      ask: (verb, id) => this.ask(verb, id),
-      toggle: (key) => this.toggle(key),
-      redraw: () => this.draw(),
-      filter: (text) => this.change({ filter: text }),
-    });
-    this.comparing = [steps, target];
-    this.steps = new StepsPanel(steps, (changes) => this.change(changes), () => this.draw());
-    this.target = new TargetPanel(target, (changes) => this.change(changes));
     this.store = new Store(() => this.draw());
     this.dispose = () => this.stop();
     this.watch();
   }
 
+  build() {
+    const set = (changes) => this.change(changes);
+    const [bar, filter] = [element("div", { class: "bhf-toolbar" }), element("div", { class: "bhf-row bhf-filter" })];
+    const [table, steps, target, log] = [element("div", {}), ...[1, 2, 3].map(() => element("div", { class: "bhf-target" }))];
+    this.root.append(bar, this.banner, filter, this.legend, this.chart.node, this.note, table, steps, target, log);
+    this.toolbar = new Toolbar(bar, {
+      set,
+      pause: () => this.pause(),
+      reset: () => this.change({ zoom: "" }),
+      save: (format) => this.save(format),
+      cancelAll: () => this.ask("cancel", ...this.open()),
+    });
+    this.filter = new Filter(filter, set);
+    this.table = new Table(table, { ask: (verb, id) => this.ask(verb, id), toggle: (key) => this.toggle(key), set });
+    [this.comparing, this.alone] = [[filter, steps, target], [log]];
+    this.steps = new StepsPanel(steps, set, () => this.draw());
+    this.target = new TargetPanel(target, set);
+    this.log = new LogPanel(log);
+  }
+
   watch() {
     this.sizes = new ResizeObserver(() => this.resized());
     this.sizes.observe(this.root);
-    this.chart.addEventListener("pointerdown", () => { this.dragging = true; }, true);
-    this.released = () => {
-      this.dragging = false;
-      if (this.missed) this.draw();
-    };
-    window.addEventListener("pointerup", this.released);
     this.themes = new MutationObserver(() => this.repaint());
     this.themes.observe(document.head, { childList: true, subtree: true, characterData: true });
     this.dark = window.matchMedia("(prefers-color-scheme: dark)");
@@ -84,8 +80,7 @@ class Live {
     this.sizes.disconnect();
     this.themes.disconnect();
     this.dark.removeEventListener("change", this.recoloured);
-    window.removeEventListener("pointerup", this.released);
-    if (this.drawn) window.Plotly.purge(this.chart);
+    this.chart.dispose();
     mounted.delete(this.host);
   }
 
@@ -96,7 +91,6 @@ class Live {
     const ids = data.groups.flatMap((group) => group.runs.map((run) => run.id));
     this.store.expect(Math.max(0, ...data.groups.flatMap((group) => group.runs.map((run) => run.updates))));
     this.store.want(ids, data.experiments, fieldsOf(this.view));
-    this.wantBlocks();
     this.store.zoomTo(this.view, readZoom(this.view.zoom).x);
     this.draw();
   }
@@ -107,16 +101,16 @@ class Live {
     Object.assign(this.view, { zoom: "logY" in changes ? writeZoom(zoom.x ? { x: zoom.x } : {}) : writeZoom(zoom) }, changes);
     this.store.refresh = this.view.refresh;
     this.store.want(this.store.ids, this.store.experiments, fieldsOf(this.view));
-    this.wantBlocks();
     this.store.zoomTo(this.view, readZoom(this.view.zoom).x);
     if ("refresh" in changes) this.store.wake();
     this.draw();
     this.tell.state("view", { ...this.view });
   }
 
-  wantBlocks() {
+  /** Have the blocks read of the first run of each group, where a panel shows them. */
+  wantBlocks(groups) {
     const wanted = this.view.panels.some((name) => MEASURES[name]?.block);
-    const firsts = this.data.groups.filter(({ kind }) => kind !== "adam").map(({ runs }) => runs[0].id);
+    const firsts = groups.filter(({ kind }) => kind !== "adam").map(({ runs }) => runs[0].id);
     this.store.wantBlocks(wanted ? firsts : []);
   }
 
@@ -137,39 +131,9 @@ class Live {
     return this.store.ids.filter((id) => !["finished", "failed", "cancelled"].includes(this.store.runs.get(id)?.status));
   }
 
-  /** Take over what the user zoomed to, or where the target's line was dragged to. */
-  relayout(event) {
-    const dragged = Object.entries(event).find(([name]) => /^shapes\[\d+\]\.y0$/.test(name));
-    if (dragged) {
-      this.change({ target: String(Number(dragged[1].toPrecision(4))) });
-      return;
-    }
-    const full = this.chart._fullLayout;
-    const zoom = {};
-    if (full.xaxis.autorange === false && !full.xaxis.fixedrange) zoom.x = full.xaxis.range;
-    panelsOf(this.view, this.data.accuracy).forEach((measure, panel) => {
-      const axis = full[`yaxis${panel ? panel + 1 : ""}`];
-      if (axis?.autorange === false && !axis.fixedrange) zoom[measure] = axis.range;
-    });
-    const text = writeZoom(zoom);
-    if (text !== this.view.zoom) this.change({ zoom: text });
-  }
-
-  /** Zoom and move along the x axis by keys. */
-  steer(event) {
-    const axis = this.chart._fullLayout?.xaxis;
-    const moves = { "+": [0.25, -0.25], "=": [0.25, -0.25], "-": [-0.5, 0.5], ArrowLeft: [-0.25, -0.25], ArrowRight: [0.25, 0.25] };
-    if (event.key === "0") this.change({ zoom: "" });
-    else if (moves[event.key] && axis && !axis.fixedrange && !event.ctrlKey && !event.metaKey && !event.altKey) {
-      const [low, high] = axis.range;
-      const ends = [low, high].map((end, i) => end + moves[event.key][i] * (high - low));
-      this.change({ zoom: writeZoom({ ...readZoom(this.view.zoom), x: ends }) });
-    } else return;
-    event.preventDefault();
-  }
-
   save(format) {
-    const done = format === "html" ? savePage(this.figure, this.theme, "Comparison") : savePicture(this.figure, this.theme, format);
+    const names = this.data.groups.map(({ label }) => label).join(", ");
+    const done = this.chart.save(format, { title: names.length > 120 ? `${names.slice(0, 118)} …` : names, note: `${this.note.textContent} ${location.href}` });
     done.catch((error) => this.say(`The charts could not be saved: ${error.message}`));
   }
 
@@ -190,24 +154,24 @@ class Live {
   }
 
   draw() {
-    if (!this.data) return;
-    if (this.dragging) {
-      this.missed = true;
-      return;
-    }
-    this.missed = false;
+    if (!this.data || this.chart.held) return;
     const theme = themeOf(this.root, this.data.colours);
     this.painted = JSON.stringify(theme);
-    const shown = { groups: this.data.groups, store: this.store, view: this.view, theme };
-    const { accuracy, groups } = this.data;
-    this.toolbar.show(this.view, { paused: this.paused, seeded: groups.some((group) => group.runs.length > 1), accuracy, open: this.open().length });
-    this.table.show({ ...shown, accuracy, pending: this.pending });
+    const { accuracy, groups: all, comparing, names } = this.data;
+    const groups = comparing ? picked(all, this.store.runs, this.view) : all;
+    this.wantBlocks(groups);
+    const shown = { groups, store: this.store, view: this.view, theme, accuracy };
+    const count = (some) => some.reduce((sum, { runs }) => sum + runs.length, 0);
+    this.toolbar.show(this.view, { paused: this.paused, seeded: all.some((group) => group.runs.length > 1), accuracy, open: this.open().length });
+    this.filter.show(this.view, { shown: count(groups), all: count(all), runs: this.store.runs, names });
+    this.table.show({ ...shown, pending: this.pending });
     this.drawLegend(shown);
-    for (const part of this.comparing) part.hidden = !this.data.comparing;
-    if (this.data.comparing) {
-      this.steps.show({ ...shown, accuracy });
-      shown.target = this.target.show({ ...shown, accuracy });
-    }
+    for (const part of this.comparing) part.hidden = !comparing;
+    for (const part of this.alone) part.hidden = comparing;
+    if (comparing) {
+      this.steps.show(shown);
+      shown.target = this.target.show(shown);
+    } else this.log.show(this.store, all[0]?.runs[0]?.id);
     this.drawBanner();
     this.drawNote();
     this.plot(shown).catch((error) => this.say(`The chart could not be drawn: ${error.message}`));
@@ -239,18 +203,11 @@ class Live {
     if (!updatedAt && !unreachableSince && !problem) return; // the first picture is one with values
     const width = this.width || Math.round(this.root.clientWidth);
     if (!width || this.store.stopped) return;
-    this.theme = shown.theme;
-    this.figure = figure({ ...shown, store: this.store.shown, width, unit: this.data.lossUnit, accuracy: this.data.accuracy });
-    this.figure.layout.width = width;
     const { updates } = this.root.dataset;
-    const began = performance.now();
-    const options = { displaylogo: false, responsive: false, displayModeBar: false, doubleClick: "autosize" };
-    await window.Plotly.react(this.chart, this.figure.traces, { ...this.figure.layout }, options);
-    if (!this.drawn) this.chart.on("plotly_relayout", (event) => this.relayout(event));
-    this.drawn = true;
+    const took = await this.chart.draw({ ...shown, store: this.store.shown, width, unit: this.data.lossUnit });
+    this.store.drawSeconds = took / 1000;
     this.root.dataset.drawn = updates;
-    this.store.drawSeconds = (performance.now() - began) / 1000;
-    this.root.dataset.redrawMs = String(Math.round(performance.now() - began));
+    this.root.dataset.redrawMs = String(Math.round(took));
     this.root.dataset.draws = String(1 + Number(this.root.dataset.draws ?? 0));
   }
 
@@ -286,31 +243,6 @@ class Live {
     this.root.dataset.updates = String(Math.max(0, ...[...store.cursors.values()].map((cursor) => cursor.after)));
     this.root.dataset.measures = Object.keys(MEASURES).length;
   }
-}
-
-function themeOf(node, colours) {
-  const css = getComputedStyle(node);
-  const value = (name, other) => css.getPropertyValue(name).trim() || other;
-  const background = value("--st-background-color", "#ffffff");
-  const mode = luminance(background) < 0.4 ? "dark" : "light";
-  return {
-    colours: colours[mode].optimizers,
-    others: colours[mode].others,
-    text: value("--st-text-color", "#222222"),
-    muted: mode === "dark" ? "#a3adbb" : "#5a6473",
-    border: value("--st-border-color", "#cccccc"),
-    grid: mode === "dark" ? "#262e3a" : "#e8ebf0",
-    background,
-    surface: value("--st-secondary-background-color", "#ffffff"),
-    font: css.fontFamily,
-  };
-}
-
-function luminance(colour) {
-  const hex = /^#([0-9a-f]{6})/i.exec(colour)?.[1];
-  if (!hex) return 1;
-  const part = (i) => Number.parseInt(hex.slice(i, i + 2), 16) / 255;
-  return 0.2126 * part(0) + 0.7152 * part(2) + 0.0722 * part(4);
 }
 
 script("/plotly.min.js").catch(() => {}); // said where it is needed

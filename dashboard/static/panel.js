@@ -1,9 +1,11 @@
 // The target's panel under the charts: which measure, which value, against whom, and the table.
 
 import { element, swatch } from "./dom.js";
-import { MEASURES, panelsOf, style } from "./draw.js";
+import { heads, inOrder } from "./heads.js";
+import { MEASURES, panelsOf } from "./measures.js";
 import { number } from "./table.js";
 import { compared, defaultTarget, outcome, targetRows, told } from "./target.js";
+import { style } from "./theme.js";
 
 const HEADS = { update: "Updates", epoch: "Epochs", seconds: "Seconds", cpu_seconds: "CPU seconds", cost: "Cost" };
 export const CHOICES = ["train_loss", "test_loss", "test_accuracy"];
@@ -45,9 +47,14 @@ export class TargetPanel {
     const thin = store.bucket > 1 ? ` Points are ${store.bucket} updates wide: costs are exact to that width.` : "";
     this.note.textContent = `${text}${thin} Mean over the runs that reached it, smallest to largest in brackets.`;
     const costs = told(rows);
-    const heads = ["Configuration", "Target", ...costs.map((name) => HEADS[name]), baseline ? `Compared with ${baseline.group.label}` : ""];
-    this.head.replaceChildren(...heads.map((text) => element("th", { scope: "col" }, text)));
-    this.body.replaceChildren(...rows.map((row) => line(row, costs, baseline, theme)));
+    const columns = [
+      { title: "Configuration" }, { key: "reached", title: "Target", sub: "Runs that reached the target" },
+      ...costs.map((key) => ({ key, title: HEADS[key], sub: `${HEADS[key]} to the target` })),
+      { title: baseline ? `Compared with ${baseline.group.label}` : "" },
+    ];
+    heads(this.head, columns, view.targetSort, (targetSort) => this.set({ targetSort }));
+    const sorted = inOrder(rows, view.targetSort, (row, key) => (key === "reached" ? row.reached / row.n : row.costs[key]?.mean));
+    this.body.replaceChildren(...sorted.map((row) => line(row, costs, baseline, theme)));
     return target == null ? null : { measure, value: target };
   }
 }

@@ -56,12 +56,13 @@ export function divergence(columns, x, y) {
 const T975 = [0, 12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228]; // Student's t, by degrees of freedom
 
 /**
- * Mean of several lines at equal buckets of updates, with a band and the number of lines at each point.
+ * Mean or median of several lines at equal buckets of updates, with a band and the number of lines at each point.
  * A line that is `open` (its run goes on) does not count where it has not arrived yet; where another has no value,
  * because its run ended or diverged, there is no mean: it would be one of the survivors.
- * band: "range" (smallest to largest), "deviation" (one standard deviation), "confidence" (95 % of the mean), "median" (the median instead of the mean, and the range).
+ * centre: "mean" or "median". band: "range" (smallest to largest), "deviation" (one standard deviation about the mean),
+ * "confidence" (95 % of the mean).
  */
-export function mean(lines, bucket, band, open = []) {
+export function mean(lines, bucket, { band, centre = "mean" }, open = []) {
   const started = lines.map((line, i) => ({ ...line, open: Boolean(open[i]) })).filter((line) => line.x.length);
   const result = { x: [], y: [], low: [], high: [], count: [], n: started.length };
   if (!started.length) return result;
@@ -71,11 +72,10 @@ export function mean(lines, bucket, band, open = []) {
     const arrived = started.map((line, i) => ({ line, row: at[i] })).filter(({ row }) => row !== undefined);
     if (started.some((line, i) => at[i] === undefined && !(line.open && key * bucket > line.update.at(-1)))) continue;
     const values = arrived.map(({ line, row }) => line.y[row]);
-    const centre = band === "median" ? median(values) : average(values);
-    const [low, high] = spread(values, centre, band);
+    const [low, high] = spread(values, average(values), band);
     result.x.push(average(arrived.map(({ line, row }) => line.x[row])));
     result.count.push(arrived.length);
-    result.y.push(centre);
+    result.y.push(centre === "median" ? median(values) : average(values));
     result.low.push(low);
     result.high.push(high);
   }
@@ -93,7 +93,7 @@ function median(values) {
 }
 
 function spread(values, centre, band) {
-  if (values.length < 2 || band === "range" || band === "median") return [Math.min(...values), Math.max(...values)];
+  if (values.length < 2 || band === "range") return [Math.min(...values), Math.max(...values)];
   const variance = values.reduce((sum, value) => sum + (value - centre) ** 2, 0) / (values.length - 1);
   let half = Math.sqrt(variance);
   if (band === "confidence") half *= (T975[values.length - 1] ?? 1.96) / Math.sqrt(values.length);

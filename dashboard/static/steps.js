@@ -1,10 +1,12 @@
 // The values at chosen updates, exactly as they were reported: one row per configuration, one column per update.
 
 import { element, swatch } from "./dom.js";
-import { MEASURES, panelsOf, style } from "./draw.js";
+import { heads, inOrder } from "./heads.js";
+import { MEASURES, panelsOf } from "./measures.js";
 import { CHOICES, options, range } from "./panel.js";
 import { get } from "./store.js";
 import { rises, spread } from "./target.js";
+import { style } from "./theme.js";
 
 const MOST = 8; // columns
 const CHUNK = 50; // runs per request
@@ -34,6 +36,7 @@ export function lastValue(columns, measure) {
 export class StepsPanel {
   /** `set(changes)` takes what the user chose, `redraw()` is called when values have come. */
   constructor(root, set, redraw) {
+    this.set = set;
     this.redraw = redraw;
     this.held = new Map(); // run:attempt:measure:update -> {value, update} or null
     this.asking = new Set();
@@ -62,10 +65,11 @@ export class StepsPanel {
     const steps = typed.length ? typed : defaultSteps(shown.flatMap(({ runs }) => runs.map(({ id }) => store.runs.get(id))));
     options(this.measure, choices.map((key) => [key, MEASURES[key].label]), measure);
     if (document.activeElement !== this.input) this.input.value = steps.join(", ");
-    const heads = ["Configuration", ...steps.map((step) => `Update ${step.toLocaleString("en-US")}`)];
-    this.head.replaceChildren(...heads.map((text) => element("th", { scope: "col" }, text)));
+    const columns = steps.map((step) => ({ key: String(step), title: `Update ${step.toLocaleString("en-US")}` }));
+    heads(this.head, [{ title: "Configuration" }, ...columns], view.atSort, (atSort) => this.set({ atSort }));
     this.early = false;
-    this.body.replaceChildren(...shown.map((group) => this.line(group, steps, measure, store, theme)));
+    const value = (group, step) => spread(this.points(group, Number(step), measure, store).map((point) => point.value))?.mean;
+    this.body.replaceChildren(...inOrder(shown, view.atSort, value).map((group) => this.line(group, steps, measure, store, theme)));
     this.note.textContent = this.words(measure);
     for (const step of steps) this.ask(shown, store, measure, step);
   }
@@ -80,13 +84,18 @@ export class StepsPanel {
     const { colour, dash } = style(group, theme);
     const name = element("span", { class: "bhf-eye" }, swatch(colour, dash), element("span", {}, group.label));
     const cells = steps.map((step) => {
-      const points = group.runs.map(({ id }) => this.held.get(keyOf(store, id, measure, step))).filter(Boolean);
+      const points = this.points(group, step, measure, store);
       if (points.some(({ update }) => update < step)) this.early = true;
       const values = spread(points.map(({ value }) => value));
       const part = values && points.length < group.runs.length ? element("em", {}, `${points.length} of ${group.runs.length} runs`) : null;
       return element("td", {}, values ? range(values, points.length) : "–", part);
     });
     return element("tr", {}, element("td", {}, name), ...cells);
+  }
+
+  /** What is held of a group's runs at an update. */
+  points(group, step, measure, store) {
+    return group.runs.map(({ id }) => this.held.get(keyOf(store, id, measure, step))).filter(Boolean);
   }
 
   /** Ask for the values of the runs that have come so far and are not held, from the last evaluation on. */

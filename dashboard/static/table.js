@@ -1,8 +1,10 @@
 // The table of runs: status, progress, last and best values, what can be asked of each. Rows are kept and only their texts change.
 
 import { element, swatch } from "./dom.js";
-import { style } from "./draw.js";
+import { narrowed } from "./filter.js";
+import { heads, inOrder } from "./heads.js";
 import { divergence } from "./series.js";
+import { style } from "./theme.js";
 
 const FINAL = new Set(["finished", "failed", "cancelled"]);
 const STATUS_TEXT = { queued: "Queued", running: "Running", paused: "Paused", finished: "Finished", failed: "Failed", cancelled: "Cancelled" };
@@ -66,57 +68,37 @@ const COLUMNS = [
 ].map((column) => ({ value: (run) => run.summary[column.key], text: number, ...column }));
 
 export class Table {
-  /** `act.ask(verb, id)` and `act.toggle(group)` are called on the user's wish. */
+  /** `act.ask(verb, id)`, `act.toggle(group)` and `act.set(changes of the view)` are called on the user's wish. */
   constructor(root, act) {
     this.act = act;
-    this.sort = { key: "label", down: false };
     this.rows = new Map();
     this.head = element("tr");
     this.body = element("tbody");
     const table = element("table", { class: "bhf-table bhf-runs" }, element("thead", {}, this.head), this.body);
-    this.filter = element("input", {
-      type: "search", placeholder: "such as bhf running", oninput: () => act.filter(this.filter.value.slice(0, 80)),
-    });
-    const label = element("label", { class: "bhf-select" }, element("span", {}, "Filter runs"), this.filter);
-    this.count = element("span", { class: "bhf-count", role: "status" });
-    root.append(element("div", { class: "bhf-row bhf-filter" }, label, this.count));
-    root.append(element("div", { class: "bhf-scroll", tabindex: 0, role: "region", "aria-label": "Runs" }, table));
+    this.none = element("p", { class: "bhf-note" });
+    root.append(element("div", { class: "bhf-scroll", tabindex: 0, role: "region", "aria-label": "Runs" }, table), this.none);
   }
 
+  /** Show the runs of the groups, which are those that the view has picked. */
   show({ groups, store, view, theme, accuracy, pending }) {
     this.columns = COLUMNS.filter((column) => accuracy || !column.accuracy);
-    this.drawHead();
-    const entries = groups.flatMap((group) => group.runs.map((info) => ({ group, info, run: store.runs.get(info.id) })));
-    const words = view.filter.toLowerCase().split(/\s+/).filter(Boolean);
-    const known = entries.filter(({ run, info }) => run && matches(run, info, words));
-    if (document.activeElement !== this.filter) this.filter.value = view.filter;
-    put(this.count, words.length ? `${known.length} of ${entries.length} runs` : "");
+    this.signature = this.columns.map(({ key }) => key).join();
+    heads(this.head, [...this.columns, { title: "Actions", hidden: true }], view.sort || "label", (sort) => this.act.set({ sort: sort === "label" ? "" : sort }));
+    const known = groups
+      .flatMap((group) => group.runs.map((info) => ({ group, info, run: store.runs.get(info.id) })))
+      .filter(({ run }) => run);
+    const shown = new Map(known.map((entry) => [entry.info.id, entry]));
     for (const [id, row] of this.rows) {
-      if (!known.some(({ group, info }) => info.id === id && info.title === row.title && group.key === row.key)) { // gone, or named anew
+      const entry = shown.get(id);
+      if (entry?.info.title !== row.title || entry.group.key !== row.key) { // gone, or named anew
         row.line.remove();
         this.rows.delete(id);
       }
     }
     for (const entry of known) this.drawRow({ ...entry, store, view, theme, pending });
-    this.order(known);
-  }
-
-  drawHead() {
-    const signature = JSON.stringify([this.columns.map(({ key }) => key), this.sort]);
-    if (signature === this.signature) return;
-    this.signature = signature;
-    const cells = this.columns.map(({ key, title, sub }) => {
-      const sorted = this.sort.key === key ? (this.sort.down ? "descending" : "ascending") : "none";
-      const click = () => this.sortBy(key);
-      const button = element("button", { type: "button", onclick: click, title: `Sort by ${sub ?? title}`, "aria-label": sub ?? title }, title);
-      return element("th", { scope: "col", "aria-sort": sorted, class: `bhf-${key}` }, button);
-    });
-    this.head.replaceChildren(...cells, element("th", { scope: "col" }, element("span", { class: "bhf-hidden" }, "Actions")));
-  }
-
-  sortBy(key) {
-    this.sort = { key, down: this.sort.key === key && !this.sort.down };
-    this.act.redraw();
+    this.order(known, view.sort);
+    const empty = !known.length && narrowed(view);
+    put(this.none, empty ? "No run is of this kind: choose another status, optimizer or problem above, or fewer words." : "");
   }
 
   drawRow({ group, info, run, store, view, theme, pending }) {
@@ -172,26 +154,12 @@ export class Table {
     return row.eye;
   }
 
-  order(known) {
-    const column = COLUMNS.find(({ key }) => key === this.sort.key);
-    const sign = this.sort.down ? -1 : 1;
-    const sorted = [...known].sort((a, b) => sign * compare(column.value(a.run, a.info), column.value(b.run, b.info), sign));
+  order(known, sort) {
+    const column = (key) => COLUMNS.find((one) => one.key === key);
+    const sorted = inOrder(known, sort, ({ run, info }, key) => column(key)?.value(run, info));
     const lines = sorted.map(({ info }) => this.rows.get(info.id).line);
     if (lines.some((line, i) => this.body.children[i] !== line)) this.body.replaceChildren(...lines);
   }
-}
-
-/** Whether a run has each of the words in its name, seed, state, problem, data or comparison. */
-export function matches(run, info, words) {
-  const { problem } = run.config;
-  const text = [info.title, run.status, problem.name, problem.data, run.experiment_name, run.config.optimizer.kind].join(" ").toLowerCase();
-  return words.every((word) => text.includes(word));
-}
-
-/** Smaller first; what is not there comes last in either direction. */
-function compare(a, b, sign) {
-  if (a == null || b == null) return (a == null) - (b == null) === 0 ? 0 : ((a == null) - (b == null)) * sign;
-  return a < b ? -1 : Number(a > b);
 }
 
 function put(cell, text) {

@@ -1,12 +1,16 @@
 // The controls over the charts. Each writes into the view and says so.
 
 import { element } from "./dom.js";
-import { MEASURES, X_AXES } from "./draw.js";
+import { STATES } from "./filter.js";
+import { MEASURES, X_AXES } from "./measures.js";
+import { options } from "./panel.js";
 
 const REFRESH = [[0, "Off"], [0.5, "0.5 s"], [1, "1 s"], [5, "5 s"]];
 const SMOOTH = [[0, "None"], [0.6, "Light"], [0.9, "Medium"], [0.97, "Strong"]];
-const SEEDS = [["both", "Mean, each seed"], ["band", "Mean and band"], ["each", "Each seed"]];
-const BANDS = [["range", "Smallest to largest"], ["deviation", "Standard deviation"], ["confidence", "95 % confidence"], ["median", "Median and range"]];
+const SEEDS = [["both", "Together, and each"], ["band", "Together"], ["each", "Each by itself"]];
+const CENTRES = [["mean", "Mean"], ["median", "Median"]];
+const BANDS = [["range", "Smallest to largest"], ["deviation", "Standard deviation"], ["confidence", "95 % confidence"]];
+const LAYOUTS = [["grid", "Side by side"], ["stack", "Under each other"]];
 
 export class Toolbar {
   /** `set(changes)` takes what the user chose; `pause()` and `reset()` act at once. */
@@ -19,7 +23,9 @@ export class Toolbar {
     this.logY = this.check("log y", "logY");
     this.logX = this.check("log x", "logX");
     this.seeds = this.select("Seeds", SEEDS, "seeds");
+    this.centre = this.select("Line", CENTRES, "centre");
     this.band = this.select("Band", BANDS, "band");
+    this.layout = this.select("Layout", LAYOUTS, "layout");
     this.smooth = this.select("Smoothing", SMOOTH, "smooth");
     this.refresh = this.select("Refresh", REFRESH, "refresh");
     const zoom = element("button", { type: "button", class: "bhf-button", onclick: reset }, "Reset zoom");
@@ -28,7 +34,7 @@ export class Toolbar {
     const first = element("div", { class: "bhf-row" }, this.axes, this.panels);
     const second = element(
       "div", { class: "bhf-row" },
-      this.logY, this.logX, this.seeds, this.band, this.smooth, this.refresh, this.pauseButton, zoom, saves, this.cancelButton,
+      this.logY, this.logX, this.seeds, this.centre, this.band, this.smooth, this.layout, this.refresh, this.pauseButton, zoom, saves, this.cancelButton,
     );
     root.append(first, second);
   }
@@ -40,9 +46,10 @@ export class Toolbar {
     for (const button of this.axes.querySelectorAll("button")) press(button, button.dataset.value === view.x);
     for (const button of this.panels.querySelectorAll("button")) press(button, view.panels.includes(button.dataset.value));
     for (const label of [this.logX, this.logY]) label.firstChild.checked = view[label.dataset.field];
-    for (const label of [this.seeds, this.band, this.smooth, this.refresh]) label.lastChild.value = String(view[label.dataset.field]);
+    for (const label of [this.seeds, this.centre, this.band, this.smooth, this.layout, this.refresh]) label.lastChild.value = String(view[label.dataset.field]);
     this.seeds.hidden = !seeded;
-    this.band.hidden = !seeded || view.seeds === "each";
+    for (const label of [this.centre, this.band]) label.hidden = !seeded || view.seeds === "each";
+    this.layout.hidden = view.panels.length < 2;
     this.pauseButton.textContent = paused ? "Resume" : "Pause";
     press(this.pauseButton, paused);
     this.cancelButton.hidden = open < 2;
@@ -82,6 +89,40 @@ export class Toolbar {
     };
     const select = element("select", { onchange: change }, ...options);
     return element("label", { class: "bhf-select", "data-field": field }, element("span", {}, name), select);
+  }
+}
+
+/** The controls that narrow the runs down, in charts and tables alike. */
+export class Filter {
+  /** `set(changes)` takes what the user chose. */
+  constructor(root, set) {
+    const typed = () => set({ filter: this.words.value.slice(0, 80) });
+    this.words = element("input", { type: "search", placeholder: "such as bhf damping", oninput: typed });
+    const chosen = (field) => element("select", { onchange: (event) => set({ [field]: event.target.value }) });
+    [this.status, this.optimizer, this.problem] = ["status", "optimizer", "problem"].map(chosen);
+    options(this.status, Object.entries(STATES).map(([key, { label }]) => [key, label]));
+    this.count = element("span", { class: "bhf-count", role: "status" });
+    const label = (text, input) => element("label", { class: "bhf-select" }, element("span", {}, text), input);
+    root.append(
+      label("Filter runs", this.words), label("Status", this.status), label("Optimizer", this.optimizer), label("Problem", this.problem), this.count,
+    );
+  }
+
+  /** Show what is chosen; a list with one choice alone is left out. */
+  show(view, { shown, all, runs, names }) {
+    if (document.activeElement !== this.words) this.words.value = view.filter;
+    this.status.value = view.status;
+    const configs = [...runs.values()].map(({ config }) => config);
+    this.offer(this.optimizer, configs.map(({ optimizer }) => optimizer.kind), view.optimizer, names);
+    this.offer(this.problem, configs.map(({ problem }) => problem.name), view.problem, {});
+    const text = shown < all ? `${shown} of ${all} runs` : "";
+    if (this.count.textContent !== text) this.count.textContent = text;
+  }
+
+  offer(select, values, chosen, names) {
+    const known = [...new Set([...values, ...(chosen ? [chosen] : [])])].sort();
+    options(select, [["", "All"], ...known.map((value) => [value, names[value] ?? value])], chosen);
+    select.parentElement.hidden = known.length < 2 && !chosen;
   }
 }
 

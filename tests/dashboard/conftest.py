@@ -10,6 +10,7 @@ from backend.schemas import WorkerInfo
 from dashboard import connection
 from tests.dashboard.samples import CATALOG
 from tests.e2e.conftest import Service, running_service
+from worker.problems.registry import discover
 
 OpenPage = Callable[..., AppTest]
 
@@ -19,6 +20,20 @@ def backend(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """Start a backend on a free port."""
     with running_service(tmp_path_factory.mktemp("backend"), "backend") as running:
         yield running
+
+
+@pytest.fixture(scope="module")
+def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """Start a backend of a module's own, where no other test's runs are."""
+    with running_service(tmp_path_factory.mktemp("own"), "backend") as running:
+        yield running
+
+
+@pytest.fixture
+def able(own: Service) -> Client:
+    """Return a client of the module's own backend, where a worker has announced the paper's problems just now."""
+    own.client.register(WorkerInfo(name="by hand", device="cpu", threads=1), discover().catalog())
+    return own.client
 
 
 @pytest.fixture

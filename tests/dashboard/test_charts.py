@@ -3,7 +3,7 @@
 import pytest
 
 from dashboard import charts
-from dashboard.frames import Outcome
+from dashboard.comparing import Outcome, Value
 
 ROWS = [
     Outcome("hf", 0, {"damping": 1.0, "momentum": 0.5}, 30.0),
@@ -26,6 +26,18 @@ def test_parallel_coordinates_end_at_the_outcome() -> None:
     first, second = figure.data
     assert list(first.x) == ["damping<br>0.01 to 1", "momentum<br>0.5 to 0.9", "best train loss<br>20 to 30"]
     assert (list(first.y), list(second.y)) == ([1, 0, 1], [0, 1, 0])
+
+
+def test_a_setting_that_is_no_number_has_a_place_per_value() -> None:
+    """Numbers and names of one setting stand side by side as text, numbers first, and evenly apart between 0 and 1."""
+    stops: list[Value] = ["martens", 5.0, "<b>"]
+    rows = [Outcome("hf", seed, {"stop": stop}, 10.0 * seed) for seed, stop in enumerate(stops, 1)]
+    figure = charts.slice_plot(rows, "stop", "best train loss", mode="light")
+    assert figure.layout.xaxis.type == "category"
+    assert list(figure.data[0].x) == ["5", "&lt;b&gt;", "martens"]
+    lines = charts.parallel_coordinates(rows, ["stop"], "best train loss", mode="light").data
+    assert lines[0].x[0] == "stop<br>5 \u00b7 &lt;b&gt; \u00b7 martens"
+    assert [line.y[0] for line in lines] == [1, 0, 0.5]
 
 
 def test_an_empty_sweep_is_an_empty_figure() -> None:

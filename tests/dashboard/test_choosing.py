@@ -1,6 +1,6 @@
 """Which comparisons are offered, as the URL has it."""
 
-from dashboard.choosing import Filters, Swept, having, read_filters, read_swept, swept_query
+from dashboard.choosing import Below, Filters, below_query, having, read_below, read_filters
 from tests.dashboard.samples import experiment
 
 
@@ -32,10 +32,10 @@ def test_comparisons_have_all_of_the_tags() -> None:
 
 def test_a_sweeps_choice_survives_its_url() -> None:
     """Outcome and setting are read back; a setting that the runs do not have is left out, the default adds nothing."""
-    chosen = Swept("last_test_loss", "partition: n")
+    chosen = Below("last_test_loss", "partition: n")
     query = chosen.query() | {"x": "cost"}
-    assert swept_query(query) == chosen.query()
+    assert below_query(query) == chosen.query()
     known = {"outcomes": ["best_train_loss", "last_test_loss"], "settings": ["damping", "partition: n"]}
-    assert read_swept(query, **known) == chosen
-    assert read_swept(query, outcomes=["best_train_loss"], settings=["damping"]) == Swept()
-    assert Swept().query() == {}
+    assert read_below(query, **known) == chosen
+    assert read_below(query, outcomes=["best_train_loss"], settings=["damping"]) == Below()
+    assert Below().query() == {}

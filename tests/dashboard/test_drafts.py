@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from dashboard.drafts import Draft, clone, presets, seeds_of, values_of
+from backend.schemas import Adam, BlockHessianFree, HessianFree
+from dashboard.drafts import Draft, clone, like, presets, seeds_of, values_of
 from tests.dashboard.samples import CATALOG, SPEC, experiment
 
 
@@ -53,3 +54,31 @@ def test_presets_are_valid_and_named_apart() -> None:
 def test_values_of_a_sweep_are_numbers() -> None:
     """Finite numbers, each once; anything else is left out."""
     assert values_of("0.1, 1e-3 5 0.1 x nan inf") == [0.1, 0.001, 5.0]
+
+
+@pytest.mark.parametrize(
+    ("text", "values"),
+    [
+        ("0..1/3", [0, 0.5, 1]),
+        ("0.001..1/4, 2", [0.001, 0.01, 0.1, 1, 2]),
+        ("1e-3..1e-1/3", [0.001, 0.01, 0.1]),
+        ("5..1/2", [5, 1]),
+        ("2..3/1", [2]),
+        ("1..2/0 1..x/3 ..2/2", []),
+    ],
+)
+def test_a_range_is_divided_evenly(text: str, values: list[float]) -> None:
+    """So many values from one to the other, by equal factors where they span more than ten."""
+    assert values_of(text) == values
+
+
+def test_the_same_with_another_optimizer() -> None:
+    """What both have is kept, problem, seed and budget too; a curvature batch is made to fit a small gradient batch."""
+    spec = SPEC.model_copy(update={"optimizers": [HessianFree(damping=0.25, momentum=0.5)], "seeds": [7]})
+    run = experiment(spec).runs[0]
+    [other] = clone(run, "bhf").runs()
+    assert other.optimizer == BlockHessianFree(damping=0.25, momentum=0.5)
+    assert other.model_copy(update={"optimizer": run.config.optimizer}) == run.config
+    assert clone(run, "bhf").name == "The sample's settings, with BHF"
+    assert like(Adam(gradient_batch=100), "hf") == HessianFree(gradient_batch=100, curvature_batch=25)
+    assert like(HessianFree(gradient_batch=500), "adam") == Adam(gradient_batch=500)

@@ -91,47 +91,6 @@ def test_loss_unit_is_empty_for_an_unknown_problem() -> None:
     assert frames.loss_unit(None, "sample") == ""
 
 
-def test_differences_list_what_is_not_alike() -> None:
-    """Only settings that differ are listed; one that an optimizer lacks is a dash."""
-    found = frames.groups([experiment(with_optimizers(HessianFree(), HessianFree(damping=0.5), Adam()))])
-    rows = {row.setting: row.values for row in frames.differences(found)}
-    assert rows["damping"] == ["0", "0.5", "\u2013"]
-    assert rows["beta1"] == ["\u2013", "\u2013", "0.9"]
-    assert "gradient batch" not in rows
-    assert "budget: updates" not in rows
-
-
-def test_alike_runs_need_no_warning() -> None:
-    """Optimizers on the same problem, data, seeds and batch are comparable."""
-    assert frames.unlike(frames.groups([experiment(with_optimizers(Adam(), HessianFree()))])) == []
-
-
-def test_what_makes_runs_unlike_is_said() -> None:
-    """Different seeds, batches, subsets and problems are named."""
-    one = with_optimizers(Adam())
-    other = with_optimizers(Adam(gradient_batch=500)).model_copy(
-        update={
-            "seeds": [5],
-            "evaluation": SPEC.evaluation.model_copy(update={"train_subset": 10}),
-            "problem": SPEC.problem.model_copy(update={"options": {"hidden": 3}}),
-        }
-    )
-    words = "; ".join(frames.unlike(frames.groups([experiment(one), experiment(other, id_="e0000002")])))
-    for part in ("the same seeds", "the gradient batch", "the evaluation subset", "the problem"):
-        assert part in words
-
-
-def test_a_sweeps_settings_are_those_that_vary_within_an_optimizer() -> None:
-    """A setting in which two optimizers differ by nature is not swept; one with two values for HF is."""
-    one = experiment(with_optimizers(HessianFree(), HessianFree(damping=0.5), Adam()))
-    summary = one.runs[0].summary.model_copy(update={"best_train_loss": 7.0})
-    done = one.model_copy(update={"runs": [run.model_copy(update={"summary": summary}) for run in one.runs]})
-    rows = frames.outcomes(frames.groups([done]), "best_train_loss")
-    assert len(rows) == 6
-    assert frames.swept(rows) == ["damping"]
-    assert frames.outcomes(frames.groups([one]), "best_train_loss") == []
-
-
 def test_runs_are_averaged_over_chosen_settings() -> None:
     """Runs that differ in nothing but those share a group; each is named by them; the rest tells the groups apart."""
     spec = with_optimizers(HessianFree(), HessianFree(damping=0.5), Adam(), HessianFree(momentum=0.5))

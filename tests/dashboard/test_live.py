@@ -11,7 +11,9 @@ def test_a_view_survives_its_url() -> None:
         logX=True,
         logY=False,
         seeds="band",
+        centre="median",
         band="confidence",
+        layout="stack",
         smooth=0.9,
         refresh=0.5,
         hidden=("e1-0", "e1-2"),
@@ -21,7 +23,13 @@ def test_a_view_survives_its_url() -> None:
         baseline="e1-1",
         at="5,10",
         atOf="test_loss",
+        sort="-best_train_loss",
+        targetSort="cost",
+        atSort="-10",
         filter="bhf <running>",
+        status="open",
+        optimizer="bhf",
+        problem="autoencoder",
     )
     assert read_view(view.query(), accuracy=False) == view
 
@@ -41,6 +49,10 @@ def test_nonsense_in_a_url_is_left_out() -> None:
         "refresh": "0.001",
         "other": "1",
         "at": "0,-5",
+        "sort": "<b>",
+        "status": "asleep",
+        "optimizer": "sgd",
+        "problem": "../x",
     }
     assert read_view(query, accuracy=False) == View()
 

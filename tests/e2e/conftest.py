@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -18,6 +19,8 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 from playwright.sync_api import TimeoutError as TooLate
 
 from backend.client import Client
+
+Call = Callable[..., Any]
 
 STOP_SECONDS = 60
 DEADLINE = 120  # of every wait, in seconds: what is waited for comes within a few where the machine is not busy
@@ -175,6 +178,13 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
 
 
 @pytest.fixture(scope="session")
+def quiet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """Backend and dashboard without a worker, for tests that play it; each looks at its own runs alone."""
+    with running_service(tmp_path_factory.mktemp("quiet"), "backend", "dashboard") as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
     """Start one browser for all tests."""
     if CHROMIUM is None:
@@ -196,3 +206,15 @@ def page(browser: Browser) -> Iterator[Page]:
     yield tab
     tab.close()
     assert errors == []
+
+
+@pytest.fixture
+def call(page: Page, service: Service) -> Call:
+    """Return a function that calls a function of one of the scripts with JSON arguments."""
+    page.goto(f"{service.dashboard_url}/healthz")
+
+    def run(script: str, function: str, *arguments: Any) -> Any:
+        code = "async ([s, f, a]) => { const module = await import(`/assets/${s}.js`); return module[f](...a); }"
+        return page.evaluate(code, [script, function, list(arguments)])
+
+    return run

@@ -83,6 +83,12 @@ def test_launches_watches_zooms_and_cancels(page: Page, service: Service) -> Non
     page.get_by_label("Smoothing").select_option("Light")
     page.wait_for_url(re.compile("smooth=0.6"))
     assert ranges(page) == zoomed
+    page.get_by_text("Archived", exact=True).click()  # the whole script runs again
+    page.wait_for_url(re.compile("archived=1"))
+    settled(page)
+    drawn = draws(page)
+    wait_until(lambda: draws(page) > drawn, "a refresh after the whole script has run")
+    assert ranges(page) == zoomed
     page.get_by_role("button", name="Reset zoom").click()
     wait_until(lambda: ranges(page) != zoomed, "the zoom is reset")
 

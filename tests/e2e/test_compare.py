@@ -1,24 +1,19 @@
 """What the compare page promises beyond the main path: shared views, exports, hostile names."""
 
+import csv
+import re
 import xml.etree.ElementTree as ET
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
+from pyarrow import parquet
 
 from backend.schemas import Adam, BlockStats, Experiment, HessianFree, StopReason
-from tests.e2e.conftest import Service, draws, ranges, running_service, seen, wait_until, zoom
+from tests.e2e.conftest import Service, draws, ranges, seen, settled, wait_until, zoom
 from tests.e2e.samples import HOSTILE, SPEC, claims, register, row
 
 pytestmark = pytest.mark.browser
-
-
-@pytest.fixture(scope="module")
-def quiet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """Backend and dashboard without a worker: the tests play it."""
-    with running_service(tmp_path_factory.mktemp("quiet"), "backend", "dashboard") as running:
-        yield running
 
 
 @pytest.fixture(scope="module")
@@ -26,9 +21,10 @@ def finished(quiet: Service) -> Experiment:
     """Report two runs of 50 updates each, to their end."""
     worker = register(quiet.client)
     experiment = quiet.client.launch(SPEC)
-    for number, (run, token) in enumerate(claims(quiet.client, worker)):
-        quiet.client.append(run, token, [row(update, 0.05 * (1 + number)) for update in range(1, 51)])
-        quiet.client.finish(run, token, "finished", ended_by="updates")
+    tokens = dict(claims(quiet.client, worker))
+    for number, run in enumerate(run.id for run in experiment.runs):
+        quiet.client.append(run, tokens[run], [row(update, 0.05 * (1 + number)) for update in range(1, 51)])
+        quiet.client.finish(run, tokens[run], "finished", ended_by="updates")
     return quiet.client.experiment(experiment.id)
 
 
@@ -136,6 +132,39 @@ def test_a_target_is_reached_as_computed_by_hand(page: Page, quiet: Service, fin
     expect(rows.nth(1)).to_contain_text("1.9 \u00d7 fewer updates")
 
 
+def test_the_target_can_be_dragged(page: Page, quiet: Service, finished: Experiment) -> None:
+    """The dotted line moves with the mouse; field, table and URL follow it."""
+    open_view(page, f"{quiet.dashboard_url}/?experiments={finished.id}&target=50&refresh=0")
+    settled(page)
+    line = page.locator(".bhf-chart .shapelayer path").first.bounding_box()
+    assert line is not None
+    page.mouse.move(line["x"] + line["width"] / 2, line["y"] + line["height"] / 2)
+    page.mouse.down()
+    page.mouse.move(line["x"] + line["width"] / 2, line["y"] + 60, steps=6)
+    page.mouse.up()
+    page.wait_for_function("() => !location.search.includes('target=50')")
+    target = float(page.get_by_role("spinbutton", name="Target").input_value())
+    assert 10 < target < 45
+    first = next(update for update in range(1, 51) if (row(update, 0.1).train_loss or 0) <= target)
+    expect(page.locator(".bhf-targets tbody tr").nth(1).locator("td").nth(2)).to_have_text(str(first))
+
+
+def test_what_is_chosen_is_chosen_in_charts_and_tables(page: Page, quiet: Service, finished: Experiment) -> None:
+    """One optimizer alone is drawn, listed and counted, and stays so where the URL is opened again."""
+    open_view(page, f"{quiet.dashboard_url}/?experiments={finished.id}")
+    page.get_by_label("Optimizer", exact=True).select_option("HF")
+    page.wait_for_url(re.compile("optimizer=hf"))
+    names = "() => document.querySelector('.bhf-chart').data.filter((t) => t.name).map((t) => t.name)"
+    for _ in range(2):
+        for table in ("runs", "targets", "steps"):
+            expect(page.locator(f".bhf-{table} tbody tr")).to_have_count(1)
+        expect(page.locator(".bhf-count")).to_have_text("1 of 2 runs")
+        wait_until(lambda: page.evaluate(names) == ["HF", "HF", "HF"], "HF alone is drawn")
+        open_view(page, page.url)
+    page.get_by_label("Status", exact=True).select_option("Running")
+    expect(page.get_by_text("No run is of this kind")).to_be_visible()
+
+
 def test_processor_time_has_its_column_where_rows_tell_it(page: Page, quiet: Service) -> None:
     """The target table has CPU seconds and their ratio: 17 x 0.5 = 8.5 against 9 x 2 = 18, 2.1 times as many."""
     worker = register(quiet.client)
@@ -167,13 +196,22 @@ def test_the_table_can_be_filtered_and_sorted(page: Page, quiet: Service, finish
     expect(rows.first).to_contain_text("HF")
     page.get_by_role("button", name="Train loss, best").click()
     expect(rows.first).to_contain_text("Adam")
+    page.wait_for_url(re.compile("sort=-best_train_loss"))
+    page.get_by_role("button", name="Updates to the target").click()
+    expect(page.locator(".bhf-targets tbody tr").first).to_contain_text("HF")
+    page.get_by_role("button", name="Update 50").click()
+    expect(page.locator(".bhf-steps tbody tr").first).to_contain_text("HF")
+    open_view(page, page.url)
+    expect(rows.first).to_contain_text("Adam")
+    for table in ("targets", "steps"):
+        expect(page.locator(f".bhf-{table} tbody tr").first).to_contain_text("HF")
 
 
 @pytest.mark.parametrize("kind", ["PNG", "SVG", "HTML"])
 def test_a_saved_chart_can_be_opened(
     page: Page, quiet: Service, finished: Experiment, tmp_path: Path, kind: str
 ) -> None:
-    """The picture is one, the SVG names the curves, and the page draws them without any server."""
+    """The picture is one, the SVG names the curves, and the page draws them and has its tables without any server."""
     open_view(page, f"{quiet.dashboard_url}/?experiments={finished.id}")
     with page.expect_download() as download:
         page.get_by_role("group", name="Save the charts").get_by_role("button", name=kind).click()
@@ -187,6 +225,11 @@ def test_a_saved_chart_can_be_opened(
     else:
         page.goto(saved.as_uri())
         page.wait_for_function("() => document.querySelectorAll('.scatterlayer .trace').length >= 2")
+        found = page.locator("h2").all_text_contents()
+        assert found == ["Runs", "Values at chosen updates", "Target", "What differs"]
+        targets = page.locator("section", has_text="Compared with Adam").locator("tbody tr")
+        expect(targets.first).to_contain_text("Adam")
+        expect(targets.first).to_contain_text("baseline")
 
 
 def test_a_run_is_paused_resumed_cancelled_and_tried_again(page: Page, quiet: Service) -> None:
@@ -202,13 +245,19 @@ def test_a_run_is_paused_resumed_cancelled_and_tried_again(page: Page, quiet: Se
 
 
 def test_the_data_is_complete(page: Page, quiet: Service, finished: Experiment) -> None:
-    """The CSV of a run, fetched as the page's link does, is the API's export of every update."""
+    """CSV and Parquet of a run, fetched as the page's links do, hold every update, with the same losses."""
     open_view(page, f"{quiet.dashboard_url}/?experiments={finished.id}")
     run = finished.runs[0].id
     link = page.locator(f"tr[data-run='{run}']").get_by_role("link", name="CSV").get_attribute("href")
     text = page.evaluate("async (url) => (await fetch(url)).text()", link)
     assert text == quiet.client.export(run)
-    assert len(text.splitlines()) == 51
+    with page.expect_download() as download:
+        page.locator(f"tr[data-run='{run}']").get_by_role("link", name="Parquet").click()
+    held = parquet.read_table(download.value.path()).to_pydict()
+    lines = list(csv.DictReader(text.splitlines()))
+    expected = [row(update, 0.05).train_loss for update in range(1, 51)]
+    assert held["train_loss"] == expected == [float(line["train_loss"]) for line in lines]
+    assert held["update"] == list(range(1, 51)) == [int(line["update"]) for line in lines]
 
 
 def test_two_hundred_hostile_names_are_text(page: Page, quiet: Service) -> None:

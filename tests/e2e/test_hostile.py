@@ -8,7 +8,7 @@ from playwright.sync_api import Page, expect
 
 from backend.errors import InvalidInput
 from backend.schemas import Adam, RunError, RunStatus
-from tests.e2e.conftest import Service, draws, running_service, settled, wait_until
+from tests.e2e.conftest import Service, draws, settled, wait_until
 from tests.e2e.samples import HOSTILE, SPEC, claims, register, row
 
 pytestmark = pytest.mark.browser
@@ -16,13 +16,6 @@ pytestmark = pytest.mark.browser
 PAYLOADS = [HOSTILE[i % len(HOSTILE)].format(f"alert({i})") for i in range(200)]
 PAGES = [PAYLOADS[i : i + 20] for i in range(0, 200, 20)]
 ACTIVE = "[onerror], [onload], [srcdoc], a[href^='javascript'], img[src='x'], [data-testid=stApp] script"
-
-
-@pytest.fixture(scope="module")
-def quiet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """Backend and dashboard without a worker: the tests play it."""
-    with running_service(tmp_path_factory.mktemp("hostile"), "backend", "dashboard") as running:
-        yield running
 
 
 @pytest.fixture

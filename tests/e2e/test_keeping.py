@@ -1,23 +1,15 @@
 """Comparisons are kept in order from the pages: name, note, tags, archive, deletion and its undo, presets."""
 
 import re
-from collections.abc import Iterator
 
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
 from backend.schemas import Adam, Experiment, HessianFree
-from tests.e2e.conftest import Service, draws, running_service, settled, wait_until
+from tests.e2e.conftest import Service, draws, settled, wait_until
 from tests.e2e.samples import SPEC, claims, register, row
 
 pytestmark = pytest.mark.browser
-
-
-@pytest.fixture(scope="module")
-def quiet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """Backend and dashboard without a worker: the tests play it."""
-    with running_service(tmp_path_factory.mktemp("keeping"), "backend", "dashboard") as running:
-        yield running
 
 
 @pytest.fixture(scope="module")

@@ -6,23 +6,9 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, Route
 
-from tests.e2e.conftest import Service
+from tests.e2e.conftest import Call, Service
 
 pytestmark = pytest.mark.browser
-
-Call = Any
-
-
-@pytest.fixture
-def call(page: Page, service: Service) -> Call:
-    """Return a function that calls a function of one of the scripts with JSON arguments."""
-    page.goto(f"{service.dashboard_url}/healthz")
-
-    def run(script: str, function: str, *arguments: Any) -> Any:
-        code = "async ([s, f, a]) => { const module = await import(`/assets/${s}.js`); return module[f](...a); }"
-        return page.evaluate(code, [script, function, list(arguments)])
-
-    return run
 
 
 def test_buckets_are_powers_of_two(call: Call) -> None:
@@ -91,27 +77,27 @@ def line(*values: float) -> dict[str, Any]:
     ("band", "low", "high"),
     [
         ("range", 1, 6),
-        ("median", 1, 6),
         ("deviation", 3 - 7**0.5, 3 + 7**0.5),
         ("confidence", 3 - 4.303 * (7 / 3) ** 0.5, 3 + 4.303 * (7 / 3) ** 0.5),
     ],
 )
 def test_the_band_of_three_seeds(call: Call, band: str, low: float, high: float) -> None:
     """Of 1, 2 and 6: mean 3, median 2, range 1 to 6, deviation sqrt 7, 95 % by Student's t of 2 degrees of freedom."""
-    found = call("series", "mean", [line(1), line(2), line(6)], 1, band)
-    assert (found["n"], found["y"]) == (3, [2 if band == "median" else 3])
-    assert (found["low"][0], found["high"][0]) == pytest.approx((low, high))
+    for centre, value in (("mean", 3), ("median", 2)):
+        found = call("series", "mean", [line(1), line(2), line(6)], 1, {"band": band, "centre": centre})
+        assert (found["n"], found["y"]) == (3, [value])
+        assert (found["low"][0], found["high"][0]) == pytest.approx((low, high))
 
 
 def test_the_mean_ends_where_a_seed_ended(call: Call) -> None:
     """Where a seed has ended early there is no mean; a seed that has not begun does not count."""
-    found = call("series", "mean", [line(1, 1, 1), line(3, 3), line()], 1, "range")
+    found = call("series", "mean", [line(1, 1, 1), line(3, 3), line()], 1, {"band": "range"})
     assert (found["n"], found["x"], found["y"]) == (2, [1, 2], [2, 2])
 
 
 def test_the_mean_goes_on_where_a_seed_is_still_to_arrive(call: Call) -> None:
     """A seed that still trains does not count where it has not been yet, and each point knows how many counted."""
-    found = call("series", "mean", [line(1, 1, 1), line(3, 3)], 1, "range", [False, True])
+    found = call("series", "mean", [line(1, 1, 1), line(3, 3)], 1, {"band": "range"}, [False, True])
     assert (found["y"], found["count"]) == ([2, 2, 1], [2, 2, 1])
 
 
@@ -177,34 +163,6 @@ def test_the_default_target_is_the_worst_best(page: Page, service: Service) -> N
     assert page.evaluate(code, [SERIES]) == 8
 
 
-def test_a_zoom_survives_its_text(call: Call) -> None:
-    """What is written into the URL is read back; what makes no sense is left out."""
-    zoom = {"x": [0.5, 30], "train_loss": [-1, 2.25]}
-    assert call("draw", "readZoom", call("draw", "writeZoom", zoom)) == zoom
-    assert call("draw", "readZoom", "x:1,y:NaN:2,<b>") == {}
-
-
-def test_many_lines_are_one_trace_for_each_group(page: Page, service: Service) -> None:
-    """Beyond 16 lines a group's are one, with gaps between them, and each point knows whose it is."""
-    page.goto(f"{service.dashboard_url}/healthz")
-    runs = [{"id": f"r{i}", "seed": i, "name": f"seed {i}"} for i in range(20)]
-    code = """async ([runs]) => {
-      const { figure } = await import("/assets/draw.js");
-      const columns = { update: [1, 2], train_loss: [3, 2] };
-      const series = new Map(runs.map(({ id }) => [id, columns]));
-      const store = { series, runs: new Map(), blocks: new Map(), bucket: 1 };
-      const view = { x: "update", panels: ["train_loss"], seeds: "each", hidden: [], smooth: 0, band: "range" };
-      const theme = { colours: { adam: "#000000" }, others: ["#111111"] };
-      const group = (runs) => [{ key: "g", label: "Adam", kind: "adam", variant: 0, runs }];
-      const drawn = (some) => figure({ groups: group(some), store, view, theme, width: 900 }).traces;
-      return [drawn(runs), drawn(runs.slice(0, 16))];
-    }"""
-    many, few = page.evaluate(code, [runs])
-    assert len(few) == 16
-    assert [trace["y"] for trace in many] == [([3, 2, None] * 20)[:-1]]
-    assert many[0]["customdata"][:4] == ["seed 0", "seed 0", None, "seed 1"]
-
-
 TIMES = {
     "update": [1, 2, 3, 4], "seconds": [1.0, 2.0, 3.0, 4.0], "gradient_seconds": [0.25] * 4,
     "curvature_seconds": [0.5] * 4, "evaluation_seconds": [None, 0.125, None, 0.125],
@@ -237,27 +195,6 @@ def test_a_point_without_its_axis_is_left_out(call: Call) -> None:
     """Older rows have no processor time: they are not drawn over it."""
     columns = {"update": [1, 2], "cpu_seconds": [None, 2.0], "train_loss": [5, 4]}
     assert call("series", "points", columns, "cpu_seconds", "train_loss")["x"] == [2.0]
-
-
-def test_the_fields_of_panels_are_asked_for(call: Call) -> None:
-    """Panels made of several columns ask for those, and for the axis; blocks are asked for apart."""
-    view = {"panels": ["time", "decreases", "residual", "scale"], "targetOf": "test_loss", "x": "update"}
-    fields = ["gradient_seconds", "curvature_seconds", "evaluation_seconds", "loss_decrease", "scale", "test_loss"]
-    assert call("draw", "fieldsOf", view) == fields
-    assert call("draw", "fieldsOf", view | {"x": "cpu_seconds"}) == [*fields, "cpu_seconds"]
-
-
-def test_ticks_of_a_logarithmic_axis(call: Call) -> None:
-    """Within three decades the ticks are 1, 2 and 5 of each, beyond that the powers of ten."""
-    near = call("draw", "logTicks", [10, 100])
-    assert [value for value in near["tickvals"] if 20 <= value <= 100] == [20, 50, 100]
-    far = call("draw", "logTicks", [1, 1e6])
-    assert [value for value in far["tickvals"] if 1 <= value <= 100] == [1, 10, 100]
-
-
-def test_markup_is_plain_for_plotly(call: Call) -> None:
-    """Tags and entities in a name lose their meaning."""
-    assert call("draw", "plain", "<b>&amp;</b>") == "&lt;b&gt;&amp;amp;&lt;/b&gt;"
 
 
 def test_the_page_waits_as_long_as_it_is_told(page: Page, service: Service) -> None:

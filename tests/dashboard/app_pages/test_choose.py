@@ -1,22 +1,12 @@
 """The page "What to choose, and why", without a browser."""
 
 import html
-from collections.abc import Iterator
 
-import pytest
-
-from backend.schemas import Answer, PlotlyFigure, WorkerInfo
-from dashboard.app_pages.choose import is_own, whose
+from backend.client import Client
+from backend.schemas import Answer, PlotlyFigure
+from dashboard.app_pages.choose import is_own, training, whose
 from tests.dashboard.conftest import OpenPage
-from tests.e2e.conftest import Service, running_service
-from worker.problems.registry import discover
-
-
-@pytest.fixture(scope="module")
-def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """Start a backend of this module's own, where nothing trains."""
-    with running_service(tmp_path_factory.mktemp("choose"), "backend") as running:
-        yield running
+from tests.e2e.conftest import Service
 
 
 def answer(*, recorded: bool, ended: int, total: int) -> Answer:
@@ -38,13 +28,12 @@ def test_whose_runs_an_answer_is_of_is_said() -> None:
         "No runs yet.",
     ]
     assert [is_own(one) for one in answers] == [False, True, False]
+    assert training(answers) == ["e0000001"]
 
 
-def test_every_question_is_answered_and_can_be_run(own: Service, open_page: OpenPage) -> None:
+def test_every_question_is_answered_and_can_be_run(own: Service, able: Client, open_page: OpenPage) -> None:
     """Each question has its advice and a button; a press queues its sweep, and the answer is of it from then on."""
-    client = own.client
-    client.register(WorkerInfo(name="by hand", device="cpu", threads=1), discover().catalog())
-    answers = client.study().answers
+    answers = able.study().answers
     page = open_page("choose", url=own.backend_url)
     assert [found.value for found in page.subheader] == [one.title for one in answers]
     written = "\n".join(found.proto.body for found in page.get("html"))
@@ -53,7 +42,7 @@ def test_every_question_is_answered_and_can_be_run(own: Service, open_page: Open
     assert len(page.button) == len(answers)
     page.button(key=f"sweep-{answers[0].question}").click().run()
     assert not page.exception
-    (made,) = client.experiments()
+    (made,) = able.experiments()
     assert made.name == f"Study: {answers[0].title}"
     assert page.caption[0].value == f"Your own runs: {len(made.runs)} runs, 0 ended."
     assert len(page.button) == len(answers)

@@ -11,15 +11,12 @@ from dashboard.optimizers import MODELS
 from tests.dashboard.conftest import OpenPage
 from tests.dashboard.samples import SPEC
 
+KINDS = ("number_input", "text_input", "selectbox", "multiselect", "toggle", "checkbox", "button_group", "button")
+
 
 def widget(page: AppTest, key: str) -> Any:
     """Find a widget of the form."""
-    return next(
-        found
-        for kind in ("number_input", "text_input", "selectbox", "toggle", "checkbox", "button_group", "button")
-        for found in page.get(kind)
-        if getattr(found, "key", None) == f"launch0.{key}"
-    )
+    return next(found for kind in KINDS for found in page.get(kind) if getattr(found, "key", None) == f"launch0.{key}")
 
 
 def texts(page: AppTest) -> str:
@@ -102,13 +99,40 @@ def test_a_sweep_adds_a_configuration_per_value(open_page: OpenPage) -> None:
     page = open_page("launch")
     widget(page, "hf1.momentum").set_value(0.5).run()
     widget(page, "sweep.entry.3").set_value(1).run()
-    widget(page, "sweep.knob.hf").set_value("damping").run()
-    widget(page, "sweep.values").set_value("0, 0.1, 1").run()
+    widget(page, "sweep.knobs.hf").set_value(["damping"]).run()
+    widget(page, "sweep.values.hf.damping").set_value("0, 0.1..1/2").run()
     assert widget(page, "sweep.add").label == "Add 2 configurations"
     widget(page, "sweep.add").click().run()
     assert [widget(page, f"hf{i}.damping").value for i in (3, 4)] == [0.1, 1.0]
     assert [widget(page, f"hf{i}.momentum").value for i in (3, 4)] == [0.5, 0.5]
     assert "<b>5 runs</b>" in texts(page)
+
+
+@pytest.mark.usefixtures("api")
+def test_a_sweep_takes_every_combination(open_page: OpenPage) -> None:
+    """Two numbers and two choices are four combinations, one of which stands there; too many are refused."""
+    page = open_page("launch")
+    widget(page, "sweep.entry.3").set_value(1).run()
+    widget(page, "sweep.knobs.hf").set_value(["damping", "cg_stop"]).run()
+    widget(page, "sweep.values.hf.cg_stop").set_value(["iterations", "martens"]).run()
+    widget(page, "sweep.values.hf.damping").set_value("0 1").run()
+    widget(page, "sweep.add").click().run()
+    assert not page.exception
+    stops = [(widget(page, f"hf{i}.damping").value, widget(page, f"hf{i}.cg_stop").value) for i in (3, 4, 5)]
+    assert stops == [(0, "martens"), (1, "iterations"), (1, "martens")]
+    widget(page, "sweep.entry.6").set_value(1).run()
+    widget(page, "sweep.values.hf.damping").set_value("0..1/40").run()
+    assert widget(page, "sweep.add").disabled
+    assert "there is room for 26 more" in "".join(caption.value for caption in page.caption)
+
+
+def test_the_same_with_another_optimizer_fills_the_form(api: Client, open_page: OpenPage) -> None:
+    """A URL that names a run and an optimizer fills the form with that one, and says so in the name."""
+    run = api.launch(SPEC.model_copy(update={"seeds": [3], "name": "first"})).runs[1]
+    page = open_page("launch", query={"from": run.id, "optimizer": "bhf"})
+    assert page.text_input(key="launch0.name").value == "first, with BHF"
+    assert widget(page, "bhf0.max_cg_iterations").value == run.config.optimizer.model_dump()["max_cg_iterations"]
+    assert "<b>1 run</b>" in texts(page)
 
 
 @pytest.mark.usefixtures("api")

@@ -1,30 +1,13 @@
 """The page "Paper", without a browser."""
 
-from collections.abc import Iterator
-
 import pytest
 from streamlit.testing.v1 import AppTest
 
 from backend.client import Client
-from backend.schemas import Evidence, Experiment, Finding, Reproduction, Verdict, WorkerInfo
+from backend.schemas import Evidence, Experiment, Finding, Reproduction, Verdict
 from dashboard.app_pages.paper import VERDICTS, Shown, evidence_row, read_shown, summary
 from tests.dashboard.conftest import OpenPage
-from tests.e2e.conftest import Service, running_service
-from worker.problems.registry import discover
-
-
-@pytest.fixture(scope="module")
-def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """Start a backend of this module's own, where nothing trains."""
-    with running_service(tmp_path_factory.mktemp("paper"), "backend") as running:
-        yield running
-
-
-@pytest.fixture
-def able(own: Service) -> Client:
-    """Return a client of the backend, where a worker has announced the paper's problems just now."""
-    own.client.register(WorkerInfo(name="by hand", device="cpu", threads=1), discover().catalog())
-    return own.client
+from tests.e2e.conftest import Service
 
 
 def shipped(client: Client, subject: str, scale: str) -> Reproduction:

@@ -57,3 +57,23 @@ def test_a_run_can_be_paused_from_its_page(api: Client, open_page: OpenPage) -> 
     assert "When it is resumed it goes on from the start." in texts(page)
     page.button(key=f"resume-{run.id}").click().run()
     assert api.run(run.id).status is RunStatus.QUEUED
+
+
+def test_weights_are_offered_where_there_are_some(api: Client, open_page: OpenPage) -> None:
+    """A finished run's weights can be fetched, another's not; each run offers the same with the other optimizers."""
+    worker = api.register(WorkerInfo(name="finishes", device="cpu", threads=1), CATALOG)
+    api.launch(SPEC.model_copy(update={"name": "weights"}))
+    claim = api.claim(worker.worker_id)
+    assert claim is not None
+
+    def links() -> list[str]:
+        page = open_page("run", query={"id": claim.run.id})
+        assert not page.exception
+        kind = claim.run.config.optimizer.kind
+        assert {f"with-{other}" for other in ("adam", "hf", "bhf") if other != kind} <= {one.key for one in page.button}
+        return [found.proto.url for found in page.get("link_button")]
+
+    path = f"/api/v1/runs/{claim.run.id}/weights.safetensors"
+    assert path not in links()
+    api.finish(claim.run.id, claim.token, RunStatus.FINISHED, ended_by="updates", weights="0" * 64)
+    assert path in links()

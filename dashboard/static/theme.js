@@ -1,0 +1,42 @@
+// Colours: those of the page, and each configuration's own colour and dash.
+
+export const DASHES = ["solid", "dash", "dot", "dashdot", "longdash", "longdashdot"];
+
+/** Colour and dash of a configuration: the optimizer gives the colour, the variant the dash. */
+export function style(group, theme) {
+  const colours = theme.colours;
+  const colour = colours[group.kind] ?? theme.others[group.variant % theme.others.length];
+  return { colour, dash: DASHES[group.variant % DASHES.length] };
+}
+
+/** A colour with so much of what is behind it. */
+export function faint(colour, alpha) {
+  const value = Number.parseInt(colour.slice(1), 16);
+  return `rgba(${value >> 16}, ${(value >> 8) & 255}, ${value & 255}, ${alpha})`;
+}
+
+/** The colours that the page has now. */
+export function themeOf(node, colours) {
+  const css = getComputedStyle(node);
+  const value = (name, other) => css.getPropertyValue(name).trim() || other;
+  const background = value("--st-background-color", "#ffffff");
+  const mode = luminance(background) < 0.4 ? "dark" : "light";
+  return {
+    colours: colours[mode].optimizers,
+    others: colours[mode].others,
+    text: value("--st-text-color", "#222222"),
+    muted: mode === "dark" ? "#a3adbb" : "#5a6473",
+    border: value("--st-border-color", "#cccccc"),
+    grid: mode === "dark" ? "#262e3a" : "#e8ebf0",
+    background,
+    surface: value("--st-secondary-background-color", "#ffffff"),
+    font: css.fontFamily,
+  };
+}
+
+function luminance(colour) {
+  const hex = /^#([0-9a-f]{6})/i.exec(colour)?.[1];
+  if (!hex) return 1;
+  const part = (i) => Number.parseInt(hex.slice(i, i + 2), 16) / 255;
+  return 0.2126 * part(0) + 0.7152 * part(2) + 0.0722 * part(4);
+}

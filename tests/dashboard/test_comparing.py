@@ -1,0 +1,69 @@
+"""What is said of runs that are compared, and of what came of them."""
+
+from backend.schemas import Adam, CgStop, HessianFree
+from dashboard import comparing, frames
+from tests.dashboard.samples import SPEC, experiment
+from tests.dashboard.test_frames import with_optimizers
+
+
+def test_differences_list_what_is_not_alike() -> None:
+    """Only settings that differ are listed; one that an optimizer lacks is a dash."""
+    found = frames.groups([experiment(with_optimizers(HessianFree(), HessianFree(damping=0.5), Adam()))])
+    rows = {row.setting: row.values for row in comparing.differences(found)}
+    assert rows["damping"] == ["0", "0.5", "\u2013"]
+    assert rows["beta1"] == ["\u2013", "\u2013", "0.9"]
+    assert "gradient batch" not in rows
+    assert "budget: updates" not in rows
+
+
+def test_alike_runs_need_no_warning() -> None:
+    """Optimizers on the same problem, data, seeds and batch are comparable."""
+    assert comparing.unlike(frames.groups([experiment(with_optimizers(Adam(), HessianFree()))])) == []
+
+
+def test_what_makes_runs_unlike_is_said() -> None:
+    """Different seeds, batches, subsets and problems are named."""
+    one = with_optimizers(Adam())
+    other = with_optimizers(Adam(gradient_batch=500)).model_copy(
+        update={
+            "seeds": [5],
+            "evaluation": SPEC.evaluation.model_copy(update={"train_subset": 10}),
+            "problem": SPEC.problem.model_copy(update={"options": {"hidden": 3}}),
+        }
+    )
+    words = "; ".join(comparing.unlike(frames.groups([experiment(one), experiment(other, id_="e0000002")])))
+    for part in ("the same seeds", "the gradient batch", "the evaluation subset", "the problem"):
+        assert part in words
+
+
+def test_a_sweeps_settings_are_those_that_vary_within_an_optimizer() -> None:
+    """A setting in which two optimizers differ by nature is not swept; one with two values for HF is."""
+    one = experiment(with_optimizers(HessianFree(), HessianFree(damping=0.5), Adam()))
+    summary = one.runs[0].summary.model_copy(update={"updates": 3, "best_train_loss": 7.0})
+    done = one.model_copy(update={"runs": [run.model_copy(update={"summary": summary}) for run in one.runs]})
+    rows = comparing.outcomes(frames.groups([done]), "best_train_loss")
+    assert len(rows) == 6
+    assert comparing.swept(rows) == ["damping"]
+    assert {row.value for row in comparing.outcomes(frames.groups([done]), "updates")} == {3.0}
+    assert comparing.outcomes(frames.groups([one]), "best_train_loss") == []
+    assert comparing.outcomes(frames.groups([one]), "updates") == []
+
+
+def test_a_setting_that_is_no_number_is_swept_too() -> None:
+    """A choice takes its name as its value, and a switch is on or off."""
+    spec = with_optimizers(HessianFree(), HessianFree(cg_stop=CgStop.MARTENS), HessianFree(preconditioner=True))
+    one = experiment(spec)
+    summary = one.runs[0].summary.model_copy(update={"updates": 1, "best_train_loss": 7.0})
+    done = one.model_copy(update={"runs": [run.model_copy(update={"summary": summary}) for run in one.runs]})
+    rows = comparing.outcomes(frames.groups([done]), "best_train_loss")
+    assert comparing.swept(rows) == ["cg stop", "preconditioner"]
+    assert {row.settings["cg stop"] for row in rows} == {"iterations", "martens"}
+    assert {row.settings["preconditioner"] for row in rows} == {"off", "on"}
+
+
+def test_all_settings_are_listed_where_asked_for() -> None:
+    """Those that are alike stand there too, and each row knows whether it differs."""
+    found = frames.groups([experiment(with_optimizers(HessianFree(), HessianFree(damping=0.5)))])
+    rows = {row.setting: row for row in comparing.settings_of(found)}
+    assert (rows["damping"].differs, rows["gradient batch"].differs) == (True, False)
+    assert rows["gradient batch"].values == ["1000", "1000"]
