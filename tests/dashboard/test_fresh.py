@@ -12,6 +12,7 @@ from backend.schemas import Run
 from dashboard.app_pages.queue import STANDING
 from dashboard.app_pages.run import TOLD
 from dashboard.fresh import Read
+from dashboard.reproducing import GROWING
 from dashboard.theme import STATIC
 from tests.dashboard.samples import SPEC
 
@@ -32,7 +33,7 @@ def same(body: object, read: Read, tmp_path: Path) -> bool:
     return {"true": True, "false": False}[done.stdout.strip()]
 
 
-@pytest.mark.parametrize("fields", [STANDING, TOLD])
+@pytest.mark.parametrize("fields", [STANDING, TOLD, GROWING])
 def test_the_answer_that_the_page_was_drawn_from_is_no_change(
     api: Client, tmp_path: Path, fields: tuple[str, ...]
 ) -> None:
