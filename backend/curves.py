@@ -1,7 +1,8 @@
-"""The commands that carry curves out and in: export of what was trained here, import of what was trained elsewhere."""
+"""The commands that carry curves out and in: export and weights of what was trained here, import from elsewhere."""
 
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -30,27 +31,47 @@ def _client() -> Client:
     return Client(chosen.api, headers=chosen.authorization)
 
 
+def _write(ids: list[str], to: Path | None, fetch: Callable[[Client, str], bytes], ending: str) -> None:
+    """Write a file per run into a folder, or one run's to standard output.
+
+    Raises InvalidInput for several runs without a folder, and where the folder cannot be written.
+    """
+    with _client() as client:
+        found = runs_of(client, ids)
+        if to is None and len(found) != 1:
+            raise InvalidInput([FieldError("ids", len(found), "several runs need a folder: add --to FOLDER")])
+        if to is None:
+            sys.stdout.buffer.write(fetch(client, found[0].id))
+            return
+        try:
+            to.mkdir(parents=True, exist_ok=True)
+            for run in found:
+                path = to / f"{run.id}.{ending}"
+                path.write_bytes(fetch(client, run.id))
+                typer.echo(path)
+        except OSError as error:
+            raise InvalidInput([FieldError("to", str(to), str(error))]) from None
+
+
+Folder = Annotated[
+    Path | None, typer.Option("--to", help="A folder for one file per run; without it, one run to standard output.")
+]
+
+
 @app.command(epilog="Units: a loss is in its problem's unit; seconds are training time, evaluation not counted.")
 def export(
     ids: Ids,
-    to: Annotated[
-        Path | None, typer.Option("--to", help="A folder for one file per run; without it, one run to standard output.")
-    ] = None,
+    to: Folder = None,
     kind: Annotated[ExportKind, typer.Option("--format", help="How the rows are written.")] = ExportKind.CSV,
 ) -> None:
     """Write every update of the runs, one file per run, complete."""
-    with _client() as client:
-        found = runs_of(client, ids)
-        if to is None:
-            if len(found) != 1:
-                raise InvalidInput([FieldError("ids", len(found), "several runs need a folder: add --to FOLDER")])
-            sys.stdout.buffer.write(client.export_file(found[0].id, kind))
-            return
-        to.mkdir(parents=True, exist_ok=True)
-        for run in found:
-            path = to / f"{run.id}.{kind}"
-            path.write_bytes(client.export_file(run.id, kind))
-            typer.echo(path)
+    _write(ids, to, lambda client, run: client.export_file(run, kind), kind.value)
+
+
+@app.command()
+def weights(ids: Ids, to: Folder = None) -> None:
+    """Write the final weights of finished runs as safetensors; where a mean was taken, that too as average.NAME."""
+    _write(ids, to, Client.weights, "safetensors")
 
 
 @app.command("import", epilog=COLUMNS)

@@ -1,6 +1,7 @@
 """Tests of the commands that carry curves out and in, against the application."""
 
 import json
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from backend.client import Client
 from backend.errors import InvalidInput
 from backend.schemas import Adam, Claim, RunStatus
+from backend.settings import Settings
 from tests.backend.conftest import Run
 from tests.backend.samples import updates
 from tests.backend.test_imports import long
@@ -94,6 +96,21 @@ def test_the_help_says_what_a_file_holds(run: Run) -> None:
     told = " ".join(run("import", "--help").stdout.replace("│", " ").split())
     for words in ("RUN.csv", "--optimizer", "--spec", "--set", "--seed", "--json", "counts from 1 without gaps"):
         assert words in told
+
+
+def test_final_weights_are_written(run: Run, client: Client, claim: Claim, settings: Settings, tmp_path: Path) -> None:
+    """To standard output or into a folder; a run that has none is named, and why."""
+    assert "has not finished" in str(run("weights", claim.run.id).exception)
+    held = settings.home / "checkpoints" / claim.run.id / "weights.safetensors"
+    held.parent.mkdir(parents=True)
+    held.write_bytes(b"weights")
+    client.finish(claim.run.id, claim.token, "finished", ended_by="end", weights=sha256(b"weights").hexdigest())
+    assert run("weights", claim.run.id).stdout_bytes == b"weights"
+    path = tmp_path / "all" / f"{claim.run.id}.safetensors"
+    assert run("weights", claim.run.id, "--to", str(path.parent)).stdout == f"{path}\n"
+    assert path.read_bytes() == b"weights"
+    with pytest.raises(InvalidInput, match=r"^to is '.*': .*(exists|Not a directory)"):
+        run("weights", claim.run.id, "--to", str(path))
 
 
 def test_several_runs_need_a_folder(run: Run, client: Client, claim: Claim) -> None:
