@@ -1,7 +1,9 @@
 """The API for scripts that use asyncio: every call of `Client`, with the same arguments, to be awaited."""
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping, Sequence
+from contextlib import suppress
+from threading import Event
 from types import TracebackType
 from typing import Any, Concatenate, Generic, ParamSpec, Self, TypeVar, overload
 
@@ -89,3 +91,17 @@ class AsyncClient:
     import_run = _Awaited(Client.import_run)
     weights = _Awaited(Client.weights)
     wait = _Awaited(Client.wait)
+
+    async def follow(
+        self, runs: Sequence[str] | None = None, *, experiment: str | None = None
+    ) -> AsyncGenerator[tuple[str, dict[str, Any]], None]:
+        """Yield a run's id and its new columns, as `Client.follow` does; leaving it, or a cancel, ends it."""
+        over = Event()
+        pieces = self.client._follow(over, runs, experiment)
+        try:
+            while (piece := await asyncio.to_thread(next, pieces, None)) is not None:
+                yield piece
+        finally:
+            over.set()
+            with suppress(ValueError):  # a thread waits for the next piece: it ends by itself
+                pieces.close()

@@ -2,7 +2,8 @@
 
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from threading import Event
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
@@ -272,8 +273,13 @@ class Client(WorkerCalls):
 
         It begins with the rows that are stored; where `attempt` changes, the run began again: drop what you hold.
         """
+        return self._follow(Event(), runs, experiment)
+
+    def _follow(
+        self, over: Event, runs: Sequence[str] | None, experiment: str | None
+    ) -> Generator[tuple[str, dict[str, Any]], None, None]:
         chosen = None if runs is None else ",".join(runs)
-        for _, data in self._events(runs=chosen, experiment=experiment):
+        for _, data in self._events(over, runs=chosen, experiment=experiment):
             yield from data["runs"].items()
 
     def wait(self, run_ids: Sequence[str], *, timeout: float) -> list[Run]:

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from threading import Event
 from types import TracebackType
 from typing import Any, Self
 
@@ -61,14 +62,17 @@ class Transport:
         content = {} if body is None else {"content": body.model_dump_json().encode()}
         return self._send(method, path, retry=True, headers={"Content-Type": "application/json"}, **content).content
 
-    def _events(self, **query: Any) -> Iterator[tuple[str, Any]]:
-        """Yield name and data of each event; where the connection breaks, go on after the last one."""
+    def _events(self, over: Event, **query: Any) -> Iterator[tuple[str, Any]]:
+        """Yield name and data of each event; where the connection breaks, go on after the last one.
+
+        When another thread says that it is `over`, it ends at the next line, of which one comes every 15 s at least.
+        """
         known = {name: value for name, value in query.items() if value is not None}
         last: dict[str, str] = {}
         broken, reason = 0, ""
         while broken <= _RETRIES:
             try:
-                for fields in self._stream(known, last):
+                for fields in self._stream(known, last, over):
                     broken = 0
                     last["Last-Event-ID"] = fields["id"]
                     if fields["event"] == "end":
@@ -81,11 +85,13 @@ class Transport:
                 if broken == _RETRIES:
                     raise
                 time.sleep(error.retry_after)
+            if over.is_set():
+                return
             time.sleep(_FIRST_PAUSE * 3**broken)
             broken += 1
         raise BackendUnavailable(f"no answer from {self._http.base_url}: {reason}")
 
-    def _stream(self, query: dict[str, Any], headers: dict[str, str]) -> Iterator[dict[str, str]]:
+    def _stream(self, query: dict[str, Any], headers: dict[str, str], over: Event) -> Iterator[dict[str, str]]:
         timeout = httpx.Timeout(10.0, read=_STREAM_SECONDS)
         with self._http.stream("GET", "/api/v1/events", params=query, headers=headers, timeout=timeout) as response:
             if response.is_error:
@@ -95,6 +101,8 @@ class Transport:
                 yield _END
             fields: dict[str, str] = {}
             for line in response.iter_lines():
+                if over.is_set():
+                    return
                 name, _, value = line.partition(": ")
                 if line:
                     fields[name] = value

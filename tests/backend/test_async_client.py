@@ -2,6 +2,8 @@
 
 import asyncio
 import inspect
+from contextlib import aclosing
+from pathlib import Path
 
 import pytest
 
@@ -9,10 +11,12 @@ from backend.async_client import AsyncClient
 from backend.client import Client
 from backend.errors import NotFound
 from backend.schemas import Claim
-from tests.backend.samples import spec, updates
+from tests.backend.samples import INFO, catalog, spec, updates
+from tests.processes import Processes
 
 FOR_WORKERS = {"register", "claim", "worker_heartbeat", "heartbeat", "start", "append", "finish", "finish_as"}
-NOT_AWAITED = {"close", "follow"}
+NOT_AWAITED = {"close"}
+STREAMED = {"follow"}
 
 
 @pytest.fixture
@@ -24,9 +28,10 @@ def anyio_backend() -> str:
 def test_every_call_of_users_is_there() -> None:
     """A call that the client gains cannot be forgotten here."""
     calls = {name for name, _ in inspect.getmembers(Client, inspect.isfunction) if not name.startswith("_")}
-    assert calls - FOR_WORKERS - NOT_AWAITED == {
+    assert calls - FOR_WORKERS - NOT_AWAITED - STREAMED == {
         name for name, value in vars(AsyncClient).items() if type(value).__name__ == "_Awaited"
     }
+    assert {name for name, value in vars(AsyncClient).items() if inspect.isasyncgenfunction(value)} == STREAMED
 
 
 @pytest.mark.anyio
@@ -52,3 +57,47 @@ async def test_waiting_does_not_hold_the_loop(client: Client, claim: Claim) -> N
         client.finish(claim.run.id, claim.token, "cancelled")
         (run,) = await waiting
         assert run.status.final
+
+
+@pytest.mark.anyio
+async def test_a_run_is_followed(client: Client, claim: Claim) -> None:
+    """The stream gives what the client's gives, and may be left early."""
+    client.append(claim.run.id, claim.token, updates(1, 30))
+    client.finish(claim.run.id, claim.token, "finished")
+    many = AsyncClient(client=client)
+    assert [piece async for piece in many.follow([claim.run.id])] == list(client.follow([claim.run.id]))
+    async with aclosing(many.follow([claim.run.id])) as pieces:
+        assert (await anext(pieces))[1]["update"] == list(range(1, 31))
+    with pytest.raises(NotFound):
+        await anext(many.follow(["nowhere0"]))
+
+
+@pytest.mark.anyio
+async def test_a_follower_that_is_cancelled_leaves_the_stream(tmp_path: Path) -> None:
+    """A task that waits for rows ends at once, and its thread with the next line or the connection."""
+    processes = Processes(tmp_path)
+    try:
+        async with AsyncClient(processes.url) as many:
+            worker = processes.client.register(INFO, catalog()).worker_id
+            (run, _) = (await many.launch(spec())).runs
+            claim = processes.client.claim(worker)
+            assert claim is not None
+            processes.client.append(run.id, claim.token, updates(1, 3))
+            seen: list[int] = []
+
+            async def follow() -> None:
+                async for _, columns in many.follow([run.id]):
+                    seen.extend(columns["update"])
+
+            task = asyncio.create_task(follow())
+            while not seen:
+                await asyncio.sleep(0.01)
+            processes.client.append(run.id, claim.token, updates(4, 5))
+            while len(seen) < 5:
+                await asyncio.sleep(0.01)
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            assert seen == [1, 2, 3, 4, 5]
+    finally:
+        processes.stop()
