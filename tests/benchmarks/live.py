@@ -18,9 +18,10 @@ import psutil
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from backend.client import Client
-from backend.schemas import Budget
+from backend.schemas import Budget, WorkerInfo
 from tests.e2e.conftest import CHROMIUM, DEADLINE, QUIET, Service, draws, running_service, settled
 from tests.e2e.samples import SPEC, claims, register, row
+from worker.problems.registry import discover
 
 SECONDS = 20
 IDLE_SECONDS = 20
@@ -105,10 +106,19 @@ def share(process: psutil.Process, page: Page, seconds: float) -> float:
     return (sum(process.cpu_times()[:2]) - before) / (time.monotonic() - began)
 
 
+def wait_in_line(client: Client) -> None:
+    """Queue a figure of the paper and a sweep of the study, so that their pages have runs to follow."""
+    client.register(WorkerInfo(name="by hand", device="cpu", threads=1), discover().catalog())
+    shipped = client.reproductions().reproductions
+    for kind in ("paper", "study"):
+        client.launch(next(one.spec for one in shipped if one.kind == kind))
+
+
 def rest(page: Page, service: Service) -> None:
-    """Print what each page's open tab takes while nothing trains."""
+    """Print what each page's open tab takes while nothing trains and runs wait."""
     experiment, taken = launch(service.client, 12)
     fill(service.client, taken, 100)
+    wait_in_line(service.client)
     dashboard = psutil.Process(service.processes["dashboard"].pid)
     print(f"dashboard's process without a tab: {share(dashboard, page, IDLE_SECONDS):.1%} of a core")
     for path in (f"?experiments={experiment}", "launch", "queue", "paper", "choose", "guide", f"run?id={taken[0][0]}"):
