@@ -53,7 +53,8 @@ ${tables.map(written).join("\n")}
 
 /** The tables of a page as text: a title, and rows of cells; without what can be pressed. */
 export function tablesOf(root) {
-  return [...root.querySelectorAll('[role="region"] table')].map((table) => ({
+  const shown = [...root.querySelectorAll('[role="region"] table')].filter((table) => !table.closest("[hidden]"));
+  return shown.map((table) => ({
     title: table.closest('[role="region"]').getAttribute("aria-label"),
     rows: [...table.rows].map((row) => [...row.cells].filter((cell) => !cell.matches(".bhf-actions, :has(.bhf-hidden)")).map(textOf)),
   }));

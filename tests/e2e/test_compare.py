@@ -152,7 +152,7 @@ def test_the_target_can_be_dragged(page: Page, quiet: Service, finished: Experim
 def test_what_is_chosen_is_chosen_in_charts_and_tables(page: Page, quiet: Service, finished: Experiment) -> None:
     """One optimizer alone is drawn, listed and counted, and stays so where the URL is opened again."""
     open_view(page, f"{quiet.dashboard_url}/?experiments={finished.id}")
-    page.get_by_label("Optimizer", exact=True).select_option("HF")
+    page.get_by_role("combobox", name="Optimizer").select_option("HF")
     page.wait_for_url(re.compile("optimizer=hf"))
     names = "() => document.querySelector('.bhf-chart').data.filter((t) => t.name).map((t) => t.name)"
     for _ in range(2):
@@ -161,7 +161,7 @@ def test_what_is_chosen_is_chosen_in_charts_and_tables(page: Page, quiet: Servic
         expect(page.locator(".bhf-count")).to_have_text("1 of 2 runs")
         wait_until(lambda: page.evaluate(names) == ["HF", "HF", "HF"], "HF alone is drawn")
         open_view(page, page.url)
-    page.get_by_label("Status", exact=True).select_option("Running")
+    page.get_by_role("combobox", name="Status").select_option("Running")
     expect(page.get_by_text("No run is of this kind")).to_be_visible()
 
 
