@@ -57,6 +57,7 @@ def solve(
     workspace: tuple[Tensor, Tensor, Tensor] | None = None,
     precondition: Callable[[Tensor], Tensor] | None = None,
     keep: Callable[[int, Tensor, float], None] | None = None,
+    repeat: Callable[[Callable[[], None]], Callable[[], None]] | None = None,
 ) -> Solution:
     """Set x to the iterate of conjugate gradient on A x = b from zero, after at most `max_iterations` steps.
 
@@ -70,49 +71,31 @@ def solve(
     `precondition`: r -> z = M^-1 r, M symmetric and positive definite, in a tensor of its own; then alpha = r'z / p'Ap,
     beta = r'z / (r'z before), the step lowers the model by alpha r'z / 2, and vectors are measured by M where their
     curvature is. Source: Saad (2003), "Iterative methods for sparse linear systems", algorithm 9.1. `keep`: is shown
-    (iteration, x, phi(x)) after each step but a last one that ends the run.
+    (iteration, x, phi(x)) after each step but a last one that ends the run. `repeat`: is given an iteration's work, the
+    same on the same memory each time, and returns what does it; see `worker.optim.repeating`.
     """
-    r, p, q = workspace or (torch.empty_like(b), torch.empty_like(b), torch.empty_like(b))
-    x.zero_()
-    torch.neg(b, out=r)
-    rr = operator.inner(b, b)
-    z = r if precondition is None else precondition(r)
-    rz = pp = rr if precondition is None else operator.inner(r, z)
-    torch.neg(z, out=p)
-    offset = phi = torch.zeros_like(rr) if model is None else model
-    top = torch.zeros_like(rr)
+    vectors = workspace or (torch.empty_like(b), torch.empty_like(b), torch.empty_like(b))
     eps = torch.finfo(b.dtype).eps if eps is None else eps
-    scale_seen, rr_seen, phi_seen = torch.stack((rr if scale is None else scale, rr, phi)).tolist()
+    iteration = _Iteration(operator, b, x, vectors, eps=eps, model=model, precondition=precondition)
+    advance = iteration if repeat is None else repeat(iteration)
+    offset, r = iteration.phi.clone(), iteration.r
+    scale_seen, rr_seen, phi_seen = torch.stack(
+        (iteration.rr if scale is None else scale, iteration.rr, offset)
+    ).tolist()
     test = _StopTest(stop, eps, scale_seen, rr_seen, phi_seen)
     reason, products = test.start(), 0
-    while reason is None and len(test.steps) < max_iterations:
-        operator.product(p, q)
-        pq = operator.inner(p, q)
-        # Below eps times the largest curvature seen, p'Ap is rounding of A p, whatever its sign.
-        top = torch.maximum(top, pq / pp)
-        alpha = rz / pq
-        alpha = torch.where((pq > eps * top * pp) & alpha.isfinite(), alpha, 0)
-        _add(x, p, alpha)
-        if (len(test.steps) + 1) % refresh == 0 and len(test.steps) + 1 < max_iterations:
-            operator.product(x, r)
-            r.sub_(b)
-            products += 1
+    while reason is None and (done := len(test.steps) + 1) <= max_iterations:
+        if done % refresh or done == max_iterations:
+            advance()
         else:
-            _add(r, q, alpha)
+            iteration(afresh=True)
+            products += 1
         products += 1
-        phi = phi - alpha * rz / 2
-        before, rr = rz, operator.inner(r, r)
-        z = r if precondition is None else precondition(r)
-        rz = rr if precondition is None else operator.inner(r, z)
-        beta = rz / before
-        pp = rz + beta**2 * pp
         # The one wait for the device: all that the stop test needs, in one transfer.
-        pq_seen, step, rr_seen, phi_seen, ratio = torch.stack((pq, alpha, rr, phi, beta)).tolist()
+        pq_seen, step, rr_seen, phi_seen, ratio = iteration.seen.tolist()
         reason = test.iteration(pq_seen, step, rr_seen, phi_seen, ratio)
-        if reason is None:
-            p.mul_(ratio).sub_(z)
-            if keep is not None:
-                keep(len(test.steps), x, phi_seen)
+        if reason is None and keep is not None:
+            keep(done, x, phi_seen)
     phi_seen = float(offset + (operator.inner(r, x) - operator.inner(b, x)) / 2)
     if not math.isfinite(phi_seen):
         reason = StopReason.DIVERGED
@@ -128,6 +111,67 @@ def solve(
     )
 
 
+class _Iteration:
+    """An iteration's work on memory that stays where it is, so that it can be captured; no value decides what it does.
+
+    seen: p'Ap, alpha, r'r, phi and beta of the last one, float64.
+    """
+
+    def __init__(
+        self,
+        operator: Operator,
+        b: Tensor,
+        x: Tensor,
+        vectors: tuple[Tensor, Tensor, Tensor],
+        *,
+        eps: float,
+        model: Tensor | None,
+        precondition: Callable[[Tensor], Tensor] | None,
+    ) -> None:
+        self._operator, self._b, self._x, self._eps = operator, b, x, eps
+        self._precondition = precondition
+        self.r, self._p, self._q = vectors
+        x.zero_()
+        torch.neg(b, out=self.r)
+        self.rr = operator.inner(b, b)
+        z, rz = self._preconditioned(self.rr)
+        self._rz, self._pp = rz.clone(), rz.clone()
+        torch.neg(z, out=self._p)
+        self.phi = torch.zeros_like(self.rr) if model is None else model.clone()
+        self._top, self.seen = torch.zeros_like(self.rr), self.rr.new_zeros(5)
+
+    def _preconditioned(self, rr: Tensor) -> tuple[Tensor, Tensor]:
+        """Return z and r'z."""
+        if self._precondition is None:
+            return self.r, rr
+        z = self._precondition(self.r)
+        return z, self._operator.inner(self.r, z)
+
+    def __call__(self, *, afresh: bool = False) -> None:
+        """Do it; afresh: with r = A x - b computed, not by recurrence."""
+        operator, p, q, r = self._operator, self._p, self._q, self.r
+        operator.product(p, q)
+        pq = operator.inner(p, q)
+        # Below eps times the largest curvature seen, p'Ap is rounding of A p, whatever its sign.
+        torch.maximum(self._top, pq / self._pp, out=self._top)
+        alpha = self._rz / pq
+        alpha = alpha.masked_fill(~((pq > self._eps * self._top * self._pp) & alpha.isfinite()), 0)
+        _add(self._x, p, alpha)
+        if afresh:
+            operator.product(self._x, r)
+            r.sub_(self._b)
+        else:
+            _add(r, q, alpha)
+        self.phi.sub_(alpha * self._rz / 2)
+        rr = operator.inner(r, r)
+        z, rz = self._preconditioned(rr)
+        beta = rz / self._rz
+        self._pp.mul_(beta**2).add_(rz)
+        self._rz.copy_(rz)
+        torch.stack((pq, alpha, rr, self.phi, beta), out=self.seen)
+        p.mul_(beta).sub_(z)
+
+
 class FlatInner:
     """The Euclidean inner product of flat vectors, accumulated in float64."""
 
@@ -135,9 +179,14 @@ class FlatInner:
         """Return sum_i left_i right_i in float64."""
         if left.dtype == torch.float64:
             return torch.dot(left, right)
-        if left.is_cuda:
+        if asynchronous(left):
             return torch.dot(left.double(), right.double())
         return _chunked(left, right)
+
+
+def asynchronous(tensor: Tensor) -> bool:
+    """Whether work on the tensor goes on behind the program's back, so that to see a value is to wait."""
+    return tensor.is_cuda
 
 
 def _chunked(left: Tensor, right: Tensor) -> Tensor:
@@ -151,7 +200,7 @@ def _chunked(left: Tensor, right: Tensor) -> Tensor:
 
 def _add(y: Tensor, x: Tensor, scale: Tensor) -> None:
     """Add scale x to y without waiting for the device."""
-    if y.is_cuda:
+    if asynchronous(y):
         y.addcmul_(x, scale.to(y.dtype))
     else:
         y.add_(x, alpha=scale.item())

@@ -1,6 +1,7 @@
 """Hessian-free and block-diagonal Hessian-free optimization: one method, two partitions."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -194,6 +195,7 @@ class BlockHessianFree(Optimizer):
             workspace=system.work,
             precondition=DiagonalPreconditioner(solver.squares(), task.damping) if group["preconditioner"] else None,
             keep=iterates.keep if iterates else None,
+            repeat=partial(solver.repeater, expected=expected) if system.steady else None,
         )
         system.finish()
         solver.store(self.state)
@@ -211,7 +213,7 @@ class BlockHessianFree(Optimizer):
             cost=flops / max(unit, 1),
             predicted=plan.work / max(unit, 1) if plan else None,
             way=plan.way if plan else "generic",
-            note=note,
+            note="; ".join(filter(None, (note, solver.repeater.note))),
             steps=found.steps,
             ratios=found.ratios,
             damping=task.damping,
@@ -234,7 +236,10 @@ class BlockHessianFree(Optimizer):
             return planner.system(curvature, task, chosen, memory=self.memory, rounded=rounded), chosen, note
         block = task.block
         system = FlatSystem(
-            task, lambda v, out: curvature.product(block, v, out), lambda: curvature.product_flops(block)
+            task,
+            lambda v, out: curvature.product(block, v, out),
+            lambda: curvature.product_flops(block),
+            steady=False,
         )
         note = curvature.source.note
         return system, None, f"{note}; it is not computed in bfloat16" if rounded else note

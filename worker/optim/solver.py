@@ -8,6 +8,7 @@ from torch import Tensor
 from worker.optim.blocks import Block
 from worker.optim.cg import FlatInner
 from worker.optim.curvature.systems import Task, Vectors
+from worker.optim.repeating import Repeater
 
 
 class BlockSolver(FlatInner):
@@ -17,6 +18,7 @@ class BlockSolver(FlatInner):
         self.block = block
         self.gradient, self.x = block.vector(), block.vector()
         self._vectors = Vectors(self.x)
+        self.repeater = Repeater(self.x.device)
 
     def task(self, damping: float, *, warm: bool) -> Task:
         """Return what is to be solved."""

@@ -2,25 +2,16 @@
 
 import copy
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from tests.worker.optim.cases import CASES, Case, make
-from worker.optim import (
-    Adam,
-    BlockHessianFree,
-    EvaluationAverage,
-    PeepholeLSTM,
-    SoftmaxCrossEntropy,
-    StepResult,
-    StopRule,
-    cg,
-    layer_partition,
-)
+from tests.worker.optim.networks import NETWORKS
+from worker.optim import Adam, BlockHessianFree, EvaluationAverage, StepResult, StopRule, cg
 from worker.optim.curvature import planner
 
 pytestmark = [
@@ -32,52 +23,11 @@ CURVATURE = 8
 ALL = {"adaptive_damping": True, "backtracking": True, "line_search": True, "preconditioner": True}
 
 
-class Residual(nn.Module):
-    """Convolutions, a rectifier, a sum and pooling, as in the paper's CNN."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.first = nn.Conv2d(1, 4, 3, padding=1)
-        self.branch = nn.Sequential(nn.ReLU(), nn.Conv2d(4, 4, 3, padding=1), nn.ReLU(), nn.Conv2d(4, 4, 3, padding=1))
-        self.last = nn.Sequential(nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Run it."""
-        x = self.first(x)
-        result: Tensor = self.last(x + self.branch(x))
-        return result
-
-
-class Sequence(nn.Module):
-    """Two peephole LSTM layers and a dense one on the last step."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.lower, self.upper, self.dense = PeepholeLSTM(2, 4), PeepholeLSTM(4, 4), nn.Linear(4, 3)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Run it."""
-        result: Tensor = self.dense(self.upper(self.lower(x))[:, -1])
-        return result
-
-
-def _classifies(model: nn.Module, *shape: int) -> Case:
-    model = model.double()
-    inputs, targets = torch.rand(12, *shape, dtype=torch.float64), torch.arange(12) % 3
-    return Case(model, SoftmaxCrossEntropy(), inputs, targets, layer_partition(model))
-
-
-MORE: dict[str, Callable[[], Case]] = {
-    "cnn": lambda: _classifies(Residual(), 1, 6, 6),
-    "lstm": lambda: _classifies(Sequence(), 5, 2),
-}
-
-
 def pair(name: str) -> tuple[Case, Case]:
     """Build a case on the CPU, and the same on the device."""
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        case = MORE[name]() if name in MORE else make(name)
+        case = NETWORKS[name]() if name in NETWORKS else make(name)
     moved = copy.deepcopy(case.model).to(DEVICE)
     return case, Case(moved, case.loss, case.inputs.to(DEVICE), case.targets.to(DEVICE), case.blocks)
 
@@ -111,7 +61,7 @@ def check_alike(found: StepResult, expected: StepResult) -> None:
 
 @pytest.mark.parametrize("options", [{}, ALL], ids=["fixed", "all options"])
 @pytest.mark.parametrize("way", planner.WAYS)
-@pytest.mark.parametrize("name", [*CASES, *MORE])
+@pytest.mark.parametrize("name", [*CASES, *NETWORKS])
 def test_updates_equal_those_of_the_cpu(name: str, way: str, options: dict[str, Any]) -> None:
     """In float64, by every way, with every option: the same weights, reports and stop reasons."""
     one, other = pair(name)
@@ -122,8 +72,24 @@ def test_updates_equal_those_of_the_cpu(name: str, way: str, options: dict[str, 
         check_alike(found, expected)
 
 
+@pytest.mark.parametrize("options", [{}, ALL], ids=["fixed", "all options"])
 @pytest.mark.parametrize("way", planner.WAYS)
-@pytest.mark.parametrize("name", ["autoencoder", *MORE])
+@pytest.mark.parametrize("name", ["autoencoder", *NETWORKS])
+def test_captured_iterations_are_the_launched_ones(name: str, way: str, options: dict[str, Any]) -> None:
+    """With iterations enough to be captured, updates are those of iterations launched one by one; nothing refuses."""
+    one, other = pair(name)[1], pair(name)[1]
+    launched = optimizer(one, way=way, damping=1e-3, max_cg_iters=15, **options)
+    for solver in launched._solvers:
+        solver.repeater.record = None
+    captured = optimizer(other, way=way, damping=1e-3, max_cg_iters=15, **options)
+    for found, expected in zip(steps(other, captured), steps(one, launched), strict=True):
+        check_alike(found, expected)
+        assert not any("captured" in block.note for block in found.blocks)
+    torch.testing.assert_close(weights(other), weights(one), rtol=1e-8, atol=1e-10)
+
+
+@pytest.mark.parametrize("way", planner.WAYS)
+@pytest.mark.parametrize("name", ["autoencoder", *NETWORKS])
 def test_float32_reaches_the_quadratic_model_of_the_cpu(name: str, way: str) -> None:
     """After 30 iterations the decrease in float32 is within 1e-3 of the CPU's in float64, as products are not TF32."""
     one, other = pair(name)

@@ -41,6 +41,8 @@ class SampleSystem(FlatInner):
     Coordinates: parameters of the other layers, alpha, every C, every D.
     """
 
+    steady = True
+
     def __init__(self, task: Task, batch: WrittenBatch, head: Head, steps: frozenset[int]) -> None:
         self._task, self._batch, self._head = task, batch, head
         self._e = self._outside()

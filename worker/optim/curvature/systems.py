@@ -47,6 +47,7 @@ class System(Operator, Protocol):
 
     scale: g'g. model: phi at the start. eps: relative rounding of products. setup_flops, product_flops, finish_flops:
     operations of matrix products that were spent on setting up (the start included), on each product, on `finish`.
+    steady: whether a product does the same to the same memory each time, so that it can be captured.
     """
 
     b: Tensor
@@ -57,6 +58,7 @@ class System(Operator, Protocol):
     eps: float
     setup_flops: int
     finish_flops: int
+    steady: bool
 
     @property
     def product_flops(self) -> int:
@@ -86,6 +88,7 @@ class FlatSystem(FlatInner):
         *,
         setup_flops: int = 0,
         eps: float | None = None,
+        steady: bool = True,
     ) -> None:
         self._task, self._multiply, self._flops = task, multiply, flops
         self.b, self.y, *work = task.vectors.take("parameters", task.block.size, 5)
@@ -94,6 +97,7 @@ class FlatSystem(FlatInner):
         self.model = torch.zeros_like(self.scale)
         self.eps = eps or torch.finfo(task.x.dtype).eps
         self.setup_flops, self.finish_flops = setup_flops, 0
+        self.steady = steady
         if task.warm:
             self.product(task.x, self.b)
             self.b.add_(task.gradient)
