@@ -65,14 +65,26 @@ def page() -> None:
         "Read a curve on several axes before you believe it: an optimizer that wins by updates may lose by seconds. "
         "Launch at least three seeds, and look at the band."
     )
-    _picture("updates", "Over updates: the second-order steps go further each.", "loss curves over updates")
-    _picture("seconds", "The same runs over seconds: each of those steps takes longer.", "loss curves over seconds")
+    _picture(
+        "updates",
+        "Adam orange, HF blue, BHF green. Over updates: the second-order steps go further each.",
+        "loss curves over updates",
+    )
+    _picture(
+        "seconds",
+        "The same runs over seconds, on a busy machine: each of those steps takes longer.",
+        "loss curves over seconds",
+    )
     st.subheader("What a run tells")
     st.write(
         "The compare page draws all of this while runs train: curves over any axis, what each configuration needs to "
         "reach a target, and for HF and BHF what each block's solve did."
     )
-    _picture("blocks", "Iterations, stop reason, residual and curvature of each block.", "a line for each block")
+    _picture(
+        "blocks",
+        "Iterations, residual, curvature and stop reason of each block; dashes tell the blocks of BHF apart.",
+        "a line for each block",
+    )
     _picture("compare", "The compare page.", "curves, the table of runs, the values at chosen updates and the target")
     if st.button("Launch a comparison", type="primary"):
         st.switch_page(st.session_state["pages"]["launch"])

@@ -3,14 +3,16 @@
 python -m tests.benchmarks.pages [FOLDER]
 
 Backend, worker and dashboard train the first comparison, 40 updates of each optimizer on the embedded digits; Chromium
-takes the compare page, light and dark, and the launch page, dark, into FOLDER (dashboard/pictures).
+takes the compare page and some charts, light and dark, and the launch page, dark, into FOLDER (dashboard/pictures).
 """
 
 import argparse
+import io
 import tempfile
 from pathlib import Path
 from typing import Literal
 
+from PIL import Image
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from backend.demo import launch_demo
@@ -19,6 +21,13 @@ from tests.e2e.conftest import CHROMIUM, DEADLINE, QUIET, draws, running_service
 PICTURES = Path(__file__).parents[2] / "dashboard" / "pictures"
 TRAINING_SECONDS = 3600
 WIDTH = 1280
+VIEWS = {
+    "compare": "",
+    "updates": "&panels=train_loss,test_loss",
+    "seconds": "&panels=train_loss,test_loss&x=seconds",
+    "blocks": "&panels=cg_iterations,residual,ritz_max,stop_reason",
+}
+"""Pictures by name; those of a part of the address are of the charts alone."""
 
 
 def opened(browser: Browser, mode: Literal["light", "dark"], height: int) -> Page:
@@ -34,6 +43,13 @@ def drawn(page: Page, updates: int) -> None:
     wait_until(lambda: seen(page) == updates, "all updates are drawn")
     expect(page.locator(".bhf-steps tbody")).not_to_contain_text("\u2013")
     settled(page)
+
+
+def picture(taken: bytes, path: Path) -> None:
+    """Save a picture small: screens have few colours, so that a palette of 128 keeps them."""
+    shot = Image.open(io.BytesIO(taken)).convert("RGB")
+    shot.quantize(128, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE).save(path, optimize=True)
+    print(f"{path.name}: {path.stat().st_size / 1000:.0f} kB")
 
 
 def main() -> None:
@@ -59,14 +75,16 @@ def main() -> None:
         looks: tuple[Literal["light", "dark"], ...] = ("light", "dark")
         for mode in looks:
             page = opened(browser, mode, 1560)
-            page.goto(f"{service.dashboard_url}/?experiments={made.id}")
-            drawn(page, made.spec.budget.updates or 0)
-            page.screenshot(path=folder / f"compare-{mode}.png")
+            for name, view in VIEWS.items():
+                page.goto(f"{service.dashboard_url}/?experiments={made.id}{view}")
+                drawn(page, made.spec.budget.updates or 0)
+                part = page.locator(".bhf-chart") if view else page
+                picture(part.screenshot(), folder / f"{name}-{mode}.png")
         page = opened(browser, "dark", 1200)
         page.goto(f"{service.dashboard_url}/launch")
         expect(page.locator(".bhf-blocks").first).to_be_visible()
         settled(page)
-        page.screenshot(path=folder / "launch-dark.png")
+        picture(page.screenshot(), folder / "launch-dark.png")
         browser.close()
 
 

@@ -1,7 +1,9 @@
 """The page "How to choose", without a browser."""
 
 from backend.schemas import BlockHessianFree
+from dashboard.app_pages.guide import PICTURES
 from dashboard.knobs import knobs
+from tests.benchmarks.pages import VIEWS
 from tests.dashboard.conftest import OpenPage
 
 
@@ -11,3 +13,12 @@ def test_every_setting_is_explained(open_page: OpenPage) -> None:
     written = "\n".join(found.proto.body for found in page.get("html")).replace("&#x27;", "'")
     for knob in knobs(BlockHessianFree):
         assert knob.help in written
+
+
+def test_it_shows_pictures_of_runs(open_page: OpenPage) -> None:
+    """Axes and blocks are shown by real runs, each picture with words for those who do not see it."""
+    assert len(open_page("guide").get("image")) == len(VIEWS)
+    assert {f"{name}-{mode}.png" for name in VIEWS for mode in ("light", "dark")} <= {
+        file.name for file in PICTURES.iterdir()
+    }
+    assert all(file.stat().st_size < 130_000 for file in PICTURES.iterdir())
