@@ -6,7 +6,7 @@ import { panelsOf } from "./measures.js";
 import { savePage, savePicture, tablesOf } from "./save.js";
 import { readZoom, writeZoom } from "./zoom.js";
 
-const OPTIONS = { displaylogo: false, responsive: false, displayModeBar: false, doubleClick: "autosize" };
+const OPTIONS = { displaylogo: false, responsive: false, displayModeBar: false, doubleClick: "autosize", edits: { shapePosition: true } };
 const MOVES = { "+": [0.25, -0.25], "=": [0.25, -0.25], "-": [-0.5, 0.5], ArrowLeft: [-0.25, -0.25], ArrowRight: [0.25, 0.25] };
 
 export class Chart {
@@ -56,7 +56,7 @@ export class Chart {
 
   /** Take over what the user zoomed to, or where the target's line was dragged to. */
   relayout(event) {
-    const dragged = Object.entries(event).find(([name]) => /^shapes\[\d+\]\.y0$/.test(name));
+    const dragged = Object.entries(event).find(([name]) => /^shapes\[\d+\]\.y[01]$/.test(name));
     if (dragged) {
       this.change({ target: String(Number(dragged[1].toPrecision(4))) });
       return;

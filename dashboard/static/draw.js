@@ -89,10 +89,10 @@ export function logTicks([low, high]) {
   return { tickvals, ticktext: tickvals.map(write) };
 }
 
-/** Ticks at words, first at the top, written within the panel: the margin is made for numbers. */
+/** Ticks above the marks at words, first at the top, written within the panel: the margin is made for numbers. */
 function wordTicks(words, zoomed) {
-  const ticks = { tickmode: "array", tickvals: words.map((_, i) => i), ticktext: words, ticklabelposition: "inside top", ticks: "" };
-  return zoomed ? ticks : { ...ticks, autorange: false, range: [words.length - 0.4, -0.6] };
+  const ticks = { tickmode: "array", tickvals: words.map((_, i) => i - 0.33), ticktext: words, ticklabelposition: "inside top", ticks: "" };
+  return zoomed ? ticks : { ...ticks, autorange: false, range: [words.length - 0.6, -0.75] };
 }
 
 /** Where a panel stands in the figure, in shares of its width and height. */
@@ -169,7 +169,7 @@ function addAxes(layout, { measure, panel, columns, rows, view, theme, unit, hei
 
 function targetLine(value, axis, theme) {
   return {
-    type: "line", xref: `x${axis} domain`, yref: `y${axis}`, x0: 0, x1: 1, y0: value, y1: value, editable: true,
+    type: "line", xref: `x${axis} domain`, yref: `y${axis}`, x0: 0, x1: 1, y0: value, y1: value,
     line: { color: theme.muted, width: 1.5, dash: "dot" },
   };
 }

@@ -43,7 +43,7 @@ def test_a_sweep_is_launched(page: Page, quiet: Service) -> None:
     settled(page)
     page.get_by_label("Settings", exact=True).click()
     page.get_by_role("option", name="Damping", exact=True).click()
-    values = page.get_by_label("Values of Damping")
+    values = page.get_by_role("textbox", name="Values of Damping")
     values.fill("0..1/3")
     values.press("Tab")
     page.get_by_role("button", name="Add 2 configurations").click()
