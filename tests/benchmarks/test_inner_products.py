@@ -1,0 +1,32 @@
+"""The comparison of inner products runs, and compares what it says."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.benchmarks import inner_products
+from worker.optim.cg import FlatInner
+from worker.problems.data import mnist, mnist_5k
+
+
+def test_plain_inner_products_are_float32() -> None:
+    """Within the context a small term is lost beside a large one; outside it is not."""
+    left, right = torch.tensor([1e4, 1.0]), torch.tensor([1e4, 1.0])
+    with inner_products.plain():
+        assert FlatInner().inner(left, right).item() == 1e8
+    assert FlatInner().inner(left, right).item() == 1e8 + 1
+
+
+def test_command_prints_four_courses(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """BHF and HF, with both kinds, on the embedded digits."""
+    monkeypatch.setattr(mnist, "load", lambda _: mnist_5k.load(Path("nowhere")))
+    monkeypatch.setattr(inner_products, "GRADIENT_BATCH", 100)
+    monkeypatch.setattr(inner_products, "CURVATURE_BATCH", 10)
+    inner_products.main(["--updates", "1", "--every", "1"])
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    kinds = [
+        (optimizer, inner) for optimizer in ("BlockHessianFree", "HessianFree") for inner in ("float64", "float32")
+    ]
+    assert [tuple(line[:2]) for line in lines] == kinds
+    assert all(line[2] == "1:" and 0 < float(line[3]) < 1000 for line in lines)
