@@ -107,7 +107,8 @@ class Worker:
             return
         with Pulse(self._client, claim, registration) as pulse:
             end = self._watch(execution, pulse, Progress(execution, self._settings.hang_seconds))
-        log.info("run %s: %s", run_id, "ended" if end.code == TOLD else end.reason)
+        gone = "ended, or is another worker's now" if pulse.lost.is_set() else end.reason
+        log.info("run %s: %s", run_id, "ended" if end.code == TOLD else gone)
         if end.code in {TOLD, LEASE_LOST, ABANDONED} or pulse.lost.is_set() or self._stopped.is_set():
             return
         persist(self._deliver, self._stopped)
