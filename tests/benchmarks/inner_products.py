@@ -25,6 +25,7 @@ from worker.optim.cg import FlatInner
 from worker.problems.data import Dataset, mnist
 
 CURVATURE_BATCH = 100
+SHOWN = 5000
 
 
 @contextmanager
@@ -45,7 +46,7 @@ def errors(
     optimizer = kind(
         gradient_batch=GRADIENT_BATCH, curvature_batch=CURVATURE_BATCH, curvature_way=CurvatureWay.PRODUCTS
     )
-    chosen = argparse.Namespace(seed=0, subset=5000, max_seconds=float("inf"))
+    chosen = argparse.Namespace(seed=0, subset=SHOWN, max_seconds=float("inf"))
     points = course(optimizer, data, updates=updates, every=every, target=None, chosen=chosen)
     return [(point.updates, point.error) for point in points]
 

@@ -22,11 +22,12 @@ def test_command_prints_four_courses(monkeypatch: pytest.MonkeyPatch, capsys: py
     """BHF and HF, with both kinds, on the embedded digits."""
     monkeypatch.setattr(mnist, "load", lambda _: mnist_5k.load(Path("nowhere")))
     monkeypatch.setattr(inner_products, "GRADIENT_BATCH", 100)
-    monkeypatch.setattr(inner_products, "CURVATURE_BATCH", 10)
+    monkeypatch.setattr(inner_products, "CURVATURE_BATCH", 50)
+    monkeypatch.setattr(inner_products, "SHOWN", 100)
     inner_products.main(["--updates", "1", "--every", "1"])
     lines = [line.split() for line in capsys.readouterr().out.splitlines()]
     kinds = [
         (optimizer, inner) for optimizer in ("BlockHessianFree", "HessianFree") for inner in ("float64", "float32")
     ]
     assert [tuple(line[:2]) for line in lines] == kinds
-    assert all(line[2] == "1:" and 0 < float(line[3]) < 1000 for line in lines)
+    assert all(line[2] == "1:" and float(line[3]) > 0 for line in lines)
