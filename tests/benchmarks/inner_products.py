@@ -1,6 +1,6 @@
 """Does the precision of conjugate gradient's inner products decide between BHF and HF with a small curvature batch?
 
-python -m tests.benchmarks.inner_products [--updates 100] [--every 10] [--folder .]
+python -m tests.benchmarks.inner_products [--updates 100] [--every 10] [--max-cg-iterations 30] [--folder .]
 
 The deep autoencoder on the complete MNIST training set at the paper's settings, gradient batch 2,000, curvature batch
 100, one thread, seed 0; every block by products, whose vectors are float32. Prints the train error (squared error, sum
@@ -19,13 +19,10 @@ from torch import Tensor
 
 from backend.schemas import BlockHessianFree, CurvatureWay, HessianFree
 from backend.settings import Settings
-from tests.benchmarks.time_to_target import GRADIENT_BATCH, course
+from tests.benchmarks.time_to_target import course
 from worker.device import threads
 from worker.optim.cg import FlatInner
 from worker.problems.data import Dataset, mnist
-
-CURVATURE_BATCH = 100
-SHOWN = 5000
 
 
 @contextmanager
@@ -39,33 +36,42 @@ def plain() -> Iterator[None]:
         yield
 
 
-def errors(
-    kind: type[BlockHessianFree | HessianFree], data: Dataset, *, updates: int, every: int
-) -> list[tuple[int, float]]:
+def errors(kind: type[BlockHessianFree | HessianFree], data: Dataset, chosen: argparse.Namespace) -> str:
     """Train; return updates done and train errors."""
     optimizer = kind(
-        gradient_batch=GRADIENT_BATCH, curvature_batch=CURVATURE_BATCH, curvature_way=CurvatureWay.PRODUCTS
+        gradient_batch=chosen.gradient_batch,
+        curvature_batch=chosen.curvature_batch,
+        max_cg_iterations=chosen.max_cg_iterations,
+        curvature_way=CurvatureWay.PRODUCTS,
     )
-    chosen = argparse.Namespace(seed=0, subset=SHOWN, max_seconds=float("inf"))
-    points = course(optimizer, data, updates=updates, every=every, target=None, chosen=chosen)
-    return [(point.updates, point.error) for point in points]
+    points = course(optimizer, data, updates=chosen.updates, every=chosen.every, target=None, chosen=chosen)
+    return ", ".join(f"{point.updates}: {point.error:.2f}" for point in points)
+
+
+def options() -> argparse.ArgumentParser:
+    """Return the command's options."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add = parser.add_argument
+    add("--updates", type=int, default=100)
+    add("--every", type=int, default=10)
+    add("--gradient-batch", type=int, default=2000)
+    add("--curvature-batch", type=int, default=100)
+    add("--max-cg-iterations", type=int, default=30)
+    add("--subset", type=int, default=5000, help="training images over which the error is taken")
+    add("--seed", type=int, default=0)
+    add("--folder", type=Path, default=Settings().home / "data", help="where the data set is kept, or fetched to")
+    return parser
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Train all four and print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--updates", type=int, default=100)
-    parser.add_argument("--every", type=int, default=10)
-    parser.add_argument("--folder", type=Path, default=Settings().home / "data", help="where the data set is kept")
-    chosen = parser.parse_args(arguments)
+    chosen = options().parse_args(arguments)
     data = mnist.load(chosen.folder)
     with threads(1):
         for kind in (BlockHessianFree, HessianFree):
-            in_full = errors(kind, data, updates=chosen.updates, every=chosen.every)
+            print(kind.__name__, "float64", errors(kind, data, chosen))
             with plain():
-                in_float32 = errors(kind, data, updates=chosen.updates, every=chosen.every)
-            for name, found in (("float64", in_full), ("float32", in_float32)):
-                print(kind.__name__, name, ", ".join(f"{updates}: {error:.2f}" for updates, error in found))
+                print(kind.__name__, "float32", errors(kind, data, chosen))
 
 
 if __name__ == "__main__":

@@ -21,10 +21,15 @@ def test_plain_inner_products_are_float32() -> None:
 def test_command_prints_four_courses(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """BHF and HF, with both kinds, on the embedded digits."""
     monkeypatch.setattr(mnist, "load", lambda _: mnist_5k.load(Path("nowhere")))
-    monkeypatch.setattr(inner_products, "GRADIENT_BATCH", 100)
-    monkeypatch.setattr(inner_products, "CURVATURE_BATCH", 50)
-    monkeypatch.setattr(inner_products, "SHOWN", 100)
-    inner_products.main(["--updates", "1", "--every", "1"])
+    sizes = {
+        "updates": 1,
+        "every": 1,
+        "gradient-batch": 100,
+        "curvature-batch": 50,
+        "max-cg-iterations": 2,
+        "subset": 100,
+    }
+    inner_products.main([word for name, size in sizes.items() for word in (f"--{name}", str(size))])
     lines = [line.split() for line in capsys.readouterr().out.splitlines()]
     kinds = [
         (optimizer, inner) for optimizer in ("BlockHessianFree", "HessianFree") for inner in ("float64", "float32")
