@@ -98,9 +98,7 @@ def outcomes(found: Sequence[Group], measure: str) -> list[Outcome]:
 
 
 def _value(value: Any) -> Value:
-    if isinstance(value, bool):
-        return "on" if value else "off"
-    return float(value) if isinstance(value, int | float) else show(value)
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else show(value)
 
 
 def swept(rows: Sequence[Outcome]) -> list[str]:

@@ -53,8 +53,10 @@ def knobs_of(config: RunConfig) -> dict[str, Any]:
 
 def show(value: Any) -> str:
     """Write a setting's value shortly."""
-    if value is None:
+    if value is None or value == []:
         return "none"
+    if isinstance(value, bool):
+        return "on" if value else "off"
     if isinstance(value, float):
         return f"{value:g}"
     if isinstance(value, list):
