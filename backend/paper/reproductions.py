@@ -88,7 +88,7 @@ class Size:
 
 
 SIZES = {
-    (PaperProblem.AUTOENCODER, Scale.QUICK): Size("mnist-5k", 2, 50, 500, (15, 30, 60), every=2),
+    (PaperProblem.AUTOENCODER, Scale.QUICK): Size("mnist-5k", 1.2, 50, 500, (15, 30, 60), every=2),
     (PaperProblem.AUTOENCODER, Scale.LAPTOP): Size("mnist", 1.5, 100, 1000, (32, 125, 250), every=5, test_size=1000),
     (PaperProblem.AUTOENCODER, Scale.FULL): Size(
         "mnist", 1000, 200, 6000, (200, 750, 3000), every=30, shown=10_000, patience=200
