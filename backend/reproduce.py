@@ -48,7 +48,8 @@ def reproduce(
         Subject, typer.Argument(help="A figure of the paper, or the study of what it leaves open, or its question.")
     ],
     scale: Annotated[
-        Scale, typer.Option(help="quick: about 3 minutes; laptop: up to 2 hours on 2 cores; full: the paper's, for a GPU.")
+        Scale,
+        typer.Option(help="quick: about 3 minutes; laptop: up to 2 hours on 2 cores; full: the paper's, for a GPU."),
     ] = Scale.QUICK,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
