@@ -41,8 +41,10 @@ def test_a_sweep_is_launched(page: Page, quiet: Service) -> None:
     page.get_by_label("Optimizer", exact=True).click()
     page.get_by_role("option", name="Hessian-free (HF)").click()
     settled(page)
-    page.get_by_label("Settings", exact=True).click()
+    settings = page.locator(".st-key-launch0-sweep-knobs-hf input")
+    settings.click()
     page.get_by_role("option", name="Damping", exact=True).click()
+    settings.press("Tab")  # closes the list, which hides what is around it
     values = page.get_by_role("textbox", name="Values of Damping")
     values.fill("0..1/3")
     values.press("Tab")
