@@ -201,6 +201,7 @@ def test_the_table_can_be_filtered_and_sorted(page: Page, quiet: Service, finish
     expect(page.locator(".bhf-targets tbody tr").first).to_contain_text("HF")
     page.get_by_role("button", name="Update 50").click()
     expect(page.locator(".bhf-steps tbody tr").first).to_contain_text("HF")
+    page.wait_for_url(re.compile("(?=.*targetSort=update)(?=.*atSort=50)"))  # it is written a little later
     open_view(page, page.url)
     expect(rows.first).to_contain_text("Adam")
     for table in ("targets", "steps"):

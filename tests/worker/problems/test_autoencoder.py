@@ -62,7 +62,7 @@ def test_initial_weights_are_glorot_uniform() -> None:
     for layer in PROBLEM.build(AutoencoderOptions(), INFO).modules():
         if isinstance(layer, nn.Linear):
             bound = math.sqrt(6 / (layer.in_features + layer.out_features))
-            assert float(layer.weight.detach().abs().max()) <= bound
+            assert layer.weight.detach().abs().max() <= torch.tensor(bound)  # a draw may be the bound as float32 has it
             assert float(layer.weight.detach().std()) == pytest.approx(bound / math.sqrt(3), rel=0.05)
             assert float(layer.bias.detach().abs().max()) == 0
 
