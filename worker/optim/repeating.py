@@ -9,7 +9,7 @@ Work = Callable[[], None]
 EAGER = 2
 """times that work is done before it is captured: libraries set themselves up in them"""
 WORTH = 10
-"""times from which a capture is taken to pay; it costs a few times what it saves in one replay"""
+"""times from which a capture is taken to pay: a guess, not measured yet on a device"""
 
 
 class Recording(Protocol):
@@ -23,7 +23,7 @@ class Recording(Protocol):
 class Repeater:
     """Captures work on a CUDA device; elsewhere work stays as it is.
 
-    A thousand small kernels cost more to launch than to run: a graph launches them as one. Work that is captured must
+    Small kernels can cost more to launch than to run: a graph launches all of them at once. Work that is captured must
     do the same to the same memory each time: no value of a tensor may decide what comes next, and what it makes anew is
     memory of the graph. record: work -> what replays it; None where there is nothing to capture with.
     note: why work is not captured, if capturing was tried and refused. Captures of one repeater share their memory, so
