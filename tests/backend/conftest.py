@@ -19,7 +19,10 @@ from tests.inprocess import backend
 from tests.postgres import Cluster, cluster, lacking
 
 Run = Callable[..., Result]
-POSTGRES = pytest.param("postgres", marks=[pytest.mark.postgres, pytest.mark.skipif(bool(lacking()), reason=lacking())])
+POSTGRES = pytest.param(
+    "postgres",
+    marks=[pytest.mark.postgres, pytest.mark.skipif(bool(lacking()), reason=f"no PostgreSQL server: {lacking()}")],
+)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -22,7 +22,7 @@ from tests.backend.test_database import check_upgraded, make_first_tables
 from tests.inprocess import backend
 from tests.postgres import Cluster, cluster, lacking
 
-pytestmark = [pytest.mark.postgres, pytest.mark.skipif(bool(lacking()), reason=lacking())]
+pytestmark = [pytest.mark.postgres, pytest.mark.skipif(bool(lacking()), reason=f"no PostgreSQL server: {lacking()}")]
 
 
 @pytest.fixture

@@ -26,7 +26,7 @@ def test_faults_change_nothing(tmp_path: Path, name: str, kills: int) -> None:
 
 
 @pytest.mark.postgres
-@pytest.mark.skipif(bool(lacking()), reason=lacking())
+@pytest.mark.skipif(bool(lacking()), reason=f"no PostgreSQL server: {lacking()}")
 def test_a_server_that_dies_loses_nothing(tmp_path: Path) -> None:
     """PostgreSQL is killed under writes: what it acknowledged is there, training goes on as if nothing had happened."""
     with cluster() as server:
