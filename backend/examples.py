@@ -130,8 +130,12 @@ _UPDATE = Update(
     curvature_seconds=0.7,
     evaluation_seconds=0.02,
     blocks=[
-        BlockStats(cg_iterations=30, stop_reason=StopReason.ITERATIONS, residual=0.4, model_decrease=35.0),
-        BlockStats(cg_iterations=30, stop_reason=StopReason.ITERATIONS, residual=0.7, model_decrease=28.0),
+        BlockStats(
+            cg_iterations=30, stop_reason=StopReason.ITERATIONS, residual=0.4, model_decrease=35.0, step_norm=1.9
+        ),
+        BlockStats(
+            cg_iterations=30, stop_reason=StopReason.ITERATIONS, residual=0.7, model_decrease=28.0, step_norm=1.3
+        ),
     ],
 )
 _PLAN = Plan(

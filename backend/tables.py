@@ -154,5 +154,6 @@ BLOCKS = Table(
     Column("predicted_cost", Double),
     Column("ritz_min", Double),
     Column("ritz_max", Double),
+    Column("step_norm", Double),
     sqlite_with_rowid=False,
 )

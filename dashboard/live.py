@@ -42,7 +42,10 @@ MEASURES = (
     "train_loss", "test_loss", "test_accuracy", "batch_loss", "gradient_norm", "step_norm", "gradient_seconds",
     "curvature_seconds", "evaluation_seconds", "scale", "reduction_ratio",
 )  # fmt: skip
-BLOCK_MEASURES = ("cg_iterations", "residual", "model_decrease", "ritz_max", "ritz_min", "stop_reason", "cost")
+BLOCK_MEASURES = (
+    "cg_iterations", "residual", "model_decrease", "ritz_max", "ritz_min", "stop_reason", "cost",
+    "block_step_norm",
+)  # fmt: skip
 PANELS = (*MEASURES, *BLOCK_MEASURES, "decreases", "time")
 
 

@@ -268,6 +268,7 @@ def _block(result: BlockResult) -> BlockStats:
         predicted_cost=result.predicted,
         ritz_min=_finite(ritz[0]) if ritz else None,
         ritz_max=_finite(ritz[-1]) if ritz else None,
+        step_norm=_finite(result.step_norm),
     )
 
 

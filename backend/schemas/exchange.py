@@ -31,7 +31,7 @@ MEASURES = (
 SERIES_FIELDS = (*AXES, *MEASURES, "diverged")
 BLOCK_FIELDS = (
     "cg_iterations", "stop_reason", "residual", "model_decrease", "way", "note", "cost", "predicted_cost", "ritz_min",
-    "ritz_max",
+    "ritz_max", "step_norm",
 )  # fmt: skip
 
 Token = Annotated[int, Field(ge=1, le=2**53, description="the claim's fencing token")]

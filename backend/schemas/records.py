@@ -68,6 +68,7 @@ class BlockStats(Contract):
     )
     ritz_min: float | None = Field(None, description="least eigenvalue of G + d I, as conjugate gradient estimates it")
     ritz_max: float | None = Field(None, description="largest eigenvalue of G + d I, likewise")
+    step_norm: float | None = Field(None, ge=0, description="Euclidean norm of the change of the block's weights")
 
 
 class Update(Contract):

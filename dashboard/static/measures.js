@@ -28,6 +28,7 @@ export const MEASURES = {
   ritz_min: { label: "Smallest Ritz value", block: true },
   stop_reason: { label: "Stop reason", block: true, words: true },
   cost: { label: "Cost of the solve", block: true },
+  block_step_norm: { label: "Step norm of blocks", block: true, column: "step_norm" },
   decreases: { label: "Model and loss decrease", block: true, fields: ["loss_decrease"] },
   time: { label: "Where the time goes", bars: true, fields: ["gradient_seconds", "curvature_seconds", "evaluation_seconds"] },
 };

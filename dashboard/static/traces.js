@@ -48,7 +48,7 @@ export function blockLines({ group, store, measure, axis, view, theme }) {
   const { colour } = style(group, theme);
   const scale = { logX: view.logX, logY: view.logY && !MEASURES[measure].linear };
   return Array.from({ length: count }, (_, block) => {
-    const line = points(columns, view.x, `block${block}_${measure}`, scale);
+    const line = points(columns, view.x, `block${block}_${MEASURES[measure].column ?? measure}`, scale);
     const base = { type: "scatter", mode: "lines", showlegend: false, xaxis: `x${axis}`, yaxis: `y${axis}` };
     const dash = DASHES[block % DASHES.length];
     const raw = { ...base, ...stroke(line.x, line.y, faint(colour, 0.3), "solid", 1), hoverinfo: "skip" };

@@ -41,7 +41,7 @@ def test_a_view_is_the_same_where_its_url_is_opened(
     open_view(page, f"{quiet.dashboard_url}/?experiments={finished.id}")
     page.get_by_role("button", name="Cost", exact=True).click()
     page.get_by_label("log x").check()
-    page.get_by_role("group", name="Panels").get_by_role("button", name="Step norm").click()
+    page.get_by_role("group", name="Panels").get_by_role("button", name="Step norm", exact=True).click()
     page.get_by_role("group", name="Curves").get_by_role("button", name="HF").click()
     page.get_by_role("spinbutton", name="Target").fill("50")
     page.get_by_role("spinbutton", name="Target").press("Enter")
@@ -80,7 +80,8 @@ def test_zooming_fetches_finer_data(page: Page, quiet: Service) -> None:
     expect(page.locator(".bhf-note").first).to_contain_text("the mean of 8 updates")
 
 
-def test_a_blocks_own_measures_are_drawn(page: Page, quiet: Service) -> None:
+@pytest.mark.parametrize("measure", ["ritz_max", "block_step_norm"])
+def test_a_blocks_own_measures_are_drawn(page: Page, quiet: Service, measure: str) -> None:
     """Each block of a run has its line, which says why its solve stopped and which way it went."""
     worker = register(quiet.client)
     experiment = quiet.client.launch(SPEC.model_copy(update={"optimizers": [HessianFree()]}))
@@ -88,12 +89,12 @@ def test_a_blocks_own_measures_are_drawn(page: Page, quiet: Service) -> None:
     solves = [
         BlockStats(
             cg_iterations=3, stop_reason=StopReason.PROGRESS, residual=0.1, model_decrease=1.0, ritz_max=value,
-            way="samples",
+            step_norm=value, way="samples",
         )
         for value in (4.0, 7.0)
     ]  # fmt: skip
     quiet.client.append(run, token, [row(update).model_copy(update={"blocks": solves}) for update in (1, 2)])
-    page.goto(f"{quiet.dashboard_url}/?experiments={experiment.id}&panels=ritz_max")
+    page.goto(f"{quiet.dashboard_url}/?experiments={experiment.id}&panels={measure}")
     drawn = """() => (document.querySelector(".bhf-chart").data ?? [])
       .map(({ name, y, customdata }) => [name, y, customdata])"""
     words = ["progress, samples"] * 2

@@ -56,7 +56,7 @@ def test_a_comparison_is_made_and_read_by_keyboard(page: Page, empty: Service) -
         empty.client.append(run, token, [row(update) for update in range(1, 41)])
     wait_until(lambda: draws(page) > 0 and page.locator(".bhf-chart .trace").count() > 0, "the chart is drawn")
 
-    measure = page.get_by_role("group", name="Panels").get_by_role("button", name="Step norm")
+    measure = page.get_by_role("group", name="Panels").get_by_role("button", name="Step norm", exact=True)
     go(page, measure)
     page.keyboard.press("Enter")
     expect(measure).to_have_attribute("aria-pressed", "true")

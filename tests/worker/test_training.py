@@ -1,5 +1,6 @@
 """Tests of the loop over updates."""
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +94,8 @@ def test_rows_tell_how_each_block_was_solved() -> None:
     assert all(block.note is None and block.predicted_cost and block.cost for block in first.blocks)
     assert first.cost == pytest.approx(1 + sum(block.cost or 0 for block in first.blocks))
     assert all(block.ritz_max and block.ritz_min and 0 < block.ritz_min < block.ritz_max for block in first.blocks)
+    assert first.step_norm == pytest.approx(math.hypot(*(block.step_norm or 0 for block in first.blocks)))
+    assert all(block.step_norm for block in first.blocks)
 
 
 def test_a_way_that_does_not_serve_says_so() -> None:

@@ -1,6 +1,7 @@
 """Hessian-free and block-diagonal Hessian-free optimization: one method, two partitions."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -141,10 +142,12 @@ class BlockHessianFree(Optimizer):
         results, parts = [result for result, _ in solved], [part for _, part in solved]
         accepted = self._accept(parts, inputs, targets, value)
         squares = [s.inner(s.gradient, s.gradient) for s in self._solvers]
-        steps = [
-            (group["lr"] * accepted.scale) ** 2 * s.inner(s.x, s.x)
-            for s, group in zip(self._solvers, self.param_groups, strict=True)
-        ]
+        steps = torch.stack(
+            [
+                (group["lr"] * accepted.scale) ** 2 * s.inner(s.x, s.x)
+                for s, group in zip(self._solvers, self.param_groups, strict=True)
+            ]
+        )
         for solver, group in zip(self._solvers, self.param_groups, strict=True):
             for p, x in zip(solver.block.parameters, solver.block.views(solver.x).values(), strict=True):
                 p.add_(x, alpha=group["lr"] * accepted.scale)
@@ -155,9 +158,9 @@ class BlockHessianFree(Optimizer):
         return StepResult(
             loss=value.item(),
             gradient_norm=torch.stack(squares).sum().sqrt().item(),
-            step_norm=torch.stack(steps).sum().sqrt().item(),
+            step_norm=steps.sum().sqrt().item(),
             cost=1 + (curvature.setup_flops + extra) / max(unit, 1) + sum(r.cost for r in results),
-            blocks=tuple(results),
+            blocks=tuple(replace(r, step_norm=norm) for r, norm in zip(results, steps.sqrt().tolist(), strict=True)),
             scale=accepted.scale,
             reduction_ratio=accepted.ratio,
             iteration=accepted.iteration,

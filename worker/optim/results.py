@@ -56,6 +56,7 @@ class BlockResult:
     """One block's solve of (G_b + d I) x = -g.
 
     iterations: done in this solve. reason: why it stopped. residual: |(G_b + d I) x + g|. damping: d.
+    step_norm: Euclidean norm of the change of the block's weights, of which those of all blocks make the update's.
     decrease: -q(x), q(x) = x'(G_b + d I) x / 2 + g'x; the decrease of the quadratic model from x = 0.
     cost: work of the solve in gradients of S_g, its set-up and warm start included. predicted: what the planner
     expected, vector operations converted to matrix products'; None where nothing was planned.
@@ -75,6 +76,7 @@ class BlockResult:
     steps: tuple[float, ...] = ()
     ratios: tuple[float, ...] = ()
     damping: float = 0.0
+    step_norm: float = 0.0
 
     def ritz_values(self, most: int | None = None) -> list[float]:
         """Estimate eigenvalues of G_b + d I, ascending: those of the Lanczos matrix that alpha and beta are.

@@ -76,6 +76,7 @@ def test_step_reports_what_it_did(name: str, way: str) -> None:
         at = dense.indices(case.model, layers)
         x = (weights(case.model) - before)[at] / 0.1
         residual = dense.matrix[at][:, at] @ x + 0.1 * x + dense.gradient[at]
+        assert block.step_norm == pytest.approx(0.1 * x.norm().item(), rel=1e-12)
         assert block.residual == pytest.approx(residual.norm().item(), rel=1e-8)
         assert block.decrease == pytest.approx(-((residual + dense.gradient[at]) @ x).item() / 2, rel=1e-8)
 
