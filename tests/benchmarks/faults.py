@@ -2,13 +2,14 @@
 
 python -m tests.benchmarks.faults [--kills 100] [--loops workers,backend] [--postgres] [--record FILE] [--json]
 
-Adam, HF and BHF train the autoencoder on real digits in two workers, while at random moments
+BHF, Adam and HF in turn train the autoencoder on real digits in two workers, while at random moments
 workers   a worker, or its training process, is killed (SIGKILL);
 backend   the backend is killed and started again, while another writer keeps book of every row acknowledged to it;
 zombies   a worker is stopped (SIGSTOP) past its lease, until the other one has the run, then woken;
 postgres-workers, postgres-server   the first again on PostgreSQL, and PostgreSQL itself killed, as the backend is.
-At its end each run has every row once, each figure but the seconds equal to an uninterrupted run's, and the same final
-weights by SHA-256. Where a worker's write comes after another one got the run, it was refused.
+Each optimizer gets a third of the faults. At its end each run has every row once; every column of rows and blocks but
+the seconds, and the final weights, are by SHA-256 those of an uninterrupted run of its optimizer. Where a worker's
+write comes after another one got the run, it was refused.
 timings   measures how long it takes until a lost run is taken over, and until a cancelled run has ended.
 A loop is taken in parts of 20 faults, each with processes and databases of its own. With --record FILE what the parts
 found is kept, and a later call goes on from there up to --kills, as it does after --minutes have ended one. A
@@ -22,16 +23,16 @@ import sys
 import tempfile
 import time
 import traceback
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from functools import cache
-from itertools import cycle
 from math import inf
 from pathlib import Path
 from random import Random
 from typing import Any
 
-from backend.schemas import RunConfig
+from backend.schemas import Optimizer, RunConfig
 from tests.benchmarks.ledger import Ledger
 from tests.benchmarks.storm import OPTIMIZERS, SETTINGS, Storm, Uninterrupted, compare, configuration
 from tests.benchmarks.tally import Tally
@@ -76,14 +77,20 @@ def loop(
         ledger = Ledger(processes.client, processes.url, chance) if set(kinds) & set(servers) else None
         weather = Storm(processes, chance, lease=lease, servers=servers)
         stack.callback(weather.stop)
-        runs, attempts = _train(processes, weather, chance, kinds, kills, updates, ledger)
+        figures = _train(processes, weather, chance, kinds, shares(kills, seed), updates, ledger)
         late = weather.recorder.late()
         accepted = [write for write in late if write.status < 400]
         assert not accepted, f"writes of workers that had lost their run were taken: {accepted}"
-        found: dict[str, Any] = {"faults": dict(weather.struck), "runs": runs, "attempts": attempts}
+        found: dict[str, Any] = {"faults": dict(weather.struck), **figures}
         found |= {"late_writes_refused": len(late)} if late else {}
         found |= {"rows_acknowledged": ledger.close()} if ledger else {}
     return found | {"seconds": round(time.monotonic() - began)}
+
+
+def shares(kills: int, first: int) -> list[tuple[Optimizer, int]]:
+    """Share faults out over the optimizers; the odd ones go to those that stand first, by a turn that changes."""
+    count = len(OPTIMIZERS)
+    return [(OPTIMIZERS[(first + i) % count], (kills + count - 1 - i) // count) for i in range(count)]
 
 
 def _train(
@@ -91,26 +98,28 @@ def _train(
     weather: Storm,
     chance: Random,
     kinds: list[str],
-    kills: int,
+    wanted: list[tuple[Optimizer, int]],
     updates: int,
     ledger: Ledger | None,
-) -> tuple[int, int]:
-    """Train run after run until all faults have struck; compare each; return how many runs, and attempts of theirs."""
-    faults: Iterator[str] = iter(lambda: chance.choice(kinds) if weather.struck.total() < kills else "", "")
-    runs = attempts = 0
-    for optimizer in cycle(OPTIMIZERS):
-        config = configuration(optimizer, updates)
-        run = weather.train(config, faults, check=ledger.check if ledger else lambda: None)
-        compare(run, processes, uninterrupted(config.model_dump_json()))
-        runs, attempts = runs + 1, attempts + run.attempts
-        total = weather.struck.total()
-        print(
-            f"run {runs} ({optimizer.kind}): {run.attempts} attempts, {total} faults so far, as if none",
-            file=sys.stderr,
-        )
-        if weather.struck.total() >= kills:
-            return runs, attempts
-    raise AssertionError("unreachable")
+) -> dict[str, Any]:
+    """Train runs of each optimizer until its faults have struck; compare each; return what was counted of each."""
+    runs, faults, attempts, due = Counter[str](), Counter[str](), 0, 0
+
+    def coming() -> Iterator[str]:
+        while weather.struck.total() < due:
+            yield chance.choice(kinds)
+
+    for optimizer, kills in wanted:
+        config, due = configuration(optimizer, updates), due + kills
+        while (before := weather.struck.total()) < due:
+            run = weather.train(config, coming(), check=ledger.check if ledger else lambda: None)
+            rows = compare(run, processes, uninterrupted(config.model_dump_json()))
+            runs[optimizer.kind] += 1
+            faults[optimizer.kind] += weather.struck.total() - before
+            attempts += run.attempts
+            sums = f"rows {rows[:12]}, weights {str(run.weights)[:12]}"
+            print(f"{optimizer.kind}: {run.attempts} attempts, as if none: {sums}", file=sys.stderr)
+    return {"runs": dict(runs), "faults_of": dict(faults), "attempts": attempts}
 
 
 @cache

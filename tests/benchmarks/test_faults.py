@@ -14,11 +14,12 @@ pytestmark = [
 ]
 
 
-@pytest.mark.parametrize(("name", "kills"), [("workers", 2), ("backend", 2), ("zombies", 1)])
+@pytest.mark.parametrize(("name", "kills"), [("workers", 3), ("backend", 2), ("zombies", 1)])
 def test_faults_change_nothing(tmp_path: Path, name: str, kills: int) -> None:
     """Kills of worker, training process and backend, and workers woken too late, lose and double nothing."""
-    found = loop(tmp_path, LOOPS[name], kills=kills, updates=200, seed=1, lease=3)
-    assert sum(found["faults"].values()) == kills
+    found = loop(tmp_path, LOOPS[name], kills=kills, updates=100, seed=1, lease=3)
+    assert sum(found["faults"].values()) == sum(found["faults_of"].values()) == kills
+    assert len(found["runs"]) == len(found["faults_of"]) == kills, "each fault strikes another optimizer"
     if name == "backend":
         assert found["rows_acknowledged"] > 0
     if name == "zombies":

@@ -13,15 +13,15 @@ def test_parts_add_up_over_calls(tmp_path: Path) -> None:
     file = tmp_path / "record.json"
     first = Tally(file)
     assert (first.struck("workers"), first.parts("workers"), first.wrong()) == (0, 0, [])
-    first.add("workers", {"faults": {"worker": 3, "child": 2}, "runs": 2, "wrong": []})
+    first.add("workers", {"faults": {"worker": 3, "child": 2}, "runs": {"adam": 2}, "wrong": []})
     second = Tally(file)
-    second.add("workers", {"faults": {"worker": 4}, "runs": 1, "wrong": []})
+    second.add("workers", {"faults": {"worker": 4}, "runs": {"adam": 1}, "wrong": []})
     second.add("workers", {"wrong": ["a row is lost"]})
     second.put("timings", {"limit": 2})
     found = Tally(file)
     assert (found.struck("workers"), found.parts("workers")) == (9, 3)
     assert found.loops["workers"] == {
-        "faults": {"worker": 7, "child": 2}, "runs": 3, "wrong": ["a row is lost"], "parts": 3,
+        "faults": {"worker": 7, "child": 2}, "runs": {"adam": 3}, "wrong": ["a row is lost"], "parts": 3,
     }  # fmt: skip
     assert found.loops["timings"] == {"limit": 2}
     assert found.wrong() == ["workers: a row is lost"]
