@@ -15,6 +15,7 @@ from backend.schemas import Claim
 from backend.settings import Settings
 from backend.store import Store
 from tests.backend.samples import INFO, Clock, catalog, spec
+from tests.backend.scene import Scene
 from tests.inprocess import backend
 from tests.postgres import Cluster, cluster, lacking
 
@@ -64,6 +65,12 @@ def store(settings: Settings, clock: Clock) -> Iterator[Store]:
     store = Store(settings, clock=clock)
     yield store
     store.close()
+
+
+@pytest.fixture
+def scene(store: Store, clock: Clock, settings: Settings) -> Scene:
+    """Set the scene."""
+    return Scene(store, clock, settings)
 
 
 @pytest.fixture

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import settings
 
 from backend.settings import Settings
-from tests.backend.queue_model import PLAYS, play, stage
+from tests.backend.play.machine import PLAYS, play
+from tests.backend.play.stage import stage
 from tests.postgres import Cluster, lacking
 
 

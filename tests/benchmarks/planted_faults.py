@@ -25,7 +25,8 @@ from sqlalchemy import event
 from sqlalchemy.exc import OperationalError
 
 from backend.settings import Settings
-from tests.backend.queue_model import PLAYS, Stage, play, stage
+from tests.backend.play.machine import PLAYS, play
+from tests.backend.play.stage import Stage, stage
 
 
 @dataclass

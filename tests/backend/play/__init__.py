@@ -1,0 +1,1 @@
+"""Hypothesis plays with the queue, beside a model of it: whatever happens, they agree."""

@@ -1,0 +1,59 @@
+"""A queue with something in it, and the words that its tests are written in."""
+
+from dataclasses import dataclass, field
+
+from backend.schemas import Announcement, Append, Catalog, Claim, Experiment, Run, Start
+from backend.settings import Settings
+from backend.store import Store
+from tests.backend.samples import INFO, Clock, catalog, checkpoint, spec, updates
+
+
+@dataclass
+class Scene:
+    """A queue with one comparison of two runs and one worker."""
+
+    store: Store
+    clock: Clock
+    settings: Settings
+    worker: str = field(init=False)
+    experiment: Experiment = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.worker = self.register()
+        self.experiment = self.store.experiments.launch(spec())
+
+    def register(self, announced: Catalog | None = None) -> str:
+        """Add a worker."""
+        body = Announcement(info=INFO, catalog=announced or catalog())
+        return self.store.workers.register(body).worker_id
+
+    def claim(self) -> Claim:
+        """Claim a run that must be there."""
+        claim = self.store.queue.claim(self.worker)
+        assert claim is not None
+        return claim
+
+    def lose(self) -> None:
+        """Let every lease run out."""
+        self.clock.now += self.settings.lease_seconds + 1
+
+    def run(self, claim: Claim) -> Run:
+        """Read a claimed run as it is now."""
+        return self.store.runs.get(claim.run.id)
+
+    def append(self, claim: Claim, last: int, *, saved: int = 0) -> int:
+        """Report updates up to `last`, from the first on, and perhaps a checkpoint."""
+        named = checkpoint(saved) if saved else None
+        return self.store.metrics.append(
+            claim.run.id, Append(token=claim.token, rows=updates(1, last), checkpoint=named)
+        )
+
+    def start(self, claim: Claim, resumed_from: int, note: str = "") -> None:
+        """Begin from an update."""
+        body = Start(token=claim.token, environment={}, blocks=[], parameters=1, resumed_from=resumed_from, note=note)
+        self.store.queue.start(claim.run.id, body)
+
+    def rows(self, claim: Claim) -> list[int]:
+        """Read the stored update numbers."""
+        stored: list[int] = self.store.metrics.series([claim.run.id])[claim.run.id]["update"]
+        return stored
