@@ -148,7 +148,7 @@ _PLAN = Plan(
     ],
     total=sum(_SIZES.values()),
 )
-_SEEN = Worker(id=_WORKER_ID, info=_INFO, registered_at=_THEN, seen_at=_THEN, alive=True, run_id=_RUN_ID)
+_SEEN = Worker(id=_WORKER_ID, info=_INFO, registered_at=_THEN, seen_at=_THEN, alive=True, silent=False, run_id=_RUN_ID)
 
 SPEC = _json(_SPEC)
 PLAN = _json(_PLAN)

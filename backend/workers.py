@@ -63,7 +63,8 @@ class Workers:
 
     def catalog(self) -> CatalogAnswer:
         """Return the catalog and the workers, newest first."""
-        alive_since = self._clock() - self._settings.lease_seconds
+        now = self._clock()
+        alive_since = now - self._settings.lease_seconds
         held = and_(RUNS.c.worker == WORKERS.c.id, RUNS.c.status == RunStatus.RUNNING)
         query = (
             select(WORKERS, RUNS.c.id.label("run_id"))
@@ -80,6 +81,7 @@ class Workers:
                 registered_at=moment(row.registered_at),
                 seen_at=moment(row.seen_at),
                 alive=row.seen_at >= alive_since,
+                silent=row.seen_at < now - self._settings.lease_seconds / 3,
                 run_id=row.run_id,
             )
             for row in rows

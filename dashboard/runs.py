@@ -6,6 +6,8 @@ from statistics import median
 
 from backend.schemas import OPTIMIZER_NAMES, ExperimentSpec, Run, RunConfig, RunStatus
 
+LOST = "its worker is gone, the next one goes on with it"
+
 
 def counted(count: int, noun: str) -> str:
     """Write a count with its noun: 1 run, 2 runs."""

@@ -1,7 +1,7 @@
 """The queue page: what runs, what waits in which order, what is paused, and who trains."""
 
 import html
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
 
 import streamlit as st
@@ -18,7 +18,7 @@ SHOWN = 30
 SHOWN_ENDED = 10
 REFRESH_SECONDS = 5
 STANDING = ("id", "experiment_name", "status", "cancel_requested", "pause_requested", "priority")
-HOLDING = ("id", "alive", "run_id")
+HOLDING = ("id", "alive", "silent", "run_id")
 
 
 def page() -> None:
@@ -45,7 +45,7 @@ def _now() -> None:
     workers: list[Worker] = known["catalog"].workers if known["catalog"] else []
     _fresh([running, known["queued"] or [], paused], workers)
     _workers(workers, {run.id: run for run in running})
-    _runs("Running", running)
+    _runs("Running", running, lost={worker.run_id for worker in workers if not worker.alive})
     _runs("Waiting", queued, known["queued"] or [])
     if paused:
         _runs("Paused", paused)
@@ -86,13 +86,20 @@ def _workers(workers: Sequence[Worker], running: dict[str, Run]) -> None:
     rows = []
     for worker in workers:
         run = running.get(worker.run_id or "")
-        seconds = max(0.0, (now - worker.seen_at).total_seconds())
-        state = ("trains " + runs.title(run) if run else "idle") if worker.alive else "gone"
-        heard = f"{seconds:.0f} s ago"
-        info = worker.info
+        info, heard = worker.info, f"{max(0.0, (now - worker.seen_at).total_seconds()):.0f} s ago"
+        state = standing(worker, run)
         rows.append([info.name, state, info.device, size(info.memory), str(info.threads), heard, runs.rate(run)])
     head = ["Worker", "State", "Device", "Memory", "Threads", "Last heard of", "Updates per second"]
     st.html(table(head, rows, label="Workers"))
+
+
+def standing(worker: Worker, run: Run | None) -> str:
+    """Say what a worker does, as far as it has been heard of."""
+    if not worker.alive:
+        return "gone"
+    if worker.silent:
+        return "silent, will soon count as gone"
+    return f"trains {runs.title(run)}" if run else "idle"
 
 
 def size(count: int | None) -> str:
@@ -100,34 +107,37 @@ def size(count: int | None) -> str:
     return "" if count is None else f"{count / 2**30:.3g} GiB"
 
 
-def _runs(heading: str, listed: Sequence[Run], waiting: Sequence[Run] = ()) -> None:
+def _runs(heading: str, listed: Sequence[Run], waiting: Sequence[Run] = (), lost: Collection[str | None] = ()) -> None:
     """Draw a heading and the runs under it, each with what can be asked of it, and of those that are ticked.
 
-    `waiting`: those that wait for a worker, newest first.
+    `waiting`: those that wait for a worker, newest first. `lost`: ids of those whose worker is gone.
     """
     st.subheader(f"{heading}: {len(listed)}")
-    ticked = [run for place, run in enumerate(listed[:SHOWN], 1) if _row(run, place, listed, waiting)]
+    ticked = [
+        run for place, run in enumerate(listed[:SHOWN], 1) if _row(run, place, listed, waiting, lost=run.id in lost)
+    ]
     if len(listed) > SHOWN:
         st.caption(f"and {len(listed) - SHOWN} more")
     if len(listed) > 1:
         _together(heading, ticked or listed, "the ticked" if ticked else "all")
 
 
-def _row(run: Run, place: int, line: Sequence[Run], waiting: Sequence[Run]) -> bool:
+def _row(run: Run, place: int, line: Sequence[Run], waiting: Sequence[Run], *, lost: bool) -> bool:
     """Draw one run; return whether it is ticked."""
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         ticked = len(line) > 1 and st.checkbox(
             f"Tick {runs.title(run)}", key=f"tick-{run.id}", label_visibility="collapsed", width=24
         )
-        st.html(_described(run, place), width="stretch")
+        st.html(_described(run, place, lost=lost), width="stretch")
         if run.status is RunStatus.QUEUED and len(line) > 1:
             mover(run, place, waiting, shown=SHOWN)
         buttons(run)
     return ticked
 
 
-def _described(run: Run, place: int) -> str:
-    marks = "".join(f", {part}" for part in [*([f"priority {run.priority}"] if run.priority else []), *runs.asked(run)])
+def _described(run: Run, place: int, *, lost: bool) -> str:
+    parts = [f"priority {run.priority}"] * bool(run.priority) + runs.asked(run) + [runs.LOST] * lost
+    marks = "".join(f", {part}" for part in parts)
     name = f"<a href='/run?id={run.id}' target='_self'>{place}. {html.escape(runs.title(run))}</a>"
     progress = f"<span data-progress='{run.id}'>{runs.progress(run)}</span>"
     return (

@@ -83,6 +83,20 @@ def test_a_heartbeat_keeps_a_worker_alive(store: Store, clock: Clock, settings: 
     assert not store.workers.catalog().workers[0].alive
 
 
+def test_a_worker_is_silent_before_it_is_gone(store: Store, clock: Clock, settings: Settings) -> None:
+    """After a third of the lease without a word it is silent, after all of it no longer alive; a word ends that."""
+    worker = register(store, catalog())
+    told = []
+    for part in (0.3, 0.1, 0.7):
+        clock.now += part * settings.lease_seconds
+        [shown] = store.workers.catalog().workers
+        told.append((shown.silent, shown.alive))
+    assert told == [(False, True), (True, True), (True, False)]
+    store.workers.heartbeat(worker)
+    [shown] = store.workers.catalog().workers
+    assert (shown.silent, shown.alive) == (False, True)
+
+
 def test_a_training_worker_is_alive_and_shown_with_its_run(store: Store, clock: Clock, settings: Settings) -> None:
     """The heartbeat of a run counts for its worker."""
     worker = register(store, catalog())

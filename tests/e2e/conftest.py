@@ -15,7 +15,7 @@ from typing import Any
 
 import httpx
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
 from playwright.sync_api import TimeoutError as TooLate
 
 from backend.client import Client
@@ -23,6 +23,7 @@ from backend.client import Client
 Call = Callable[..., Any]
 
 STOP_SECONDS = 60
+LEASE_SECONDS = 10
 DEADLINE = 120  # of every wait, in seconds: what is waited for comes within a few where the machine is not busy
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 QUIET = [
@@ -53,7 +54,7 @@ class Service:
             "BLOCKHF_PORT": self.backend_url.rsplit(":", 1)[1],
             "BLOCKHF_DASHBOARD_PORT": self.dashboard_url.rsplit(":", 1)[1],
             "BLOCKHF_BACKEND_URL": self.backend_url,
-            "BLOCKHF_LEASE_SECONDS": "10",
+            "BLOCKHF_LEASE_SECONDS": str(LEASE_SECONDS),
             "BLOCKHF_HEARTBEAT_SECONDS": "1",
             "OMP_NUM_THREADS": "1",
         }
@@ -168,6 +169,17 @@ def zoom(page: Page) -> None:
         return ranges(page) != whole
 
     wait_until(zoomed, "the drag zooms")
+
+
+def entry(page: Page, key: str) -> Locator:
+    """Find the input of a field of the launch form by its path."""
+    return page.locator(f".st-key-launch0-{key.replace('.', '-')} input")
+
+
+def fill(page: Page, key: str, value: object) -> None:
+    """Type a value into a field of the launch form and leave it."""
+    entry(page, key).fill(str(value))
+    entry(page, key).press("Tab")
 
 
 @pytest.fixture(scope="session")

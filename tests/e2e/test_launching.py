@@ -1,15 +1,55 @@
-"""Launches beyond the plain one: a sweep, a clone, the same with the other optimizer; and what a run tells then."""
+"""Launches from the page: plain, refused, a sweep, a clone, with the other optimizer; and what a run tells then."""
 
 import re
+from contextlib import suppress
 
 import pytest
 from playwright.sync_api import Page, expect
+from playwright.sync_api import TimeoutError as TooLate
 
-from backend.schemas import Adam, BlockHessianFree, BlockStats, HessianFree, Run, StopReason
-from tests.e2e.conftest import Service, settled
+from backend.errors import InvalidInput
+from backend.schemas import (
+    Adam,
+    BlockHessianFree,
+    BlockStats,
+    Experiment,
+    ExperimentSpec,
+    HessianFree,
+    Run,
+    RunStatus,
+    StopReason,
+)
+from tests.e2e.conftest import Service, draws, entry, fill, ranges, seen, settled, wait_until, zoom
 from tests.e2e.samples import SPEC, claims, register, row
 
 pytestmark = pytest.mark.browser
+
+
+def choose(page: Page, label: str, option: str) -> None:
+    """Choose an option of a list; open it again where the page's redrawing has closed it."""
+    field = page.get_by_label(label, exact=True)
+
+    def chosen() -> bool:
+        settled(page)
+        with suppress(TooLate):
+            field.click(timeout=5000)
+            page.get_by_role("option", name=option).click(timeout=5000)
+        return field.input_value() == option
+
+    wait_until(chosen, f"{label} is {option}")
+
+
+def launch_small(page: Page, service: Service, *, name: str, updates: int) -> Experiment:
+    """Launch a comparison on a tiny network from the page."""
+    page.goto(f"{service.dashboard_url}/launch")
+    for option, width in {"hidden_1": 16, "hidden_2": 8, "hidden_3": 8, "code": 3}.items():
+        fill(page, f"autoencoder.options.{option}", width)
+    fill(page, "budget.updates", updates)
+    fill(page, "name", name)
+    expect(page.locator(".bhf-plan")).to_contain_text("3 runs of a network with 26,371 parameters")
+    page.get_by_role("button", name="Launch 3 runs").click()
+    expect(page.locator(".bhf-live")).to_be_visible()
+    return next(found for found in service.client.experiments() if found.name == name)
 
 
 @pytest.fixture
@@ -31,6 +71,80 @@ def newest(service: Service, page: Page, label: str) -> list[Run]:
     page.get_by_role("button", name=label).click()
     expect(page.locator(".bhf-live")).to_be_visible()
     return service.client.experiments()[0].runs
+
+
+def test_launches_watches_zooms_and_cancels(page: Page, service: Service) -> None:
+    """A comparison launched from the page grows without a reload, keeps the zoom, and can be cancelled."""
+    experiment = launch_small(page, service, name="From the page", updates=100_000)
+    assert [run.config.optimizer.kind for run in experiment.runs] == ["adam", "hf", "bhf"]
+    assert experiment.id in page.url
+    page.evaluate("() => { window.notReloaded = true; }")
+    wait_until(lambda: seen(page) > 20, "curves appear")
+    before = seen(page)
+    wait_until(lambda: seen(page) > before + 100, "curves grow")
+    assert page.evaluate("() => document.querySelectorAll('.bhf-chart .scatterlayer .trace').length") > 0
+
+    zoom(page)
+    zoomed, drawn, grown = ranges(page), draws(page), seen(page)
+    wait_until(lambda: draws(page) >= drawn + 5 and seen(page) > grown, "five refreshes")
+    assert ranges(page) == zoomed
+    page.get_by_label("Smoothing").select_option("Light")
+    page.wait_for_url(re.compile("smooth=0.6"))
+    assert ranges(page) == zoomed
+    page.get_by_text("Archived", exact=True).click()  # the whole script runs again
+    page.wait_for_url(re.compile("archived=1"))
+    settled(page)
+    drawn = draws(page)
+    wait_until(lambda: draws(page) > drawn, "a refresh after the whole script has run")
+    assert ranges(page) == zoomed
+    page.get_by_role("button", name="Reset zoom").click()
+    wait_until(lambda: ranges(page) != zoomed, "the zoom is reset")
+
+    assert page.evaluate("() => window.notReloaded")
+    for run in experiment.runs:
+        line = page.locator(f"tr[data-run='{run.id}']")
+        line.get_by_role("button", name="Cancel").click()
+        expect(line).to_contain_text("Cancelled")
+    statuses = {run.status for run in service.client.experiment(experiment.id).runs}
+    assert statuses == {RunStatus.CANCELLED}
+
+
+def test_refusals_stand_beside_the_field(page: Page, service: Service) -> None:
+    """Bad input shows the API's own message under the field, and cannot be launched."""
+    bad = ExperimentSpec.model_construct(
+        optimizers=[Adam(), HessianFree.model_construct(curvature_batch=1000), BlockHessianFree()]
+    )
+    with pytest.raises(InvalidInput) as refused:
+        service.client.check(bad)
+    [message] = [str(error) for error in refused.value.errors]
+
+    count = len(service.client.experiments())
+    page.goto(f"{service.dashboard_url}/launch")
+    fill(page, "hf1.curvature_batch", 1000)
+    shown = page.locator(".bhf-error")
+    expect(shown).to_have_text(message)
+    field, line = entry(page, "hf1.curvature_batch").bounding_box(), shown.bounding_box()
+    assert field is not None
+    assert line is not None
+    assert abs(field["x"] - line["x"]) < 40
+    assert 0 < line["y"] - field["y"] < 90
+    expect(page.get_by_role("button", name=re.compile("^Launch"))).to_be_disabled()
+
+    fill(page, "hf1.curvature_batch", 200)
+    fill(page, "autoencoder.options.hidden_1", 1_000_000_000)
+    expect(shown).to_contain_text("problem.options.hidden_1 is 1000000000")
+    assert len(service.client.experiments()) == count
+
+
+def test_a_layer_without_a_block_is_refused(page: Page, service: Service) -> None:
+    """A layer that stands in no block is named beside the block editor, and accepted once it has one."""
+    page.goto(f"{service.dashboard_url}/launch")
+    page.get_by_role("radio", name="Your own").or_(page.get_by_role("button", name="Your own")).first.click()
+    choose(page, "Block of encoder.code", "no block")
+    expect(page.locator(".bhf-error")).to_contain_text("without encoder.code")
+    choose(page, "Block of encoder.code", "Block 2")
+    expect(page.locator(".bhf-error")).to_have_count(0)
+    expect(page.locator(".bhf-blocks")).to_contain_text("2 blocks")
 
 
 def test_a_sweep_is_launched(page: Page, quiet: Service) -> None:

@@ -1,0 +1,107 @@
+"""The pages while the backend is away: they say so, keep what they show, and recover by themselves."""
+
+import json
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from backend.schemas import Adam, Experiment
+from tests.e2e.conftest import Service, draws, fill, running_service, seen, wait_until
+from tests.e2e.samples import SPEC, claims, register, row
+
+pytestmark = pytest.mark.browser
+
+
+def hostile(service: Service) -> Experiment:
+    """Launch a comparison with a hostile name, and report updates of one run that end in a divergence."""
+    worker = register(service.client)
+    changes = {"name": "<img src=x onerror=alert(1)><b>bold</b>", "optimizers": [Adam(), Adam(learning_rate=0.1)]}
+    experiment = service.client.launch(SPEC.model_copy(update=changes))
+    (run, token), *_ = claims(service.client, worker)
+    service.client.append(run, token, [row(update, diverged=update == 12) for update in range(1, 13)])
+    return experiment
+
+
+def test_survives_hostile_names_and_a_lost_backend(page: Page, tmp_path: Path) -> None:
+    """Markup in a name stays text; a lost backend is said, what was shown stays, and the page recovers by itself."""
+    dialogs: list[str] = []
+    page.on("dialog", lambda dialog: dialogs.append(dialog.message))
+    with running_service(tmp_path, "backend", "dashboard") as service:
+        experiment = hostile(service)
+        page.goto(f"{service.dashboard_url}/?experiments={experiment.id}&x=cost")
+        expect(page.locator(".bhf-runs")).to_contain_text("Diverged at update 12")
+        expect(page.get_by_text("<b>bold</b>").first).to_be_visible()
+        wait_until(lambda: seen(page) == 12 and draws(page) > 0, "the rows are drawn")
+        texts = json.loads(
+            page.evaluate("() => JSON.stringify(document.querySelector('.bhf-chart').data.map(t => t.name))")
+        )
+        assert any("diverged at update 12" in text for text in texts)
+
+        service.stop("backend")
+        banner = page.locator(".bhf-banner")
+        expect(banner).to_contain_text("cannot be reached")
+        expect(page.locator(".bhf-runs")).to_contain_text("12 / 50")
+        service.start("backend")
+        expect(banner).to_be_hidden()
+    assert dialogs == []
+
+
+def test_a_lost_backend_is_said_within_two_seconds(page: Page, tmp_path: Path) -> None:
+    """By the page's own clock, from the last good answer to the words; then the page recovers by itself.
+
+    The watch looks every 1.5 s. A busy machine delays the page's timers: what a second timer of the page was late by
+    is allowed on top.
+    """
+    with running_service(tmp_path, "backend", "dashboard") as service:
+        page.goto(f"{service.dashboard_url}/queue")
+        page.get_by_role("heading", name="Queue").wait_for()
+        page.locator(".bhf-gone").wait_for(state="attached")
+        page.evaluate(WATCHED)
+        wait_until(lambda: page.evaluate("() => window.good > 0"), "the page has seen the backend")
+        service.stop("backend")
+        expect(page.locator(".bhf-gone")).to_contain_text("cannot be reached")
+        told, good, held_up = page.evaluate("() => [window.told, window.good, window.heldUp]")
+        assert told - good < 2000 + held_up
+        service.start("backend")
+        expect(page.locator(".bhf-gone")).to_be_hidden()
+
+
+WATCHED = """() => {
+  window.good = window.told = window.heldUp = 0;
+  const ask = window.fetch;
+  window.fetch = async (...asked) => {
+    const answer = await ask(...asked);
+    if (String(asked[0]).includes("/ready") && answer.ok) [window.good, window.heldUp] = [performance.now(), 0];
+    return answer;
+  };
+  const banner = document.querySelector(".bhf-gone");
+  new MutationObserver(() => { if (!banner.hidden) window.told ||= performance.now(); })
+    .observe(banner, { attributes: true, childList: true });
+  let last = performance.now();
+  setInterval(() => {
+    const now = performance.now();
+    window.heldUp += Math.max(0, now - last - 60);
+    last = now;
+  }, 50);
+}"""
+
+
+def test_the_launch_page_keeps_what_was_typed_while_the_backend_is_away(page: Page, tmp_path: Path) -> None:
+    """The launch page says by itself that the backend has gone, keeps the form, and can launch when it is back."""
+    with running_service(tmp_path, "backend", "dashboard") as service:
+        register(service.client)
+        page.goto(f"{service.dashboard_url}/launch")
+        fill(page, "budget.updates", 7)
+        service.stop("backend")
+        banner = page.locator(".bhf-gone")
+        expect(banner).to_contain_text("cannot be reached")
+        fill(page, "seeds", "0, 1")
+        expect(page.get_by_role("button", name="Launch", exact=True)).to_be_disabled()
+        service.start("backend")
+        wait_until(service.client.health, "the backend is back")
+        register(service.client)
+        expect(banner).to_be_hidden()
+        page.get_by_role("button", name="Launch 4 runs").click()
+        expect(page.locator(".bhf-runs tbody tr")).to_have_count(4)
+        assert {run.config.budget.updates for run in service.client.experiments()[0].runs} == {7}
