@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from backend import metrics
@@ -153,6 +153,7 @@ def test_a_part_of_a_run_is_read(store: Store, held: Claim) -> None:
 LOSSES = st.lists(st.one_of(st.none(), st.floats(0, 1e6)), min_size=1, max_size=20)
 
 
+@example(losses=[None, 5e-324, 0.0], bucket=2, above=0)
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(losses=LOSSES, bucket=st.sampled_from([2, 4, 16]), above=st.integers(0, 21))
 def test_buckets_summarize_their_updates(store: Store, losses: list[float | None], bucket: int, above: int) -> None:
