@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache, lru_cache
 from operator import attrgetter
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 from sqlalchemy import ColumnElement, Connection, Integer, Select, Table, and_, bindparam, func, insert, select, update
 from sqlalchemy import Update as UpdateStatement
@@ -29,6 +29,19 @@ _HEAD = select(RUNS.c.number, RUNS.c.status, RUNS.c.edition, RUNS.c.updates).whe
 _NUMBER, _ABOVE, _MOST = (bindparam(name, type_=Integer) for name in ("number", "above", "most"))
 
 Columns = dict[str, Any]
+
+
+class Wanted(TypedDict, total=False):
+    """What is read of runs: after one update, up to another (one number per run each), how much is one point, and what.
+
+    Left out, they are: from the first update, to the last, one point per update, every field, no blocks.
+    """
+
+    after: Sequence[int]
+    until: Sequence[int]
+    bucket: int
+    fields: Sequence[str]
+    blocks: bool
 
 
 class Metrics:
@@ -63,46 +76,25 @@ class Metrics:
         self.stored += len(fresh)
         return last
 
-    def series(
-        self,
-        runs: Sequence[str],
-        *,
-        after: Sequence[int] | None = None,
-        until: Sequence[int] | None = None,
-        bucket: int = 1,
-        fields: Sequence[str] = SERIES_FIELDS,
-        blocks: bool = False,
-    ) -> dict[str, Columns]:
-        """Return each run's columns after its update `after`, up to `until`, from one consistent view of the data.
+    def series(self, runs: Sequence[str], **wanted: Unpack[Wanted]) -> dict[str, Columns]:
+        """Return each run's columns, from one consistent view of the data.
 
         With a `bucket` above 1 each point stands for the updates j * bucket to (j + 1) * bucket - 1: the last one's
         axes, and mean, smallest and largest of each measure; every bucket with an update of that range is complete.
         An answer holds at most 200,000 points, shared by the runs: read on where `update` ends below `last_update`.
         """
-        parts = self.each(runs, after=after, until=until, bucket=bucket, fields=fields, blocks=blocks)
-        return dict(parts)
+        return dict(self.each(runs, **wanted))
 
-    def each(
-        self,
-        runs: Sequence[str],
-        *,
-        after: Sequence[int] | None = None,
-        until: Sequence[int] | None = None,
-        bucket: int = 1,
-        fields: Sequence[str] = SERIES_FIELDS,
-        blocks: bool = False,
-    ) -> Iterator[tuple[str, Columns]]:
+    def each(self, runs: Sequence[str], **wanted: Unpack[Wanted]) -> Iterator[tuple[str, Columns]]:
         """Yield what `series` returns, run by run, so that a reader need not hold all of it."""
-        limit = max(1, MAX_POINTS // len(runs))
+        fields, limit = wanted.get("fields", SERIES_FIELDS), max(1, MAX_POINTS // len(runs))
+        starts = wanted.get("after", [0] * len(runs))
+        ends = wanted.get("until", [MAX_UPDATES] * len(runs))
         with self._database.read() as connection:
-            ends = until or [MAX_UPDATES] * len(runs)
-            for run_id, above, end in zip(runs, after or [0] * len(runs), ends, strict=True):
+            for run_id, above, end in zip(runs, starts, ends, strict=True):
                 number, head = _head(connection, run_id)
-                if bucket == 1:
-                    columns = _rows(connection, number, (above, end), fields, limit)
-                else:
-                    columns = _buckets(connection, number, (above, end), fields, limit, bucket)
-                if blocks:
+                columns = _columns(connection, number, (above, end), fields, limit, wanted.get("bucket", 1))
+                if wanted.get("blocks"):
                     columns["blocks"] = _blocks(connection, number, columns["update"])
                 yield run_id, head | columns
 
@@ -124,7 +116,7 @@ class Metrics:
             with self._database.read() as connection:
                 if _head(connection, run_id)[1]["attempt"] != head["attempt"]:
                     raise NotFound(f"run {run_id} began again while it was read")
-                columns = _rows(connection, number, (above, MAX_UPDATES), SERIES_FIELDS, _EXPORT_PAGE)
+                columns = _columns(connection, number, (above, MAX_UPDATES), SERIES_FIELDS, _EXPORT_PAGE)
                 parts = _blocks(connection, number, columns["update"])
             above = columns["update"][-1]
             parts += [dict.fromkeys(BLOCK_FIELDS, [None] * len(columns["update"]))] * (count - len(parts))
@@ -193,21 +185,19 @@ def _head(connection: Connection, run_id: str) -> tuple[int, Columns]:
     return row.number, {"status": row.status, "attempt": row.edition, "last_update": row.updates}
 
 
-def _rows(connection: Connection, number: int, part: tuple[int, int], fields: Sequence[str], limit: int) -> Columns:
-    names, query = _rows_query(tuple(fields))
-    found = connection.execute(query, {"number": number, "above": part[0], "end": part[1], "most": limit})
-    return _turned(names, found.all())
-
-
-def _buckets(
-    connection: Connection, number: int, part: tuple[int, int], fields: Sequence[str], limit: int, bucket: int
+def _columns(
+    connection: Connection, number: int, part: tuple[int, int], fields: Sequence[str], limit: int, bucket: int = 1
 ) -> Columns:
+    """Read the updates above the first number up to the second, or the buckets of `bucket` updates that hold them."""
     above, end = part
-    names, query = _buckets_query(tuple(fields))
-    values = {
-        "number": number, "above": above, "first": (above + 1) // bucket * bucket,
-        "last": end // bucket * bucket + bucket - 1, "bucket": bucket, "most": limit,
-    }  # fmt: skip
+    values = {"number": number, "above": above, "most": limit}
+    if bucket == 1:
+        names, query = _rows_query(tuple(fields))
+        values |= {"end": end}
+    else:
+        names, query = _buckets_query(tuple(fields))
+        first, last = (above + 1) // bucket * bucket, end // bucket * bucket + bucket - 1
+        values |= {"first": first, "last": last, "bucket": bucket}
     return _turned(names, connection.execute(query, values).all())
 
 
