@@ -6,27 +6,7 @@ Hessian-free optimization for training neural networks", where the paper states 
 """
 
 from backend.schemas.catalog import Catalog, DataSet, Dimension, Layer, ProblemInfo, WorkerInfo
-from backend.schemas.configuration import (
-    Adam,
-    BlockHessianFree,
-    Budget,
-    CgStop,
-    CurvatureWay,
-    Device,
-    EqualPartition,
-    Evaluation,
-    ExperimentSpec,
-    ExplicitPartition,
-    HessianFree,
-    LayerPartition,
-    Optimizer,
-    OptionValue,
-    Partition,
-    Problem,
-    ProblemPartition,
-    ProductPrecision,
-    RunConfig,
-)
+from backend.schemas.configuration import Budget, Device, Evaluation, ExperimentSpec, OptionValue, Problem, RunConfig
 from backend.schemas.contract import (
     MAX_BLOCKS,
     MAX_IMAGES,
@@ -79,6 +59,20 @@ from backend.schemas.exchange import (
     Worker,
 )
 from backend.schemas.looks import OPTIMIZER_COLOURS, OPTIMIZER_NAMES
+from backend.schemas.optimizers import (
+    Adam,
+    BlockHessianFree,
+    CgStop,
+    CurvatureWay,
+    EqualPartition,
+    ExplicitPartition,
+    HessianFree,
+    LayerPartition,
+    Optimizer,
+    Partition,
+    ProblemPartition,
+    ProductPrecision,
+)
 from backend.schemas.paper import (
     Answer,
     Evidence,
