@@ -24,6 +24,7 @@ OPTIMIZERS: dict[str, Optimizer] = {
     "hf": HessianFree(gradient_batch=30, curvature_batch=10, max_cg_iterations=4),
     "bhf": BlockHessianFree(gradient_batch=30, curvature_batch=10, max_cg_iterations=4),
 }
+CLASSIFIER = Problem(name="classifier", train_size=100, test_size=40)
 PLUGINS = ["classifier", "zero", "slow_evaluation", "slow_gradient", "crash"]
 NOWHERE = Path("nowhere")
 CLOCKS = {"seconds", "cpu_seconds", "gradient_seconds", "curvature_seconds", "evaluation_seconds"}
