@@ -38,15 +38,12 @@ export default function (component) {
 """
 
 X_AXES = ("update", "epoch", "seconds", "cpu_seconds", "cost", "samples")
-MEASURES = (
-    "train_loss", "test_loss", "test_accuracy", "batch_loss", "gradient_norm", "step_norm", "gradient_seconds",
-    "curvature_seconds", "evaluation_seconds", "scale", "reduction_ratio",
+PANELS = (
+    "train_loss", "test_loss", "test_accuracy", "batch_loss", "gradient_norm", "step_norm", "scale", "reduction_ratio",
+    "cg_iterations", "stop_reason", "residual", "model_decrease", "decreases", "ritz_max", "ritz_min",
+    "block_step_norm", "cost", "time", "gradient_seconds", "curvature_seconds", "evaluation_seconds",
 )  # fmt: skip
-BLOCK_MEASURES = (
-    "cg_iterations", "residual", "model_decrease", "ritz_max", "ritz_min", "stop_reason", "cost",
-    "block_step_norm",
-)  # fmt: skip
-PANELS = (*MEASURES, *BLOCK_MEASURES, "decreases", "time")
+TARGETS = PANELS[:3]
 
 
 @dataclass(frozen=True)
@@ -91,8 +88,8 @@ _CHOICES: dict[str, tuple[Any, ...]] = {
     "band": ("range", "deviation", "confidence"),
     "smooth": (0, 0.6, 0.9, 0.97),
     "refresh": (0, 0.5, 1, 5),
-    "targetOf": MEASURES[:3],
-    "atOf": MEASURES[:3],
+    "targetOf": TARGETS,
+    "atOf": TARGETS,
     "logX": (True, False),
     "logY": (True, False),
     "status": ("", "running", "open", "ended", "queued", "paused", "finished", "failed"),

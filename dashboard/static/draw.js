@@ -135,7 +135,7 @@ function addAxes(layout, { measure, panel, columns, rows, view, theme, unit, hei
   const axis = panel ? String(panel + 1) : "";
   const { domainX, domainY } = place({ panel, columns, rows, height, width });
   const lines = { gridcolor: theme.grid, linecolor: theme.border, zeroline: false, tickcolor: theme.border, ticks: "outside" };
-  const { label, loss, share, linear, seconds } = MEASURES[measure];
+  const { label, loss, share, linear, seconds, count } = MEASURES[measure];
   const logY = view.logY && !share && !linear && !words;
   layout[`xaxis${axis}`] = {
     ...lines,
@@ -159,6 +159,7 @@ function addAxes(layout, { measure, panel, columns, rows, view, theme, unit, hei
     exponentformat: "power",
     nticks: 6,
     ...(logY ? logTicks(extent) : {}),
+    ...(count ? { rangemode: "tozero", ...(extent[1] <= 6 ? { dtick: 1 } : {}) } : {}),
     ...(words ? wordTicks(words, readZoom(view.zoom)[measure]) : {}),
   };
   const roomy = width / columns > 460; // else the unit stands under the charts

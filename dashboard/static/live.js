@@ -9,10 +9,11 @@ import { TargetPanel } from "./panel.js";
 import { StepsPanel } from "./steps.js";
 import { Store } from "./store.js";
 import { Table } from "./table.js";
-import { style, themeOf } from "./theme.js";
+import { DASHES, style, themeOf } from "./theme.js";
 import { Filter, Toolbar } from "./toolbar.js";
 import { readZoom, writeZoom } from "./zoom.js";
 
+const SIGNS = ["\u25cf", "\u25a0", "\u25c6", "\u271a", "\u25b2", "\u2715"]; // as the marks of stop reasons
 const mounted = new WeakMap(); // Streamlit calls again at every rerun, with the same host element
 
 /** Show the component in its host; returns what to call when it goes. */
@@ -162,7 +163,7 @@ class Live {
     this.wantBlocks(groups);
     const shown = { groups, store: this.store, view: this.view, theme, accuracy };
     const count = (some) => some.reduce((sum, { runs }) => sum + runs.length, 0);
-    this.toolbar.show(this.view, { paused: this.paused, seeded: all.some((group) => group.runs.length > 1), accuracy, open: this.open().length });
+    this.toolbar.show(this.view, { paused: this.paused, seeded: all.some((group) => group.runs.length > 1), solves: all.some(({ kind }) => kind !== "adam"), accuracy, open: this.open().length });
     this.filter.show(this.view, { shown: count(groups), all: count(all), runs: this.store.runs, names });
     this.table.show({ ...shown, pending: this.pending });
     this.drawLegend(shown);
@@ -183,7 +184,8 @@ class Live {
   }
 
   drawLegend({ groups, view, theme }) {
-    const signature = JSON.stringify([groups.map(({ key, label, runs }) => [key, label, runs.length]), view.hidden, theme.text]);
+    const blocks = this.blocksOf(groups);
+    const signature = JSON.stringify([groups.map(({ key, label, runs }) => [key, label, runs.length]), view.hidden, view.panels, blocks, theme.text]);
     if (this.legend.dataset.signature === signature) return;
     this.legend.dataset.signature = signature;
     this.legend.replaceChildren(...groups.map((group) => {
@@ -195,6 +197,18 @@ class Live {
         swatch(colour, dash), element("span", {}, group.label), count,
       );
     }));
+    const marked = view.panels.includes("stop_reason");
+    for (let block = 0; block < blocks; block += 1) {
+      const sign = marked ? element("span", { "aria-hidden": "true" }, SIGNS[block % SIGNS.length]) : null;
+      this.legend.append(element("span", { class: "bhf-block" }, swatch(theme.muted, DASHES[block % DASHES.length]), sign, `Block ${block + 1}`));
+    }
+  }
+
+  /** How many blocks the dashes of the shown panels tell apart; 0 where none does. */
+  blocksOf(groups) {
+    if (!this.view.panels.some((name) => MEASURES[name]?.block)) return 0;
+    const most = Math.max(0, ...groups.map(({ runs }) => this.store.runs.get(runs[0].id)?.blocks.length ?? 0));
+    return most > 1 ? Math.min(most, DASHES.length) : 0;
   }
 
   async plot(shown) {

@@ -16,22 +16,30 @@ export const MEASURES = {
   batch_loss: { label: "Batch loss", loss: true },
   gradient_norm: { label: "Gradient norm" },
   step_norm: { label: "Step norm" },
+  scale: { label: "Share of the step", share: true },
+  reduction_ratio: { label: "Reduction ratio", linear: true },
+  cg_iterations: { label: "CG iterations", block: true, linear: true, count: true },
+  stop_reason: { label: "Stop reason", block: true, words: true },
+  residual: { label: "CG residual", block: true },
+  model_decrease: { label: "Model decrease", block: true },
+  decreases: { label: "Model and loss decrease", block: true, fields: ["loss_decrease"] },
+  ritz_max: { label: "Largest Ritz value", block: true },
+  ritz_min: { label: "Smallest Ritz value", block: true },
+  block_step_norm: { label: "Step norm of blocks", block: true, column: "step_norm" },
+  cost: { label: "Cost of the solve", block: true },
+  time: { label: "Where the time goes", bars: true, fields: ["gradient_seconds", "curvature_seconds", "evaluation_seconds"] },
   gradient_seconds: { label: "Gradient time", seconds: true },
   curvature_seconds: { label: "Curvature time", seconds: true },
   evaluation_seconds: { label: "Evaluation time", seconds: true },
-  scale: { label: "Share of the step", share: true },
-  reduction_ratio: { label: "Reduction ratio", linear: true },
-  cg_iterations: { label: "CG iterations", block: true, linear: true },
-  residual: { label: "CG residual", block: true },
-  model_decrease: { label: "Model decrease", block: true },
-  ritz_max: { label: "Largest Ritz value", block: true },
-  ritz_min: { label: "Smallest Ritz value", block: true },
-  stop_reason: { label: "Stop reason", block: true, words: true },
-  cost: { label: "Cost of the solve", block: true },
-  block_step_norm: { label: "Step norm of blocks", block: true, column: "step_norm" },
-  decreases: { label: "Model and loss decrease", block: true, fields: ["loss_decrease"] },
-  time: { label: "Where the time goes", bars: true, fields: ["gradient_seconds", "curvature_seconds", "evaluation_seconds"] },
 };
+
+export const PARTS = { curves: "Losses and steps", blocks: "Each block", times: "Time" };
+
+/** Which part of the panels a measure stands in. */
+export function partOf({ block, bars, seconds }) {
+  if (block) return "blocks";
+  return bars || seconds ? "times" : "curves";
+}
 
 /** Plotly reads tags and entities in texts; a name must stay a name. */
 export function plain(text) {

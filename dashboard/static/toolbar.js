@@ -2,7 +2,7 @@
 
 import { element } from "./dom.js";
 import { STATES } from "./filter.js";
-import { MEASURES, X_AXES } from "./measures.js";
+import { MEASURES, PARTS, partOf, X_AXES } from "./measures.js";
 import { options } from "./panel.js";
 
 const REFRESH = [[0, "Off"], [0.5, "0.5 s"], [1, "1 s"], [5, "5 s"]];
@@ -19,7 +19,8 @@ export class Toolbar {
     this.set = set;
     this.pauseButton = element("button", { type: "button", class: "bhf-button", onclick: pause }, "Pause");
     this.axes = this.segments("x axis", Object.entries(X_AXES).map(([key, { label }]) => [key, label]), "x");
-    this.panels = this.toggles("Panels", Object.entries(MEASURES).map(([key, { label }]) => [key, label]));
+    this.panels = element("div", { class: "bhf-parts", role: "group", "aria-label": "Panels" });
+    this.panels.append(...Object.keys(PARTS).map((part) => this.toggles(part)));
     this.logY = this.check("log y", "logY");
     this.logX = this.check("log x", "logX");
     this.seeds = this.select("Seeds", SEEDS, "seeds");
@@ -31,19 +32,20 @@ export class Toolbar {
     const zoom = element("button", { type: "button", class: "bhf-button", onclick: reset }, "Reset zoom");
     const saves = group("Save the charts", [["png", "PNG"], ["svg", "SVG"], ["html", "HTML"]], save);
     this.cancelButton = element("button", { type: "button", class: "bhf-button", onclick: () => this.confirm(cancelAll) }, "Cancel all");
-    const first = element("div", { class: "bhf-row" }, this.axes, this.panels);
-    const second = element(
+    const axes = element("div", { class: "bhf-part-row" }, element("span", {}, "Over"), this.axes);
+    const controls = element(
       "div", { class: "bhf-row" },
       this.logY, this.logX, this.seeds, this.centre, this.band, this.smooth, this.layout, this.refresh, this.pauseButton, zoom, saves, this.cancelButton,
     );
-    root.append(first, second);
+    root.append(axes, this.panels, controls);
   }
 
   /** Show the view's state; called after every change. */
-  show(view, { paused, seeded, accuracy, open }) {
+  show(view, { paused, seeded, solves, accuracy, open }) {
     this.view = view;
     this.panels.querySelector("[data-value=test_accuracy]").hidden = !accuracy;
     for (const button of this.axes.querySelectorAll("button")) press(button, button.dataset.value === view.x);
+    this.panels.querySelector("[data-part=blocks]").hidden = !solves;
     for (const button of this.panels.querySelectorAll("button")) press(button, view.panels.includes(button.dataset.value));
     for (const label of [this.logX, this.logY]) label.firstChild.checked = view[label.dataset.field];
     for (const label of [this.seeds, this.centre, this.band, this.smooth, this.layout, this.refresh]) label.lastChild.value = String(view[label.dataset.field]);
@@ -68,12 +70,15 @@ export class Toolbar {
     return group(name, choices, (value) => this.set({ [field]: value }));
   }
 
-  toggles(name, choices) {
-    return group(name, choices, (value) => {
+  /** The panels of one part, each to be shown or not; they stand in the order of their buttons. */
+  toggles(part) {
+    const choices = Object.entries(MEASURES).filter(([, measure]) => partOf(measure) === part);
+    const buttons = group(PARTS[part], choices.map(([key, { label }]) => [key, label]), (value) => {
       const held = this.view.panels;
       const panels = held.includes(value) ? held.filter((panel) => panel !== value) : [...held, value];
-      if (panels.length) this.set({ panels: choices.map(([key]) => key).filter((key) => panels.includes(key)) });
+      if (panels.length) this.set({ panels: Object.keys(MEASURES).filter((key) => panels.includes(key)) });
     });
+    return element("div", { class: "bhf-part-row", "data-part": part }, element("span", {}, PARTS[part]), buttons);
   }
 
   check(name, field) {
