@@ -1,7 +1,7 @@
 """Where results are found: the newest launch of a reproduction in the database, or files that ship with BlockHF."""
 
 import json
-from functools import lru_cache
+from functools import cache
 from importlib.resources import files
 from pathlib import Path
 
@@ -47,11 +47,15 @@ def catalog(database: Database) -> list[Reproduction]:
     return figures + sweeps
 
 
-@lru_cache
 def recorded(subject: PaperProblem | Question) -> Results | None:
     """Return the results at `laptop` scale, or of the study, that ship with BlockHF; None where there are none."""
-    path = Path(str(files("backend.paper") / "recorded" / f"{subject.value}.parquet"))
-    return read(path) if path.is_file() else None
+    return _shipped().get(subject.value)
+
+
+@cache
+def _shipped() -> dict[str, Results]:
+    paths = sorted(Path(str(files("backend.paper") / "recorded")).glob("*.parquet"))
+    return dict(zip((path.stem for path in paths), read(paths), strict=True))
 
 
 def own(database: Database) -> dict[str, Own]:

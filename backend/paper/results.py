@@ -3,10 +3,10 @@
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+from backend import parquet
 from backend.schemas import Experiment, ExperimentSpec, Optimizer, RunConfig, RunStatus
 
 FIELDS = ("epoch", "seconds", "cpu_seconds", "cost", "train_loss", "test_loss", "test_accuracy")
@@ -88,36 +88,29 @@ def _evaluated(read: Mapping[str, Any]) -> dict[str, list[Any]]:
 
 def write(results: Results) -> bytes:
     """Write results as one Parquet file, specification and configurations within; `read` reads it."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
     numbers = [number for number, curve in enumerate(results.curves) for _ in curve.columns["update"]]
-    columns: dict[str, Any] = {"run": pa.array(numbers, pa.int16())}
-    for name in COLUMNS:
-        kind = pa.int32() if name == "update" else pa.float64()
-        columns[name] = pa.array([value for curve in results.curves for value in curve.columns[name]], kind)
+    columns = [[value for curve in results.curves for value in curve.columns[name]] for name in COLUMNS]
+    kinds = {"run": "int16"} | {name: "int32" if name == "update" else "float64" for name in COLUMNS}
     runs = [
         {"config": c.config.model_dump(mode="json"), "status": c.status.value, "environment": dict(c.environment)}
         for c in results.curves
     ]
     document = json.dumps({"spec": results.spec.model_dump(mode="json"), "runs": runs})
-    table = pa.table(columns).replace_schema_metadata({"blockhf": document})
-    buffer = BytesIO()
-    pq.write_table(table, buffer, compression="zstd")
-    return buffer.getvalue()
+    return parquet.write(kinds, {"blockhf": document}, [[numbers, *columns]])
 
 
-def read(path: Path) -> Results:
-    """Read results that `write` wrote."""
-    import pyarrow.parquet as pq
+def read(paths: Sequence[Path]) -> list[Results]:
+    """Read files of results that `write` wrote."""
+    return [_results(table) for table in parquet.read(paths)]
 
-    table = pq.read_table(path)
-    document = json.loads(table.schema.metadata[b"blockhf"])
-    nothing = [None] * table.num_rows  # a file may be older than a column
-    columns = {name: table[name].to_pylist() if name in table.column_names else nothing for name in ("run", *COLUMNS)}
+
+def _results(table: parquet.Table) -> Results:
+    document = json.loads(table.metadata["blockhf"])
+    owners = table.columns["run"]
+    columns = {name: table.columns.get(name, [None] * len(owners)) for name in COLUMNS}  # a file may lack a newer one
     curves = []
     for number, run in enumerate(document["runs"]):
-        kept = [i for i, owner in enumerate(columns["run"]) if owner == number]
+        kept = [i for i, owner in enumerate(owners) if owner == number]
         values = {name: [columns[name][i] for i in kept] for name in COLUMNS}
         config = RunConfig.model_validate(run["config"])
         curves.append(Curve(config, RunStatus(run["status"]), values, run["environment"]))

@@ -27,7 +27,7 @@ def test_reproduce_and_report(service: Service, tmp_path: Path) -> None:
     written = blockhf(service, "report", made["id"], "--to", str(page), "--data", str(data))
     assert written.returncode == 0, written.stderr
     assert "some were cancelled" in page.read_text(encoding="utf-8")
-    assert read(data).spec == experiment.spec
+    assert read([data])[0].spec == experiment.spec
 
 
 @pytest.mark.parametrize(("subject", "count"), [("study", len(Question) - len(LONG)), ("question", len(LONG))])

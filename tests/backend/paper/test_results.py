@@ -14,7 +14,7 @@ def test_a_file_gives_back_everything(tmp_path: Path) -> None:
     made = results(GOOD, hf10=[RunStatus.FINISHED, RunStatus.FAILED])
     path = tmp_path / "results.parquet"
     path.write_bytes(write(made))
-    back = read(path)
+    (back,) = read([path])
     assert back.spec == made.spec
     assert back.curves == made.curves
 

@@ -1,0 +1,105 @@
+"""Parquet, read and written by a child process: pyarrow takes 100 MiB, which a process that serves never gives back.
+
+The child is this file, run as a script: `write` reads JSON from its input, a head and then pages of columns, a line
+each, and writes the file to its output; `read PATH ...` writes a line of JSON per file. It imports nothing of ours.
+"""
+
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from io import BytesIO
+from pathlib import Path
+from tempfile import TemporaryFile
+from typing import Any, NamedTuple
+
+import orjson
+
+_SECONDS = 300
+
+Page = Sequence[Sequence[Any]]
+
+
+class Table(NamedTuple):
+    """What a file holds: its metadata, texts by name, and its columns."""
+
+    metadata: dict[str, str]
+    columns: dict[str, list[Any]]
+
+
+def write(kinds: Mapping[str, str], metadata: Mapping[str, str], pages: Iterable[Page]) -> bytes:
+    """Return a file of columns, compressed with zstd.
+
+    Args:
+        kinds: pyarrow's name of each column's type, such as float64, int64, string or bool_.
+        metadata: texts that the file's schema carries.
+        pages: for some rows after another, each column's values; what is missing, or not finite, is null.
+    """
+    head = {"kinds": dict(kinds), "metadata": dict(metadata)}
+    return _child(["write"], (orjson.dumps(line) for line in _lines(head, pages)))
+
+
+def read(paths: Sequence[Path]) -> list[Table]:
+    """Read files, all by one child."""
+    answer = _child(["read", *map(str, paths)], ())
+    return [Table(**orjson.loads(line)) for line in answer.splitlines()]
+
+
+def _lines(head: dict[str, Any], pages: Iterable[Page]) -> Iterator[Any]:
+    yield head
+    yield from pages
+
+
+def _child(arguments: list[str], lines: Iterable[bytes]) -> bytes:
+    """Run the child; raise RuntimeError with its last words where it fails."""
+    command = [sys.executable, "-P", __file__, *arguments]  # -P: our queue.py must not stand for Python's
+    with TemporaryFile() as output, TemporaryFile() as errors:
+        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=output, stderr=errors)
+        try:
+            assert process.stdin is not None
+            try:
+                with process.stdin as given:
+                    for line in lines:
+                        given.write(line + b"\n")
+            except BrokenPipeError:
+                pass  # it has failed, and its exit code says so
+            code = process.wait(_SECONDS)
+        finally:
+            if process.poll() is None:
+                process.kill()
+                process.wait()
+        for file in (output, errors):
+            file.seek(0)
+        if code:
+            raise RuntimeError(f"Parquet: the child process ended with {code}: {errors.read()[-1000:].decode()}")
+        return output.read()
+
+
+def _write() -> None:
+    import pyarrow
+    from pyarrow import parquet
+
+    head = orjson.loads(sys.stdin.buffer.readline())
+    fields = [(name, getattr(pyarrow, kind)()) for name, kind in head["kinds"].items()]
+    schema = pyarrow.schema(fields).with_metadata(head["metadata"])
+    file = BytesIO()
+    with parquet.ParquetWriter(file, schema, compression="zstd") as writer:
+        for line in sys.stdin.buffer:
+            columns = [
+                pyarrow.array(column, kind) for column, kind in zip(orjson.loads(line), schema.types, strict=True)
+            ]
+            writer.write_batch(pyarrow.record_batch(columns, schema=schema))
+    sys.stdout.buffer.write(file.getvalue())
+
+
+def _read(paths: list[str]) -> None:
+    from pyarrow import parquet
+
+    for path in paths:
+        table = parquet.ParquetFile(path).read()
+        metadata = {name.decode(): text.decode() for name, text in (table.schema.metadata or {}).items()}
+        document = {"metadata": metadata, "columns": table.to_pydict()}
+        sys.stdout.buffer.write(orjson.dumps(document) + b"\n")
+
+
+if __name__ == "__main__":
+    _write() if sys.argv[1] == "write" else _read(sys.argv[2:])
