@@ -22,9 +22,12 @@ class Difference:
 
 
 def settings_of(found: Sequence[Group]) -> list[Difference]:
-    """List the settings of all groups, alike or not; a setting that one optimizer lacks is shown as a dash."""
+    """List the settings of all groups, alike or not, the optimizer's kind aside, which every group is named by.
+
+    A setting that one optimizer lacks is shown as a dash.
+    """
     settings = [knobs_of(group.runs[0].config) for group in found]
-    paths = dict.fromkeys(path for own in settings for path in own)
+    paths = dict.fromkeys(path for own in settings for path in own if path != "kind")
     return [
         Difference(spoken(path), [show(own[path]) if path in own else "\u2013" for own in settings]) for path in paths
     ]

@@ -53,7 +53,7 @@ def knobs_of(config: RunConfig) -> dict[str, Any]:
 
 def show(value: Any) -> str:
     """Write a setting's value shortly."""
-    if value is None or value == []:
+    if value is None or value in ("", []):
         return "none"
     if isinstance(value, bool):
         return "on" if value else "off"
@@ -123,7 +123,23 @@ def poolable(experiments: Sequence[Experiment]) -> list[str]:
 
 def spoken(path: str) -> str:
     """Write a setting's path as people say it."""
-    return path.replace("_", " ").replace(".", ": ")
+    return _SPOKEN.get(path, path.replace("_", " ").replace(".", ": "))
+
+
+_SPOKEN = {
+    "kind": "optimizer",
+    "partition.kind": "blocks",
+    "partition.count": "blocks: how many",
+    "partition.blocks": "blocks: layers",
+    "problem.name": "network",
+    "problem.data": "data set",
+    "max_cg_iterations": "max CG iterations",
+    "cg_stop": "CG stop criterion",
+    "cg_tolerance": "CG tolerance",
+    "beta1": "\u03b2\u2081",
+    "beta2": "\u03b2\u2082",
+    "eps": "\u03b5",
+}
 
 
 def labels(runs: Sequence[Run], over: Sequence[str] = OVER) -> list[str]:

@@ -80,7 +80,7 @@ def asked(run: Run) -> list[str]:
 def history(run: Run, worker: str = "") -> list[str]:
     """Tell what became of a run, in sentences; `worker` is the name of the one that has, or had, it."""
     first = f", with priority {run.priority}" if run.priority else ""
-    lines = [f"{run.experiment_name}. Queued {_when(run.created_at)}{first}."]
+    lines = [f"Queued {_when(run.created_at)}{first}."]
     if run.started_at:
         names = [f"worker {worker}" if worker else "", run.environment.get("device", "")]
         where = " on " + ", ".join(name for name in names if name) if any(names) else ""
@@ -92,9 +92,12 @@ def history(run: Run, worker: str = "") -> list[str]:
         lines.append(f"{run.status.capitalize()} {_when(run.finished_at)}{reason}, after {progress(run)}.")
     else:
         lines.extend(_standing(run))
-    if run.parameters:
-        lines.append(f"{run.parameters:,} trainable parameters.")
     return lines
+
+
+def about(run: Run) -> str:
+    """Name the comparison that a run is of, and the size of its network as soon as that is known."""
+    return f"{run.experiment_name}, {run.parameters:,} parameters" if run.parameters else run.experiment_name
 
 
 def _standing(run: Run) -> list[str]:

@@ -149,11 +149,11 @@ def _layout(rows: Sequence[str], axis: Axis, mode: Mode) -> dict[str, Any]:
             x = axis_looks(mode) | {"domain": domain, "anchor": f"y{name}", "showticklabels": lowest}
             x |= {"type": "log"} if column == 0 else {}
             layout[f"xaxis{name}"] = x | ({"matches": f"x{_panel(0, column)}"} if row else {})
-            layout[f"xaxis{name}"] |= {"title": {"text": AXIS_TITLES[axis] if lowest else ""}}
+            layout[f"xaxis{name}"] |= {"title": axis_title(AXIS_TITLES[axis] if lowest else "")}
             layout[f"yaxis{name}"] = axis_looks(mode) | {
                 "domain": (max(0.0, top - height), top), "anchor": f"x{name}",
                 "type": "linear" if measure == "test_accuracy" else "log",
-                "title": {"text": _MEASURES[measure] if column == 0 else ""},
+                "title": axis_title(_MEASURES[measure] if column == 0 else ""),
             }  # fmt: skip
     return layout
 
@@ -177,4 +177,10 @@ def base_layout(mode: Mode) -> dict[str, Any]:
 
 def axis_looks(mode: Mode) -> dict[str, Any]:
     """Return the looks of an axis."""
-    return {"gridcolor": _INK[mode][1], "linecolor": _INK[mode][1], "zeroline": False, "automargin": True}
+    ink = _INK[mode][1]
+    return {"gridcolor": ink, "linecolor": ink, "zeroline": False, "automargin": True, "nticks": 7}
+
+
+def axis_title(text: str) -> dict[str, Any]:
+    """Return an axis's title, as large as its numbers and close to them."""
+    return {"text": text, "font": {"size": 13}, "standoff": 8}

@@ -6,7 +6,7 @@ from math import log10
 from statistics import fmean, median
 from typing import Any
 
-from backend.paper.figures import Mode, axis_looks, base_layout
+from backend.paper.figures import Mode, axis_looks, axis_title, base_layout
 from backend.paper.reproductions import LONG, QUESTIONS, Question, study
 from backend.paper.results import Curve, Results
 from backend.schemas import (
@@ -210,9 +210,10 @@ def _figure(choices: Sequence[Choice], mode: Mode) -> PlotlyFigure:
             }
         )  # fmt: skip
     layout = base_layout(mode) | {
-        "height": 330,
+        "height": 320,
+        "margin": {"l": 60, "r": 12, "t": 30, "b": 26},
         "xaxis": axis_looks(mode) | {"type": "category", "categoryarray": [*dict.fromkeys(c.label for c in choices)]},
-        "yaxis": axis_looks(mode) | {"type": "log", "title": {"text": "train loss at the end"}} | _limits(choices),
+        "yaxis": axis_looks(mode) | {"type": "log", "title": axis_title("train loss at the end")} | _limits(choices),
         "legend": {"orientation": "h", "y": 1.02, "yanchor": "bottom"},
     }
     return PlotlyFigure(data=data, layout=layout)

@@ -2,32 +2,23 @@
 
 import streamlit as st
 
-from backend.schemas import Adam, BlockHessianFree, Budget, Contract, Evaluation, HessianFree
-from dashboard.frames import OPTIMIZER_TITLES
+from backend.schemas import Adam, BlockHessianFree, Budget, Evaluation, HessianFree
+from dashboard.frames import OPTIMIZER_TITLES, show
 from dashboard.knobs import Knob, knobs
 from dashboard.tables import table
 from dashboard.theme import STATIC
 
 PICTURES = STATIC.parent / "pictures"
 
-OPTIMIZERS: dict[str, tuple[type[Contract], str]] = {
-    "adam": (
-        Adam,
-        "One gradient per update, divided by a running mean of its size. Cheap updates, many of them; it tolerates "
-        "small batches. Take it as the baseline.",
-    ),
-    "hf": (
-        HessianFree,
-        "Each update solves a linear system with the Gauss-Newton matrix by conjugate gradient, from products with "
-        "that matrix alone. Few, expensive updates; it needs large gradient batches. Take it where the number of "
-        "updates counts, as in distributed training.",
-    ),
-    "bhf": (
-        BlockHessianFree,
-        "The same with the curvature between blocks of layers left out: each block has its own, smaller system, which "
-        "conjugate gradient solves in fewer iterations, side by side if the machine allows. Take it first; start with "
-        "the problem's own blocks, about equal in size.",
-    ),
+OPTIMIZERS = {
+    "adam": "One gradient per update, divided by a running mean of its size. Cheap updates, many of them; it tolerates "
+    "small batches. Take it as the baseline.",
+    "hf": "Each update solves a linear system with the Gauss-Newton matrix by conjugate gradient, from products with "
+    "that matrix alone. Few, expensive updates; it needs large gradient batches. Take it where the number of updates "
+    "counts, as in distributed training.",
+    "bhf": "The same with the curvature between blocks of layers left out: each block has its own, smaller system, "
+    "which conjugate gradient solves in fewer iterations, side by side if the machine allows. Take it first; start "
+    "with the problem's own blocks, about equal in size.",
 }
 AXES = [
     ["Updates", "how many times the weights changed; what a comparison of convergence usually shows"],
@@ -48,28 +39,20 @@ AXES = [
 def page() -> None:
     """Draw the page."""
     st.title("How to choose")
-    st.write("Which optimizer, which settings, and which axis to judge them by.")
-    for kind, (model, text) in OPTIMIZERS.items():
-        st.subheader(OPTIMIZER_TITLES[kind])
-        st.write(text)
-        st.html(
-            table(["Setting", "What it does", "Default", "Paper"], _rows(knobs(model)), label=OPTIMIZER_TITLES[kind])
-        )
-    st.subheader("Budget and evaluation")
-    st.html(
-        table(["Setting", "What it does", "Default", "Paper"], _rows(knobs(Budget) + knobs(Evaluation)), label="Budget")
-    )
+    st.write("Which optimizer, which axis to judge it by, and what each setting does.")
+    if st.button("Launch a comparison", type="primary"):
+        st.switch_page(st.session_state["pages"]["launch"])
+    for place, (kind, text) in zip(st.columns(len(OPTIMIZERS)), OPTIMIZERS.items(), strict=True):
+        with place.container(border=True, height="stretch"):
+            st.subheader(OPTIMIZER_TITLES[kind])
+            st.write(text)
     st.subheader("Axes")
     st.html(table(["Axis", "What it measures"], AXES, label="Axes"))
     st.write(
         "Read a curve on several axes before you believe it: an optimizer that wins by updates may lose by seconds. "
         "Launch at least three seeds, and look at the band."
     )
-    _picture(
-        "updates",
-        "Adam orange, HF blue, BHF green. Over updates: the second-order steps go further each.",
-        "loss curves over updates",
-    )
+    _picture("updates", "Over updates: the second-order steps go further each.", "loss curves over updates")
     _picture(
         "seconds",
         "The same runs over seconds, on a busy machine: each of those steps takes longer.",
@@ -82,12 +65,26 @@ def page() -> None:
     )
     _picture(
         "blocks",
-        "Iterations, residual, curvature and stop reason of each block; dashes tell the blocks of BHF apart.",
+        "What the solves did, stopped by Martens' rule: their iterations, why they stopped, residual, decrease of the "
+        "model, curvature and step; dashes and marks tell the blocks of BHF apart.",
         "a line for each block",
     )
     _picture("compare", "The compare page.", "curves, the table of runs, the values at chosen updates and the target")
-    if st.button("Launch a comparison", type="primary"):
-        st.switch_page(st.session_state["pages"]["launch"])
+    _settings()
+
+
+def _settings() -> None:
+    """Explain every setting once: what HF and BHF share stands there for both."""
+    shared, own = knobs(HessianFree), knobs(BlockHessianFree)
+    sections = {
+        "Settings of Adam": knobs(Adam),
+        "Settings of HF and BHF": [knob for knob in own if knob in shared],
+        "Settings of BHF alone": [knob for knob in own if knob not in shared],
+        "Budget and evaluation": knobs(Budget) + knobs(Evaluation),
+    }
+    for title, found in sections.items():
+        st.subheader(title)
+        st.html(table(["Setting", "What it does", "Default", "Paper"], _rows(found), label=title))
 
 
 def _picture(name: str, caption: str, shows: str) -> None:
@@ -107,6 +104,4 @@ def _rows(found: list[Knob]) -> list[list[str]]:
 
 
 def _value(value: object) -> str:
-    if value is None:
-        return "\u2013"
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    return "\u2013" if value is None else show(value)

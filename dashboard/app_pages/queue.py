@@ -137,6 +137,7 @@ def _row(run: Run, place: int, line: Sequence[Run], waiting: Sequence[Run], *, l
 
 def _described(run: Run, place: int, *, lost: bool) -> str:
     parts = [f"priority {run.priority}"] * bool(run.priority) + runs.asked(run) + [runs.LOST] * lost
+    parts += [run.error.message] if run.error else []
     marks = "".join(f", {part}" for part in parts)
     name = f"<a href='/run?id={run.id}' target='_self'>{place}. {html.escape(runs.title(run))}</a>"
     progress = f"<span data-progress='{run.id}'>{runs.progress(run)}</span>"

@@ -39,7 +39,7 @@ def page() -> None:
     left, right = st.columns(2)
     with left:
         st.subheader("Configuration")
-        rows = [[path.replace("_", " "), frames.show(value)] for path, value in frames.knobs_of(run.config).items()]
+        rows = [[frames.spoken(path), frames.show(value)] for path, value in frames.knobs_of(run.config).items()]
         st.html(table(["Setting", "Value"], rows, label="Configuration"))
     with right:
         _surroundings(run)
@@ -76,7 +76,7 @@ def _history(drawn: Run) -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
         st.html(f"<span class='bhf-state bhf-state-{run.status}'>{run.status.capitalize()}</span>", width="content")
         buttons(run)
-    st.html(f"<ol class='bhf-history'>{lines}</ol>")
+    st.html(f"<div class='bhf-history'>{html.escape(runs.about(run))}<ol>{lines}</ol></div>")
     if (run.status, run.blocks, run.environment) != (drawn.status, drawn.blocks, drawn.environment):
         st.rerun()
     if not run.status.final:
@@ -137,7 +137,7 @@ def _curves(run: Run) -> None:
 def _surroundings(run: Run) -> None:
     if run.blocks:
         st.subheader("Blocks")
-        rows = [[f"Block {i + 1}", ", ".join(layers)] for i, layers in enumerate(run.blocks)]
+        rows = [[f"Block\N{NO-BREAK SPACE}{i + 1}", ", ".join(layers)] for i, layers in enumerate(run.blocks)]
         st.html(table(["Block", "Layers"], rows, label="Blocks"))
     st.subheader("Environment")
     if run.environment:

@@ -13,7 +13,8 @@ const MAX_LINES = 16; // of a panel; beyond, each group's lines are one trace: p
 export function grid(width, count, layout) {
   const columns = layout === "stack" ? 1 : Math.max(1, Math.min(count, Math.floor(width / 470)));
   const rows = Math.max(1, Math.ceil(count / columns));
-  return { columns, rows, height: rows * (layout === "stack" || width < 500 ? 300 : 380) + 20 };
+  const high = layout === "stack" || width < 500 ? 300 : Math.round(Math.min(520, Math.max(380, (0.45 * width) / columns)));
+  return { columns, rows, height: rows * high + 20 };
 }
 
 /** Everything Plotly.react needs. */
@@ -76,12 +77,14 @@ function baseLayout(view, theme, height, crowded) {
   };
 }
 
-/** Ticks of a logarithmic axis at 1, 2, 5 of each power of ten; at the powers alone where the values span many; plotly's own where few. */
+/** Ticks of a logarithmic axis at 1, 2, 5 of each power of ten; where the values span many, at every n-th power; plotly's own where few. */
 export function logTicks([low, high]) {
   if (!(low > 0)) return {};
-  const steps = Math.log10(high / low) > 3 ? [1] : [1, 2, 5];
+  const decades = Math.log10(high / low);
+  const steps = decades > 3 ? [1] : [1, 2, 5];
+  const every = Math.ceil(decades / 8) || 1;
   const tickvals = [];
-  for (let power = Math.floor(Math.log10(low)) - 2; power <= Math.log10(high) + 2; power += 1) {
+  for (let power = every * (Math.floor(Math.log10(low) / every) - 2); power <= Math.log10(high) + 2 * every; power += every) {
     for (const step of steps) tickvals.push(Number(`${step}e${power}`));
   }
   if (tickvals.filter((value) => value >= low && value <= high).length < 2) return {}; // too little of the scale to be told by these

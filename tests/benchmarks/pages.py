@@ -2,8 +2,9 @@
 
 python -m tests.benchmarks.pages [FOLDER]
 
-Backend, worker and dashboard train the first comparison, 40 updates of each optimizer on the embedded digits; Chromium
-takes the compare page and some charts, light and dark, and the launch page, dark, into FOLDER (dashboard/pictures).
+Backend, worker and dashboard train the first comparison, 40 updates of each optimizer on the embedded digits, and HF
+and BHF again with Martens' stop; Chromium takes the compare page and some charts with their legend, light and dark, and
+the launch page, dark, into FOLDER (dashboard/pictures).
 """
 
 import argparse
@@ -15,19 +16,24 @@ from typing import Literal
 from PIL import Image
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
-from backend.demo import launch_demo
+from backend.demo import DEMO
+from backend.schemas import BlockHessianFree, CgStop, HessianFree
 from tests.e2e.conftest import CHROMIUM, DEADLINE, QUIET, draws, running_service, seen, settled, wait_until
 
 PICTURES = Path(__file__).parents[2] / "dashboard" / "pictures"
 TRAINING_SECONDS = 3600
 WIDTH = 1280
+SOLVES = {"gradient_batch": 500, "curvature_batch": 125, "damping": 0.1, "cg_stop": CgStop.MARTENS}
+STOPPED = DEMO.model_copy(
+    update={"name": "Martens' stop", "optimizers": [BlockHessianFree(**SOLVES), HessianFree(**SOLVES)]}
+)
 VIEWS = {
-    "compare": "",
-    "updates": "&panels=train_loss,test_loss",
-    "seconds": "&panels=train_loss,test_loss&x=seconds",
-    "blocks": "&panels=cg_iterations,residual,ritz_max,stop_reason",
+    "compare": (DEMO, ""),
+    "updates": (DEMO, "&panels=train_loss,test_loss"),
+    "seconds": (DEMO, "&panels=train_loss,test_loss&x=seconds"),
+    "blocks": (STOPPED, "&panels=cg_iterations,stop_reason,residual,decreases,ritz_max,block_step_norm"),
 }
-"""Pictures by name; those of a part of the address are of the charts alone."""
+"""Pictures by name: of which comparison, and what its address has; with such a part, of the charts alone."""
 
 
 def opened(browser: Browser, mode: Literal["light", "dark"], height: int) -> Page:
@@ -35,6 +41,14 @@ def opened(browser: Browser, mode: Literal["light", "dark"], height: int) -> Pag
     page = browser.new_page(viewport={"width": WIDTH, "height": height}, color_scheme=mode)
     page.set_default_timeout(1000 * DEADLINE)
     return page
+
+
+def shot(page: Page) -> bytes:
+    """Take the charts with the legend above them."""
+    parts = [page.locator(name).bounding_box() for name in (".bhf-legend", ".bhf-chart")]
+    boxes = [box for box in parts if box]
+    low, high = min(box["y"] for box in boxes), max(box["y"] + box["height"] for box in boxes)
+    return page.screenshot(clip=boxes[-1] | {"y": low - 4, "height": high - low + 4})
 
 
 def drawn(page: Page, updates: int) -> None:
@@ -64,10 +78,9 @@ def main() -> None:
         sync_playwright() as playwright,
     ):
         expect.set_options(timeout=1000 * DEADLINE)
-        made = launch_demo(service.client)
-        assert made is not None
+        made = {spec.name: service.client.launch(spec).id for spec in (DEMO, STOPPED)}
         wait_until(
-            lambda: all(run.status.final for run in service.client.experiment(made.id).runs),
+            lambda: all(run.status.final for id_ in made.values() for run in service.client.experiment(id_).runs),
             "all runs have ended",
             seconds=TRAINING_SECONDS,
         )
@@ -75,11 +88,10 @@ def main() -> None:
         looks: tuple[Literal["light", "dark"], ...] = ("light", "dark")
         for mode in looks:
             page = opened(browser, mode, 1560)
-            for name, view in VIEWS.items():
-                page.goto(f"{service.dashboard_url}/?experiments={made.id}{view}")
-                drawn(page, made.spec.budget.updates or 0)
-                part = page.locator(".bhf-chart") if view else page
-                picture(part.screenshot(), folder / f"{name}-{mode}.png")
+            for name, (spec, view) in VIEWS.items():
+                page.goto(f"{service.dashboard_url}/?experiments={made[spec.name]}{view}")
+                drawn(page, spec.budget.updates or 0)
+                picture(shot(page) if view else page.screenshot(), folder / f"{name}-{mode}.png")
         page = opened(browser, "dark", 1200)
         page.goto(f"{service.dashboard_url}/launch")
         expect(page.locator(".bhf-blocks").first).to_be_visible()

@@ -11,9 +11,10 @@ def test_differences_list_what_is_not_alike() -> None:
     found = frames.groups([experiment(with_optimizers(HessianFree(), HessianFree(damping=0.5), Adam()))])
     rows = {row.setting: row.values for row in comparing.differences(found)}
     assert rows["damping"] == ["0", "0.5", "\u2013"]
-    assert rows["beta1"] == ["\u2013", "\u2013", "0.9"]
+    assert rows["\u03b2\u2081"] == ["\u2013", "\u2013", "0.9"]
     assert "gradient batch" not in rows
     assert "budget: updates" not in rows
+    assert "optimizer" not in rows
 
 
 def test_alike_runs_need_no_warning() -> None:
@@ -56,8 +57,8 @@ def test_a_setting_that_is_no_number_is_swept_too() -> None:
     summary = one.runs[0].summary.model_copy(update={"updates": 1, "best_train_loss": 7.0})
     done = one.model_copy(update={"runs": [run.model_copy(update={"summary": summary}) for run in one.runs]})
     rows = comparing.outcomes(frames.groups([done]), "best_train_loss")
-    assert comparing.swept(rows) == ["cg stop", "preconditioner"]
-    assert {row.settings["cg stop"] for row in rows} == {"iterations", "martens"}
+    assert comparing.swept(rows) == ["CG stop criterion", "preconditioner"]
+    assert {row.settings["CG stop criterion"] for row in rows} == {"iterations", "martens"}
     assert {row.settings["preconditioner"] for row in rows} == {"off", "on"}
 
 

@@ -22,14 +22,15 @@ def test_a_runs_history_is_told() -> None:
         started_at=NOON, finished_at=NOON, status=RunStatus.FINISHED, attempts=2, ended_by="patience", parameters=1234,
         environment={"device": "cpu"}, notes=["It began again: its checkpoint was gone."], priority=3,
     )  # fmt: skip
-    queued, started, note, ended, size = runs.history(run, "one")
-    assert queued.startswith("The sample's settings. Queued ")
+    queued, started, note, ended = runs.history(run, "one")
+    assert queued.startswith("Queued ")
     assert queued.endswith(", with priority 3.")
     assert started.endswith(" on worker one, cpu (attempt 2).")
     assert note == "It began again: its checkpoint was gone."
     assert ended.startswith("Finished ")
     assert ended.endswith(": patience, after 0 of 100 updates.")
-    assert size == "1,234 trainable parameters."
+    assert runs.about(run) == "The sample's settings, 1,234 parameters"
+    assert runs.about(changed()) == "The sample's settings"
 
 
 @pytest.mark.parametrize(

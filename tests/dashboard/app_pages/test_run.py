@@ -18,7 +18,7 @@ def test_it_tells_what_the_run_is(api: Client, open_page: OpenPage) -> None:
     run = api.launch(SPEC).runs[2]
     page = open_page("run", query={"id": run.id})
     assert page.title[0].value == "Block\\-diagonal Hessian\\-free \\(BHF\\), seed 0"
-    for name in ("max cg iterations", "partition.kind", "budget.updates", "evaluation.train subset"):
+    for name in ("max CG iterations", "blocks", "budget: updates", "evaluation: train subset"):
         assert f"<th scope='row'>{name}</th>" in texts(page)
     assert page.caption[-1].value == "The run has not started."
 
