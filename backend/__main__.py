@@ -4,7 +4,7 @@ import sys
 
 import uvicorn
 
-from backend import logs
+from backend import heap, logs
 from backend.app import create_app
 from backend.database import Unusable, reserved
 from backend.settings import Settings
@@ -17,6 +17,7 @@ def main() -> None:
     try:
         check_address(settings)
         logs.configure(settings)
+        heap.tighten()
         with reserved(settings.url):
             _serve(settings)
     except (Unsafe, Unusable) as error:

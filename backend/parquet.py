@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import orjson
 
 _SECONDS = 300
+_GROUP_ROWS = 50_000
 
 Page = Sequence[Sequence[Any]]
 
@@ -83,11 +84,16 @@ def _write() -> None:
     schema = pyarrow.schema(fields).with_metadata(head["metadata"])
     file = BytesIO()
     with parquet.ParquetWriter(file, schema, compression="zstd") as writer:
+        group: list[Any] = []
         for line in sys.stdin.buffer:
-            columns = [
-                pyarrow.array(column, kind) for column, kind in zip(orjson.loads(line), schema.types, strict=True)
-            ]
-            writer.write_batch(pyarrow.record_batch(columns, schema=schema))
+            group.append(
+                pyarrow.record_batch(list(map(pyarrow.array, orjson.loads(line), schema.types)), schema=schema)
+            )
+            if sum(batch.num_rows for batch in group) >= _GROUP_ROWS:
+                writer.write_table(pyarrow.Table.from_batches(group))
+                group.clear()
+        if group:
+            writer.write_table(pyarrow.Table.from_batches(group))
     sys.stdout.buffer.write(file.getvalue())
 
 
