@@ -1,10 +1,13 @@
 """Every environment variable, with its default and meaning."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+MIN_HEARTBEATS = 3
+"""so many must fail before a living worker loses its run"""
 
 
 class Settings(BaseSettings):
@@ -24,7 +27,9 @@ class Settings(BaseSettings):
     )
     token: SecretStr = Field(SecretStr(""), description="token to give; the backend lets it do everything")
     open_network: bool = Field(False, description="let the backend listen beyond this machine without any token")
-    lease_seconds: float = Field(30, gt=0, description="a worker not heard of for this long loses its run")
+    lease_seconds: float = Field(
+        30, gt=0, description="a worker not heard of for this long loses its run; at least 3 heartbeats"
+    )
     heartbeat_seconds: float = Field(2, gt=0, description="how often a worker says that it is alive")
     max_attempts: int = Field(5, ge=1, description="claims of one run without progress until it is failed")
     checkpoint_seconds: float = Field(60, gt=0, description="how often a run's state is saved, to go on from")
@@ -45,6 +50,15 @@ class Settings(BaseSettings):
     )
     log_format: Literal["text", "json"] = Field("text", description="json: one object per line")
     demo: bool = Field(True, description="queue a small comparison on an empty database (`blockhf up`)")
+
+    @model_validator(mode="after")
+    def _lease_outlasts_heartbeats(self) -> Self:
+        if self.lease_seconds < MIN_HEARTBEATS * self.heartbeat_seconds:
+            raise ValueError(
+                f"a lease of {self.lease_seconds:g} s (BLOCKHF_LEASE_SECONDS) is too short for a heartbeat every "
+                f"{self.heartbeat_seconds:g} s (BLOCKHF_HEARTBEAT_SECONDS): make it {MIN_HEARTBEATS} times as long"
+            )
+        return self
 
     @property
     def url(self) -> str:

@@ -30,7 +30,7 @@ def test_building_an_application_touches_nothing(tmp_path: Path) -> None:
 def test_lost_runs_end_without_any_worker(tmp_path: Path) -> None:
     """A cancelled run of a lost worker ends by itself, though nobody asks for a run."""
     clock = Clock()
-    with backend(Settings(home=tmp_path, lease_seconds=0.05), clock=clock) as http:
+    with backend(Settings(home=tmp_path, lease_seconds=0.05, heartbeat_seconds=0.01), clock=clock) as http:
         client = Client(http=http)
         worker = client.register(INFO, catalog()).worker_id
         client.launch(spec())

@@ -28,7 +28,7 @@ def row(update: int) -> Update:
 @pytest.fixture
 def client(tmp_path: Path) -> Iterator[Client]:
     """Start the application."""
-    with backend(Settings(home=tmp_path, lease_seconds=0.05)) as http:
+    with backend(Settings(home=tmp_path, lease_seconds=0.05, heartbeat_seconds=0.01)) as http:
         yield Client(http=http)
 
 
