@@ -180,12 +180,12 @@ def from_validation(error: ValidationError | list[Any], prefix: tuple[str, ...] 
                 None if row["type"] == "missing" else _shown(row["input"]),
                 row["msg"].removeprefix("Value error, "),
             )
-            for row in rows[:_MAX_SHOWN]
+            for row in rows[:MAX_SHOWN]
         ]
     )
 
 
-_MAX_SHOWN = 50
+MAX_SHOWN = 50
 _TAGS = {"adam", "hf", "bhf", "problem", "layers", "equal", "explicit"}
 
 

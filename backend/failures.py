@@ -13,6 +13,7 @@ from sqlalchemy.exc import OperationalError
 from starlette.exceptions import HTTPException
 
 from backend.errors import (
+    MAX_SHOWN,
     BadRequest,
     BlockHFError,
     Forbidden,
@@ -54,7 +55,7 @@ async def _of_ours(_request: Request, error: Exception) -> Response:
 
 async def _of_validation(_request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
-    return response(from_validation([_located(row) for row in error.errors()]))
+    return response(from_validation([_located(row) for row in error.errors()[:MAX_SHOWN]]))
 
 
 def _located(row: dict[str, Any]) -> dict[str, Any]:

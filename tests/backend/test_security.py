@@ -1,5 +1,6 @@
 """Tests of the guard: what another site or a careless sender may not do, on every route and method."""
 
+import logging
 from collections.abc import Iterator
 
 import httpx
@@ -7,6 +8,7 @@ import pytest
 from pydantic import SecretStr
 
 from backend.app import create_app
+from backend.logs import JsonLines, PlainLines
 from backend.security import PUBLIC, Guard
 from backend.settings import Settings
 from backend.tokens import EVERYTHING, Scope, Tokens
@@ -155,6 +157,21 @@ def test_whether_it_answers_is_no_secret(guarded: tuple[httpx.Client, Tokens]) -
     """Health can be asked without a token, by GET alone."""
     assert {path: guarded[0].get(path).status_code for path in PUBLIC} == dict.fromkeys(PUBLIC, 200)
     assert guarded[0].post("/health").status_code == 401
+
+
+def test_no_token_gets_into_a_log(guarded: tuple[httpx.Client, Tokens], caplog: pytest.LogCaptureFixture) -> None:
+    """Whatever is asked with a token, right or wrong, in a header or a query, nothing logged at any level has it."""
+    http, tokens = guarded
+    made, wrong = tokens.create("watched", EVERYTHING), "a-wrong-token-that-is-long"
+    with caplog.at_level(logging.DEBUG, logger="backend"):
+        for token in (OWN, made, wrong):
+            for place in PLACES:
+                http.request(*place, headers={"Authorization": f"Bearer {token}"}, params={"token": token})
+    assert len(caplog.records) >= len(PLACES)
+    for formatter in (JsonLines(), PlainLines()):
+        text = "\n".join(formatter.format(record) for record in caplog.records if record.name.startswith("backend"))
+        assert not [token for token in (OWN, made, wrong) if token in text]
+    tokens.delete("watched")
 
 
 def test_an_error_that_nobody_foresaw_has_the_headers_too(

@@ -4,7 +4,9 @@
 """
 
 import errno
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -49,6 +51,19 @@ def disk() -> Iterator[Room]:
     event.listen(Pool, "checkout", disk.limit)
     yield disk
     event.remove(Pool, "checkout", disk.limit)
+
+
+def test_a_locked_database_is_said(
+    client: Client, claim: Claim, settings: Settings, disk: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where another process keeps the database to itself, a write is refused as a whole; later it goes through."""
+    monkeypatch.setattr(disk, "limit", lambda connection, *_: connection.execute("PRAGMA busy_timeout = 50"))
+    with closing(sqlite3.connect(settings.home / "blockhf.sqlite3", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(StorageUnavailable, match="nothing was stored: database is locked"):
+            client.append(claim.run.id, claim.token, updates(1, 3))
+        assert client.run(claim.run.id).summary.updates == 0, "reading goes on"
+    assert client.append(claim.run.id, claim.token, updates(1, 3)) == 3
 
 
 def test_nothing_is_lost_on_a_full_disk(client: Client, claim: Claim, disk: Room) -> None:
