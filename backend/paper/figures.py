@@ -178,7 +178,7 @@ def base_layout(mode: Mode) -> dict[str, Any]:
 def axis_looks(mode: Mode) -> dict[str, Any]:
     """Return the looks of an axis."""
     ink = _INK[mode][1]
-    return {"gridcolor": ink, "linecolor": ink, "zeroline": False, "automargin": True, "nticks": 7}
+    return {"gridcolor": ink, "linecolor": ink, "zeroline": False, "automargin": True, "nticks": 5}
 
 
 def axis_title(text: str) -> dict[str, Any]:

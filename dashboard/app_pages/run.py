@@ -48,15 +48,17 @@ def page() -> None:
 def _asked(run_id: str) -> Run | None:
     """Return the run; where there is none, say so and offer a way out."""
     try:
-        return client().run(run_id) if run_id else None
+        if run_id:
+            return client().run(run_id)
     except BackendUnavailable:
+        st.title("Run")
         st.warning("The backend cannot be reached. This page goes on by itself.")
         await_backend()
         return None
     except BlockHFError:
         pass
     st.title("Run")
-    st.write("There is no such run: choose one on the compare page.")
+    st.write("There is no such run: choose one on the compare page." if run_id else "Choose a run on the compare page.")
     if st.button("Compare", type="primary"):
         st.switch_page(st.session_state["pages"]["compare"])
     return None

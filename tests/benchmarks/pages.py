@@ -79,11 +79,12 @@ def main() -> None:
     ):
         expect.set_options(timeout=1000 * DEADLINE)
         made = {spec.name: service.client.launch(spec).id for spec in (DEMO, STOPPED)}
+        runs = [run.id for id_ in made.values() for run in service.client.experiment(id_).runs]
         wait_until(
-            lambda: all(run.status.final for id_ in made.values() for run in service.client.experiment(id_).runs),
-            "all runs have ended",
-            seconds=TRAINING_SECONDS,
+            lambda: all(service.client.run(run).status.final for run in runs), "all runs end", seconds=TRAINING_SECONDS
         )
+        errors = [run.error for run in map(service.client.run, runs) if run.error]
+        assert not errors, errors
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET)
         looks: tuple[Literal["light", "dark"], ...] = ("light", "dark")
         for mode in looks:

@@ -1,5 +1,6 @@
 """The page of one run, without a browser."""
 
+import pytest
 from streamlit.testing.v1 import AppTest
 
 from backend.client import Client
@@ -40,10 +41,11 @@ def test_a_failure_is_told_with_its_reason(api: Client, open_page: OpenPage) -> 
     assert "<td>first, second</td>" in texts(page)
 
 
-def test_an_unknown_run_offers_a_way_out(open_page: OpenPage) -> None:
+@pytest.mark.parametrize(("query", "words"), [({"id": "nothere0"}, "There is no such run"), ({}, "Choose a run")])
+def test_an_unknown_run_offers_a_way_out(open_page: OpenPage, query: dict[str, str], words: str) -> None:
     """A URL that names no run says so, with one button."""
-    page = open_page("run", query={"id": "nothere0"})
-    assert "There is no such run" in page.markdown[0].value
+    page = open_page("run", query=query)
+    assert words in page.markdown[0].value
     assert [button.label for button in page.button] == ["Compare"]
 
 
