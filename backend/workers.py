@@ -65,6 +65,7 @@ class Workers:
         """Return the catalog and the workers, newest first."""
         now = self._clock()
         alive_since = now - self._settings.lease_seconds
+        silent_since = now - max(self._settings.lease_seconds / 3, 2 * self._settings.heartbeat_seconds)
         held = and_(RUNS.c.worker == WORKERS.c.id, RUNS.c.status == RunStatus.RUNNING)
         query = (
             select(WORKERS, RUNS.c.id.label("run_id"))
@@ -81,7 +82,7 @@ class Workers:
                 registered_at=moment(row.registered_at),
                 seen_at=moment(row.seen_at),
                 alive=row.seen_at >= alive_since,
-                silent=row.seen_at < now - self._settings.lease_seconds / 3,
+                silent=row.seen_at < silent_since,
                 run_id=row.run_id,
             )
             for row in rows

@@ -59,7 +59,7 @@ class Worker(Contract):
     registered_at: datetime
     seen_at: datetime
     alive: bool = Field(description="heard of within the lease")
-    silent: bool = Field(description="not heard of for a third of the lease; after all of it, it is not alive")
+    silent: bool = Field(description="not heard of for a third of the lease, two heartbeats at least")
     run_id: Id | None = Field(None, description="the run it holds")
 
 

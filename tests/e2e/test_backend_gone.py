@@ -1,6 +1,7 @@
 """The pages while the backend is away: they say so, keep what they show, and recover by themselves."""
 
 import json
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -65,24 +66,29 @@ def test_every_page_says_within_two_seconds_that_the_backend_has_gone(browser: B
             settled(tab)
             tab.evaluate(WATCHED)
         for tab in tabs:
-            wait_until(lambda tab=tab: tab.evaluate("() => window.good > 0"), "the page has seen the backend")
+            wait_until(partial(tab.evaluate, "() => window.good > 0"), "the page has seen the backend")
         shown = [standing(tab) for tab in tabs]
         service.stop("backend")
         for tab, before in zip(tabs, shown, strict=True):
             expect(tab.locator(".bhf-gone")).to_contain_text("cannot be reached")
             told, good, held_up = tab.evaluate("() => [window.told, window.good, window.heldUp]")
             assert told - good < 2000 + held_up, tab.url
-            assert standing(tab) == before, tab.url
+            assert stands(tab, before), tab.url
         service.start("backend")
         for tab, before in zip(tabs, shown, strict=True):
             expect(tab.locator(".bhf-gone")).to_be_hidden()
-            wait_until(lambda tab=tab, before=before: standing(tab) == before, f"{tab.url} is as it was")
+            wait_until(partial(stands, tab, before), f"{tab.url} is as it was")
             tab.context.close()
 
 
 def standing(page: Page) -> list[str]:
     """Return what stands on a page: its headings, and what can be pressed."""
     return [text for text in page.locator("h1, h2, h3, main button, .bhf-layer b").all_inner_texts() if text.strip()]
+
+
+def stands(page: Page, before: list[str]) -> bool:
+    """Tell whether a page shows what it did."""
+    return standing(page) == before
 
 
 WATCHED = """() => {
