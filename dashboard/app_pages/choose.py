@@ -6,10 +6,11 @@ from collections.abc import Sequence
 import streamlit as st
 
 from backend.client import Client
-from backend.schemas import Answer, Reproduction
+from backend.schemas import Answer, PlotlyFigure, Reproduction
 from dashboard import reproducing
 from dashboard.connection import ask
 from dashboard.runs import counted
+from dashboard.tables import table
 
 EVERY = 10  # seconds between looks at runs that train
 
@@ -51,6 +52,22 @@ def training(answers: Sequence[Answer]) -> list[str]:
     return [one.experiment for one in answers if one.experiment is not None and one.ended < one.total]
 
 
+def numbers(figure: PlotlyFigure) -> tuple[list[str], list[list[str]]]:
+    """Return a figure as a table, head and rows: for each setting each line's value and, in brackets, its seeds'."""
+    lines = [trace for trace in figure.data if "lines" in trace["mode"]]
+    seeds = {trace["name"].partition(",")[0]: trace for trace in figure.data if "lines" not in trace["mode"]}
+    rows = []
+    for setting in dict.fromkeys(x for line in lines for x in line["x"]):
+        cells = []
+        for line in lines:
+            middle = [y for x, y in zip(line["x"], line["y"], strict=True) if x == setting]
+            each = seeds.get(line["name"], {"x": [], "y": []})
+            found = [f"{y:.4g}" for x, y in zip(each["x"], each["y"], strict=True) if x == setting]
+            cells.append(f"{middle[0]:.4g} ({', '.join(found)})" if middle else "\u2013")
+        rows.append([str(setting), *cells])
+    return ["Setting", *(f"{line['name']}, train loss at the end" for line in lines)], rows
+
+
 def _answers(sweeps: dict[str, Reproduction]) -> None:
     """Draw every answer, anew as runs of a sweep go on."""
     answers: list[Answer] = ask(study=_read)["study"]
@@ -67,6 +84,9 @@ def _answer(answer: Answer, sweep: Reproduction | None) -> None:
     if answer.figure.data:
         alt = f"{answer.title} The train loss at the end for each setting, for BHF and HF"
         reproducing.draw(answer.figure, key=f"figure-{answer.question}", alt=alt)
+        with st.expander("In numbers"):
+            st.html(table(*numbers(answer.figure), label=f"{answer.title} In numbers"))
+            st.caption("The median over the seeds that ended, and each seed.")
     st.html(
         f"<p class='bhf-plan'>{html.escape(answer.text)}</p><p class='bhf-plan'><b>{html.escape(answer.advice)}</b></p>"
     )

@@ -13,7 +13,7 @@ from tests.e2e.samples import SPEC, claims, register, row
 axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="needs the package axe-playwright-python")
 pytestmark = pytest.mark.browser
 
-LOOKS: list[tuple[Literal["light", "dark"], int]] = [("light", 1280), ("dark", 390)]
+LOOKS: list[tuple[Literal["light", "dark"], int]] = [("light", 1280), ("dark", 390), ("light", 2560)]
 
 
 @pytest.fixture(scope="module")
@@ -57,11 +57,17 @@ def look(page: Page) -> list[str]:
     ]
 
 
+def wide(page: Page) -> list[str]:
+    """Return the page's address where it must be scrolled sideways."""
+    inside, window = page.get_by_test_id("stMain").evaluate("(main) => [main.scrollWidth, main.clientWidth]")
+    return [f"{page.url}: {inside} px wide in a window of {window}"] * (inside > window)
+
+
 @pytest.mark.parametrize(("mode", "width"), LOOKS)
 def test_no_page_breaks_a_serious_rule(
     browser: Browser, pages: tuple[Service, dict[str, str]], mode: Literal["light", "dark"], width: int
 ) -> None:
-    """Names, roles, labels, contrast and order hold on every page."""
+    """Names, roles, labels, contrast and order hold on every page, and none is wider than the window."""
     service, paths = pages
     context = browser.new_context(color_scheme=mode, viewport={"width": width, "height": 1000})
     page = context.new_page()
@@ -71,7 +77,7 @@ def test_no_page_breaks_a_serious_rule(
         page.goto(service.dashboard_url + path)
         expect(page.locator(drawn).first).to_be_visible()
         settled(page)
-        broken += look(page)
+        broken += look(page) + wide(page)
     context.close()
     assert broken == []
 

@@ -97,8 +97,13 @@ def test_pause_resume_retry_prioritize(service: Service) -> None:
     assert service.client.run(run).priority == 7
     assert blockhf(service, "cancel", run).returncode == 0
     wait_until(lambda: service.client.run(run).status is RunStatus.CANCELLED, "the run is cancelled")
-    assert blockhf(service, "retry", run).stdout == f"{run} queued\n"
+    (retried,) = json.loads(blockhf(service, "retry", run, "--json").stdout)
+    assert (retried["id"], retried["status"]) == (run, "queued")
+    assert json.loads(blockhf(service, "resume", run, "--json").stdout) == []
     assert blockhf(service, "cancel", run).returncode == 0
+    wait_until(lambda: service.client.run(run).status is RunStatus.CANCELLED, "the run is cancelled again")
+    (watched,) = json.loads(blockhf(service, "watch", run, "--json").stdout)
+    assert (watched["id"], watched["status"]) == (run, "cancelled")
 
 
 @pytest.mark.parametrize(

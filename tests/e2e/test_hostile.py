@@ -8,7 +8,7 @@ from playwright.sync_api import Page, expect
 
 from backend.errors import InvalidInput
 from backend.schemas import Adam, RunError, RunStatus
-from tests.e2e.conftest import Service, draws, settled, wait_until
+from tests.e2e.conftest import Service, draws, fill, settled, wait_until
 from tests.e2e.samples import HOSTILE, SPEC, claims, register, row
 
 pytestmark = pytest.mark.browser
@@ -121,4 +121,22 @@ def test_tags_cannot_hold_a_script(silent: Page, quiet: Service) -> None:
     tags = quiet.client.experiment(one.id).tags
     expect(silent.locator(".bhf-tag")).to_have_text(tags)
     assert all(set(tag) <= set("abcdefghijklmnopqrstuvwxyz0123456789_.-") for tag in tags)
+    assert silent.locator(ACTIVE).count() == 0
+
+
+def test_ten_kilobytes_are_a_note_and_no_name(silent: Page, quiet: Service) -> None:
+    """As a note they are shown whole and widen no page; as a name they are refused in words, beside the field."""
+    register(quiet.client)
+    text = "<b>\u05e9\U0001f4a5</b>" * 1000
+    assert len(text.encode()) > 10_000
+    made = quiet.client.launch(SPEC.model_copy(update={"optimizers": [Adam()]}))
+    quiet.client.edit(made.id, note=text[:10_000])
+    silent.goto(f"{quiet.dashboard_url}/?experiments={made.id}&refresh=0")
+    expect(silent.locator(".bhf-about p")).to_have_text(text[:10_000])
+    widths = silent.get_by_test_id("stMain").evaluate("(main) => [main.scrollWidth, main.clientWidth]")
+    assert widths[0] == widths[1]
+    silent.goto(f"{quiet.dashboard_url}/launch")
+    fill(silent, "name", text)
+    expect(silent.locator(".bhf-error")).to_contain_text("name is")
+    expect(silent.get_by_role("button", name="Launch", exact=True)).to_be_disabled()
     assert silent.locator(ACTIVE).count() == 0

@@ -4,7 +4,7 @@ import html
 
 from backend.client import Client
 from backend.schemas import Answer, PlotlyFigure
-from dashboard.app_pages.choose import is_own, training, whose
+from dashboard.app_pages.choose import is_own, numbers, training, whose
 from tests.dashboard.conftest import OpenPage
 from tests.e2e.conftest import Service
 
@@ -31,6 +31,19 @@ def test_whose_runs_an_answer_is_of_is_said() -> None:
     assert training(answers) == ["e0000001"]
 
 
+def test_a_figure_is_a_table_too() -> None:
+    """Each setting has the median and the seeds of each optimizer that was tried with it."""
+    data = [
+        {"name": "BHF", "mode": "lines+markers", "x": ["1", "2"], "y": [20.0, 30.0]},
+        {"name": "BHF, each seed", "mode": "markers", "x": ["1", "1", "2"], "y": [19.0, 21.0, 30.0]},
+        {"name": "HF", "mode": "lines+markers", "x": ["2"], "y": [12345.678]},
+        {"name": "HF, each seed", "mode": "markers", "x": ["2"], "y": [12345.678]},
+    ]
+    head, rows = numbers(PlotlyFigure(data=data, layout={}))
+    assert head == ["Setting", "BHF, train loss at the end", "HF, train loss at the end"]
+    assert rows == [["1", "20 (19, 21)", "\u2013"], ["2", "30 (30)", "1.235e+04 (1.235e+04)"]]
+
+
 def test_every_question_is_answered_and_can_be_run(own: Service, able: Client, open_page: OpenPage) -> None:
     """Each question has its advice and a button; a press queues its sweep, and the answer is of it from then on."""
     answers = able.study().answers
@@ -38,7 +51,9 @@ def test_every_question_is_answered_and_can_be_run(own: Service, able: Client, o
     assert [found.value for found in page.subheader] == [one.title for one in answers]
     written = "\n".join(found.proto.body for found in page.get("html"))
     assert all(f"<b>{html.escape(one.advice)}</b>" in written for one in answers)
-    assert len(page.get("bidi_component")) == sum(bool(one.figure.data) for one in answers)
+    drawn = [one for one in answers if one.figure.data]
+    assert len(page.get("bidi_component")) == len(drawn)
+    assert all(html.escape(f"{one.title} In numbers") in written for one in drawn)
     assert len(page.button) == len(answers)
     page.button(key=f"sweep-{answers[0].question}").click().run()
     assert not page.exception
