@@ -126,19 +126,21 @@ def spoken(path: str) -> str:
     return _SPOKEN.get(path, path.replace("_", " ").replace(".", ": "))
 
 
-_SPOKEN = {
-    "kind": "optimizer",
+_NAMES = {
     "partition.kind": "blocks",
-    "partition.count": "blocks: how many",
-    "partition.blocks": "blocks: layers",
-    "problem.name": "network",
-    "problem.data": "data set",
     "max_cg_iterations": "max CG iterations",
     "cg_stop": "CG stop criterion",
     "cg_tolerance": "CG tolerance",
     "beta1": "\u03b2\u2081",
     "beta2": "\u03b2\u2082",
     "eps": "\u03b5",
+}
+_SPOKEN = _NAMES | {
+    "kind": "optimizer",
+    "partition.count": "blocks: how many",
+    "partition.blocks": "blocks: layers",
+    "problem.name": "network",
+    "problem.data": "data set",
 }
 
 
@@ -164,8 +166,7 @@ def _telling(own: Mapping[str, Any], same: Sequence[Mapping[str, Any]]) -> list[
 
 
 def _part(path: str, value: Any) -> str:
-    name = {"partition.kind": "blocks"}.get(path, path.rsplit(".", 1)[-1].replace("_", " "))
-    return f"{name} {show(value)}"
+    return f"{_NAMES.get(path, path.rsplit('.', 1)[-1].replace('_', ' '))} {show(value)}"
 
 
 def _is_told(path: str, own: Mapping[str, Any]) -> bool:

@@ -2,11 +2,18 @@
 
 export const DASHES = ["solid", "dash", "dot", "dashdot", "longdash", "longdashdot"];
 
-/** Colour and dash of a configuration: the optimizer gives the colour, the variant the dash. */
+/** Colour and dash of a configuration: the optimizer gives the colour, the variant the dash, and a shade where dashes are used up. */
 export function style(group, theme) {
-  const colours = theme.colours;
-  const colour = colours[group.kind] ?? theme.others[group.variant % theme.others.length];
-  return { colour, dash: DASHES[group.variant % DASHES.length] };
+  const colour = theme.colours[group.kind] ?? theme.others[group.variant % theme.others.length];
+  const other = [null, theme.text, theme.background][Math.floor(group.variant / DASHES.length) % 3];
+  return { colour: other ? mixed(colour, other, 0.4) : colour, dash: DASHES[group.variant % DASHES.length] };
+}
+
+/** One colour with a share of another in it, both as "#rrggbb". */
+export function mixed(colour, other, share) {
+  const part = (hex, i) => Number.parseInt(hex.slice(1 + 2 * i, 3 + 2 * i), 16);
+  const value = (i) => Math.round((1 - share) * part(colour, i) + share * part(other, i));
+  return `#${[0, 1, 2].map((i) => value(i).toString(16).padStart(2, "0")).join("")}`;
 }
 
 /** A colour with so much of what is behind it. */

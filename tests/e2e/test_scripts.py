@@ -222,3 +222,11 @@ def test_the_page_waits_as_long_as_it_is_told(page: Page, service: Service) -> N
     }""")
     assert problem == ["wait and go on more slowly", ""]
     assert asked[1] - asked[0] >= 1.9
+
+
+def test_variants_beyond_the_dashes_have_another_shade(call: Call) -> None:
+    """18 configurations of one optimizer look different, each by its dash and its shade."""
+    theme = {"colours": {"bhf": "#00825f"}, "others": [], "text": "#1b2330", "background": "#ffffff"}
+    looks = [call("theme", "style", {"kind": "bhf", "variant": i}, theme) for i in range(18)]
+    assert len({(look["colour"], look["dash"]) for look in looks}) == 18
+    assert [look["colour"] for look in looks[::6]] == ["#00825f", "#0b5c4c", "#66b49f"]
