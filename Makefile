@@ -47,7 +47,10 @@ browser:
 .venv/bin/python:
 	$(PYTHON) -m venv .venv
 
-$(STAMP): .venv/bin/python pyproject.toml
+# What is compiled at installation, where there is a C compiler.
+C_SOURCES := $(wildcard worker/optim/native/*.[ch])
+
+$(STAMP): .venv/bin/python pyproject.toml $(C_SOURCES)
 	$(BIN)/pip install --disable-pip-version-check -q -e .
 	@touch $@
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 
 from backend.errors import RunFailed
+from worker.optim import native
 
 
 def choose_device(name: str) -> torch.device:
@@ -107,6 +108,7 @@ def environment(device: torch.device) -> dict[str, str]:
         "threads": str(torch.get_num_threads()),
         "processor": processor(),
         "instructions": torch.backends.cpu.get_cpu_capability(),
+        "compiled passes": native.instruction_set() or "none",
         "system": platform.system(),
         **versions(),
         **({"commit": found} if (found := commit()) else {}),

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from worker.optim import native
 from worker.problems.data import Split
 from worker.problems.problem import Problem
 
@@ -38,7 +39,8 @@ def measure(problem: Problem, model: nn.Module, split: Split, dtype: torch.dtype
     correct = torch.zeros((), dtype=torch.int64, device=split.labels.device)
     for start in range(0, len(split), CHUNK):
         images, labels = split.batch(slice(start, start + CHUNK), dtype)
-        outputs = model(problem.inputs(images))
+        with native.once():
+            outputs = model(problem.inputs(images))
         total += problem.loss.value(outputs, problem.targets(images, labels)).double() * len(labels)
         correct += _correct(problem, outputs, labels)
     model.train(training)

@@ -5,6 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from worker.optim import native
 from worker.optim.errors import BatchError
 from worker.optim.losses import Loss
 from worker.optim.phases import Phases
@@ -35,7 +36,7 @@ class Adam(torch.optim.Adam):
         parameters = [p for group in self.param_groups for p in group["params"]]
         self.zero_grad(set_to_none=True)
         phases = Phases(inputs.device)
-        with torch.enable_grad():
+        with torch.enable_grad(), native.once():
             outputs = self._model(inputs)
         value = self._loss.value(outputs.detach(), targets)
         outputs.backward(self._loss.gradient(outputs.detach(), targets))

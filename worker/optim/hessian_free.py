@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from worker.optim import cg
+from worker.optim import cg, native
 from worker.optim import damping as dampings
 from worker.optim.acceptance import Acceptance, Part, accept
 from worker.optim.backtracking import Iterates
@@ -176,7 +176,8 @@ class BlockHessianFree(Optimizer):
         asked = {knob: any(group[knob] for group in self.param_groups) for knob in knobs}
         if not any(asked.values()):
             return Acceptance()
-        return accept(parts, lambda: self._loss.value(self._model(inputs), targets), start=value.item(), **asked)
+        with native.once():
+            return accept(parts, lambda: self._loss.value(self._model(inputs), targets), start=value.item(), **asked)
 
     def _solve(
         self, solver: BlockSolver, group: dict[str, Any], curvature: WrittenBatch | GenericBatch, unit: int

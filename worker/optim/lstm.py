@@ -6,9 +6,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from worker.optim import native
+from worker.optim.native import peephole as passes
+
 
 class PeepholeLSTM(nn.Module):
-    """A layer of LSTM cells whose gates see the cell (Gers and Schmidhuber 2000), in plain torch.
+    """A layer of LSTM cells whose gates see the cell (Gers and Schmidhuber 2000).
 
     x: N x T x I -> h: N x T x H, from h_0 = c_0 = 0, with the four gates' rows in the order i, f, g, o:
 
@@ -17,7 +20,8 @@ class PeepholeLSTM(nn.Module):
         o = sigmoid(W x_t + R h_(t-1) + p c_t + b)           h_t = o tanh(c_t)
 
     Parameters: `weight` W (4 x H x I), `recurrent` R (4 x H x H), `peephole` p (3 x H, of i, f, o), all drawn from
-    Normal(0, 0.1), and `bias` b (4 x H), zero, the forget gate's too.
+    Normal(0, 0.1), and `bias` b (4 x H), zero, the forget gate's too. Plain torch; within `worker.optim.native.once()`
+    on a CPU, and in HF's and BHF's own passes, in C where it was compiled.
     """
 
     def __init__(self, inputs: int, hidden: int) -> None:
@@ -29,6 +33,9 @@ class PeepholeLSTM(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the hidden states of all steps."""
+        if native.is_once() and passes.serves(x, self.weight.shape[2], self.weight.shape[1]):
+            states: Tensor = passes.Once.apply(x, self.weight, self.recurrent, self.peephole, self.bias)  # type: ignore[no-untyped-call]  # torch's
+            return states
         return torch.stack([step.h for step in steps(self, x)]).permute(2, 0, 1)
 
     def extra_repr(self) -> str:

@@ -1,5 +1,6 @@
 """What is captured: the same work on the same memory each time, in which no value decides anything."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from tests.worker.optim.cases import make
 from tests.worker.optim.networks import NETWORKS
-from worker.optim import BlockHessianFree, StepResult, cg
+from worker.optim import BlockHessianFree, StepResult, cg, native
 from worker.optim.curvature import planner
 from worker.optim.repeating import EAGER, WORTH, Repeater, Work
 
@@ -83,9 +84,11 @@ def train(name: str, record: Any, **knobs: Any) -> tuple[BlockHessianFree, list[
 
 
 @pytest.fixture(autouse=True)
-def as_on_a_device(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Conjugate gradient does as where work goes on behind the program's back."""
+def as_on_a_device(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Conjugate gradient does as where work goes on behind the program's back, and there is nothing in C."""
     monkeypatch.setattr(cg, "asynchronous", lambda _: True)
+    with native.enabled(False):
+        yield
 
 
 @pytest.mark.parametrize("options", [{}, ALL], ids=["fixed", "all options"])

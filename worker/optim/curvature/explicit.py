@@ -72,4 +72,7 @@ def _rows(batch: WrittenBatch, block: Block, path: Path, seeds: Tensor) -> Tenso
         if names:
             rows = batch.linearization.rules[step].rows(kept[step], tuple(names))
             parts |= {full: rows[local].flatten(2) for local, full in names.items()}
-    return torch.cat([parts[name] for name in block.names], 2)
+    found = [parts[name] for name in block.names]
+    if all(part.stride(1) == 1 for part in found):  # examples last in memory: moved as they lie
+        return torch.cat([part.permute(2, 0, 1) for part in found]).permute(1, 2, 0)
+    return torch.cat(found, 2)

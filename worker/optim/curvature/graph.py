@@ -10,11 +10,11 @@ from torch import Tensor, fx, nn
 # Imported for their rules.
 from worker.optim.curvature import (  # noqa: F401
     addition,
+    compiled,
     convolution,
     linear,
     pointwise,
     pooling,
-    recurrent,
     selection,
     shapes,
 )

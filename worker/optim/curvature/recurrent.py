@@ -7,7 +7,7 @@ from typing import ClassVar, Self
 import torch
 from torch import Tensor
 
-from worker.optim.curvature.rules import Rule, Weights, covers
+from worker.optim.curvature.rules import Rule, Weights
 from worker.optim.lstm import PeepholeLSTM, steps
 
 CACHED = 125_000
@@ -205,7 +205,6 @@ def _time_first(x: Tensor) -> Tensor:
     return (x.permute(1, 2, 0) if x.dim() == 3 else x.permute(2, 3, 0, 1)).flatten(2)
 
 
-@covers(PeepholeLSTM)
 def peephole_lstm(module: PeepholeLSTM, x: Tensor) -> tuple[Tensor, Rule]:
     """Run the layer and multiply its gates out, step by step."""
     (count, length, inputs), hidden = x.shape, module.weight.shape[1]

@@ -7,6 +7,7 @@ from functools import cached_property
 import torch
 from torch import Tensor, nn
 
+from worker.optim import native
 from worker.optim.assumptions import check_loss, check_outputs
 from worker.optim.blocks import Block
 from worker.optim.curvature.graph import Graph, Path, trace
@@ -15,6 +16,9 @@ from worker.optim.curvature.linearization import Linearization
 from worker.optim.curvature.pieces import KEPT, PiecedBatch, kept_bytes
 from worker.optim.curvature.rules import NotCovered
 from worker.optim.losses import Loss
+
+WHOLE = 32
+"""examples whose memory says what one takes: rules that keep chunks of examples fill theirs with so many"""
 
 
 @dataclass
@@ -42,14 +46,17 @@ class WrittenModel:
         """Compare the trace with the model on two examples; raise NotCovered where they differ."""
         few = inputs[:2]
         outputs = Linearization.at(self.graph, few).outputs
-        if not torch.equal(outputs, self.model(few)) and bool(outputs.isfinite().all()):
+        with torch.no_grad(), native.once():
+            own = self.model(few)
+        if not torch.equal(outputs, own) and bool(outputs.isfinite().all()):
             raise NotCovered("the traced forward pass differs from the model's own")
 
     def at_most(self, keep: int, inputs: Tensor, targets: Tensor) -> "WrittenBatch | PiecedBatch":
         """Run the forward pass over S_g; over its first `keep` examples where the activations of all are too many."""
         if not self.example:
-            rules = Linearization.at(self.graph, inputs[:1]).rules
-            self.example = max(1, kept_bytes(rules, list(self.model.parameters())))
+            few = inputs[:WHOLE]
+            rules = Linearization.at(self.graph, few).rules
+            self.example = max(1, kept_bytes(rules, list(self.model.parameters())) // len(few))
         if keep == len(inputs) or self.example * len(inputs) <= KEPT:
             return self.at(inputs, targets)
         first = self.at(inputs[:keep], targets[:keep])

@@ -1,12 +1,24 @@
-"""Tests of the peephole LSTM's rule."""
+"""Tests of the peephole LSTM's rules, torch's and the one whose passes are in C."""
+
+from collections.abc import Iterator
 
 import pytest
 import torch
 from torch import nn
 
 from tests.worker.optim.curvature.checks import EXAMPLES, STACK, check_rules, close, counted
-from worker.optim.curvature.recurrent import peephole_lstm
+from worker.optim import native
+from worker.optim.curvature.compiled import lstm
 from worker.optim.lstm import PeepholeLSTM
+
+
+@pytest.fixture(autouse=True, params=[False, True], ids=["torch", "compiled"])
+def compiled(request: pytest.FixtureRequest) -> Iterator[bool]:
+    """Whether the passes in C may serve."""
+    if request.param and not native.instruction_set():
+        pytest.skip("the passes in C were not built: no C compiler at installation")
+    with native.enabled(request.param):
+        yield request.param
 
 
 def layer(inputs: int, hidden: int) -> PeepholeLSTM:
@@ -47,16 +59,23 @@ def test_rows_are_the_weights_cotangents_by_example() -> None:
     stack = torch.rand(STACK, EXAMPLES, 4, 3, dtype=torch.float64)
     names = ("weight", "recurrent", "peephole", "bias")
     with torch.no_grad():
-        rows = peephole_lstm(made, x)[1].rows(stack, names)
+        rows = lstm(made, x)[1].rows(stack, names)
     for k, cotangents in enumerate(stack):
         for n, cotangent in enumerate(cotangents):
             parts = torch.autograd.grad(made(x[n : n + 1]), [getattr(made, name) for name in names], cotangent[None])
             close({name: rows[name][k, n] for name in names}, dict(zip(names, parts, strict=True)))
 
 
-def test_counted_operations_are_torchs() -> None:
-    """Predicted operations are within 5 % of torch's count, by block and for all."""
-
+def test_counted_operations_are_torchs(compiled: bool) -> None:
+    """Predicted operations are within 5 % of torch's count, by block and for all; C's are predicted to be as many."""
     model = nn.Sequential(layer(3, 10), layer(10, 10), nn.Flatten(), nn.Linear(200, 3))
-    for predicted, found in counted(model, torch.rand(EXAMPLES, 20, 3), [["0"], ["1", "3"]]):
+    inputs, blocks = torch.rand(EXAMPLES, 20, 3), [["0"], ["1", "3"]]
+    pairs = counted(model, inputs, blocks)
+    if compiled:
+        with native.enabled(False):
+            assert [predicted for predicted, _ in pairs] == [
+                predicted for predicted, _ in counted(model, inputs, blocks)
+            ]
+        return
+    for predicted, found in pairs:
         assert predicted == pytest.approx(found, rel=0.05)

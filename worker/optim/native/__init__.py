@@ -1,0 +1,104 @@
+"""Layers' passes in C, compiled at installation; where there was no compiler, torch alone serves.
+
+A module's forward pass uses them only within `once()`, where whatever it computes is differentiated at most once, by
+autograd: outside, it is plain torch, for double backward and torch.func. `enabled(False)` goes without them.
+"""
+
+import ctypes
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from contextvars import ContextVar
+from functools import cache
+from importlib.util import find_spec
+from itertools import pairwise
+
+import torch
+from torch import Tensor
+
+TYPES = {torch.float32: "float", torch.float64: "double"}
+_enabled = ContextVar("enabled", default=True)
+_once = ContextVar("once", default=False)
+
+
+@cache
+def library() -> ctypes.CDLL | None:
+    """Return the compiled passes; None: they were not built, or not for this machine."""
+    found = find_spec("worker.optim.native._peephole")
+    if found is None or found.origin is None:
+        return None
+    try:
+        loaded = ctypes.CDLL(found.origin)
+    except OSError:
+        return None
+    loaded.instruction_set.restype = ctypes.c_char_p
+    return loaded
+
+
+@cache
+def instruction_set() -> str:
+    """Name the vector instructions that the passes use here ("base", "avx2", "avx512"); "": there are no passes."""
+    loaded = library()
+    return "" if loaded is None else loaded.instruction_set().decode()
+
+
+def serves(tensor: Tensor) -> bool:
+    """Whether compiled passes exist for the tensor's device and type."""
+    return tensor.device.type == "cpu" and tensor.dtype in TYPES and _enabled.get() and bool(instruction_set())
+
+
+def function(name: str, dtype: torch.dtype) -> Callable[..., int]:
+    """Return a pass for a type."""
+    found: Callable[..., int] = getattr(library(), f"{name}_{TYPES[dtype]}_{instruction_set()}")
+    return found
+
+
+@contextmanager
+def enabled(value: bool) -> Iterator[None]:
+    """Allow or forbid the compiled passes in this thread."""
+    with _set(_enabled, value):
+        yield
+
+
+@contextmanager
+def once() -> Iterator[None]:
+    """Let modules use the compiled passes in their own forward pass."""
+    with _set(_once, True):
+        yield
+
+
+def is_once() -> bool:
+    """Whether within `once()`."""
+    return _once.get()
+
+
+@contextmanager
+def _set(variable: ContextVar[bool], value: bool) -> Iterator[None]:
+    token = variable.set(value)
+    try:
+        yield
+    finally:
+        variable.reset(token)
+
+
+def pieces(chunks: int) -> list[tuple[int, int]]:
+    """Cut a batch's chunks into one piece for each of torch's threads."""
+    number = max(1, min(torch.get_num_threads(), chunks))
+    edges = [chunks * i // number for i in range(number + 1)]
+    return list(pairwise(edges))
+
+
+def spread(work: Callable[[int, int, int], int], cut: list[tuple[int, int]]) -> None:
+    """Call work(number, from, to) for every piece, at once; it returns 0 where it found no memory."""
+    if len(cut) == 1:
+        done = [work(0, *cut[0])]
+    else:
+        done = list(_pool(os.getpid(), len(cut)).map(work, range(len(cut)), *zip(*cut, strict=True)))
+    if not all(done):
+        raise MemoryError("no memory for a pass of the LSTM layer")
+
+
+@cache
+def _pool(process: int, threads: int) -> ThreadPoolExecutor:  # noqa: ARG001 - a forked child has none of the threads
+    return ThreadPoolExecutor(threads, thread_name_prefix="native")
