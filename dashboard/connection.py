@@ -6,7 +6,8 @@ from typing import Any
 import streamlit as st
 
 from backend.client import Client
-from backend.errors import BackendUnavailable
+from backend.errors import BackendUnavailable, BlockHFError
+from backend.schemas import Run
 from backend.settings import Settings
 
 
@@ -34,3 +35,12 @@ def await_backend() -> None:
     """Run the page again as soon as the backend answers."""
     if client().health():
         st.rerun()
+
+
+@st.cache_data(ttl=10, show_spinner=False)
+def finished() -> list[Run]:
+    """Return the newest runs that have finished, by which it is judged how long others will take."""
+    try:
+        return client().runs(status="finished", limit=200)
+    except BlockHFError:
+        return []

@@ -21,17 +21,12 @@ from backend.schemas import (
     Run,
 )
 from dashboard import runs
-from dashboard.connection import ask, client
+from dashboard.connection import ask, client, finished
 from dashboard.forms import escape
 from dashboard.fresh import Read, fresh
 from dashboard.live import register
 
 GROWING = ("id", "status", "summary")  # of a run: where one of these changes, its figure does
-
-
-def mode() -> str:
-    """Return which colours the visitor's page has: light or dark."""
-    return "dark" if st.context.theme.type == "dark" else "light"
 
 
 def standing(ended: int, total: int) -> str:
@@ -70,7 +65,7 @@ def how_long(spec: ExperimentSpec) -> str:
     known = _size(spec.model_dump_json())
     if known is None:
         return ""
-    about = seconds(spec, *known, _earlier())
+    about = seconds(spec, *known, finished())
     return "" if about is None else f"about {runs.duration(about)} of training on one worker, by earlier runs"
 
 
@@ -84,14 +79,6 @@ def _size(spec_json: str) -> tuple[int, int] | None:
         return client().check(spec).total, spec.problem.train_size or images[spec.problem.data]
     except (BlockHFError, KeyError):
         return None
-
-
-@st.cache_data(ttl=10, show_spinner=False)
-def _earlier() -> list[Run]:
-    try:
-        return client().runs(status="finished", limit=200)
-    except BlockHFError:
-        return []
 
 
 def launch(one: Reproduction) -> Experiment | None:

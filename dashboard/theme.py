@@ -1,7 +1,9 @@
 """Colours and the other looks of the pages, light and dark."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
+
+import streamlit as st
 
 STATIC = Path(__file__).parent / "static"
 
@@ -46,3 +48,8 @@ def streamlit_theme() -> dict[str, Any]:
 def style_sheet() -> str:
     """Return the pages' own style sheet, beyond what Streamlit's theme can say."""
     return f"<style>{(STATIC / 'pages.css').read_text()}</style>"
+
+
+def mode() -> Literal["light", "dark"]:
+    """Return which colours the visitor's page has."""
+    return "dark" if st.context.theme.type == "dark" else "light"

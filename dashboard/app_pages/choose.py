@@ -11,6 +11,7 @@ from dashboard import reproducing
 from dashboard.connection import ask
 from dashboard.runs import counted
 from dashboard.tables import table
+from dashboard.theme import mode
 
 EVERY = 10  # seconds between looks at runs that train
 
@@ -31,12 +32,7 @@ def page() -> None:
 
 
 def _read(backend: Client) -> list[Answer]:
-    return backend.study(mode=reproducing.mode()).answers
-
-
-def is_own(answer: Answer) -> bool:
-    """Tell whether an answer is of runs of this database."""
-    return answer.experiment is not None
+    return backend.study(mode=mode()).answers
 
 
 def whose(answer: Answer) -> str:

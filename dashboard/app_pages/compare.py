@@ -26,6 +26,7 @@ from dashboard.forms import escape
 from dashboard.fresh import Read, fresh
 from dashboard.live import live, read_view
 from dashboard.tables import table
+from dashboard.theme import mode
 
 
 def page() -> None:
@@ -162,11 +163,10 @@ def _sweep(found: Sequence[frames.Group]) -> None:
         setting = _picked("setting", settings, asked.setting, str)
         st.button("Read again", help="The outcomes are those of the moment when they were read")
     keep_below(outcome=measure, setting=setting if setting != settings[0] else "")
-    mode = "dark" if st.context.theme.type == "dark" else "light"
     rows = comparing.outcomes(fresh, measure)
-    st.plotly_chart(charts.slice_plot(rows, setting, measures[measure], mode=mode), key="slice")
+    st.plotly_chart(charts.slice_plot(rows, setting, measures[measure], mode=mode()), key="slice")
     if len(settings) > 1:
-        st.plotly_chart(charts.parallel_coordinates(rows, settings, measures[measure], mode=mode), key="parallel")
+        st.plotly_chart(charts.parallel_coordinates(rows, settings, measures[measure], mode=mode()), key="parallel")
 
 
 def _picked(name: str, options: Sequence[str], now: str, written: Callable[[str], str]) -> str:

@@ -6,7 +6,7 @@ from backend.schemas import Adam, BlockHessianFree, Budget, Evaluation, HessianF
 from dashboard.frames import OPTIMIZER_TITLES, show
 from dashboard.knobs import Knob, knobs
 from dashboard.tables import table
-from dashboard.theme import STATIC
+from dashboard.theme import STATIC, mode
 
 PICTURES = STATIC.parent / "pictures"
 
@@ -89,8 +89,7 @@ def _settings() -> None:
 
 def _picture(name: str, caption: str, shows: str) -> None:
     """Show a picture of three optimizers on the deep autoencoder, in the page's colours where there is one."""
-    mode = "dark" if st.context.theme.type == "dark" else "light"
-    files = [PICTURES / f"{name}-{look}.png" for look in (mode, "light")]
+    files = [PICTURES / f"{name}-{look}.png" for look in (mode(), "light")]
     found = next((file for file in files if file.exists()), None)
     if found:
         st.image(found, caption=caption, alt=f"Adam, HF and BHF on the deep autoencoder: {shows}")

@@ -23,11 +23,10 @@ from backend.schemas import (
     Preset,
     Problem,
     ProblemInfo,
-    Run,
     Worker,
 )
 from dashboard import blocks, frames, optimizers, runs, saved
-from dashboard.connection import ask, await_backend, client
+from dashboard.connection import ask, await_backend, client, finished
 from dashboard.drafts import Draft, clone, draft, presets, seeds_of, start
 from dashboard.forms import Form, escape
 from dashboard.fresh import Read, fresh
@@ -248,17 +247,9 @@ def _planned(plan: Plan, layers: Sequence[frames.LayerRow], places: Mapping[int,
 
 def _how_long(spec: ExperimentSpec, plan: Plan) -> None:
     """Say how long the runs will take, judged by earlier ones."""
-    seconds = runs.estimate(spec, plan.total, _earlier())
+    seconds = runs.estimate(spec, plan.total, finished())
     if seconds is not None:
         st.write(f"About {runs.duration(seconds)} of training on one worker, judged by earlier runs.")
-
-
-@st.cache_data(ttl=10, show_spinner=False)
-def _earlier() -> list[Run]:
-    try:
-        return client().runs(status="finished", limit=60)
-    except BlockHFError:
-        return []
 
 
 def _launch(form: Form, held: Draft, spec: ExperimentSpec) -> None:

@@ -15,6 +15,7 @@ from dashboard.connection import ask, client
 from dashboard.forms import escape
 from dashboard.runs import counted
 from dashboard.tables import table
+from dashboard.theme import mode
 
 PROBLEMS = {
     "autoencoder": (
@@ -205,10 +206,10 @@ def _results(shown: Shown, own: Own | None) -> None:
 
 def _view(shown: Shown) -> PaperView | None:
     """Return what the runs say; where the backend is gone what they said last, where there is nothing None."""
-    key = (*vars(shown).values(), reproducing.mode())
+    key = (*vars(shown).values(), mode())
 
     def read(backend: Client) -> tuple[tuple[str, ...], PaperView]:
-        looks = {"axis": shown.axis, "mode": reproducing.mode()}
+        looks = {"axis": shown.axis, "mode": mode()}
         if shown.source == RECORDED:
             return key, backend.recorded_paper(shown.problem, **looks)
         return key, backend.paper(shown.source, **looks)

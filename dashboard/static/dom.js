@@ -12,6 +12,22 @@ export function element(tag, attributes = {}, ...children) {
   return node;
 }
 
+/** A control with its name before it. */
+export function labelled(text, control) {
+  return element("label", { class: "bhf-select" }, element("span", {}, text), control);
+}
+
+/** A table that scrolls sideways within the page, by keys too. */
+export function sheet(name, kind, head, body) {
+  const table = element("table", { class: `bhf-table bhf-${kind}` }, element("thead", {}, head), body);
+  return element("div", { class: "bhf-scroll", tabindex: 0, role: "region", "aria-label": name }, table);
+}
+
+/** A curve's sample and name, as a cell begins with. */
+export function named({ colour, dash }, label) {
+  return element("span", { class: "bhf-eye" }, swatch(colour, dash), element("span", {}, label));
+}
+
 /** A short sample of a line's colour and dash. */
 export function swatch(colour, dash) {
   const space = "http://www.w3.org/2000/svg";

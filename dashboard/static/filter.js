@@ -1,6 +1,7 @@
 // Which of the runs are shown: by words, status, optimizer and problem. Pure functions, no page.
 
-const FINAL = new Set(["finished", "failed", "cancelled"]);
+/** The states in which a run has ended. */
+export const FINAL = new Set(["finished", "failed", "cancelled"]);
 
 /** The states to choose from: what each is called, and which runs are of it. */
 export const STATES = {

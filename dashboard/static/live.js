@@ -2,7 +2,7 @@
 
 import { Chart } from "./chart.js";
 import { element, script, styles, swatch } from "./dom.js";
-import { picked } from "./filter.js";
+import { FINAL, picked } from "./filter.js";
 import { LogPanel } from "./log.js";
 import { fieldsOf, MEASURES } from "./measures.js";
 import { TargetPanel } from "./panel.js";
@@ -129,7 +129,7 @@ class Live {
 
   /** The runs that have not ended. */
   open() {
-    return this.store.ids.filter((id) => !["finished", "failed", "cancelled"].includes(this.store.runs.get(id)?.status));
+    return this.store.ids.filter((id) => !FINAL.has(this.store.runs.get(id)?.status));
   }
 
   save(format) {

@@ -1,6 +1,6 @@
 // A run's log: its last updates as they were reported, newest first, with what each block's solve did.
 
-import { element } from "./dom.js";
+import { element, sheet } from "./dom.js";
 import { MEASURES } from "./measures.js";
 import { get } from "./store.js";
 import { number } from "./table.js";
@@ -16,8 +16,7 @@ export class LogPanel {
     this.note = element("p", { class: "bhf-note" });
     root.append(
       element("h3", { class: "bhf-title" }, "Log"), this.note,
-      element("div", { class: "bhf-scroll", tabindex: 0, role: "region", "aria-label": "Log" },
-        element("table", { class: "bhf-table bhf-log" }, element("thead", {}, head), this.body)),
+      sheet("Log", "log", head, this.body),
     );
   }
 

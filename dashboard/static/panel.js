@@ -1,6 +1,6 @@
 // The target's panel under the charts: which measure, which value, against whom, and the table.
 
-import { element, swatch } from "./dom.js";
+import { element, labelled, named, sheet } from "./dom.js";
 import { heads, inOrder } from "./heads.js";
 import { MEASURES, panelsOf } from "./measures.js";
 import { number } from "./table.js";
@@ -17,16 +17,14 @@ export class TargetPanel {
     this.measure = element("select", { onchange: () => set({ targetOf: this.measure.value, target: "" }) });
     this.value = element("input", { type: "number", step: "any", onchange: () => set({ target: this.value.value }) });
     this.baseline = element("select", { onchange: () => set({ baseline: this.baseline.value }) });
-    const label = (text, input) => element("label", { class: "bhf-select" }, element("span", {}, text), input);
     this.note = element("p", { class: "bhf-note" });
     this.body = element("tbody");
     this.head = element("tr");
     root.append(
       element("h3", { class: "bhf-title" }, "What it takes to reach a target"),
-      element("div", { class: "bhf-row" }, label("Measure", this.measure), label("Target", this.value), label("Compared with", this.baseline)),
+      element("div", { class: "bhf-row" }, labelled("Measure", this.measure), labelled("Target", this.value), labelled("Compared with", this.baseline)),
       this.note,
-      element("div", { class: "bhf-scroll", tabindex: 0, role: "region", "aria-label": "Target" },
-        element("table", { class: "bhf-table bhf-targets" }, element("thead", {}, this.head), this.body)),
+      sheet("Target", "targets", this.head, this.body),
     );
   }
 
@@ -70,11 +68,9 @@ export function options(select, choices, chosen) {
 }
 
 function line(row, costs, baseline, theme) {
-  const { colour, dash } = style(row.group, theme);
-  const name = element("span", { class: "bhf-eye" }, swatch(colour, dash), element("span", {}, row.group.label));
   const cells = costs.map((cost) => element("td", {}, row.costs[cost] ? range(row.costs[cost], row.reached) : "–"));
   const words = row === baseline ? "baseline" : compared(row, baseline);
-  return element("tr", {}, element("td", {}, name), element("td", {}, outcome(row)), ...cells, element("td", {}, words || "–"));
+  return element("tr", {}, element("td", {}, named(style(row.group, theme), row.group.label)), element("td", {}, outcome(row)), ...cells, element("td", {}, words || "–"));
 }
 
 /** Write a mean with its smallest and largest value, where there is more than one. */

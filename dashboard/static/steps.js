@@ -1,6 +1,7 @@
 // The values at chosen updates, exactly as they were reported: one row per configuration, one column per update.
 
-import { element, swatch } from "./dom.js";
+import { element, labelled, named, sheet } from "./dom.js";
+import { FINAL } from "./filter.js";
 import { heads, inOrder } from "./heads.js";
 import { MEASURES, panelsOf } from "./measures.js";
 import { CHOICES, options, range } from "./panel.js";
@@ -10,7 +11,6 @@ import { style } from "./theme.js";
 
 const MOST = 8; // columns
 const CHUNK = 50; // runs per request
-const FINAL = new Set(["finished", "failed", "cancelled"]);
 
 /** Read "5, 10 20" as updates: each once, in order, at most MOST of them. */
 export function readSteps(text) {
@@ -44,15 +44,13 @@ export class StepsPanel {
     this.input = element("input", {
       type: "text", inputmode: "numeric", placeholder: "such as 10, 20, 50", onchange: () => set({ at: readSteps(this.input.value).join() }),
     });
-    const label = (text, input) => element("label", { class: "bhf-select" }, element("span", {}, text), input);
     this.note = element("p", { class: "bhf-note" });
     [this.head, this.body] = [element("tr"), element("tbody")];
     root.append(
       element("h3", { class: "bhf-title" }, "Values at chosen updates"),
-      element("div", { class: "bhf-row" }, label("Measure", this.measure), label("Updates", this.input)),
+      element("div", { class: "bhf-row" }, labelled("Measure", this.measure), labelled("Updates", this.input)),
       this.note,
-      element("div", { class: "bhf-scroll", tabindex: 0, role: "region", "aria-label": "Values at chosen updates" },
-        element("table", { class: "bhf-table bhf-steps" }, element("thead", {}, this.head), this.body)),
+      sheet("Values at chosen updates", "steps", this.head, this.body),
     );
   }
 
@@ -81,8 +79,6 @@ export class StepsPanel {
   }
 
   line(group, steps, measure, store, theme) {
-    const { colour, dash } = style(group, theme);
-    const name = element("span", { class: "bhf-eye" }, swatch(colour, dash), element("span", {}, group.label));
     const cells = steps.map((step) => {
       const points = this.points(group, step, measure, store);
       if (points.some(({ update }) => update < step)) this.early = true;
@@ -90,7 +86,7 @@ export class StepsPanel {
       const part = values && points.length < group.runs.length ? element("em", {}, `${points.length} of ${group.runs.length} runs`) : null;
       return element("td", {}, values ? range(values, points.length) : "–", part);
     });
-    return element("tr", {}, element("td", {}, name), ...cells);
+    return element("tr", {}, element("td", {}, named(style(group, theme), group.label)), ...cells);
   }
 
   /** What is held of a group's runs at an update. */

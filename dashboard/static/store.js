@@ -1,12 +1,12 @@
 // What the page knows of its runs, and the polling that keeps it fresh.
 
 import { shown, wanted } from "./detail.js";
+import { FINAL } from "./filter.js";
 import { bucketFor, join } from "./series.js";
 
 const X_COLUMNS = ["epoch", "seconds", "cost", "cpu_seconds"]; // what reaching a target takes
 const CHUNK = 50; // runs per request: a URL has a length
 const RETRY_SECONDS = 1.5;
-const FINAL = new Set(["finished", "failed", "cancelled"]);
 
 export class Unreachable extends Error {}
 

@@ -1,12 +1,11 @@
 // The table of runs: status, progress, last and best values, what can be asked of each. Rows are kept and only their texts change.
 
-import { element, swatch } from "./dom.js";
-import { narrowed } from "./filter.js";
+import { element, sheet, swatch } from "./dom.js";
+import { FINAL, narrowed } from "./filter.js";
 import { heads, inOrder } from "./heads.js";
 import { divergence } from "./series.js";
 import { style } from "./theme.js";
 
-const FINAL = new Set(["finished", "failed", "cancelled"]);
 const STATUS_TEXT = { queued: "Queued", running: "Running", paused: "Paused", finished: "Finished", failed: "Failed", cancelled: "Cancelled" };
 
 const VERBS = { cancel: "Cancel", pause: "Pause", resume: "Resume", retry: "Try again" };
@@ -74,9 +73,8 @@ export class Table {
     this.rows = new Map();
     this.head = element("tr");
     this.body = element("tbody");
-    const table = element("table", { class: "bhf-table bhf-runs" }, element("thead", {}, this.head), this.body);
     this.none = element("p", { class: "bhf-note" });
-    root.append(element("div", { class: "bhf-scroll", tabindex: 0, role: "region", "aria-label": "Runs" }, table), this.none);
+    root.append(sheet("Runs", "runs", this.head, this.body), this.none);
   }
 
   /** Show the runs of the groups, which are those that the view has picked. */

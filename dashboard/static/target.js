@@ -1,6 +1,7 @@
 // How soon each configuration reaches a target: the table that a comparison of optimizers is made for. Pure functions.
 
-const FINAL = new Set(["finished", "failed", "cancelled"]);
+import { FINAL } from "./filter.js";
+
 export const COSTS = ["update", "epoch", "seconds", "cpu_seconds", "cost"];
 
 /** Whether more is better, as with an accuracy. */

@@ -1,6 +1,6 @@
 // The controls over the charts. Each writes into the view and says so.
 
-import { element } from "./dom.js";
+import { element, labelled } from "./dom.js";
 import { STATES } from "./filter.js";
 import { MEASURES, PARTS, partOf, X_AXES } from "./measures.js";
 import { options } from "./panel.js";
@@ -93,7 +93,9 @@ export class Toolbar {
       this.set({ [field]: value });
     };
     const select = element("select", { onchange: change }, ...options);
-    return element("label", { class: "bhf-select", "data-field": field }, element("span", {}, name), select);
+    const label = labelled(name, select);
+    label.dataset.field = field;
+    return label;
   }
 }
 
@@ -107,9 +109,8 @@ export class Filter {
     [this.status, this.optimizer, this.problem] = ["status", "optimizer", "problem"].map(chosen);
     options(this.status, Object.entries(STATES).map(([key, { label }]) => [key, label]));
     this.count = element("span", { class: "bhf-count", role: "status" });
-    const label = (text, input) => element("label", { class: "bhf-select" }, element("span", {}, text), input);
     root.append(
-      label("Filter runs", this.words), label("Status", this.status), label("Optimizer", this.optimizer), label("Problem", this.problem), this.count,
+      labelled("Filter runs", this.words), labelled("Status", this.status), labelled("Optimizer", this.optimizer), labelled("Problem", this.problem), this.count,
     );
   }
 

@@ -23,7 +23,7 @@ def same(body: object, read: Read, tmp_path: Path) -> bool:
     """Ask the browser's script whether an answer says what the page shows."""
     if NODE is None:
         pytest.skip("no node on this machine")
-    for script in ("fresh.js", "queue.js", "store.js", "detail.js", "series.js"):
+    for script in ("fresh.js", "queue.js", "store.js", "detail.js", "series.js", "filter.js"):
         (tmp_path / script).write_text((STATIC / script).read_text())
     (tmp_path / "package.json").write_text('{"type": "module"}')
     code = f"import {{ same }} from './fresh.js'; console.log(same({json.dumps(body)}, {json.dumps(read.data())}));"

@@ -36,4 +36,4 @@ def test_pages_with_curves_name_their_scripts(url: str, *, told: bool) -> None:
 
 def test_imports_are_followed() -> None:
     """A script's imports and theirs are found once each."""
-    assert imported("watch.js") == ["watch.js", "dom.js", "store.js", "detail.js", "series.js"]
+    assert imported("watch.js") == ["watch.js", "dom.js", "store.js", "detail.js", "filter.js", "series.js"]
