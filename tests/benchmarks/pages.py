@@ -88,15 +88,18 @@ def main() -> None:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET)
         looks: tuple[Literal["light", "dark"], ...] = ("light", "dark")
         for mode in looks:
-            page = opened(browser, mode, 1560)
             for name, (spec, view) in VIEWS.items():
+                page = opened(browser, mode, 2200 if view else 1560)
                 page.goto(f"{service.dashboard_url}/?experiments={made[spec.name]}{view}")
                 drawn(page, spec.budget.updates or 0)
                 picture(shot(page) if view else page.screenshot(), folder / f"{name}-{mode}.png")
+                page.close()
         page = opened(browser, "dark", 1200)
         page.goto(f"{service.dashboard_url}/launch")
         expect(page.locator(".bhf-blocks").first).to_be_visible()
         settled(page)
+        expect(page.get_by_role("button", name="Remove")).to_have_count(3)
+        expect(page.get_by_test_id("stSkeleton")).to_have_count(0)
         picture(page.screenshot(), folder / "launch-dark.png")
         browser.close()
 
