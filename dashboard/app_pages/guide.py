@@ -65,8 +65,8 @@ def page() -> None:
     )
     _picture(
         "blocks",
-        "What the solves did, stopped by Martens' rule: their iterations, why they stopped, residual, decrease of the "
-        "model, curvature and step; dashes and marks tell the blocks of BHF apart.",
+        "What the solves of a smaller network did, stopped by Martens' rule: iterations, why they stopped, residual, "
+        "decrease of the model, curvature and step; dashes and marks tell the blocks of BHF apart.",
         "a line for each block",
     )
     _picture("compare", "The compare page.", "curves, the table of runs, the values at chosen updates and the target")

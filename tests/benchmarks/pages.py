@@ -3,8 +3,8 @@
 python -m tests.benchmarks.pages [FOLDER]
 
 Backend, worker and dashboard train the first comparison, 40 updates of each optimizer on the embedded digits, and HF
-and BHF again with Martens' stop; Chromium takes the compare page and some charts with their legend, light and dark, and
-the launch page, dark, into FOLDER (dashboard/pictures).
+and BHF on a smaller network with Martens' stop; Chromium takes the compare page and some charts with their legend,
+light and dark, and the launch page, dark, into FOLDER (dashboard/pictures).
 """
 
 import argparse
@@ -17,16 +17,23 @@ from PIL import Image
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from backend.demo import DEMO
-from backend.schemas import BlockHessianFree, CgStop, HessianFree
+from backend.schemas import BlockHessianFree, CgStop, HessianFree, Problem
 from tests.e2e.conftest import CHROMIUM, DEADLINE, QUIET, draws, running_service, seen, settled, wait_until
 
 PICTURES = Path(__file__).parents[2] / "dashboard" / "pictures"
 TRAINING_SECONDS = 3600
 WIDTH = 1280
-SOLVES = {"gradient_batch": 500, "curvature_batch": 125, "damping": 0.1, "cg_stop": CgStop.MARTENS}
+SMALL = {"hidden_1": 300, "hidden_2": 150, "hidden_3": 75, "code": 20}
+SOLVES = {
+    "gradient_batch": 500, "curvature_batch": 125, "learning_rate": 0.2, "damping": 0.3, "max_cg_iterations": 60,
+    "cg_stop": CgStop.MARTENS, "cg_tolerance": 0.002,
+}  # fmt: skip
 STOPPED = DEMO.model_copy(
-    update={"name": "Martens' stop", "optimizers": [BlockHessianFree(**SOLVES), HessianFree(**SOLVES)]}
-)
+    update={
+        "name": "Martens' stop", "problem": Problem(options=SMALL),
+        "optimizers": [BlockHessianFree(**SOLVES), HessianFree(**SOLVES)],
+    }
+)  # fmt: skip
 VIEWS = {
     "compare": (DEMO, ""),
     "updates": (DEMO, "&panels=train_loss,test_loss"),
