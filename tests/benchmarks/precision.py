@@ -3,15 +3,16 @@
 python -m tests.benchmarks.precision [--json] [--device cpu] [--updates 5] [--images 1000] [--curvature-batch 250]
 
 The paper's autoencoder and LSTM on mnist-5k, its CNN on random images. From weights after a few updates in full
-precision, one update solves every block with products in full, TF32 (on CUDA only) and bfloat16, in float32 and from
-zero. q(x) = x'(G_b + d I)x / 2 + g'x is then taken in float64 at each solution. Printed: iterations, and q over that of
-a solution in float64; 1 is as good, 0 useless, below 0 harmful.
+precision, one update solves every block with products in full, TF32 and bfloat16, in float32 and from zero. On a CPU
+TF32 is emulated, see tests/benchmarks/tf32.py. q(x) = x'(G_b + d I)x / 2 + g'x is then taken in float64 at each
+solution. Printed: iterations, and q over that of a solution in float64; 1 is as good, 0 useless, below 0 harmful.
 """
 
 import argparse
 import copy
 import json
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from tests.benchmarks.cases import SETTINGS, Setting
+from tests.benchmarks.tf32 import emulated
 from worker.optim import BlockHessianFree
 from worker.optim.blocks import make_blocks
 from worker.optim.curvature.written import WrittenModel
@@ -51,7 +53,8 @@ def solutions(model: nn.Module, setting: Setting, batch: Batch, curvature_batch:
     copied = copy.deepcopy(model)
     before = [p.detach().double().clone() for p in copied.parameters()]
     made = optimizer(copied, setting, curvature_batch, precision)
-    result = made.step(*batch)
+    with emulated() if precision == "tf32" and batch[0].device.type == "cpu" else nullcontext():
+        result = made.step(*batch)
     lr = made.param_groups[0]["lr"]
     steps = [(p.detach().double() - b) / lr for p, b in zip(copied.parameters(), before, strict=True)]
     names = [name for name, _ in copied.named_parameters()]
@@ -93,7 +96,7 @@ def measure(name: str, chosen: argparse.Namespace) -> dict[str, Any]:
     best = solutions(copy.deepcopy(model).double(), setting, double, size, "full")
     reference = models(model, setting, batch, size, best["steps"])
     result: dict[str, Any] = {"float64": {"q": reference, "iterations": best["iterations"]}}
-    for precision in PRECISIONS if chosen.device != "cpu" else [p for p in PRECISIONS if p != "tf32"]:
+    for precision in PRECISIONS:
         solved = solutions(model, setting, batch, size, precision)
         q = models(model, setting, batch, size, solved["steps"])
         shares = [round(value / of, 4) for value, of in zip(q, reference, strict=True)]
