@@ -5,7 +5,7 @@ import html
 import streamlit as st
 
 from backend.errors import BackendUnavailable, BlockHFError
-from backend.schemas import OPTIMIZER_NAMES, Run
+from backend.schemas import OPTIMIZER_NAMES, Run, RunStatus
 from dashboard import frames, runs
 from dashboard.actions import ACTIONS, buttons, perform
 from dashboard.connection import ask, await_backend, client
@@ -19,6 +19,7 @@ TOLD = (
     "experiment_name", "status", "cancel_requested", "pause_requested", "priority", "attempts", "started_at",
     "finished_at", "worker_id", "environment", "blocks", "parameters", "checkpoint", "notes",
 )  # fmt: skip
+ALIVE = ("id", "alive")
 
 
 def page() -> None:
@@ -73,8 +74,11 @@ def _history(drawn: Run) -> None:
     known = ask(run=lambda backend: backend.run(drawn.id), catalog=lambda backend: backend.catalog())
     run: Run = known["run"] if known["run"] and known["run"].id == drawn.id else drawn
     workers = known["catalog"].workers if known["catalog"] else []
-    name = next((worker.info.name for worker in workers if worker.id == run.worker_id), "")
-    lines = "".join(f"<li>{html.escape(line)}</li>" for line in runs.history(run, name))
+    own = next((worker for worker in workers if worker.id == run.worker_id), None)
+    told = runs.history(run, own.info.name if own else "")
+    if own and not own.alive and run.status is RunStatus.RUNNING:
+        told.append(f"{runs.LOST.capitalize()}.")
+    lines = "".join(f"<li>{html.escape(line)}</li>" for line in told)
     with st.container(horizontal=True, vertical_alignment="center"):
         st.html(f"<span class='bhf-state bhf-state-{run.status}'>{run.status.capitalize()}</span>", width="content")
         buttons(run)
@@ -82,7 +86,8 @@ def _history(drawn: Run) -> None:
     if (run.status, run.blocks, run.environment) != (drawn.status, drawn.blocks, drawn.environment):
         st.rerun()
     if not run.status.final:
-        fresh(f"fresh-{run.id}", [Read(f"/api/v1/runs/{run.id}", "", TOLD, [run])], every=EVERY_SECONDS)
+        reads = [Read(f"/api/v1/runs/{run.id}", "", TOLD, [run]), Read("/api/v1/catalog", "workers", ALIVE, workers)]
+        fresh(f"fresh-{run.id}", reads, every=EVERY_SECONDS)
 
 
 def _downloads(run: Run) -> None:

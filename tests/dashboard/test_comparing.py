@@ -1,5 +1,9 @@
 """What is said of runs that are compared, and of what came of them."""
 
+from typing import Any
+
+import pytest
+
 from backend.schemas import Adam, CgStop, HessianFree
 from dashboard import comparing, frames
 from tests.dashboard.samples import SPEC, experiment
@@ -35,6 +39,36 @@ def test_what_makes_runs_unlike_is_said() -> None:
     words = "; ".join(comparing.unlike(frames.groups([experiment(one), experiment(other, id_="e0000002")])))
     for part in ("the same seeds", "the gradient batch", "the evaluation subset", "the problem"):
         assert part in words
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"precision": "float64"}, "the precision"),
+        ({"device": "cuda"}, "the requested device"),
+        ({"threads": 3}, "the number of threads"),
+        ({"problem": SPEC.problem.model_copy(update={"train_size": 10})}, "the data"),
+        ({"problem": SPEC.problem.model_copy(update={"test_size": 10})}, "the data"),
+        ({"evaluation": SPEC.evaluation.model_copy(update={"polyak_decay": 0.9})}, "the evaluated weights"),
+    ],
+)
+def test_each_respect_in_which_runs_are_unlike_is_said(changes: dict[str, Any], words: str) -> None:
+    """Device, precision, threads, split and averaging each have their words, and nothing else is complained of."""
+    one = with_optimizers(Adam())
+    found = frames.groups([experiment(one), experiment(one.model_copy(update=changes), id_="e0000002")])
+    [told] = comparing.unlike(found)
+    assert words in told
+
+
+@pytest.mark.parametrize("name", ["device", "torch"])
+def test_runs_that_were_made_with_something_else_are_unlike(name: str) -> None:
+    """What a worker says of its device and its version of torch counts too, where both say it."""
+    one = experiment(with_optimizers(Adam(), HessianFree()))
+    runs = [run.model_copy(update={"environment": {name: f"{name} {i}"}}) for i, run in enumerate(one.runs)]
+    assert (
+        f"different {name}: {name} 0, {name} 1"
+        in comparing.unlike(frames.groups([one.model_copy(update={"runs": runs[:2]})]))[0]
+    )
 
 
 def test_a_sweeps_settings_are_those_that_vary_within_an_optimizer() -> None:

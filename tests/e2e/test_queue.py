@@ -5,10 +5,10 @@ import time
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Browser, Locator, Page, expect
 
 from backend.schemas import Adam, Budget, Problem, RunError
-from tests.e2e.conftest import LEASE_SECONDS, Service, running_service, seen, settled, wait_until
+from tests.e2e.conftest import DEADLINE, LEASE_SECONDS, Service, running_service, seen, settled, wait_until
 from tests.e2e.samples import SPEC, claims, register, row
 
 pytestmark = pytest.mark.browser
@@ -66,7 +66,7 @@ def test_the_queue_follows_without_a_press(page: Page, tmp_path: Path) -> None:
         expect(page.get_by_role("button", name="Try again")).to_be_visible()
 
 
-def test_a_killed_worker_is_said_to_be_gone(page: Page, tmp_path: Path) -> None:
+def test_a_killed_worker_is_said_to_be_gone(page: Page, browser: Browser, tmp_path: Path) -> None:
     """Within its lease the page says that it is silent, then that it is gone; the next worker takes its run over."""
     with running_service(tmp_path) as service:
         [run] = service.client.launch(ENDLESS).runs
@@ -82,9 +82,16 @@ def test_a_killed_worker_is_said_to_be_gone(page: Page, tmp_path: Path) -> None:
         assert service.client.catalog().workers[0].alive, "the lease has not ended"
         expect(workers).to_contain_text("gone")
         expect(page.locator(".bhf-layer")).to_contain_text("its worker is gone")
+        other = browser.new_page()
+        other.set_default_timeout(1000 * DEADLINE)
+        other.goto(f"{service.dashboard_url}/run?id={run.id}")
+        expect(other.locator(".bhf-history")).to_contain_text("Its worker is gone")
         service.start("worker")
         expect(workers).to_contain_text("trains Adam, seed 0")
         expect(page.locator(".bhf-layer")).not_to_contain_text("gone")
+        expect(other.locator(".bhf-history")).to_contain_text("(attempt 2)")
+        expect(other.locator(".bhf-history")).not_to_contain_text("gone")
+        other.close()
         assert service.client.run(run.id).attempts == 2
 
 
