@@ -7,7 +7,9 @@ One thread, process time, rounds interleaved, medians; a fresh batch per update.
 residual has sunk into rounding. peer_hf, peer_bhf: a plain CG of all the iterations, over the faster of curvlinops' and
 BackPACK's products. product: one full Gauss-Newton product in gradients of its own batch. update: BHF's whole update
 over HF's. hf_iterations, bhf_iterations: of the last update's blocks. hf_full, bhf_full: the same where conjugate
-gradient uses its iterations up: larger weights, less damping (`hard` in cases.py). peak_gib: largest resident memory of
+gradient uses its iterations up: larger weights, less damping (`hard` in cases.py). adam_gradient: the gradient as our
+Adam takes it, of the same batch; hf_adam, bhf_adam: hf and bhf with that as the unit (they differ where a layer has
+passes in C, the LSTM's, which plain torch does not use). peak_gib: largest resident memory of
 a process that makes 3 updates of BHF, its libraries and batches included, at a curvature batch of 500.
 """
 
@@ -27,7 +29,7 @@ from torch import nn
 
 from tests.benchmarks import peers
 from tests.benchmarks.cases import MEMORY_SETTINGS, SETTINGS, Setting
-from worker.optim import BlockHessianFree, layer_names
+from worker.optim import BlockHessianFree, layer_names, native
 from worker.optim.blocks import make_blocks
 from worker.optim.curvature.written import WrittenModel
 
@@ -58,6 +60,17 @@ def gradient(setting: Setting, size: int) -> Work:
         torch.autograd.backward(setting.problem.loss.value(model(x[:size]), t[:size]))
 
     return work
+
+
+def adam_gradient(setting: Setting) -> Work:
+    """Do the same as our Adam does."""
+    work = gradient(setting, len(setting.data()[0]))
+
+    def faster() -> None:
+        with native.once():
+            work()
+
+    return faster
 
 
 def update(setting: Setting, *, blocked: bool, counts: dict[str, list[int]], full: bool = False) -> Work:
@@ -117,6 +130,7 @@ def measure(setting: Setting, *, rounds: int, with_peers: bool) -> dict[str, Any
     contenders = {
         "gradient": gradient(setting, len(setting.data()[0])),
         "small_gradient": gradient(setting, setting.curvature_batch),
+        "adam_gradient": adam_gradient(setting),
         "product": product(setting),
         "hf": update(setting, blocked=False, counts=counts),
         "bhf": update(setting, blocked=True, counts=counts),
@@ -137,6 +151,9 @@ def measure(setting: Setting, *, rounds: int, with_peers: bool) -> dict[str, Any
         "bhf": seconds["bhf"] / unit - 1,
         "hf_full": seconds["hf_full"] / unit - 1,
         "bhf_full": seconds["bhf_full"] / unit - 1,
+        "adam_gradient": seconds["adam_gradient"] / unit,
+        "hf_adam": seconds["hf"] / seconds["adam_gradient"] - 1,
+        "bhf_adam": seconds["bhf"] / seconds["adam_gradient"] - 1,
     }
     if with_peers:
         for kind in ("hf", "bhf"):
