@@ -21,7 +21,7 @@ def test_factors_of_matrix_products_are_rounded() -> None:
     a, b, c = torch.randn(5, 6), torch.randn(6, 7), torch.randn(5, 7)
     x, w = torch.randn(2, 3, 5, 5), torch.randn(4, 3, 3, 3)
     out, expected = torch.empty(5, 7), torch.addmm(c, rounded(a), rounded(b))
-    with Tf32():
+    with Tf32():  # type: ignore[no-untyped-call]  # torch's
         torch.addmm(c, a, b, out=out)
         product, layer, wide = a @ b, torch.conv2d(x, w), a.double() @ b.double()
     assert torch.equal(out, expected)
