@@ -139,9 +139,8 @@ class BlockHessianFree(Optimizer):
                 for solver, group in zip(self._solvers, self.param_groups, strict=True)
             ]
         phases.border()
-        results, parts = [result for result, _ in solved], [part for _, part in solved]
+        results, parts, squares = map(list, zip(*solved, strict=True))
         accepted = self._accept(parts, inputs, targets, value)
-        squares = [s.inner(s.gradient, s.gradient) for s in self._solvers]
         steps = torch.stack(
             [
                 (group["lr"] * accepted.scale) ** 2 * s.inner(s.x, s.x)
@@ -181,7 +180,8 @@ class BlockHessianFree(Optimizer):
 
     def _solve(
         self, solver: BlockSolver, group: dict[str, Any], curvature: WrittenBatch | GenericBatch, unit: int
-    ) -> tuple[BlockResult, Part]:
+    ) -> tuple[BlockResult, Part, Tensor]:
+        """Solve a block's system; return what is to be told, what the step is made of, and g'g."""
         warm = solver.load(self.state, group["momentum"])
         expected = group["planned_iterations"] or group["max_cg_iters"]
         task = solver.task(group["damping"], warm=warm)
@@ -222,7 +222,7 @@ class BlockHessianFree(Optimizer):
             ratios=found.ratios,
             damping=task.damping,
         )
-        return result, part
+        return result, part, system.scale
 
     def _system(
         self, task: Task, curvature: WrittenBatch | GenericBatch, iterations: int, *, preconditioned: bool

@@ -54,12 +54,15 @@ class SampleSystem(FlatInner):
         self._flat = sum(e[name].numel() for name in self._others)
         self._size = sum(layer.size for layer in self._layers)
         self._responses = torch.cat([layer.response.flatten() for layer in self._layers]).double()
-        self._ee = torch.stack([self._square(e[name]) for name in sorted(sampled)]).sum()
         size = self._flat + 1 + 2 * self._size
         vectors = task.vectors.take("coordinates", size, 5, torch.float64)
         self._v, self._out = task.vectors.take("rounded coordinates", size, 2)
         self.eps = torch.finfo(task.x.dtype).eps
         self.b, self.y, self.work = vectors[0], vectors[1], (vectors[2], vectors[3], vectors[4])
+        self.scale = FlatInner.inner(self, task.gradient, task.gradient)
+        self._ee = self.scale
+        if self._others or self._e is not task.gradient:
+            self._ee = torch.stack([self._square(e[name]) for name in sorted(sampled)]).sum()
         self._start(e)
 
     def _square(self, part: Tensor) -> Tensor:
@@ -90,8 +93,7 @@ class SampleSystem(FlatInner):
         ]
         self.setup_flops = sum(flops)
         self.finish_flops = sum(2 * layer.x.shape[1] * layer.size for layer in self._layers)
-        gradient_square = FlatInner.inner(self, task.gradient, task.gradient)
-        self.scale, self.model = gradient_square, torch.zeros_like(gradient_square)
+        self.model = torch.zeros_like(self.scale)
         b.zero_()
         if task.warm:
             jx = self._batch.linearization.tangent(self._head.path, task.block.views(task.x))
