@@ -93,8 +93,11 @@ export function logTicks([low, high]) {
 }
 
 /** Ticks above the marks at words, first at the top, written within the panel: the margin is made for numbers. */
-function wordTicks(words, zoomed) {
-  const ticks = { tickmode: "array", tickvals: words.map((_, i) => i - 0.33), ticktext: words, ticklabelposition: "inside top", ticks: "" };
+function wordTicks(words, zoomed, theme) {
+  const ticks = {
+    tickfont: { color: theme.text }, // plotly writes within a panel in the axis's own faint colour
+    tickmode: "array", tickvals: words.map((_, i) => i - 0.33), ticktext: words, ticklabelposition: "inside top", ticks: "",
+  };
   return zoomed ? ticks : { ...ticks, autorange: false, range: [words.length - 0.6, -0.75] };
 }
 
@@ -163,7 +166,7 @@ function addAxes(layout, { measure, panel, columns, rows, view, theme, unit, hei
     nticks: 6,
     ...(logY ? logTicks(extent) : {}),
     ...(count ? { rangemode: "tozero", ...(extent[1] <= 6 ? { dtick: 1 } : {}) } : {}),
-    ...(words ? wordTicks(words, readZoom(view.zoom)[measure]) : {}),
+    ...(words ? wordTicks(words, readZoom(view.zoom)[measure], theme) : {}),
   };
   const roomy = width / columns > 460; // else the unit stands under the charts
   if (extent[0] > extent[1]) layout.annotations.push(nothingYet(domainX, domainY, theme));

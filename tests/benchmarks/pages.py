@@ -1,6 +1,6 @@
 """The pictures of the pages that README.md and the page "How to choose" show, from runs that really train.
 
-python -m tests.benchmarks.pages [FOLDER]
+python -m tests.benchmarks.pages [FOLDER] [--only VIEW ...]
 
 Backend, worker and dashboard train the first comparison, 40 updates of each optimizer on the embedded digits, and HF
 and BHF on a smaller network with Martens' stop; Chromium takes the compare page and some charts with their legend,
@@ -77,7 +77,10 @@ def main() -> None:
     """Train, and take the pictures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", nargs="?", type=Path, default=PICTURES)
-    folder: Path = parser.parse_args().folder
+    parser.add_argument("--only", nargs="+", choices=VIEWS, help="take these alone, and train what they need")
+    chosen = parser.parse_args()
+    folder: Path = chosen.folder
+    views = {name: view for name, view in VIEWS.items() if name in (chosen.only or VIEWS)}
     folder.mkdir(parents=True, exist_ok=True)
     with (
         tempfile.TemporaryDirectory() as home,
@@ -85,7 +88,8 @@ def main() -> None:
         sync_playwright() as playwright,
     ):
         expect.set_options(timeout=1000 * DEADLINE)
-        made = {spec.name: service.client.launch(spec).id for spec in (DEMO, STOPPED)}
+        specs = {spec.name: spec for spec, _ in views.values()}
+        made = {name: service.client.launch(spec).id for name, spec in specs.items()}
         runs = [run.id for id_ in made.values() for run in service.client.experiment(id_).runs]
         wait_until(
             lambda: all(service.client.run(run).status.final for run in runs), "all runs end", seconds=TRAINING_SECONDS
@@ -95,7 +99,7 @@ def main() -> None:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET)
         looks: tuple[Literal["light", "dark"], ...] = ("light", "dark")
         for mode in looks:
-            for name, (spec, view) in VIEWS.items():
+            for name, (spec, view) in views.items():
                 page = opened(browser, mode, 2200 if view else 1560)
                 page.goto(f"{service.dashboard_url}/?experiments={made[spec.name]}{view}")
                 drawn(page, spec.budget.updates or 0)

@@ -33,7 +33,7 @@ def traces(page: Page, view: dict[str, Any], runs: list[dict[str, Any]], blocks:
       const columns = { update: [1, 2, 3], train_loss: [3, 2, 1] };
       const series = new Map(runs.map(({ id }) => [id, columns]));
       const store = { series, runs: new Map(), blocks: new Map(blocks ? [[runs[0].id, blocks]] : []), bucket: 1 };
-      const theme = { colours: { bhf: "#000000" }, others: ["#111111"] };
+      const theme = { colours: { bhf: "#000000" }, others: ["#111111"], text: "#222222" };
       const groups = [{ key: "g", label: "BHF", kind: "bhf", variant: 0, runs }];
       return figure({ groups, store, view, theme, width: 900 });
     }"""
@@ -66,6 +66,7 @@ def test_stop_reasons_are_marks_at_the_height_of_their_word(page: Page, service:
     ]
     layout = figure["layout"]
     assert layout["yaxis2"]["ticktext"] == ["iterations", "progress"]
+    assert layout["yaxis2"]["tickfont"] == {"color": "#222222"}, "as dark or light as all text"
     assert layout["xaxis"]["domain"] == layout["xaxis2"]["domain"]
     assert layout["yaxis2"]["domain"][1] < layout["yaxis"]["domain"][0]
     assert layout["xaxis2"]["matches"] == "x"
