@@ -26,9 +26,14 @@ class SelectionRule(Rule):
         return result
 
     def backward(self, cotangent: Tensor, needs: tuple[bool, ...], weights: Weights) -> tuple[Tensor | None, ...]:  # noqa: ARG002 - has none
-        """Return y' at its place among zeros, laid out as x is."""
+        """Return y' at its place among zeros, laid out as x is: examples last, behind the stack, if they are there."""
         stack = cotangent.shape[: cotangent.dim() - self.x[self.index].dim()]
-        x = cotangent.new_zeros(*stack, *self.x.shape) if stack else torch.zeros_like(self.x)
+        if not stack:
+            x = torch.zeros_like(self.x)
+        elif self.x.stride(0) == 1:
+            x = cotangent.new_zeros(*self.x.shape[1:], *stack, len(self.x)).movedim((-2, -1), (0, 1))
+        else:
+            x = cotangent.new_zeros(*stack, *self.x.shape)
         x[self._index(x.dim())] = cotangent
         return (x,)
 
