@@ -36,7 +36,7 @@ def test_derivatives_of_selections(index: Any) -> None:
 
 @pytest.mark.parametrize("last", [True, False], ids=["examples last", "examples first"])
 def test_cotangents_lie_as_the_values_do(last: bool) -> None:
-    """A stack of cotangents has the examples last in memory where the values have, so that no layer below moves them."""
+    """A stack of cotangents has the examples last in memory where the values have: no layer below moves them."""
     x = torch.rand(4, 3, EXAMPLES).permute(2, 0, 1) if last else torch.rand(EXAMPLES, 4, 3)
     rule = SelectionRule(x, (slice(None), -1)).narrow(NARROW)
     seed = torch.rand(STACK, NARROW, 3)
