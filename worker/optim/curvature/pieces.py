@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from worker.optim.blocks import Block
     from worker.optim.curvature.written import WrittenBatch, WrittenModel
 
-KEPT = 1 << 29
+KEPT = 3 << 27
 """bytes of activations from which on a batch is passed in pieces; the pieces have half of it"""
 
 

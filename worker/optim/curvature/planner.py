@@ -19,7 +19,7 @@ MEMORY = 1 << 29
 """bytes that a way may take beside activations and vectors, by default"""
 _VECTOR = 130
 """what conjugate gradient's own steps cost per coordinate and iteration, in operations of matrix products: measured"""
-_ENTRY = 20
+_ENTRY = 25
 """what reading an entry of a matrix in every product costs, its multiplication included, likewise"""
 
 _POINT = 60
