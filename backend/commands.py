@@ -101,6 +101,12 @@ def launch(
         list[str] | None,
         typer.Option("--grid", "-g", help="A sweep: each value of a knob, 'bhf.damping=0,0.1'. May be repeated."),
     ] = None,
+    point: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--point", help="A sweep's settings that belong together: 'bhf.damping=0.1 bhf.learning_rate=0.5'."
+        ),
+    ] = None,
     seed: Annotated[list[int] | None, typer.Option("--seed", help="One run per optimizer and seed.")] = None,
     name: Annotated[str | None, typer.Option(help="How the comparison is called.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be queued.")] = False,
@@ -114,7 +120,7 @@ def launch(
         if fields is None:
             fields = specification.problem_fields(client, chosen.get("problem", {}).get("name", "autoencoder"))
         spec = specification.specify(fields, chosen, optimizers=optimizer or [], seeds=seed, name=name)
-        spec = sweeps.expand(sweeps.parse(spec, grid or []))
+        spec = sweeps.expand(sweeps.parse(spec, grid or [], point or []))
         if dry_run:
             plan = client.check(spec)
             typer.echo(plan.model_dump_json(indent=2))
@@ -136,17 +142,23 @@ def health(
 
 
 @app.command(epilog=UNITS)
-def watch(ids: Ids, interval: Annotated[float, typer.Option(min=0.1, help="Seconds between looks.")] = 1.0) -> None:
+def watch(
+    ids: Ids,
+    interval: Annotated[float, typer.Option(min=0.1, help="Seconds between looks.")] = 1.0,
+    as_json: Annotated[bool, typer.Option("--json", help="Show nothing; print the runs as JSON at the end.")] = False,
+) -> None:
     """Show the runs' progress until all have ended; exit code 1 if one failed. Ctrl-C leaves them running."""
     with _client() as client:
-        _follow(client, ids, interval)
+        _follow(client, ids, interval, as_json=as_json)
 
 
-def _follow(client: Client, ids: list[str], interval: float = 1.0) -> None:
+def _follow(client: Client, ids: list[str], interval: float = 1.0, *, as_json: bool = False) -> None:
     try:
-        runs = terminal.watch(lambda: runs_of(client, ids), Console(), interval=interval)
+        runs = terminal.watch(lambda: runs_of(client, ids), Console(quiet=as_json), interval=interval)
     except KeyboardInterrupt:
         raise typer.Exit(130) from None
+    if as_json:
+        typer.echo(terminal.records(runs))
     if any(run.status is RunStatus.FAILED for run in runs):
         raise typer.Exit(1)
 
@@ -162,7 +174,7 @@ def runs(
     with _client() as client:
         found = client.runs(experiment=experiment, status=status, limit=limit)
     if as_json:
-        typer.echo(json.dumps([terminal.run_record(run) for run in found], indent=2))
+        typer.echo(terminal.records(found))
     else:
         console = Console()
         console.print(terminal.shown(found, width=console.width))

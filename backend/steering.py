@@ -5,12 +5,15 @@ from typing import Annotated
 
 import typer
 
+from backend import terminal
 from backend.client import Client
 from backend.errors import NotFound
 from backend.schemas import Run, RunStatus
 from backend.settings import Settings
 
 Ids = Annotated[list[str], typer.Argument(help="Ids of runs or of experiments.", show_default=False)]
+
+Json = Annotated[bool, typer.Option("--json", help="Print the runs as JSON.")]
 
 app = typer.Typer()
 
@@ -26,43 +29,54 @@ def runs_of(client: Client, ids: list[str]) -> list[Run]:
     return runs
 
 
-def _steer(ids: list[str], verb: Callable[[Client, str], Run], *, when: Callable[[Run], bool]) -> None:
+def _steer(ids: list[str], verb: Callable[[Client, str], Run], *, when: Callable[[Run], bool], as_json: bool) -> None:
     """Apply a verb to those of the runs that it is for, and print where they stand then."""
     settings = Settings()
+    steered: list[Run] = []
     with Client(settings.api, headers=settings.authorization) as client:
         for run in runs_of(client, ids):
             if when(run):
-                typer.echo(f"{run.id} {verb(client, run.id).status.value}")
+                steered.append(verb(client, run.id))
+                if not as_json:
+                    typer.echo(f"{run.id} {steered[-1].status.value}")
+    if as_json:
+        typer.echo(terminal.records(steered))
 
 
 @app.command()
-def cancel(ids: Ids) -> None:
+def cancel(ids: Ids, as_json: Json = False) -> None:
     """Cancel runs, or all runs of experiments: a queued one at once, a running one within seconds."""
-    _steer(ids, Client.cancel, when=lambda run: not run.status.final)
+    _steer(ids, Client.cancel, when=lambda run: not run.status.final, as_json=as_json)
 
 
 @app.command()
-def pause(ids: Ids) -> None:
+def pause(ids: Ids, as_json: Json = False) -> None:
     """Pause runs: a queued one at once, a running one after its update; a checkpoint keeps where it was."""
-    _steer(ids, Client.pause, when=lambda run: not run.status.final)
+    _steer(ids, Client.pause, when=lambda run: not run.status.final, as_json=as_json)
 
 
 @app.command()
-def resume(ids: Ids) -> None:
+def resume(ids: Ids, as_json: Json = False) -> None:
     """Let paused runs go on, bit for bit where device, threads and versions are the same."""
-    _steer(ids, Client.resume, when=lambda run: run.status is RunStatus.PAUSED or run.pause_requested)
+    _steer(ids, Client.resume, when=lambda run: run.status is RunStatus.PAUSED or run.pause_requested, as_json=as_json)
 
 
 @app.command()
-def retry(ids: Ids) -> None:
+def retry(ids: Ids, as_json: Json = False) -> None:
     """Queue failed and cancelled runs again; they go on from their last checkpoint."""
-    _steer(ids, Client.retry, when=lambda run: run.status in {RunStatus.FAILED, RunStatus.CANCELLED})
+    _steer(ids, Client.retry, when=lambda run: run.status in {RunStatus.FAILED, RunStatus.CANCELLED}, as_json=as_json)
 
 
 @app.command()
 def prioritize(
     ids: Ids,
     priority: Annotated[int, typer.Option("--to", min=-100, max=100, help="Higher goes first; 0 is usual.")] = 10,
+    as_json: Json = False,
 ) -> None:
     """Move runs that have not ended in line."""
-    _steer(ids, lambda client, run: client.prioritize(run, priority), when=lambda run: not run.status.final)
+    _steer(
+        ids,
+        lambda client, run: client.prioritize(run, priority),
+        when=lambda run: not run.status.final,
+        as_json=as_json,
+    )

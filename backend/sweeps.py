@@ -39,19 +39,31 @@ def expand(sweep: Sweep) -> ExperimentSpec:
         raise from_validation(error) from None
 
 
-def parse(base: ExperimentSpec, texts: Sequence[str]) -> Sweep:
-    """Read a grid as the command line has it, `bhf.damping=0,0.1`; raises InvalidInput."""
-    grid: dict[str, Any] = {}
-    for text in texts:
-        name, _, values = text.partition("=")
-        grid[name.strip()] = [value for value in values.split(",") if value.strip()]
+def parse(base: ExperimentSpec, grid: Sequence[str], points: Sequence[str] = ()) -> Sweep:
+    """Read a sweep as the command line has it; raises InvalidInput.
+
+    Args:
+        base: what is swept.
+        grid: a knob and its values each, `bhf.damping=0,0.1`.
+        points: settings that belong together each, `bhf.damping=0.1 bhf.learning_rate=0.5`.
+    """
     try:
-        grid = {name: [yaml.safe_load(value) for value in values] for name, values in grid.items()}
-        return Sweep.model_validate({"base": base, "grid": grid})
+        values = {
+            name: [yaml.safe_load(value) for value in text.split(",") if value.strip()]
+            for name, text in map(_setting, grid)
+        }
+        settings = [{name: yaml.safe_load(text) for name, text in map(_setting, point.split())} for point in points]
+        return Sweep.model_validate({"base": base, "grid": values, "points": settings})
     except yaml.YAMLError as error:
-        raise InvalidInput([FieldError("grid", str(list(texts))[:200], " ".join(str(error).split()))]) from None
+        said = str([*grid, *points])[:200]
+        raise InvalidInput([FieldError("grid", said, " ".join(str(error).split()))]) from None
     except ValidationError as error:
         raise from_validation(error) from None
+
+
+def _setting(text: str) -> tuple[str, str]:
+    name, _, value = text.partition("=")
+    return name.strip(), value
 
 
 def _check(sweep: Sweep, kinds: Sequence[str]) -> None:

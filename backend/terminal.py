@@ -1,5 +1,6 @@
 """Runs as a terminal shows them: a table, and progress that grows while they train."""
 
+import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -62,6 +63,11 @@ def run_record(run: Run) -> dict[str, Any]:
         "ended_by": run.ended_by,
         "error": run.error.message if run.error else None,
     }
+
+
+def records(runs: Sequence[Run]) -> str:
+    """Write runs as `--json` prints them."""
+    return json.dumps([run_record(run) for run in runs], indent=2)
 
 
 def _measures(run: Run, which: str) -> dict[str, float | None]:

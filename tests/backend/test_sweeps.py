@@ -83,6 +83,18 @@ def test_a_terminal_writes_a_grid_as_text() -> None:
             parse(spec(), [text])
 
 
+def test_a_terminal_writes_points_as_text() -> None:
+    """Settings of a point are told apart by spaces; each point is one optimizer, or more where there is a grid."""
+    points = ["bhf.damping=0.1 bhf.cg_stop=martens", "bhf.damping=1"]
+    sweep = parse(spec(), [], points)
+    assert sweep.points == [{"bhf.damping": 0.1, "bhf.cg_stop": "martens"}, {"bhf.damping": 1}]
+    assert expand(sweep).optimizers[1:] == [bhf(damping=0.1, cg_stop="martens"), bhf(damping=1)]
+    assert len(expand(parse(spec(), ["bhf.momentum=0,0.5"], points)).optimizers) == 1 + 4
+    for text in ("", "bhf.damping", "=1", "bhf=1", "bhf.damping=[}"):
+        with pytest.raises(InvalidInput):
+            expand(parse(spec(), [], [text]))
+
+
 def test_a_sweep_is_launched_once(client: Client, worker: str) -> None:
     """Over REST a sweep is an experiment; the same key queues it once."""
     assert worker
@@ -106,6 +118,8 @@ def test_a_terminal_launches_a_grid(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         assert len(json.loads(dry.stdout)["runs"]) == 4
         done = CliRunner().invoke(app, command)
         assert len(json.loads(done.stdout)["runs"]) == 4
+        points = [*command, "--point", "bhf.damping=5 bhf.learning_rate=0.5", "--dry-run"]
+        assert len(json.loads(CliRunner().invoke(app, points).stdout)["runs"]) == 4
         assert isinstance(CliRunner().invoke(app, [*command, "--grid", "sgd.lr=1"]).exception, InvalidInput)
     finally:
         processes.stop()
