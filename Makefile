@@ -4,7 +4,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 TEST_STAMP := .venv/.installed-tests
 
-.PHONY: run test check browser faults schemathesis audit bench-service clean
+.PHONY: run test check browser long faults schemathesis audit bench-service clean
 
 run: $(STAMP)
 	@exec $(BIN)/blockhf up
@@ -18,6 +18,9 @@ check: $(TEST_STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+
+# All that is too long for `make test`: hours.
+long: audit schemathesis faults bench-service
 
 # KILLS=1000 for longer; RECORD=FILE to go on later from where it was broken off; LOOPS=workers for one loop of all.
 KILLS ?= 100
@@ -38,6 +41,7 @@ bench-service: $(TEST_STAMP)
 	$(BIN)/python -m tests.benchmarks.service
 	$(BIN)/python -m tests.benchmarks.reporting
 	$(BIN)/python -m tests.benchmarks.viewers
+	$(BIN)/python -m tests.benchmarks.memory
 
 browser:
 	@command -v chromium >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && \
