@@ -90,6 +90,7 @@ class AsyncClient:
     export_file = _Awaited(Client.export_file)
     import_run = _Awaited(Client.import_run)
     weights = _Awaited(Client.weights)
+    checkpoint = _Awaited(Client.checkpoint)
     wait = _Awaited(Client.wait)
 
     async def follow(

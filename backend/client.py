@@ -235,6 +235,10 @@ class Client(WorkerCalls):
         """Return a finished run's final weights, which `safetensors.torch.load` reads."""
         return self._get(f"/runs/{run_id}/weights.safetensors")
 
+    def checkpoint(self, run_id: str) -> bytes:
+        """Return the state that a run which has not finished would go on from, as safetensors."""
+        return self._get(f"/runs/{run_id}/checkpoint.safetensors")
+
     def import_run(self, spec: ExperimentSpec, csv: str) -> Run:
         """Store a history that was made elsewhere, from CSV as `export` gives it; a repeat stores it again.
 

@@ -1,4 +1,4 @@
-"""The final weights of a run, where the worker shares the backend's home."""
+"""The final weights and the checkpoint of a run, where the worker shares the backend's home."""
 
 import hashlib
 from pathlib import Path
@@ -13,27 +13,45 @@ from backend.store import StoreOfRequest
 router = APIRouter(prefix="/runs/{run_id}", tags=["runs"])
 
 _SAFETENSORS = "application/octet-stream"
+_FILE = errors(404) | example("...", media_type=_SAFETENSORS, schema={"type": "string", "format": "binary"})
 
 
-@router.get(
-    "/weights.safetensors",
-    response_class=Response,
-    responses=errors(404) | example("...", media_type=_SAFETENSORS, schema={"type": "string", "format": "binary"}),
-)
+@router.get("/weights.safetensors", response_class=Response, responses=_FILE)
 def weights(store: StoreOfRequest, run_id: RunId) -> Response:
     """The final weights of a finished run by name, as safetensors; where a mean was taken, that too as average.NAME."""
     sha256 = store.runs.get(run_id).weights
     if sha256 is None:
         raise NotFound(f"run {run_id} has no final weights: it has not finished, or they could not be written")
-    content = _read(store.settings.home / "checkpoints" / run_id / "weights.safetensors")
-    if hashlib.sha256(content).hexdigest() != sha256:
+    content = _find(store.settings.home / "checkpoints" / run_id, "weights.safetensors", sha256)
+    if content is None:
         raise NotFound(f"the final weights of run {run_id} are not on this machine; its worker has them")
-    headers = {"Content-Disposition": f'attachment; filename="{run_id}.safetensors"'}
+    return _answer(content, run_id)
+
+
+@router.get("/checkpoint.safetensors", response_class=Response, responses=_FILE)
+def checkpoint(store: StoreOfRequest, run_id: RunId) -> Response:
+    """The state that an unfinished run would go on from, as safetensors: weights, optimizer's state, and a document."""
+    named = store.runs.get(run_id).checkpoint
+    if named is None:
+        raise NotFound(f"run {run_id} has no checkpoint: none has been written yet, or the run has finished")
+    content = _find(store.settings.home / "checkpoints" / run_id, f"{named.update}-*.safetensors", named.sha256)
+    if content is None:
+        raise NotFound(f"the checkpoint of run {run_id} is not on this machine; its worker has it")
+    return _answer(content, f"{run_id}-{named.update}")
+
+
+def _find(folder: Path, pattern: str, sha256: str) -> bytes | None:
+    """Return the content with this SHA-256 among the files of a name; None: it is not here."""
+    for path in folder.glob(pattern):
+        try:
+            content = path.read_bytes()
+        except OSError:
+            continue
+        if hashlib.sha256(content).hexdigest() == sha256:
+            return content
+    return None
+
+
+def _answer(content: bytes, name: str) -> Response:
+    headers = {"Content-Disposition": f'attachment; filename="{name}.safetensors"'}
     return Response(content, media_type=_SAFETENSORS, headers=headers)
-
-
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError:
-        return b""

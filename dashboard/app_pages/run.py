@@ -103,6 +103,8 @@ def _downloads(run: Run) -> None:
         )
         if run.weights:
             st.link_button("Weights", f"/api/v1/runs/{run.id}/weights.safetensors", icon=":material/download:")
+        if run.checkpoint:
+            st.link_button("Checkpoint", f"/api/v1/runs/{run.id}/checkpoint.safetensors", icon=":material/download:")
         _again(run)
         if st.button("Its comparison", icon=":material/monitoring:"):
             st.switch_page(st.session_state["pages"]["compare"], query_params={"experiments": run.experiment_id})

@@ -1,4 +1,4 @@
-"""Tests of fetching final weights."""
+"""Tests of fetching final weights and checkpoints."""
 
 import hashlib
 
@@ -6,8 +6,9 @@ import pytest
 
 from backend.client import Client
 from backend.errors import NotFound
-from backend.schemas import Claim, RunStatus
+from backend.schemas import Checkpoint, Claim, RunStatus
 from backend.settings import Settings
+from tests.backend.samples import updates
 
 
 def test_final_weights_are_fetched(client: Client, claim: Claim, settings: Settings) -> None:
@@ -25,3 +26,22 @@ def test_final_weights_are_fetched(client: Client, claim: Claim, settings: Setti
         client.weights(claim.run.id)
     path.write_bytes(b"weights")
     assert client.weights(claim.run.id) == b"weights"
+
+
+def test_the_checkpoint_is_fetched(client: Client, claim: Claim, settings: Settings) -> None:
+    """It is there while the run may go on from it, and only as the file that the worker named."""
+    run, token = claim.run.id, claim.token
+    with pytest.raises(NotFound, match="none has been written yet"):
+        client.checkpoint(run)
+    named = Checkpoint(update=5, sha256=hashlib.sha256(b"state").hexdigest())
+    client.append(run, token, updates(1, 5), checkpoint=named)
+    with pytest.raises(NotFound, match="not on this machine; its worker has it"):
+        client.checkpoint(run)
+    folder = settings.home / "checkpoints" / run
+    folder.mkdir(parents=True)
+    (folder / "5-1.safetensors").write_bytes(b"another's state")
+    (folder / "5-2.safetensors").write_bytes(b"state")
+    assert client.checkpoint(run) == b"state"
+    client.finish(run, token, RunStatus.FINISHED, ended_by="updates = 5 reached")
+    with pytest.raises(NotFound, match="the run has finished"):
+        client.checkpoint(run)

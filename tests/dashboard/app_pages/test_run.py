@@ -4,9 +4,10 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from backend.client import Client
-from backend.schemas import RunError, RunStatus, WorkerInfo
+from backend.schemas import Checkpoint, RunError, RunStatus, WorkerInfo
 from tests.dashboard.conftest import OpenPage
 from tests.dashboard.samples import CATALOG, SPEC
+from tests.e2e.samples import row
 
 
 def texts(page: AppTest) -> str:
@@ -75,7 +76,10 @@ def test_weights_are_offered_where_there_are_some(api: Client, open_page: OpenPa
         assert {f"with-{other}" for other in ("adam", "hf", "bhf") if other != kind} <= {one.key for one in page.button}
         return [found.proto.url for found in page.get("link_button")]
 
-    path = f"/api/v1/runs/{claim.run.id}/weights.safetensors"
-    assert path not in links()
+    path, state = (f"/api/v1/runs/{claim.run.id}/{name}.safetensors" for name in ("weights", "checkpoint"))
+    assert not {path, state} & set(links())
+    api.append(claim.run.id, claim.token, [row(1)], checkpoint=Checkpoint(update=1, sha256="0" * 64))
+    assert state in links()
     api.finish(claim.run.id, claim.token, RunStatus.FINISHED, ended_by="updates", weights="0" * 64)
     assert path in links()
+    assert state not in links()
