@@ -15,12 +15,11 @@ from worker.optim.acceptance import Acceptance, Part, accept
 from worker.optim.backtracking import Iterates
 from worker.optim.blocks import Block, check_modes, layer_names, make_blocks
 from worker.optim.curvature import planner
-from worker.optim.curvature.generic import GenericBatch, GenericModel
-from worker.optim.curvature.pieces import PiecedBatch
-from worker.optim.curvature.rules import NotCovered
+from worker.optim.curvature.generic import GenericBatch
+from worker.optim.curvature.source import Source
 from worker.optim.curvature.systems import FlatSystem, System, Task
-from worker.optim.curvature.written import WrittenBatch, WrittenModel
-from worker.optim.errors import BatchError, ModelError
+from worker.optim.curvature.written import WrittenBatch
+from worker.optim.errors import BatchError
 from worker.optim.losses import Loss
 from worker.optim.phases import Phases
 from worker.optim.precision import PRECISIONS, float32_products
@@ -111,8 +110,7 @@ class BlockHessianFree(Optimizer):
                 "backtracking": backtracking, "line_search": line_search, "preconditioner": preconditioner,
             },
         )  # fmt: skip
-        self._modes: tuple[bool, ...] = ()
-        self._source: WrittenModel | GenericModel | None = None
+        self._source = Source(model, loss, self.blocks, generic=way == "generic")
 
     @property
     def blocks(self) -> list[Block]:
@@ -124,7 +122,7 @@ class BlockHessianFree(Optimizer):
         """Do one update from the batch S_g: inputs N x ..., targets as the loss takes them."""
         self._check_batch(inputs, targets)
         phases = Phases(inputs.device)
-        batch = self._linearize(inputs, targets)
+        batch = self._source.at(inputs, targets, keep=self.curvature_batch)
         batch.gradient({k: v for s in self._solvers for k, v in s.block.views(s.gradient).items()})
         value = batch.value
         phases.border()
@@ -255,35 +253,6 @@ class BlockHessianFree(Optimizer):
             raise BatchError(
                 f"curvature_batch is {self.curvature_batch}: must not be larger than the batch, which has {len(inputs)}"
             )
-
-    def _linearize(self, inputs: Tensor, targets: Tensor) -> WrittenBatch | PiecedBatch | GenericBatch:
-        modes = tuple(m.training for m in self._model.modules())
-        if self._source is None or modes != self._modes:
-            check_modes(self._model)
-            self._source, self._modes = self._choose(inputs), modes
-        try:
-            return self._at(inputs, targets)
-        except NotCovered as reason:
-            self._source = GenericModel(self._model, self._loss, str(reason))
-            return self._source.at(inputs, targets)
-
-    def _at(self, inputs: Tensor, targets: Tensor) -> WrittenBatch | PiecedBatch | GenericBatch:
-        if isinstance(self._source, WrittenModel):
-            return self._source.at_most(self.curvature_batch, inputs, targets)
-        assert self._source is not None
-        return self._source.at(inputs, targets)
-
-    def _choose(self, inputs: Tensor) -> WrittenModel | GenericModel:
-        if self.way == "generic":
-            return GenericModel(self._model, self._loss, "the generic way was asked for")
-        try:
-            source = WrittenModel(self._model, self._loss)
-            source.check(inputs)
-        except NotCovered as reason:
-            return GenericModel(self._model, self._loss, str(reason))
-        for name in (n for s in self._solvers for n in source.unreached(s.block)):
-            raise ModelError(f"parameter {name!r} is not reached by the loss: freeze it or use it")
-        return source
 
 
 class HessianFree(BlockHessianFree):
