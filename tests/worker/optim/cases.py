@@ -2,14 +2,16 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from worker.optim import SoftmaxCrossEntropy, SquaredError
+from worker.optim import BlockHessianFree, SoftmaxCrossEntropy, SquaredError
 from worker.optim.losses import Loss
 
 EXAMPLES = 12
+CURVATURE = 8
 
 
 @dataclass(frozen=True)
@@ -99,3 +101,14 @@ def make(name: str) -> Case:
     with torch.random.fork_rng():
         torch.manual_seed(0)
         return CASES[name]()
+
+
+def weights(model: nn.Module) -> Tensor:
+    """All weights, flat, in the model's order."""
+    return torch.cat([p.detach().flatten() for p in model.parameters()])
+
+
+def optimizer(case: Case, **knobs: Any) -> BlockHessianFree:
+    """Build with few iterations, so that truncation shows."""
+    knobs = {"curvature_batch": CURVATURE, "damping": 0.1, "max_cg_iters": 4} | knobs
+    return BlockHessianFree(case.model, case.loss, case.blocks, **knobs)

@@ -1,0 +1,129 @@
+"""What the optimizer refuses, and what it says of a module that no rule covers."""
+
+import math
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from tests.worker.optim.cases import make, optimizer, weights
+from worker.optim import BatchError, BlockHessianFree, HessianFree, ModelError, PartitionError, SquaredError
+
+
+def test_unknown_ways_are_refused() -> None:
+    """An unknown way is an error that lists the known ones."""
+    with pytest.raises(ValueError, match="way is 'faster': must be one of auto, products"):
+        optimizer(make("autoencoder"), way="faster")
+
+
+def test_uncovered_module_says_so() -> None:
+    """The generic way names itself and what no rule covered; written rules have nothing to say."""
+    case = make("uncovered")
+    block = optimizer(case).step(case.inputs, case.targets).blocks[0]
+    assert block.way == "generic"
+    assert "Scaled" in block.note
+    case = make("functional")
+    assert optimizer(case).step(case.inputs, case.targets).blocks[0].note == ""
+
+
+class Dropping(nn.Module):
+    """Dropout that no module shows."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.dense = nn.Linear(6, 6)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Run it."""
+        return nn.functional.dropout(self.dense(x), training=self.training)
+
+
+@pytest.mark.parametrize(
+    ("model", "says"),
+    [
+        (nn.Sequential(nn.Linear(6, 6), nn.BatchNorm1d(6)), "'1' is BatchNorm1d in training mode"),
+        (nn.Sequential(nn.Linear(6, 6), nn.Dropout(0.5)), "'1' is active dropout"),
+        (Dropping(), "draws random numbers"),
+    ],
+)
+def test_models_without_a_gauss_newton_matrix_are_refused(model: nn.Module, says: str) -> None:
+    """Batch statistics and dropout are refused before anything changes, and are fine in evaluation mode."""
+    x = torch.rand(12, 6)
+    before = weights(model)
+    with pytest.raises(ModelError, match=says):
+        HessianFree(model, SquaredError(), curvature_batch=8).step(x, x)
+    assert torch.equal(weights(model), before)
+    model.eval()
+    HessianFree(model, SquaredError(), curvature_batch=8, damping=0.1).step(x, x)
+
+
+def test_mode_changed_between_steps_is_noticed() -> None:
+    """Dropout switched on after some steps is refused at the next."""
+    x = torch.rand(12, 6)
+    model = nn.Sequential(nn.Linear(6, 6), nn.Dropout(0.5)).eval()
+    under_test = HessianFree(model, SquaredError(), curvature_batch=8, damping=0.1)
+    under_test.step(x, x)
+    model.train()
+    with pytest.raises(ModelError, match="active dropout"):
+        under_test.step(x, x)
+
+
+class Unused(nn.Module):
+    """Holds a parameter that the outputs do not depend on."""
+
+    def __init__(self, *, covered: bool) -> None:
+        super().__init__()
+        self.covered = covered
+        self.used, self.idle = nn.Linear(6, 6), nn.Linear(6, 6)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Run it."""
+        result: Tensor = self.used(x if self.covered else torch.sin(x))
+        return result
+
+
+@pytest.mark.parametrize("covered", [True, False])
+def test_unreached_parameter_is_named(covered: bool) -> None:
+    """A parameter that the loss does not reach is an error that names it."""
+    x = torch.rand(12, 6)
+    with pytest.raises(ModelError, match=r"'idle.weight' is not reached"):
+        HessianFree(Unused(covered=covered), SquaredError(), curvature_batch=8).step(x, x)
+
+
+@pytest.mark.parametrize(
+    ("knobs", "says"),
+    [
+        ({"lr": 0.0}, "lr is 0.0"),
+        ({"damping": -1.0}, "damping is -1.0"),
+        ({"damping": math.nan}, "damping is nan"),
+        ({"max_cg_iters": 0}, "max_cg_iters is 0"),
+        ({"momentum": 1.5}, "momentum is 1.5"),
+        ({"curvature_batch": 0}, "curvature_batch is 0"),
+    ],
+)
+def test_numbers_out_of_range_are_refused(knobs: dict[str, Any], says: str) -> None:
+    """An error names the knob, its value and the limit."""
+    with pytest.raises(ValueError, match=says):
+        optimizer(make("autoencoder"), **knobs)
+
+
+def test_batches_that_do_not_fit_are_refused() -> None:
+    """Too few images, unequal numbers and wrong shapes are errors before anything changes."""
+    case = make("autoencoder")
+    before = weights(case.model)
+    under_test = optimizer(case)
+    with pytest.raises(BatchError, match="curvature_batch is 8"):
+        under_test.step(case.inputs[:7], case.targets[:7])
+    with pytest.raises(BatchError, match="12 inputs and 11 targets"):
+        under_test.step(case.inputs, case.targets[:11])
+    with pytest.raises(BatchError, match="needs equal shapes"):
+        under_test.step(case.inputs, case.targets[:, :5])
+    assert torch.equal(weights(case.model), before)
+
+
+def test_partition_must_fit_the_model() -> None:
+    """A layer left out is an error that names its parameter."""
+    case = make("autoencoder")
+    with pytest.raises(PartitionError, match=r"'1.2.weight' is in no block"):
+        BlockHessianFree(case.model, case.loss, [["0.0", "0.2"], ["1.0"]], curvature_batch=8)
