@@ -25,7 +25,7 @@ from dashboard.connection import ask, client
 from dashboard.forms import escape
 from dashboard.fresh import Read, fresh
 from dashboard.live import live, read_view
-from dashboard.tables import Link, table
+from dashboard.tables import table
 from dashboard.theme import mode
 
 
@@ -69,7 +69,6 @@ def page() -> None:
     )
     _sweep(found)
     _differences(found)
-    _rows(found)
 
 
 def _is_empty(asked: Filters) -> bool:
@@ -213,20 +212,3 @@ def _live(groups: list[dict[str, Any]], kept: dict[str, str], accuracy: bool, lo
     st.query_params.from_dict(kept | below_query(st.query_params.to_dict()) | asked.view.query())
     if asked.verb in ACTIONS:
         perform(asked.verb, asked.runs)
-
-
-def _rows(found: Sequence[frames.Group]) -> None:
-    """Link every run's rows, complete, as files."""
-    st.subheader("Data")
-    kinds = {"CSV": "csv", "Parquet": "parquet", "JSON": "json"}
-    lines: list[list[str | Link]] = []
-    for group in found:
-        for run in group.runs:
-            name = f"{group.label}, seed {run.config.seed}"
-            links = [
-                Link(kind, f"/api/v1/runs/{run.id}/export.{ending}", f"Every update of {name} as {kind}")
-                for kind, ending in kinds.items()
-            ]
-            lines.append([name, *links])
-    with st.expander("Every update of these runs, as files"):
-        st.html(table(["Run", *kinds], lines, label="Files of these runs"))

@@ -111,14 +111,3 @@ def test_without_a_backend_the_page_says_so(open_page: OpenPage) -> None:
     """A backend that cannot be reached is named as the reason."""
     page = open_page("compare", url="http://127.0.0.1:9")
     assert "cannot be reached" in page.warning[0].value
-
-
-def test_every_runs_rows_are_linked_as_files(api: Client, open_page: OpenPage) -> None:
-    """Each run of the comparison leads to its complete rows, in every format that the API writes."""
-    one = launch(api, "<b>data</b>")
-    page = open_page("compare")
-    written = " ".join(str(part.proto.body) for part in page.get("html"))
-    for run in one.runs:
-        for ending in ("csv", "parquet", "json"):
-            assert f'href="/api/v1/runs/{run.id}/export.{ending}"' in written
-    assert "<b>data" not in written
