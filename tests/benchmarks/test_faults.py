@@ -9,7 +9,9 @@ from tests.benchmarks.faults import LOOPS, loop
 from tests.postgres import cluster, lacking
 
 pytestmark = [
-    pytest.mark.skipif(sys.platform != "linux", reason="training processes are found in /proc"),
+    pytest.mark.skipif(
+        sys.platform != "linux", reason="no Linux: /proc, where training processes are found, is lacking"
+    ),
     pytest.mark.timeout(900),
 ]
 

@@ -16,7 +16,7 @@ from worker.optim.lstm import PeepholeLSTM
 def compiled(request: pytest.FixtureRequest) -> Iterator[bool]:
     """Whether the passes in C may serve."""
     if request.param and not native.instruction_set():
-        pytest.skip("the passes in C were not built: no C compiler at installation")
+        pytest.skip("there are no passes in C: they were not built at installation, or do not load")
     with native.enabled(request.param):
         yield request.param
 

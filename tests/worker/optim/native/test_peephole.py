@@ -21,7 +21,7 @@ SHAPES = [(1, 10, 9, 70, 70), (3, 5, 4, 40, 7), (10, 10, 7, 33, 33), (2, 3, 1, 5
 """inputs, hidden units, steps, examples, examples in use"""
 
 needs_passes = pytest.mark.skipif(
-    not native.instruction_set(), reason="the passes in C were not built: no C compiler at installation"
+    not native.instruction_set(), reason="there are no passes in C: they were not built at installation, or do not load"
 )
 
 
