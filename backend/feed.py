@@ -21,7 +21,8 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from backend.database import Database
 from backend.errors import TooManyViewers
-from backend.metrics import Columns, Metrics
+from backend.metrics import Metrics
+from backend.readings import Columns
 from backend.schemas import RunStatus
 from backend.tables import EXPERIMENTS, RUNS
 
@@ -29,6 +30,7 @@ _LOG = logging.getLogger(__name__)
 
 MAX_VIEWERS = 1000
 _PIECES = 16
+_PIECE_ROWS = 2_000
 _LOOK_SECONDS = 0.2
 _QUEUE = ""
 """The topic of the queue, among the runs' ids."""
@@ -187,9 +189,9 @@ class Feed:
 
     def _read(self, run_id: str, position: Position, until: Position | None = None) -> Piece:
         """Read what follows a position, at most until another: from the beginning where the run has begun again."""
-        answer = self._metrics.series([run_id], after=[position.update])[run_id]
+        answer = self._metrics.series([run_id], after=[position.update], points=_PIECE_ROWS)[run_id]
         if answer["attempt"] != position.attempt and position.update:
-            answer = self._metrics.series([run_id])[run_id]
+            answer = self._metrics.series([run_id], points=_PIECE_ROWS)[run_id]
         if until is not None and until.attempt == answer["attempt"]:
             answer = _cut(answer, until)
         last = answer["update"][-1] if answer["update"] else min(position.update, answer["last_update"])

@@ -7,15 +7,17 @@ each, and writes the file to its output; `read PATH ...` writes a line of JSON p
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import orjson
 
 _SECONDS = 300
 _GROUP_ROWS = 50_000
+_PIECE_BYTES = 2**18
 
 Page = Sequence[Sequence[Any]]
 
@@ -28,7 +30,12 @@ class Table(NamedTuple):
 
 
 def write(kinds: Mapping[str, str], metadata: Mapping[str, str], pages: Iterable[Page]) -> bytes:
-    """Return a file of columns, compressed with zstd.
+    """Return what `stream` yields as a whole."""
+    return b"".join(stream(kinds, metadata, pages))
+
+
+def stream(kinds: Mapping[str, str], metadata: Mapping[str, str], pages: Iterable[Page]) -> Iterator[bytes]:
+    """Yield a file of columns, compressed with zstd, piece by piece.
 
     Args:
         kinds: pyarrow's name of each column's type, such as float64, int64, string or bool_.
@@ -36,13 +43,14 @@ def write(kinds: Mapping[str, str], metadata: Mapping[str, str], pages: Iterable
         pages: for some rows after another, each column's values; what is missing, or not finite, is null.
     """
     head = {"kinds": dict(kinds), "metadata": dict(metadata)}
-    return _child(["write"], (orjson.dumps(line) for line in _lines(head, pages)))
+    with _child(["write"], (orjson.dumps(line) for line in _lines(head, pages))) as file:
+        yield from iter(lambda: file.read(_PIECE_BYTES), b"")
 
 
 def read(paths: Sequence[Path]) -> list[Table]:
     """Read files, all by one child."""
-    answer = _child(["read", *map(str, paths)], ())
-    return [Table(**orjson.loads(line)) for line in answer.splitlines()]
+    with _child(["read", *map(str, paths)], ()) as file:
+        return [Table(**orjson.loads(line)) for line in file]
 
 
 def _lines(head: dict[str, Any], pages: Iterable[Page]) -> Iterator[Any]:
@@ -50,8 +58,9 @@ def _lines(head: dict[str, Any], pages: Iterable[Page]) -> Iterator[Any]:
     yield from pages
 
 
-def _child(arguments: list[str], lines: Iterable[bytes]) -> bytes:
-    """Run the child; raise RuntimeError with its last words where it fails."""
+@contextmanager
+def _child(arguments: list[str], lines: Iterable[bytes]) -> Iterator[BinaryIO]:
+    """Run the child, and give what it wrote; raise RuntimeError with its last words where it fails."""
     command = [sys.executable, "-P", __file__, *arguments]  # -P: our queue.py must not stand for Python's
     with TemporaryFile() as output, TemporaryFile() as errors:
         process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=output, stderr=errors)
@@ -72,7 +81,7 @@ def _child(arguments: list[str], lines: Iterable[bytes]) -> bytes:
             file.seek(0)
         if code:
             raise RuntimeError(f"Parquet: the child process ended with {code}: {errors.read()[-1000:].decode()}")
-        return output.read()
+        yield output
 
 
 def _write() -> None:

@@ -1,15 +1,25 @@
 """ETags: a reader that says what it holds gets 304 and no body where nothing has changed."""
 
+from collections.abc import Iterable
 from hashlib import sha256
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-_MAX_BYTES = 8_000_000
+
+def etag(content: Iterable[bytes]) -> str:
+    """Name a content by its SHA-256."""
+    digest = sha256()
+    for piece in content:
+        digest.update(piece)
+    return f'"{digest.hexdigest()[:32]}"'
 
 
 class Validators:
-    """ASGI middleware that names the content of each good answer to GET; streams pass as they are."""
+    """ASGI middleware that names the content of each good answer to GET where it does not do so itself.
+
+    Streams, whose content is not known when they begin, pass as they are.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -19,36 +29,42 @@ class Validators:
         if scope["type"] != "http" or scope["method"] != "GET":
             await self._app(scope, receive, send)
             return
-        known = Headers(scope=scope).get("if-none-match", "")
+        known = {part.strip().removeprefix("W/") for part in Headers(scope=scope).get("if-none-match", "").split(",")}
         held: list[Message] = []
+        is_known = False
 
         async def named(message: Message) -> None:
-            if message["type"] == "http.response.start" and _is_whole(message):
+            nonlocal is_known
+            if message["type"] == "http.response.start" and message["status"] == 200:
                 held.append(message)
             elif held:
-                await _answer(held.pop(), message, known, send)
-            else:
+                start = held.pop()
+                tag = _name(start, message)
+                is_known = tag in known
+                await _unchanged(start, send) if is_known else await _send(start, message, send)
+            elif not is_known:
                 await send(message)
 
         await self._app(scope, receive, named)
 
 
-def _is_whole(start: Message) -> bool:
-    """Tell whether one message will have the whole body, and the body is no large file."""
-    length = Headers(raw=start["headers"]).get("content-length")
-    return start["status"] == 200 and length is not None and int(length) <= _MAX_BYTES
-
-
-async def _answer(start: Message, body: Message, known: str, send: Send) -> None:
-    content = body.get("body", b"")
-    tag = f'"{sha256(content).hexdigest()[:32]}"'
+def _name(start: Message, body: Message) -> str | None:
+    """Return the answer's tag, and have its headers tell it; None: its content is not known yet."""
     headers = MutableHeaders(raw=start["headers"])
-    headers["ETag"] = tag
-    if tag in {part.strip().removeprefix("W/") for part in known.split(",")}:
-        for name in ("Content-Length", "Content-Type"):
-            del headers[name]
-        await send({**start, "status": 304, "headers": headers.raw})
-        await send({"type": "http.response.body", "body": b"", "more_body": False})
-        return
-    await send({**start, "headers": headers.raw})
+    if "etag" not in headers and not body.get("more_body"):
+        headers["ETag"] = etag([body.get("body", b"")])
+    start["headers"] = headers.raw
+    return headers.get("etag")
+
+
+async def _unchanged(start: Message, send: Send) -> None:
+    headers = MutableHeaders(raw=start["headers"])
+    for name in ("Content-Length", "Content-Type"):
+        del headers[name]
+    await send({**start, "status": 304, "headers": headers.raw})
+    await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+async def _send(start: Message, body: Message, send: Send) -> None:
+    await send(start)
     await send(body)

@@ -1,23 +1,20 @@
 """Runs: read, cancel, pause, resume, retry, move in line, export."""
 
-import csv
-import io
-from collections.abc import Iterable, Iterator
-from typing import Annotated, Any
+from collections.abc import Iterable
+from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
-from fastapi.responses import StreamingResponse
 
 from backend.examples import CSV, EXPORT, RUN
-from backend.exports import to_json, to_parquet
+from backend.exports import to_csv, to_json, to_parquet
 from backend.openapi import body_example, errors, example
 from backend.routes.parameters import Limit, RunId
 from backend.schemas import Id, Priority, Run, RunList, RunStatus
+from backend.spool import Part, Spool, answer
 from backend.store import StoreOfRequest
 
 router = APIRouter(prefix="/runs", tags=["runs"])
 
-_LINES_PER_CHUNK = 500
 _PARQUET = "application/vnd.apache.parquet"
 
 
@@ -76,18 +73,13 @@ def prioritize(store: StoreOfRequest, run_id: RunId, body: Priority) -> Run:
 
 @router.get(
     "/{run_id}/export.csv",
-    response_class=StreamingResponse,
+    response_class=Response,
     responses=errors(404) | example(CSV, media_type="text/csv", schema={"type": "string"}),
 )
-def export(store: StoreOfRequest, run_id: RunId) -> StreamingResponse:
+def export(store: StoreOfRequest, run_id: RunId) -> Response:
     """Every row of a run as CSV, one line per update; a block's columns start with block0_, block1_ ..."""
-    lines = store.metrics.export(run_id)
-    header = next(lines)  # a run that does not exist is an error before the answer begins
-    return StreamingResponse(
-        _csv(header, lines),
-        media_type="text/csv; charset=utf-8",
-        headers=_attachment(f"{run_id}.csv"),
-    )
+    with store.metrics.whole(run_id) as reading:
+        return _file(f"{run_id}.csv", to_csv(reading), "text/csv; charset=utf-8")
 
 
 @router.get(
@@ -97,9 +89,9 @@ def export(store: StoreOfRequest, run_id: RunId) -> StreamingResponse:
 )
 def export_json(store: StoreOfRequest, run_id: RunId) -> Response:
     """The run, and every row as columns, as one document."""
-    lines = store.metrics.export(run_id)
-    content = to_json(store.runs.get(run_id), next(lines), lines)
-    return Response(content, media_type="application/json", headers=_attachment(f"{run_id}.json"))
+    run = store.runs.get(run_id)
+    with store.metrics.whole(run_id) as reading:
+        return _file(f"{run_id}.json", to_json(run, reading), "application/json")
 
 
 @router.get(
@@ -109,23 +101,12 @@ def export_json(store: StoreOfRequest, run_id: RunId) -> Response:
 )
 def export_parquet(store: StoreOfRequest, run_id: RunId) -> Response:
     """Every row as Parquet, typed; the file's metadata has the run under `blockhf.run`."""
-    lines = store.metrics.export(run_id)
-    content = to_parquet(store.runs.get(run_id), next(lines), lines)
-    return Response(content, media_type=_PARQUET, headers=_attachment(f"{run_id}.parquet"))
+    run = store.runs.get(run_id)
+    with store.metrics.whole(run_id) as reading:
+        return _file(f"{run_id}.parquet", to_parquet(run, reading), _PARQUET)
 
 
-def _attachment(name: str) -> dict[str, str]:
-    return {"Content-Disposition": f'attachment; filename="{name}"'}
-
-
-def _csv(header: list[Any], lines: Iterable[list[Any]]) -> Iterator[str]:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(header)
-    for i, line in enumerate(lines, 1):
-        writer.writerow(line)
-        if i % _LINES_PER_CHUNK == 0:
-            yield text.getvalue()
-            text.seek(0)
-            text.truncate()
-    yield text.getvalue()
+def _file(name: str, parts: Iterable[Part], media_type: str) -> Response:
+    return answer(
+        Spool(parts), media_type=media_type, headers={"Content-Disposition": f'attachment; filename="{name}"'}
+    )

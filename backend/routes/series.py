@@ -2,14 +2,15 @@
 
 from typing import Annotated, Any
 
-import orjson
 from fastapi import APIRouter, Query, Response
 from pydantic import StringConstraints
 
 from backend.errors import FieldError, InvalidInput
 from backend.examples import SERIES
+from backend.exports import to_series
 from backend.openapi import errors, example
 from backend.schemas import MAX_RUNS_PER_EXPERIMENT, MAX_UPDATES, SERIES_FIELDS, RunStatus
+from backend.spool import Spool, answer
 from backend.store import StoreOfRequest
 
 router = APIRouter(tags=["series"])
@@ -76,17 +77,15 @@ def series(
     the runs: read on where `update` ends below `last_update`. What was not measured, or is not finite, is null.
     """
     ids = runs.split(",")
-    # Each run is written before the next one is read: the columns take several times the room of their text.
-    parts = store.metrics.each(
+    with store.metrics.readings(
         ids,
         after=_one_each("after", after, len(ids), 0),
         until=_one_each("until", until, len(ids), MAX_UPDATES),
         bucket=_bucket(bucket, blocks),
         fields=_fields(fields),
         blocks=blocks,
-    )
-    written = {run_id: orjson.Fragment(orjson.dumps(columns)) for run_id, columns in parts}
-    return Response(orjson.dumps({"runs": written}), media_type="application/json")
+    ) as readings:
+        return answer(Spool(to_series(readings, with_blocks=blocks)), media_type="application/json")
 
 
 def _one_each(name: str, text: str | None, count: int, default: int) -> list[int]:

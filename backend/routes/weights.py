@@ -1,6 +1,7 @@
 """The final weights and the checkpoint of a run, where the worker shares the backend's home."""
 
-import hashlib
+from contextlib import ExitStack, suppress
+from hashlib import file_digest
 from pathlib import Path
 
 from fastapi import APIRouter, Response
@@ -8,6 +9,7 @@ from fastapi import APIRouter, Response
 from backend.errors import NotFound
 from backend.openapi import errors, example
 from backend.routes.parameters import RunId
+from backend.spool import OpenFile, answer
 from backend.store import StoreOfRequest
 
 router = APIRouter(prefix="/runs/{run_id}", tags=["runs"])
@@ -22,10 +24,10 @@ def weights(store: StoreOfRequest, run_id: RunId) -> Response:
     sha256 = store.runs.get(run_id).weights
     if sha256 is None:
         raise NotFound(f"run {run_id} has no final weights: it has not finished, or they could not be written")
-    content = _find(store.settings.home / "checkpoints" / run_id, "weights.safetensors", sha256)
-    if content is None:
+    file = _find(store.settings.home / "checkpoints" / run_id, "weights.safetensors", sha256)
+    if file is None:
         raise NotFound(f"the final weights of run {run_id} are not on this machine; its worker has them")
-    return _answer(content, run_id)
+    return _answer(file, run_id)
 
 
 @router.get("/checkpoint.safetensors", response_class=Response, responses=_FILE)
@@ -34,24 +36,23 @@ def checkpoint(store: StoreOfRequest, run_id: RunId) -> Response:
     named = store.runs.get(run_id).checkpoint
     if named is None:
         raise NotFound(f"run {run_id} has no checkpoint: none has been written yet, or the run has finished")
-    content = _find(store.settings.home / "checkpoints" / run_id, f"{named.update}-*.safetensors", named.sha256)
-    if content is None:
+    file = _find(store.settings.home / "checkpoints" / run_id, f"{named.update}-*.safetensors", named.sha256)
+    if file is None:
         raise NotFound(f"the checkpoint of run {run_id} is not on this machine; its worker has it")
-    return _answer(content, f"{run_id}-{named.update}")
+    return _answer(file, f"{run_id}-{named.update}")
 
 
-def _find(folder: Path, pattern: str, sha256: str) -> bytes | None:
-    """Return the content with this SHA-256 among the files of a name; None: it is not here."""
+def _find(folder: Path, pattern: str, sha256: str) -> OpenFile | None:
+    """Open the file with this SHA-256 among the files of a name; None: it is not here."""
     for path in folder.glob(pattern):
-        try:
-            content = path.read_bytes()
-        except OSError:
-            continue
-        if hashlib.sha256(content).hexdigest() == sha256:
-            return content
+        with suppress(OSError), ExitStack() as held:
+            file = held.enter_context(path.open("rb"))
+            if file_digest(file, "sha256").hexdigest() == sha256:
+                held.pop_all()
+                return OpenFile(file)
     return None
 
 
-def _answer(content: bytes, name: str) -> Response:
+def _answer(file: OpenFile, name: str) -> Response:
     headers = {"Content-Disposition": f'attachment; filename="{name}.safetensors"'}
-    return Response(content, media_type=_SAFETENSORS, headers=headers)
+    return answer(file, media_type=_SAFETENSORS, headers=headers)

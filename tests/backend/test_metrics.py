@@ -1,16 +1,17 @@
-"""Tests of the rows: append, read, thin, export."""
+"""Tests of the rows: append, read, thin."""
 
+from itertools import product
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from backend import metrics
+from backend import metrics, readings
 from backend.errors import InvalidInput, NotFound
-from backend.schemas import Announcement, Append, BlockStats, Claim, Summary, Update
+from backend.schemas import Announcement, Append, Claim, Summary, Update
 from backend.store import Store
-from tests.backend.samples import INFO, block, catalog, spec, update, updates
+from tests.backend.samples import INFO, Clock, block, catalog, spec, update, updates
 
 pytestmark = pytest.mark.every_database
 
@@ -139,6 +140,7 @@ def test_an_answer_has_a_limit(store: Store, held: Claim, monkeypatch: pytest.Mo
     assert columns(store, held)["update"] == [1, 2, 3, 4]
     assert columns(store, held, above=8)["update"] == [9, 10]
     assert columns(store, held, bucket=2)["update"] == [1, 3, 5, 7]
+    assert columns(store, held, points=3)["update"] == [1, 2, 3]
 
 
 def test_a_part_of_a_run_is_read(store: Store, held: Claim) -> None:
@@ -192,31 +194,39 @@ def test_every_measure_of_a_block_is_kept(store: Store, held: Claim) -> None:
     assert found[1]["way"] == found[1]["ritz_max"] == found[1]["step_norm"] == [None]
 
 
-def test_export_has_every_row(store: Store, held: Claim, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One line per update, over several pages, with a group of columns for each block."""
-    monkeypatch.setattr(metrics, "_EXPORT_PAGE", 2)
-    append(store, held, [*updates(1, 4), update(5, blocks=[])])
-    header, *lines = store.metrics.export(held.run.id)
-    assert header[0] == "update"
-    assert header[-len(BlockStats.model_fields) :] == [f"block1_{name}" for name in BlockStats.model_fields]
-    assert [line[0] for line in lines] == [1, 2, 3, 4, 5]
-    assert [line[header.index("block1_cg_iterations")] for line in lines] == [2, 3, 4, 5, None]
+@pytest.mark.parametrize("page", [1, 2, 3, 5])
+def test_pages_are_the_whole(store: Store, held: Claim, monkeypatch: pytest.MonkeyPatch, page: int) -> None:
+    """Read in pages of any length a run is what it is read as one: its part, its points, its blocks."""
+    append(store, held, [update(n, blocks=[block(n)] * (n % 3)) for n in range(1, 14)])
+    parts = list(product([0, 3, 12, 15], [0, 4, 13, 99], [1, 4, 99], [(1, True), (1, False), (2, False), (4, False)]))
+
+    def read() -> list[dict[str, Any]]:
+        return [
+            columns(store, held, above=above, until=[until], bucket=bucket, points=points, blocks=blocks)
+            for above, until, points, (bucket, blocks) in parts
+        ]
+
+    wanted = read()
+    assert max(len(found["update"]) for found in wanted) == 13
+    monkeypatch.setattr(readings, "_PAGE", page)
+    assert read() == wanted
 
 
-def test_export_of_a_run_without_rows(store: Store, held: Claim) -> None:
+def test_a_run_without_rows_has_every_column(store: Store, held: Claim) -> None:
     """A run that has not begun is a header alone."""
-    (header,) = store.metrics.export(held.run.id)
-    assert header == [name for name in Update.model_fields if name != "blocks"]
+    with store.metrics.whole(held.run.id) as reading:
+        assert list(reading.names) == [name for name in Update.model_fields if name != "blocks"]
+        assert (reading.blocks, list(reading.pages)) == (0, [])
 
 
-def test_export_notices_a_new_beginning(store: Store, held: Claim, monkeypatch: pytest.MonkeyPatch, clock: Any) -> None:
-    """Rows of two attempts are never mixed in one file."""
-    monkeypatch.setattr(metrics, "_EXPORT_PAGE", 2)
+def test_what_is_read_is_one_view(store: Store, held: Claim, monkeypatch: pytest.MonkeyPatch, clock: Clock) -> None:
+    """Rows of two attempts are never mixed: a run that begins again while it is read is read as it was."""
+    monkeypatch.setattr(readings, "_PAGE", 2)
     append(store, held, updates(1, 4))
-    lines = store.metrics.export(held.run.id)
-    assert [next(lines)[0] for _ in range(3)] == ["update", 1, 2]
-    clock.now += 1000
-    assert held.run.worker_id is not None
-    store.queue.claim(held.run.worker_id)
-    with pytest.raises(NotFound, match="began again"):
-        list(lines)
+    with store.metrics.whole(held.run.id) as reading:
+        assert next(reading.pages)[0] == [1, 2]
+        clock.now += 1000
+        assert held.run.worker_id is not None
+        store.queue.claim(held.run.worker_id)
+        assert next(reading.pages)[0] == [3, 4]
+    assert columns(store, held)["update"] == []

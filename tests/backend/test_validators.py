@@ -9,7 +9,18 @@ from tests.backend.samples import updates
 
 
 @pytest.mark.parametrize(
-    "path", ["runs", "runs/{id}", "experiments", "catalog", "series?runs={id}", "series?runs={id}&bucket=2"]
+    "path",
+    [
+        "runs",
+        "runs/{id}",
+        "experiments",
+        "catalog",
+        "series?runs={id}",
+        "series?runs={id}&bucket=2",
+        "runs/{id}/export.csv",
+        "runs/{id}/export.json",
+        "runs/{id}/export.parquet",
+    ],
 )
 def test_what_is_known_is_not_sent_again(http: httpx.Client, client: Client, claim: Claim, path: str) -> None:
     """With the tag of its last answer a reader gets 304 until something changes."""
@@ -30,14 +41,10 @@ def test_what_is_known_is_not_sent_again(http: httpx.Client, client: Client, cla
         assert (changed.status_code, changed.headers["ETag"] != tag) == (200, True)
 
 
-def test_large_answers_are_not_named(http: httpx.Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A file of many megabytes is sent without reading it once more."""
-    monkeypatch.setattr("backend.validators._MAX_BYTES", 10)
-    assert "ETag" not in http.get("/api/v1/runs").headers
-
-
 def test_streams_and_errors_have_no_tag(http: httpx.Client, client: Client, claim: Claim) -> None:
-    """An export passes piece by piece, an error is told each time."""
+    """Events pass as they come, an error is told each time."""
     client.append(claim.run.id, claim.token, updates(1, 3))
-    assert "ETag" not in http.get(f"/api/v1/runs/{claim.run.id}/export.csv").headers
+    client.finish(claim.run.id, claim.token, "finished")
+    events = http.get(f"/api/v1/events?runs={claim.run.id}")
+    assert (events.status_code, "ETag" in events.headers) == (200, False)
     assert "ETag" not in http.get("/api/v1/runs/nowhere0").headers

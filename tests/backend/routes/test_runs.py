@@ -5,15 +5,15 @@ import io
 
 import httpx
 
+from backend import readings
 from backend.client import Client
-from backend.routes import runs
 from backend.schemas import Claim
 from tests.backend.samples import updates
 
 
 def test_export_is_a_file(http: httpx.Client, client: Client, claim: Claim) -> None:
-    """The export is CSV under the run's id, complete beyond one chunk, every line as wide as the header."""
-    count = runs._LINES_PER_CHUNK + 1
+    """The export is CSV under the run's id, complete beyond one page, every line as wide as the header."""
+    count = readings._PAGE + 1
     client.append(claim.run.id, claim.token, updates(1, count))
     answer = http.get(f"/api/v1/runs/{claim.run.id}/export.csv")
     assert answer.headers["Content-Type"] == "text/csv; charset=utf-8"
