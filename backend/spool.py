@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from io import SEEK_END
-from tempfile import SpooledTemporaryFile
+from tempfile import SpooledTemporaryFile, gettempdir
 from typing import Any, BinaryIO, NamedTuple
 
 import orjson
@@ -11,6 +11,7 @@ from fastapi import Response
 from fastapi.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
+from backend.errors import StorageUnavailable
 from backend.validators import etag
 
 _IN_MEMORY = 2**20
@@ -103,9 +104,12 @@ class Spool:
             self._order.append((start, length))
 
     def _keep(self, text: bytes) -> _Place:
-        """Write at the file's end; return where."""
+        """Write at the file's end; return where. Raises StorageUnavailable where there is no room."""
         place = self._end, len(text)
-        self._file.write(text)
+        try:
+            self._file.write(text)
+        except OSError as error:
+            raise StorageUnavailable(f"the answer needs a file in {gettempdir()}: {error}") from error
         self._end += len(text)
         return place
 

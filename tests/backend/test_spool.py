@@ -3,8 +3,10 @@
 import io
 import tracemalloc
 from collections.abc import Iterator
+from errno import ENOSPC
 from itertools import pairwise
 from pathlib import Path
+from tempfile import gettempdir
 from typing import Any
 
 import httpx
@@ -136,3 +138,22 @@ def test_memory_does_not_grow_with_the_answer(store: Store) -> None:
             tracemalloc.stop()
         peaks.append(peak)
     assert peaks[1] < 2 * peaks[0]
+
+
+def test_no_room_is_told(http: httpx.Client, client: Client, claim: Claim) -> None:
+    """Where the temporary folder is full the answer is an error that says so, and the file is closed."""
+
+    class Full(io.BytesIO):
+        def write(self, _text: Any) -> int:
+            raise OSError(ENOSPC, "No space left on device")
+
+    client.append(claim.run.id, claim.token, updates(1, 3))
+    url = f"/api/v1/runs/{claim.run.id}/export.csv"
+    full = Full()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(spool, "SpooledTemporaryFile", lambda _size: full)
+        answer = http.get(url)
+    assert (answer.status_code, full.closed) == (503, True)
+    assert "No space left on device" in answer.json()["title"]
+    assert gettempdir() in answer.json()["title"]
+    assert http.get(url).status_code == 200
