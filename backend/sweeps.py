@@ -50,9 +50,12 @@ def parse(base: ExperimentSpec, grid: Sequence[str], points: Sequence[str] = ())
     try:
         values = {
             name: [yaml.safe_load(value) for value in text.split(",") if value.strip()]
-            for name, text in map(_setting, grid)
+            for name, text in _settings("grid", grid).items()
         }
-        settings = [{name: yaml.safe_load(text) for name, text in map(_setting, point.split())} for point in points]
+        settings = [
+            {name: yaml.safe_load(text) for name, text in _settings("points", point.split()).items()}
+            for point in points
+        ]
         return Sweep.model_validate({"base": base, "grid": values, "points": settings})
     except yaml.YAMLError as error:
         said = str([*grid, *points])[:200]
@@ -61,9 +64,16 @@ def parse(base: ExperimentSpec, grid: Sequence[str], points: Sequence[str] = ())
         raise from_validation(error) from None
 
 
-def _setting(text: str) -> tuple[str, str]:
-    name, _, value = text.partition("=")
-    return name.strip(), value
+def _settings(field: str, texts: Sequence[str]) -> dict[str, str]:
+    """Read `knob=value` each; raise InvalidInput where a knob is given twice."""
+    found: dict[str, str] = {}
+    for text in texts:
+        name, _, value = text.partition("=")
+        name = name.strip()
+        if name in found:
+            raise InvalidInput([FieldError(f"{field}.{name}", value, "is given twice; name each knob once")])
+        found[name] = value
+    return found
 
 
 def _check(sweep: Sweep, kinds: Sequence[str]) -> None:

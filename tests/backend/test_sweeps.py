@@ -123,3 +123,11 @@ def test_a_terminal_launches_a_grid(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         assert isinstance(CliRunner().invoke(app, [*command, "--grid", "sgd.lr=1"]).exception, InvalidInput)
     finally:
         processes.stop()
+
+
+def test_a_knob_is_given_once() -> None:
+    """A knob that stands twice in a grid, or in a point, is an error: neither of its values is dropped."""
+    with pytest.raises(InvalidInput, match=r"grid.bhf.damping is '1': is given twice"):
+        parse(spec(), ["bhf.damping=0", "bhf.damping=1"])
+    with pytest.raises(InvalidInput, match=r"points.bhf.damping is '1': is given twice"):
+        parse(spec(), [], ["bhf.damping=1 bhf.damping=1"])
