@@ -2,6 +2,7 @@
 
 import gzip
 from collections.abc import Sequence
+from contextlib import aclosing
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -10,14 +11,16 @@ import httpx
 import plotly
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
-from starlette.responses import FileResponse, JSONResponse, Response
+from starlette.responses import FileResponse, JSONResponse, Response, StreamingResponse
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
+from starlette.types import Receive, Scope, Send
 
 from backend.errors import BackendUnavailable, BlockHFError, NotFound
 from dashboard.theme import STATIC
 
 PLOTLY = Path(plotly.__file__).parent / "package_data" / "plotly.min.js"
+_LARGE = 2**20
 _FORWARDED = ("content-type", "content-disposition", "etag", "cache-control", "retry-after")
 
 
@@ -31,14 +34,29 @@ class PassThrough:
         """Ask the backend; 503 where it cannot be reached, 404 for streams, which have no end."""
         url = httpx.URL(path=request.url.path, query=request.url.query.encode())
         try:
-            async with self.http.stream("GET", url) as answer:
-                if answer.headers.get("content-type", "").startswith("text/event-stream"):
-                    return _problem(NotFound("streams are to be had from the backend itself"))
-                await answer.aread()
+            answer = await self.http.send(self.http.build_request("GET", url), stream=True)
+            if answer.headers.get("content-type", "").startswith("text/event-stream"):
+                await answer.aclose()
+                return _problem(NotFound("streams are to be had from the backend itself"))
+            headers = {name: answer.headers[name] for name in _FORWARDED if name in answer.headers}
+            if int(answer.headers.get("content-length", 0)) > _LARGE:
+                return _Large(answer, headers)
+            return Response(await answer.aread(), answer.status_code, headers)
         except httpx.HTTPError:
             return _problem(BackendUnavailable("the backend cannot be reached"))
-        headers = {name: answer.headers[name] for name in _FORWARDED if name in answer.headers}
-        return Response(answer.content, answer.status_code, headers)
+
+
+class _Large(StreamingResponse):
+    """The backend's answer, passed on as it comes: a long run's file is not held in memory."""
+
+    def __init__(self, answer: httpx.Response, headers: dict[str, str]) -> None:
+        whole = {} if "content-encoding" in answer.headers else {"content-length": answer.headers["content-length"]}
+        super().__init__(answer.aiter_bytes(), answer.status_code, headers | whole)
+        self._answer = answer
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async with aclosing(self._answer):
+            await super().__call__(scope, receive, send)
 
 
 def _problem(error: BlockHFError) -> Response:

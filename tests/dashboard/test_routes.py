@@ -94,6 +94,50 @@ def test_streams_do_not_pass() -> None:
     assert (found.status_code, found.json()["type"]) == (404, "urn:blockhf:not-found")
 
 
+def test_large_answers_pass_as_they_come() -> None:
+    """A file is sent on piece by piece: the first leaves before the last has come; then the answer is closed."""
+    happened: list[str] = []
+
+    class Body(httpx.AsyncByteStream):
+        async def __aiter__(self) -> AsyncIterator[bytes]:
+            for n in range(3):
+                happened.append(f"read {n}")
+                yield bytes([n]) * 2**20
+
+        async def aclose(self) -> None:
+            happened.append("closed")
+
+    answer = httpx.Response(
+        200, headers={"content-length": str(3 * 2**20), "content-disposition": "attachment"}, stream=Body()
+    )
+    http = httpx.AsyncClient(transport=httpx.MockTransport(lambda _: answer), base_url="http://127.0.0.1:9")
+    [route] = [route for route in create_routes(http) if getattr(route, "path", "") == "/api/{path:path}"]
+    sent: list[bytes] = []
+    headers: dict[bytes, bytes] = {}
+
+    async def send(message: Any) -> None:
+        headers.update(message.get("headers", ()))
+        if message.get("body"):
+            happened.append(f"sent {message['body'][0]}")
+            sent.append(message["body"])
+
+    async def receive() -> Any:
+        return {"type": "http.request"}
+
+    async def visit() -> None:
+        scope = {
+            "type": "http", "method": "GET", "path": "/api/v1/x", "query_string": b"", "headers": [],
+            "asgi": {"spec_version": "2.4"}, "path_params": {},
+        }  # fmt: skip
+        await Starlette(routes=[route])(scope, receive, send)
+
+    with start_blocking_portal() as portal:
+        portal.call(visit)
+    assert happened == ["read 0", "sent 0", "read 1", "sent 1", "read 2", "sent 2", "closed"]
+    assert headers == {b"content-length": b"%d" % (3 * 2**20), b"content-disposition": b"attachment"}
+    assert b"".join(sent) == b"".join(bytes([n]) * 2**20 for n in range(3))
+
+
 def test_scripts_come_from_the_package(pages: Pages) -> None:
     """plotly.js and the component's script are served without any network."""
     packed = pages.get("/plotly.min.js")
