@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from errno import ENOSPC
 from io import BytesIO
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -18,6 +19,8 @@ import orjson
 _SECONDS = 300
 _GROUP_ROWS = 50_000
 _PIECE_BYTES = 2**18
+_NO_ROOM = 3
+"""how the child ends where it cannot write"""
 
 Page = Sequence[Sequence[Any]]
 
@@ -60,7 +63,10 @@ def _lines(head: dict[str, Any], pages: Iterable[Page]) -> Iterator[Any]:
 
 @contextmanager
 def _child(arguments: list[str], lines: Iterable[bytes]) -> Iterator[BinaryIO]:
-    """Run the child, and give what it wrote; raise RuntimeError with its last words where it fails."""
+    """Run the child, and give what it wrote.
+
+    Raises OSError where there is no room for that, RuntimeError with the child's last words where it fails otherwise.
+    """
     command = [sys.executable, "-P", __file__, *arguments]  # -P: our queue.py must not stand for Python's
     with TemporaryFile() as output, TemporaryFile() as errors:
         process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=output, stderr=errors)
@@ -79,6 +85,8 @@ def _child(arguments: list[str], lines: Iterable[bytes]) -> Iterator[BinaryIO]:
                 process.wait()
         for file in (output, errors):
             file.seek(0)
+        if code == _NO_ROOM:
+            raise OSError(ENOSPC, f"Parquet: {errors.read()[-1000:].decode().strip()}")
         if code:
             raise RuntimeError(f"Parquet: the child process ended with {code}: {errors.read()[-1000:].decode()}")
         yield output
@@ -103,17 +111,29 @@ def _write() -> None:
                 group.clear()
         if group:
             writer.write_table(pyarrow.Table.from_batches(group))
-    sys.stdout.buffer.write(file.getvalue())
+    _put([file.getvalue()])
 
 
 def _read(paths: list[str]) -> None:
     from pyarrow import parquet
 
+    documents = []
     for path in paths:
         table = parquet.ParquetFile(path).read()
         metadata = {name.decode(): text.decode() for name, text in (table.schema.metadata or {}).items()}
-        document = {"metadata": metadata, "columns": table.to_pydict()}
-        sys.stdout.buffer.write(orjson.dumps(document) + b"\n")
+        documents.append(orjson.dumps({"metadata": metadata, "columns": table.to_pydict()}) + b"\n")
+    _put(documents)
+
+
+def _put(pieces: Iterable[bytes]) -> None:
+    """Write pieces to the output, to the last byte: where Python is told not to buffer, sys.stdout may write a part."""
+    try:
+        with open(sys.stdout.fileno(), "wb", closefd=False) as output:
+            for piece in pieces:
+                output.write(piece)
+    except OSError as error:
+        sys.stderr.write(str(error))
+        sys.exit(_NO_ROOM)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Answers that may be large: they wait in a file, so that neither their rows nor their text lie in memory."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from io import SEEK_END
 from tempfile import SpooledTemporaryFile, gettempdir
 from typing import Any, BinaryIO, NamedTuple
@@ -12,7 +12,7 @@ from fastapi.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from backend.errors import StorageUnavailable
-from backend.validators import etag
+from backend.validators import etag, tag_of
 
 _IN_MEMORY = 2**20
 _CHUNK = 2**18
@@ -38,7 +38,7 @@ class Spool:
     """The parts of an answer, one after the other, read once.
 
     Every part is written as it comes, so no more than a page of rows is held. A column's pieces then lie apart in the
-    file; the order of the answer is kept beside it.
+    file; the order of the answer is kept beside it. Raises StorageUnavailable where there is no room.
     """
 
     def __init__(self, parts: Iterable[Part]) -> None:
@@ -51,8 +51,11 @@ class Spool:
                     self._put([self._keep(part)])
                 else:
                     self._take(part)
-        except BaseException:
+            self._file.flush()
+        except BaseException as error:
             self.close()
+            if isinstance(error, OSError):
+                raise StorageUnavailable(f"the answer needs room in {gettempdir()}: {error}") from error
             raise
 
     @property
@@ -80,7 +83,8 @@ class Spool:
 
     def close(self) -> None:
         """Give the file's room back."""
-        self._file.close()
+        with suppress(OSError):  # what it still held found no room
+            self._file.close()
 
     def _take(self, columns: ColumnPages) -> None:
         """Keep what comes page by page, and put it in order column by column."""
@@ -104,26 +108,19 @@ class Spool:
             self._order.append((start, length))
 
     def _keep(self, text: bytes) -> _Place:
-        """Write at the file's end; return where. Raises StorageUnavailable where there is no room."""
+        """Write at the file's end; return where."""
         place = self._end, len(text)
-        try:
-            self._file.write(text)
-        except OSError as error:
-            raise StorageUnavailable(f"the answer needs a file in {gettempdir()}: {error}") from error
+        self._file.write(text)
         self._end += len(text)
         return place
 
 
 class OpenFile:
-    """A file as an answer; it may lose its name while it is sent."""
+    """A file as an answer, whose SHA-256 is known; it may lose its name while it is sent."""
 
-    def __init__(self, file: BinaryIO) -> None:
+    def __init__(self, file: BinaryIO, sha256: str) -> None:
         self._file = file
-
-    @property
-    def tag(self) -> str:
-        """The content's ETag."""
-        return etag(self)
+        self.tag = tag_of(sha256)
 
     def __len__(self) -> int:
         """Count the answer's bytes."""

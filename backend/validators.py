@@ -12,7 +12,12 @@ def etag(content: Iterable[bytes]) -> str:
     digest = sha256()
     for piece in content:
         digest.update(piece)
-    return f'"{digest.hexdigest()[:32]}"'
+    return tag_of(digest.hexdigest())
+
+
+def tag_of(sha256: str) -> str:
+    """Write a SHA-256 as an ETag."""
+    return f'"{sha256[:32]}"'
 
 
 class Validators:
@@ -40,7 +45,7 @@ class Validators:
             elif held:
                 start = held.pop()
                 tag = _name(start, message)
-                is_known = tag in known
+                is_known = tag is not None and not known.isdisjoint({tag, "*"})
                 await _unchanged(start, send) if is_known else await _send(start, message, send)
             elif not is_known:
                 await send(message)

@@ -1,5 +1,6 @@
 """Tests of Parquet through a child process."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -49,6 +50,22 @@ def test_a_child_that_fails_says_why(tmp_path: Path) -> None:
         read([tmp_path / "none"])
     with pytest.raises(RuntimeError, match="no_such_kind"):
         write({"n": "no_such_kind"}, {}, ([[0] * 100_000] for _ in range(20)))
+
+
+def test_no_room_is_an_error() -> None:
+    """A file that does not fit is never a part of one, also where Python writes at once what it can."""
+    code = """if True:
+        import random, resource, sys
+        from backend import parquet
+        resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, resource.RLIM_INFINITY))
+        try:
+            parquet.write({"x": "float64"}, {}, [[[random.random() for _ in range(20_000)]]])
+        except OSError as error:
+            sys.exit("File too large" not in str(error))
+        sys.exit(2)
+    """
+    environment = os.environ | {"PYTHONUNBUFFERED": "1"}
+    assert subprocess.run([sys.executable, "-c", code], env=environment, check=False).returncode == 0
 
 
 def test_the_process_itself_stays_small(tmp_path: Path) -> None:

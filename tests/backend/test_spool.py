@@ -4,6 +4,7 @@ import io
 import tracemalloc
 from collections.abc import Iterator
 from errno import ENOSPC
+from hashlib import sha256
 from itertools import pairwise
 from pathlib import Path
 from tempfile import gettempdir
@@ -63,7 +64,7 @@ def test_any_size_comes_in_chunks(size: int, tmp_path: Path) -> None:
     assert content([whole[: size // 3], whole[size // 3 :]]) == whole
     path = tmp_path / "file"
     path.write_bytes(whole)
-    opened = OpenFile(path.open("rb"))
+    opened = OpenFile(path.open("rb"), sha256(whole).hexdigest())
     path.unlink()
     assert (len(opened), opened.tag, b"".join(opened)) == (size, etag([whole]), whole)
     assert max(map(len, opened), default=0) <= spool._CHUNK
@@ -77,9 +78,9 @@ def test_what_goes_wrong_closes_the_file(monkeypatch: pytest.MonkeyPatch) -> Non
 
     def parts() -> Iterator[Part]:
         yield b"begun"
-        raise OSError("no space left")
+        raise ValueError("not to be had")
 
-    with pytest.raises(OSError, match="no space left"):
+    with pytest.raises(ValueError, match="not to be had"):
         Spool(parts())
     assert file.closed
 
@@ -140,19 +141,27 @@ def test_memory_does_not_grow_with_the_answer(store: Store) -> None:
     assert peaks[1] < 2 * peaks[0]
 
 
-def test_no_room_is_told(http: httpx.Client, client: Client, claim: Claim) -> None:
+@pytest.mark.parametrize("fails", ["write", "flush"])
+@pytest.mark.parametrize("kind", ["csv", "json", "parquet"])
+def test_no_room_is_told(http: httpx.Client, client: Client, claim: Claim, kind: str, fails: str) -> None:
     """Where the temporary folder is full the answer is an error that says so, and the file is closed."""
 
     class Full(io.BytesIO):
-        def write(self, _text: Any) -> int:
+        def fail(self, *_: Any) -> int:
             raise OSError(ENOSPC, "No space left on device")
 
+        def close(self) -> None:
+            super().close()
+            self.fail()
+
     client.append(claim.run.id, claim.token, updates(1, 3))
-    url = f"/api/v1/runs/{claim.run.id}/export.csv"
+    url = f"/api/v1/runs/{claim.run.id}/export.{kind}"
     full = Full()
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Full, fails, Full.fail)
         patch.setattr(spool, "SpooledTemporaryFile", lambda _size: full)
         answer = http.get(url)
+        patch.setattr(Full, "fail", lambda *_: 0)
     assert (answer.status_code, full.closed) == (503, True)
     assert "No space left on device" in answer.json()["title"]
     assert gettempdir() in answer.json()["title"]
