@@ -17,10 +17,9 @@ from typing import Any, NamedTuple
 import orjson
 from fastapi.concurrency import run_in_threadpool
 from sqlalchemy import Connection, func, select
-from sqlalchemy.exc import SQLAlchemyError
 
 from backend.database import Database
-from backend.errors import TooManyViewers
+from backend.errors import NotFound, TooManyViewers
 from backend.metrics import Metrics
 from backend.readings import Columns
 from backend.schemas import RunStatus
@@ -42,6 +41,11 @@ class Position(NamedTuple):
     attempt: int
     update: int
     status: str
+
+    @property
+    def final(self) -> bool:
+        """Tell whether the run has ended there."""
+        return bool(self.status) and RunStatus(self.status).final
 
 
 @dataclass(frozen=True)
@@ -65,6 +69,7 @@ class Feed:
         self._metrics = metrics
         self._watched: Counter[str] = Counter()
         self._pieces: dict[str, deque[Piece]] = {}
+        self._gone: set[str] = set()
         self._queue: bytes = b""
         self._told: bytes = b""
         self._reading = asyncio.Lock()
@@ -75,7 +80,10 @@ class Feed:
     async def runs(
         self, positions: Mapping[str, Position], *, patience: float = 15
     ) -> AsyncGenerator[Piece | None, None]:
-        """Yield what is new of each run until all have ended; None where nothing was for `patience` seconds."""
+        """Yield what is new of each run until all have ended; None where nothing was for `patience` seconds.
+
+        A run that was removed has ended.
+        """
         held = dict(positions)
         with self._watching(list(held)):
             while True:
@@ -84,7 +92,7 @@ class Feed:
                     async for piece in self._after(run_id, position):
                         held[run_id] = piece.upto
                         yield piece
-                if all(position.status and RunStatus(position.status).final for position in held.values()):
+                if all(run_id in self._gone or position.final for run_id, position in held.items()):
                     return
                 if not await _within(news, patience):
                     yield None
@@ -144,7 +152,10 @@ class Feed:
         while (pieces := self._pieces.get(run_id)) and (tail := pieces[-1].upto) != position:
             piece = next((piece for piece in pieces if piece.data and piece.after == position), None)
             if piece is None:
-                piece = await run_in_threadpool(self._read, run_id, position, tail)
+                try:
+                    piece = await run_in_threadpool(self._read, run_id, position, tail)
+                except NotFound:  # removed just now: the next look says so
+                    return
             if piece.upto == position:
                 return
             position = piece.upto
@@ -156,14 +167,15 @@ class Feed:
             tails = {topic: self._pieces.get(topic) for topic in self._watched if topic != _QUEUE}
             known = {run_id: pieces[-1].upto if pieces else None for run_id, pieces in tails.items()}
             try:
-                found = await run_in_threadpool(self._look, known)
+                found, gone = await run_in_threadpool(self._look, known)
                 if self._watched[_QUEUE]:
                     await self._look_at_queue()
-                self._publish(found)
-            except SQLAlchemyError:
+                self._publish(found, gone)
+            except Exception:  # all viewers depend on this task
                 _LOG.exception("the database could not be read for the viewers; it is tried again")
             await asyncio.sleep(_LOOK_SECONDS)
         self._pieces.clear()
+        self._gone.clear()
         self._queue = b""
 
     async def _look_at_queue(self) -> None:
@@ -171,21 +183,25 @@ class Feed:
         async with self._reading:
             self._queue = await run_in_threadpool(self._read_queue)
 
-    def _publish(self, found: Mapping[str, Piece]) -> None:
+    def _publish(self, found: Mapping[str, Piece], gone: set[str]) -> None:
         """Keep what was found, and wake the viewers where it is new."""
+        lost, self._gone = gone - self._gone, gone
         for run_id, piece in found.items():
             self._pieces.setdefault(run_id, deque(maxlen=_PIECES)).append(piece)
-        if found or self._queue != self._told:
+        if found or lost or self._queue != self._told:
             self._told = self._queue
             news, self._news = self._news, asyncio.Event()
             news.set()
 
-    def _look(self, known: Mapping[str, Position | None]) -> dict[str, Piece]:
-        """Read each run on from where its last piece ends; of a run that is watched anew only how far it is."""
+    def _look(self, known: Mapping[str, Position | None]) -> tuple[dict[str, Piece], set[str]]:
+        """Read each run on from where its last piece ends; of a run that is watched anew only how far it is.
+
+        Return the pieces, and the runs that are no longer there.
+        """
         heads = {run_id: Position(*head) for run_id, head in self._metrics.heads(list(known)).items()}
         new = {run_id: Piece(run_id, head, head, b"") for run_id, head in heads.items() if known[run_id] is None}
         moved = {run_id: at for run_id, at in known.items() if at is not None and heads.get(run_id, at) != at}
-        return new | {run_id: self._read(run_id, at) for run_id, at in moved.items()}
+        return new | {run_id: self._read(run_id, at) for run_id, at in moved.items()}, known.keys() - heads.keys()
 
     def _read(self, run_id: str, position: Position, until: Position | None = None) -> Piece:
         """Read what follows a position, at most until another: from the beginning where the run has begun again."""

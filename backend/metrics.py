@@ -13,7 +13,7 @@ from sqlalchemy import Update as UpdateStatement
 from backend.database import Database
 from backend.errors import FieldError, InvalidInput
 from backend.queue import hold
-from backend.readings import MAX_POINTS, Columns, Reading, Wanted, head_of, joined, read
+from backend.readings import MAX_POINTS, Columns, Reading, Wanted, heads_of, joined, read
 from backend.schemas import BLOCK_FIELDS, MAX_UPDATES, SERIES_FIELDS, Append, Checkpoint, Update
 from backend.settings import Settings
 from backend.tables import BLOCKS, RUNS, UPDATES
@@ -84,10 +84,9 @@ class Metrics:
             yield next(readings)
 
     def heads(self, runs: Sequence[str]) -> dict[str, tuple[int, int, str]]:
-        """Return how far each run is: its attempt, its last update, its status."""
+        """Return how far each run is: its attempt, its last update, its status; a run that is not there is left out."""
         with self._database.read() as connection:
-            found = {run_id: head_of(connection, run_id)[1] for run_id in runs}
-        return {run_id: (head["attempt"], head["last_update"], head["status"]) for run_id, head in found.items()}
+            return heads_of(connection, runs)
 
 
 @cache

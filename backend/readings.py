@@ -16,6 +16,9 @@ MAX_POINTS = 200_000
 _PAGE = 2_000
 
 _HEAD = select(RUNS.c.number, RUNS.c.status, RUNS.c.edition, RUNS.c.updates).where(RUNS.c.id == bindparam("its_id"))
+_HEADS = select(RUNS.c.id, RUNS.c.edition, RUNS.c.updates, RUNS.c.status).where(
+    RUNS.c.id.in_(bindparam("ids", expanding=True))
+)
 _NUMBER, _ABOVE, _MOST = (bindparam(name, type_=Integer) for name in ("number", "above", "most"))
 
 Columns = dict[str, Any]
@@ -51,7 +54,7 @@ class Reading(NamedTuple):
 
 def read(connection: Connection, run_id: str, part: Sequence[int], limit: int, wanted: Wanted) -> Reading:
     """Begin to read a run: after the first update of `part`, up to the second, at most so many points."""
-    number, head = head_of(connection, run_id)
+    number, head = _head(connection, run_id)
     above, end = part[0], min(part[1], head["last_update"])
     bucket, fields = wanted.get("bucket", 1), tuple(wanted.get("fields", SERIES_FIELDS))
     names, _ = _rows_query(fields) if bucket == 1 else _buckets_query(fields)
@@ -85,7 +88,15 @@ def joined(reading: Reading, *, with_blocks: bool) -> Columns:
     return found
 
 
-def head_of(connection: Connection, run_id: str) -> tuple[int, Columns]:
+def heads_of(connection: Connection, runs: Sequence[str]) -> dict[str, tuple[int, int, str]]:
+    """Return the attempt, the last update and the status of those runs that are there."""
+    return {
+        run_id: (edition, updates, status)
+        for run_id, edition, updates, status in connection.execute(_HEADS, {"ids": list(runs)})
+    }
+
+
+def _head(connection: Connection, run_id: str) -> tuple[int, Columns]:
     """Return a run's number, and where it stands; raise NotFound where there is no such run."""
     row = connection.execute(_HEAD, {"its_id": run_id}).one_or_none()
     if row is None:

@@ -10,7 +10,7 @@ from fastapi.responses import StreamingResponse
 from pydantic import StringConstraints
 from starlette.types import Send
 
-from backend.errors import FieldError, InvalidInput
+from backend.errors import FieldError, InvalidInput, NotFound
 from backend.examples import EVENTS
 from backend.feed import START, Feed, Piece, Position, digest
 from backend.openapi import errors, example
@@ -72,6 +72,8 @@ async def events(
     ids = runs.split(",") if runs is not None else await run_in_threadpool(_of_experiment, store, experiment or "")
     positions = _positions(last_event_id, list(dict.fromkeys(ids)))
     found = await run_in_threadpool(store.metrics.heads, list(positions))
+    for run_id in positions.keys() - found.keys():
+        raise NotFound(f"there is no run {run_id}")
     if all(RunStatus(status).final and Position(*found[i]) == positions[i] for i, (_, _, status) in found.items()):
         return Response(status_code=204)
     return EventStream(_run_events(store.feed, positions))

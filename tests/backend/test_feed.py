@@ -8,12 +8,14 @@ from typing import Any
 
 import orjson
 import pytest
+from sqlalchemy import delete
 
 from backend import feed as feed_module
 from backend.errors import TooManyViewers
 from backend.feed import START, Feed, Position, digest
 from backend.schemas import Adam, Announcement, Append, Claim, Finish, RunStatus
 from backend.store import Store
+from backend.tables import RUNS
 from tests.backend.samples import INFO, Clock, catalog, spec, updates
 
 pytestmark = [pytest.mark.anyio, pytest.mark.every_database]
@@ -228,3 +230,46 @@ async def test_viewers_are_counted(store: Store, claims: list[Claim], monkeypatc
         with pytest.raises(TooManyViewers):
             store.feed.check_room()
     store.feed.check_room()
+
+
+async def test_a_run_that_is_removed_has_ended(store: Store, claims: list[Claim]) -> None:
+    """Who follows it beside others gets their rows to the end; who follows it alone is at the end."""
+    removed, other = (claim.run.id for claim in claims)
+    both: dict[str, list[int]] = {}
+    viewers = [
+        asyncio.create_task(follow(store.feed, [removed, other], seen=both)),
+        asyncio.create_task(follow(store.feed, [removed])),
+    ]
+    while removed not in both or other not in both:
+        await asyncio.sleep(0.002)
+
+    def remove() -> None:
+        with store.database.write() as connection:
+            connection.execute(delete(RUNS).where(RUNS.c.id == removed))
+
+    await asyncio.to_thread(remove)
+    await asyncio.to_thread(append, store, claims[1], 1, 10)
+    await asyncio.to_thread(finish, store, claims[1])
+    (seen, _), (alone, _) = await asyncio.wait_for(asyncio.gather(*viewers), 20)
+    assert seen == {removed: [], other: list(range(1, 11))}
+    assert alone in ({}, {removed: []})
+
+
+async def test_the_tailer_survives_what_nobody_foresaw(
+    store: Store, claims: list[Claim], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """An error of any kind is logged, and the next look goes on: no viewer waits for ever."""
+    heads, failures = store.metrics.heads, iter([ValueError("odd"), KeyError("odder")])
+
+    def failing(runs: list[str]) -> Any:
+        for error in failures:
+            raise error
+        return heads(runs)
+
+    monkeypatch.setattr(store.metrics, "heads", failing)
+    viewer = asyncio.create_task(follow(store.feed, [claims[0].run.id]))
+    await asyncio.to_thread(append, store, claims[0], 1, 10)
+    await asyncio.to_thread(finish, store, claims[0])
+    seen, _ = await asyncio.wait_for(viewer, 20)
+    assert seen == {claims[0].run.id: list(range(1, 11))}
+    assert [record.exc_info[0] for record in caplog.records if record.exc_info] == [ValueError, KeyError]
