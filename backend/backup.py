@@ -7,10 +7,11 @@ from pathlib import Path
 
 from sqlalchemy import make_url
 
-from backend.errors import BlockHFError
+from backend.errors import BlockHFError, FieldError, InvalidInput
 from backend.settings import Settings
 
 _WAIT_SECONDS = 30
+_COMPANIONS = ("", "-wal", "-shm", "-journal", ".lock")
 
 
 class BackupFailed(BlockHFError):
@@ -22,7 +23,8 @@ class BackupFailed(BlockHFError):
 def backup(settings: Settings, target: Path) -> int:
     """Copy the database as it is at one moment to a file, and check the copy; return its size in bytes.
 
-    The copy appears under its name when it is complete and on the disk. Raises BackupFailed.
+    The copy appears under its name when it is complete and on the disk. Raises BackupFailed, or InvalidInput where the
+    target is the database itself, by whatever name, or a file that SQLite or the backend keeps beside it.
     """
     url = make_url(settings.url)
     if url.get_backend_name() != "sqlite" or not url.database:
@@ -30,6 +32,7 @@ def backup(settings: Settings, target: Path) -> int:
     source = Path(url.database)
     if not source.exists():
         raise BackupFailed(f"there is no database at {source}; BLOCKHF_HOME or BLOCKHF_DATABASE_URL say where it is")
+    _refuse_the_source(source, target)
     draft = target.with_name(f".{target.name}.{os.getpid()}")
     try:
         _copy(source, draft)
@@ -41,6 +44,15 @@ def backup(settings: Settings, target: Path) -> int:
     finally:
         draft.unlink(missing_ok=True)
     return target.stat().st_size
+
+
+def _refuse_the_source(source: Path, target: Path) -> None:
+    """Raise InvalidInput where the copy would take the place of what it is made of."""
+    for file in {source, source.resolve()}:
+        for live in [file.with_name(f"{file.name}{ending}") for ending in _COMPANIONS]:
+            if target.resolve() == live.resolve() or (target.exists() and live.exists() and target.samefile(live)):
+                limit = f"must be another file: {live} belongs to the database that is copied"
+                raise InvalidInput([FieldError("target", str(target), limit)])
 
 
 def _copy(source: Path, draft: Path) -> None:

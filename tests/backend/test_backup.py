@@ -8,6 +8,7 @@ from sqlalchemy import func, select
 
 from backend.backup import BackupFailed, backup
 from backend.doctor import examine
+from backend.errors import InvalidInput
 from backend.schemas import Adam, Announcement, Append
 from backend.settings import Settings
 from backend.store import Store
@@ -69,6 +70,50 @@ def test_a_failed_copy_leaves_the_old_one(store: Store, settings: Settings, tmp_
         backup(settings, target)
     assert target.read_bytes() == before
     assert not list(tmp_path.glob(".copy*"))
+
+
+@pytest.mark.parametrize("ending", ["", "-wal", "-shm", "-journal", ".lock"])
+@pytest.mark.parametrize("way", ["plain", "relative", "roundabout", "symlink", "hardlink", "linked folder"])
+def test_the_database_is_no_target(
+    store: Store, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ending: str, way: str
+) -> None:
+    """A copy onto the live file, or onto one beside it, is refused by whatever name; all stay as they are."""
+    store.experiments.list()
+    live = settings.home / f"blockhf.sqlite3{ending}"
+    live.touch()
+    monkeypatch.chdir(settings.home)
+    (tmp_path / "elsewhere").mkdir()
+    target = tmp_path / "elsewhere" / "link"
+    match way:
+        case "plain":
+            target = live
+        case "relative":
+            target = Path(live.name)
+        case "roundabout":
+            target = Path("elsewhere/..") / live.name
+        case "symlink":
+            target.symlink_to(live)
+        case "hardlink":
+            target.hardlink_to(live)
+        case _:
+            target.symlink_to(tmp_path)
+            target = target / live.name
+    before = live.stat().st_ino, live.read_bytes()
+    with pytest.raises(InvalidInput, match=f"^target is '{target}': must be another file: .*{live.name} belongs to"):
+        backup(settings, target)
+    assert (live.stat().st_ino, live.read_bytes()) == before
+
+
+def test_a_linked_database_is_no_target_either(store: Store, settings: Settings, tmp_path: Path) -> None:
+    """Where BLOCKHF_DATABASE_URL names a link, the file behind it is refused too."""
+    assert store.experiments.list() == []
+    link = tmp_path / "link.sqlite3"
+    link.symlink_to(settings.home / "blockhf.sqlite3")
+    linked = settings.model_copy(update={"database_url": f"sqlite:///{link}"})
+    for target in (link, settings.home / "blockhf.sqlite3", settings.home / "blockhf.sqlite3-wal"):
+        with pytest.raises(InvalidInput, match="must be another file"):
+            backup(linked, target)
+    assert backup(linked, tmp_path / "copy") > 0
 
 
 @pytest.mark.parametrize(
