@@ -3,7 +3,8 @@
 from collections.abc import Callable
 from typing import Annotated
 
-from fastapi import Depends, Request
+from anyio import CapacityLimiter, to_thread
+from fastapi import Depends, Request, Response
 
 from backend.database import Database
 from backend.experiments import Experiments
@@ -15,6 +16,9 @@ from backend.queue import Queue
 from backend.runs import Runs
 from backend.settings import Settings
 from backend.workers import Workers
+
+FILES_AT_ONCE = 2
+"""so many exports are made at a time; more would take as long together, and more memory"""
 
 
 class Store:
@@ -32,6 +36,11 @@ class Store:
         self.metrics = Metrics(self.database, settings, clock=clock)
         self.imports = Imports(self.database, clock=clock)
         self.feed = Feed(self.database, self.metrics)
+        self._files = CapacityLimiter(FILES_AT_ONCE)
+
+    async def apart(self, make: Callable[..., Response], *given: object) -> Response:
+        """Call `make` with this and what is given in one of few threads kept for files: no other call waits for those."""
+        return await to_thread.run_sync(make, self, *given, limiter=self._files)
 
     def close(self) -> None:
         """Close the database."""

@@ -21,6 +21,8 @@ from dashboard.theme import STATIC
 
 PLOTLY = Path(plotly.__file__).parent / "package_data" / "plotly.min.js"
 _LARGE = 2**20
+_FILES = (".csv", ".json", ".parquet", ".safetensors")
+_FILE_SECONDS = 600
 _FORWARDED = ("content-type", "content-disposition", "etag", "cache-control", "retry-after")
 
 
@@ -34,7 +36,8 @@ class PassThrough:
         """Ask the backend; 503 where it cannot be reached, 404 for streams, which have no end."""
         url = httpx.URL(path=request.url.path, query=request.url.query.encode())
         try:
-            answer = await self.http.send(self.http.build_request("GET", url), stream=True)
+            patience = _FILE_SECONDS if url.path.endswith(_FILES) else httpx.USE_CLIENT_DEFAULT
+            answer = await self.http.send(self.http.build_request("GET", url, timeout=patience), stream=True)
             if answer.headers.get("content-type", "").startswith("text/event-stream"):
                 await answer.aclose()
                 return _problem(NotFound("streams are to be had from the backend itself"))

@@ -4,20 +4,22 @@ from fastapi import APIRouter
 from sqlalchemy.exc import SQLAlchemyError
 
 from backend.errors import BackendUnavailable
-from backend.openapi import errors
+from backend.openapi import errors, example
 from backend.schemas import Health
 from backend.store import StoreOfRequest
 
 router = APIRouter(tags=["health"])
 
+_OK = example({"status": "ok"})
 
-@router.get("/health", responses=errors())
+
+@router.get("/health", responses=errors() | _OK)
 async def health() -> Health:
     """The process answers."""
     return Health()
 
 
-@router.get("/ready", responses=errors(503))
+@router.get("/ready", responses=errors(503) | _OK)
 def ready(store: StoreOfRequest) -> Health:
     """The database can be read."""
     try:

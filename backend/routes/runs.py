@@ -11,7 +11,7 @@ from backend.openapi import body_example, errors, example
 from backend.routes.parameters import Limit, RunId
 from backend.schemas import Id, Priority, Run, RunList, RunStatus
 from backend.spool import Part, Spool, answer
-from backend.store import StoreOfRequest
+from backend.store import Store, StoreOfRequest
 
 router = APIRouter(prefix="/runs", tags=["runs"])
 
@@ -76,8 +76,12 @@ def prioritize(store: StoreOfRequest, run_id: RunId, body: Priority) -> Run:
     response_class=Response,
     responses=errors(404) | example(CSV, media_type="text/csv", schema={"type": "string"}),
 )
-def export(store: StoreOfRequest, run_id: RunId) -> Response:
+async def export(store: StoreOfRequest, run_id: RunId) -> Response:
     """Every row of a run as CSV, one line per update; a block's columns start with block0_, block1_ ..."""
+    return await store.apart(_csv, run_id)
+
+
+def _csv(store: Store, run_id: str) -> Response:
     with store.metrics.whole(run_id) as reading:
         return _file(f"{run_id}.csv", to_csv(reading), "text/csv; charset=utf-8")
 
@@ -87,8 +91,12 @@ def export(store: StoreOfRequest, run_id: RunId) -> Response:
     response_class=Response,
     responses=errors(404) | example(EXPORT, schema={"type": "object"}),
 )
-def export_json(store: StoreOfRequest, run_id: RunId) -> Response:
+async def export_json(store: StoreOfRequest, run_id: RunId) -> Response:
     """The run, and every row as columns, as one document."""
+    return await store.apart(_json, run_id)
+
+
+def _json(store: Store, run_id: str) -> Response:
     run = store.runs.get(run_id)
     with store.metrics.whole(run_id) as reading:
         return _file(f"{run_id}.json", to_json(run, reading), "application/json")
@@ -99,8 +107,12 @@ def export_json(store: StoreOfRequest, run_id: RunId) -> Response:
     response_class=Response,
     responses=errors(404) | example("PAR1", media_type=_PARQUET, schema={"type": "string", "format": "binary"}),
 )
-def export_parquet(store: StoreOfRequest, run_id: RunId) -> Response:
+async def export_parquet(store: StoreOfRequest, run_id: RunId) -> Response:
     """Every row as Parquet, typed; the file's metadata has the run under `blockhf.run`."""
+    return await store.apart(_parquet, run_id)
+
+
+def _parquet(store: Store, run_id: str) -> Response:
     run = store.runs.get(run_id)
     with store.metrics.whole(run_id) as reading:
         return _file(f"{run_id}.parquet", to_parquet(run, reading), _PARQUET)

@@ -10,7 +10,7 @@ from backend.errors import NotFound
 from backend.openapi import errors, example
 from backend.routes.parameters import RunId
 from backend.spool import OpenFile, answer
-from backend.store import StoreOfRequest
+from backend.store import Store, StoreOfRequest
 
 router = APIRouter(prefix="/runs/{run_id}", tags=["runs"])
 
@@ -19,8 +19,12 @@ _FILE = errors(404) | example("...", media_type=_SAFETENSORS, schema={"type": "s
 
 
 @router.get("/weights.safetensors", response_class=Response, responses=_FILE)
-def weights(store: StoreOfRequest, run_id: RunId) -> Response:
+async def weights(store: StoreOfRequest, run_id: RunId) -> Response:
     """The final weights of a finished run by name, as safetensors; where a mean was taken, that too as average.NAME."""
+    return await store.apart(_weights, run_id)
+
+
+def _weights(store: Store, run_id: str) -> Response:
     sha256 = store.runs.get(run_id).weights
     if sha256 is None:
         raise NotFound(f"run {run_id} has no final weights: it has not finished, or they could not be written")
@@ -31,8 +35,12 @@ def weights(store: StoreOfRequest, run_id: RunId) -> Response:
 
 
 @router.get("/checkpoint.safetensors", response_class=Response, responses=_FILE)
-def checkpoint(store: StoreOfRequest, run_id: RunId) -> Response:
+async def checkpoint(store: StoreOfRequest, run_id: RunId) -> Response:
     """The state that an unfinished run would go on from, as safetensors: weights, optimizer's state, and a document."""
+    return await store.apart(_checkpoint, run_id)
+
+
+def _checkpoint(store: Store, run_id: str) -> Response:
     named = store.runs.get(run_id).checkpoint
     if named is None:
         raise NotFound(f"run {run_id} has no checkpoint: none has been written yet, or the run has finished")

@@ -2,12 +2,18 @@
 
 import csv
 import io
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from threading import Event, Semaphore
 
 import httpx
+import pytest
 
 from backend import readings
 from backend.client import Client
+from backend.routes import runs
 from backend.schemas import Claim
+from backend.store import FILES_AT_ONCE
 from tests.backend.samples import updates
 
 
@@ -34,3 +40,24 @@ def test_cancel_of_an_ended_run_is_a_conflict(http: httpx.Client, client: Client
     assert http.post(path).status_code == 202
     client.finish(claim.run.id, claim.token, "finished")
     assert http.post(path).status_code == 409
+
+
+def test_exports_leave_room_for_others(http: httpx.Client, claim: Claim, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many files are asked for, few are made at a time, and other calls are answered meanwhile."""
+    begun, go_on = Semaphore(0), Event()
+
+    def slow(_reading: object) -> Iterator[bytes]:
+        begun.release()
+        assert go_on.wait(60)
+        yield b"done"
+
+    monkeypatch.setattr(runs, "to_csv", slow)
+    with ThreadPoolExecutor(50) as threads:
+        answers = [threads.submit(http.get, f"/api/v1/runs/{claim.run.id}/export.csv") for _ in range(50)]
+        try:
+            assert all(begun.acquire(timeout=60) for _ in range(FILES_AT_ONCE))
+            assert http.get("/api/v1/runs").status_code == 200
+            assert not begun.acquire(timeout=0.2)
+        finally:
+            go_on.set()
+        assert {answer.result().text for answer in answers} == {"done"}
