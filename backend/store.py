@@ -39,7 +39,7 @@ class Store:
         self._files = CapacityLimiter(FILES_AT_ONCE)
 
     async def apart(self, make: Callable[..., Response], *given: object) -> Response:
-        """Call `make` with this and what is given in one of few threads kept for files: no other call waits for those."""
+        """Call `make` with this and what is given in one of few threads for files: no other call waits for those."""
         return await to_thread.run_sync(make, self, *given, limiter=self._files)
 
     def close(self) -> None:
