@@ -2,16 +2,16 @@
 
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import ColumnElement, Connection, Executable, and_, delete, func, or_, select, update
+from sqlalchemy import ColumnElement, Connection, and_, delete, func, or_, select, update
 from sqlalchemy.exc import DatabaseError
 
 from backend.database import Database
-from backend.schemas import RunStatus
+from backend.findings import Finding
+from backend.folders import examine_folders, remove
 from backend.settings import Settings
 from backend.tables import BLOCKS, RUNS, UPDATES
 from backend.tokens import Tokens, Unsafe
@@ -20,32 +20,16 @@ MIN_FREE_BYTES = 1_000_000_000
 _SHOWN = 10
 
 
-@dataclass(frozen=True)
-class Finding:
-    """One thing that is not as it should be; `repair`, or dropping the files, mends it and loses no row of any run."""
-
-    what: str
-    repair: Executable | None = None
-    drop: tuple[Path, ...] = ()
-
-    @property
-    def mendable(self) -> bool:
-        """Whether a repair is known."""
-        return self.repair is not None or bool(self.drop)
-
-
 def examine(settings: Settings) -> list[Finding]:
-    """Look at the database, the disk and the tokens; the backend may go on working meanwhile."""
+    """Look at the database, the disk, the tokens and the runs' folders; backend and workers may go on meanwhile."""
     findings = [*_disk(settings.home), *_tokens(settings)]
     database = Database(settings.url, migrate=False)
     try:
         with database.read() as connection:
             findings += _file(connection) if database.sqlite else []
-            findings += _revision(connection) or [
-                *_orphans(connection),
-                *_counts(connection),
-                *_checkpoints(connection, settings.home / "checkpoints"),
-            ]
+            unknown = _revision(connection)
+            findings += unknown or [*_orphans(connection), *_counts(connection)]
+        findings += [] if unknown else examine_folders(database, settings.home)
     except DatabaseError as error:
         findings.append(Finding(f"the database cannot be read: {error.orig}; restore a backup"))
     finally:
@@ -54,10 +38,9 @@ def examine(settings: Settings) -> list[Finding]:
 
 
 def repair(settings: Settings, findings: list[Finding]) -> int:
-    """Repair what can be, the tables in one transaction; return how many findings are left."""
+    """Repair what can be, the tables in one transaction; return how many findings, beside remarks, are left."""
     able = [finding.repair for finding in findings if finding.repair is not None]
-    for path in [path for finding in findings for path in finding.drop]:
-        path.unlink(missing_ok=True)
+    remove(path for finding in findings for path in finding.drop)
     if able:
         database = Database(settings.url, migrate=False)
         try:
@@ -66,7 +49,7 @@ def repair(settings: Settings, findings: list[Finding]) -> int:
                     connection.execute(mend)
         finally:
             database.close()
-    return sum(not finding.mendable for finding in findings)
+    return sum(not finding.mendable and not finding.remark for finding in findings)
 
 
 def _disk(folder: Path) -> Iterator[Finding]:
@@ -129,16 +112,6 @@ def _counts(connection: Connection) -> Iterator[Finding]:
         else:
             mend = update(RUNS).where(RUNS.c.number == row.number).values(updates=row.last)
             yield Finding(f"run {row.id} has {row.last} rows, its summary says {row.updates}", mend)
-
-
-def _checkpoints(connection: Connection, root: Path) -> Iterator[Finding]:
-    """Find checkpoints that nobody goes on from: of runs that have finished. Their weights are no checkpoints."""
-    kept = {folder.name: tuple(sorted(folder.glob("*-*.safetensors"))) for folder in root.glob("*")}
-    kept = {run_id: paths for run_id, paths in kept.items() if paths}
-    query = select(RUNS.c.id).where(RUNS.c.status == RunStatus.FINISHED)
-    for run_id in sorted(kept.keys() & set(connection.scalars(query))):
-        size = sum(path.stat().st_size for path in kept[run_id]) / 1e6
-        yield Finding(f"run {run_id} has finished and keeps {size:.1f} MB of checkpoints", drop=kept[run_id])
 
 
 def _differ(count: ColumnElement[int], last: ColumnElement[int]) -> ColumnElement[bool]:

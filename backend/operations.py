@@ -41,13 +41,13 @@ def delete_token(name: Annotated[str, typer.Argument(help="Whose it is.")]) -> N
 def doctor(
     mend: Annotated[bool, typer.Option("--repair", help="Repair what can be repaired without losing a row.")] = False,
 ) -> None:
-    """Check database, disk and tokens, while the backend runs or not; exit code 1 where something is left wrong."""
+    """Check database, disk, tokens, checkpoints, while the backend runs or not; exit code 1 if a fault is left."""
     settings = Settings()
     findings = examine(settings)
     for finding in findings:
         cure = "" if not finding.mendable else " (repaired)" if mend else " (--repair mends it)"
-        typer.echo(f"{finding.what}{cure}")
-    left = repair(settings, findings) if mend else len(findings)
+        typer.echo(f"{'note: ' if finding.remark else ''}{finding.what}{cure}")
+    left = repair(settings, findings) if mend else sum(not finding.remark for finding in findings)
     if left:
         raise typer.Exit(1)
     typer.echo("all is well")

@@ -7,7 +7,7 @@ import pytest
 
 from backend import doctor
 from backend.doctor import examine, repair
-from backend.schemas import Announcement, Append, Claim, Finish, RunStatus
+from backend.schemas import Announcement, Append, Claim
 from backend.settings import Settings
 from backend.store import Store
 from tests.backend.samples import INFO, catalog, spec, updates
@@ -62,22 +62,6 @@ def test_missing_rows_are_found(settings: Settings, claim: Claim) -> None:
     (finding,) = examine(settings)
     assert finding.what == f"run {claim.run.id} has 4 rows up to update 5: some are missing"
     assert repair(settings, [finding]) == 1
-
-
-def test_checkpoints_of_finished_runs_are_dropped(store: Store, settings: Settings, claim: Claim) -> None:
-    """What only a run that goes on needs goes once the run has finished; final weights and other runs' files stay."""
-    folder = settings.home / "checkpoints"
-    names = [f"{claim.run.id}/5-1.safetensors", f"{claim.run.id}/weights.safetensors", "elsewhere/5-1.safetensors"]
-    for name in names:
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_bytes(bytes(2_000_000))
-    assert examine(settings) == []
-    store.queue.finish(claim.run.id, Finish(token=claim.token, status=RunStatus.FINISHED))
-    (finding,) = examine(settings)
-    assert finding.what == f"run {claim.run.id} has finished and keeps 2.0 MB of checkpoints"
-    assert repair(settings, [finding]) == 0
-    assert [(folder / name).exists() for name in names] == [False, True, True]
-    assert examine(settings) == []
 
 
 @pytest.mark.usefixtures("claim")
