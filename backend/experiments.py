@@ -5,13 +5,13 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import orjson
-from sqlalchemy import Connection, Row, func, insert, select, update
+from sqlalchemy import Connection, Row, insert, select, update
 
 from backend.admission import plan
 from backend.database import Database
-from backend.errors import Conflict, NotFound, NoWorker, QueueFull
+from backend.errors import Conflict, NotFound, NoWorker
 from backend.ids import new_id
-from backend.queue import cancel_experiment
+from backend.queue import cancel_experiment, check_room
 from backend.runs import moment, select_runs, to_run
 from backend.schemas import Catalog, Experiment, ExperimentChange, ExperimentSpec, Plan, Run, RunStatus
 from backend.settings import Settings
@@ -46,7 +46,7 @@ class Experiments:
         with self._database.write(alone=True) as connection:
             # Two requests with the same key may both have come this far.
             if (number := _keyed(connection, spec, idempotency_key)) is None:
-                self._check_room(connection, len(spec.seeds) * len(spec.optimizers))
+                check_room(connection, len(spec.seeds) * len(spec.optimizers), self._settings.max_queued)
                 number = queue_runs(connection, spec, idempotency_key, self._clock())
             return _experiments(connection, [_row(connection, EXPERIMENTS.c.number == number)])[0]
 
@@ -119,14 +119,6 @@ class Experiments:
             if number is None:
                 return None
             return _experiments(connection, [_row(connection, EXPERIMENTS.c.number == number)])[0]
-
-    def _check_room(self, connection: Connection, count: int) -> None:
-        waiting = connection.scalar(select(func.count()).where(RUNS.c.status == RunStatus.QUEUED)) or 0
-        if waiting + count > self._settings.max_queued:
-            raise QueueFull(
-                f"{waiting} runs wait already; with these {count} there would be more than "
-                f"{self._settings.max_queued}: cancel some, or wait"
-            )
 
 
 def _keyed(connection: Connection, spec: ExperimentSpec, key: str | None) -> int | None:

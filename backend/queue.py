@@ -11,14 +11,14 @@ A run that is claimed again goes on from its checkpoint where the worker has it:
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import orjson
-from sqlalchemy import ColumnElement, Connection, and_, bindparam, case, null, or_, select, update
+from sqlalchemy import ColumnElement, Connection, and_, bindparam, case, func, null, or_, select, update
 
 from backend.database import Database
-from backend.errors import Conflict, FieldError, InvalidInput, LeaseLost
+from backend.errors import Conflict, FieldError, InvalidInput, LeaseLost, QueueFull
 from backend.rewinding import rewind
 from backend.runs import get_run, run_number
 from backend.schemas import (
@@ -90,6 +90,17 @@ class Queue:
             _set(connection, lease.number, lease_until=now + self._settings.lease_seconds)
             return HeartbeatAnswer(cancel=lease.cancel_requested, pause=lease.pause_requested)
 
+    def standings(self, run_ids: Sequence[str]) -> dict[str, RunStatus]:
+        """Return how runs stand; the unknown, and the ended ones of deleted comparisons, are left out."""
+        query = (
+            select(RUNS.c.id, RUNS.c.status, EXPERIMENTS.c.deleted_at)
+            .join(EXPERIMENTS, EXPERIMENTS.c.number == RUNS.c.experiment)
+            .where(RUNS.c.id.in_(run_ids))
+        )
+        with self._database.read() as connection:
+            found = [(row.id, RunStatus(row.status), row.deleted_at) for row in connection.execute(query)]
+        return {run_id: status for run_id, status, deleted in found if deleted is None or not status.final}
+
     def start(self, run_id: str, body: Start) -> None:
         """Keep what the worker found out when it built the run, and drop the rows above the update it goes on after.
 
@@ -141,21 +152,24 @@ class Queue:
 
     def resume(self, run_id: str) -> Run:
         """Let a paused run wait for a worker again, or take a pause back that was not obeyed yet."""
-        with self._database.write() as connection:
+        with self._database.write(alone=True) as connection:
             number, status, _ = _state(connection, run_id)
             if status.final:
                 raise Conflict(f"run {run_id} has {status} already; only a paused run can be resumed")
+            if status is RunStatus.PAUSED:
+                check_room(connection, 1, self._settings.max_queued)
             again = {"status": RunStatus.QUEUED, "stalled": 0, "ended_by": ""} if status is RunStatus.PAUSED else {}
             _set(connection, number, pause_requested=False, **again)
             return get_run(connection, run_id)
 
     def retry(self, run_id: str) -> Run:
         """Let a run that failed or was cancelled wait for a worker again; it goes on from its checkpoint."""
-        with self._database.write() as connection:
+        with self._database.write(alone=True) as connection:
             number, status, _ = _state(connection, run_id)
             if _is_deleted(connection, number):
                 raise Conflict(f"run {run_id} is of a comparison that was deleted; restore that first")
             if status in {RunStatus.FAILED, RunStatus.CANCELLED}:
+                check_room(connection, 1, self._settings.max_queued)
                 asked = {"cancel_requested": False, "pause_requested": False}
                 ended = {"ended_by": "", "error": null(), "finished_at": null()}
                 _set(connection, number, status=RunStatus.QUEUED, stalled=0, furthest=0, **asked, **ended)
@@ -191,6 +205,16 @@ def _state(connection: Connection, run_id: str) -> tuple[int, RunStatus, float]:
     columns = (RUNS.c.status, RUNS.c.lease_until)
     row = connection.execute(select(*columns).where(RUNS.c.number == number).with_for_update()).one()
     return number, RunStatus(row.status), row.lease_until or 0
+
+
+def check_room(connection: Connection, count: int, most: int) -> None:
+    """Raise QueueFull where so many runs more would be more than may wait."""
+    waiting = connection.scalar(select(func.count()).where(RUNS.c.status == RunStatus.QUEUED)) or 0
+    if waiting + count > most:
+        raise QueueFull(
+            f"{waiting} runs wait already; with {'one more' if count == 1 else f'these {count}'} there would be more "
+            f"than {most}: cancel some, or wait"
+        )
 
 
 def cancel_experiment(connection: Connection, experiment: int, now: float) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from backend.schemas import (
+    MAX_HELD,
     Announcement,
     Append,
     Appended,
@@ -12,9 +13,11 @@ from backend.schemas import (
     Finish,
     Heartbeat,
     HeartbeatAnswer,
+    Holding,
     Registration,
     RunError,
     RunStatus,
+    Standings,
     Start,
     Update,
     WorkerInfo,
@@ -43,6 +46,14 @@ class WorkerCalls(Transport):
         """Renew the lease; return what the user wants of the run."""
         answer = self._post(f"/runs/{run_id}/heartbeat", Heartbeat(token=token), retry=True)
         return HeartbeatAnswer.model_validate_json(answer)
+
+    def standings(self, run_ids: Sequence[str]) -> dict[str, RunStatus]:
+        """Return how runs stand, however many; those that nobody can come back to are left out."""
+        found: dict[str, RunStatus] = {}
+        for i in range(0, len(run_ids), MAX_HELD):
+            answer = self._post("/workers/runs", Holding(runs=list(run_ids[i : i + MAX_HELD])), retry=True)
+            found |= Standings.model_validate_json(answer).runs
+        return found
 
     def start(
         self,

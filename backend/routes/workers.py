@@ -2,10 +2,10 @@
 
 from fastapi import APIRouter, Response
 
-from backend.examples import ANNOUNCEMENT, CLAIM, REGISTRATION
+from backend.examples import ANNOUNCEMENT, CLAIM, HOLDING, REGISTRATION, STANDINGS
 from backend.openapi import body_example, errors, example
 from backend.routes.parameters import WorkerId
-from backend.schemas import Announcement, Claim, Registration
+from backend.schemas import Announcement, Claim, Holding, Registration, Standings
 from backend.store import StoreOfRequest
 
 router = APIRouter(prefix="/workers", tags=["workers"])
@@ -30,6 +30,12 @@ def register(store: StoreOfRequest, body: Announcement) -> Registration:
 def claim(store: StoreOfRequest, worker_id: WorkerId) -> Claim | Response:
     """Take the first run in line that waits, or whose worker is lost; it goes on from its checkpoint if it has one."""
     return store.queue.claim(worker_id) or Response(status_code=204)
+
+
+@router.post("/runs", responses=errors() | example(STANDINGS), openapi_extra=body_example(HOLDING))
+def standings(store: StoreOfRequest, body: Holding) -> Standings:
+    """Tell a worker how the runs stand whose files it has, so that it drops none that a run goes on from."""
+    return Standings(runs=store.queue.standings(body.runs))
 
 
 @router.post("/{worker_id}/heartbeat", status_code=204, responses=errors(404))

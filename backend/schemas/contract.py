@@ -6,6 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 MAX_IMAGES = 1_000_000
 MAX_UPDATES = 1_000_000
+MAX_HELD = 1000
 MAX_RUNS_PER_EXPERIMENT = 200
 MAX_BLOCKS = 64
 MAX_TAGS = 20

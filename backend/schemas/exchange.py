@@ -10,6 +10,7 @@ from backend.schemas.catalog import Catalog, WorkerInfo
 from backend.schemas.configuration import ExperimentSpec
 from backend.schemas.contract import (
     MAX_BLOCKS,
+    MAX_HELD,
     MAX_RUNS_PER_EXPERIMENT,
     MAX_TAGS,
     MAX_UPDATES,
@@ -195,6 +196,18 @@ class Claim(Contract):
 
     run: Run
     token: Token
+
+
+class Holding(Contract):
+    """The runs whose files a worker has."""
+
+    runs: list[Id] = Field(max_length=MAX_HELD)
+
+
+class Standings(Contract):
+    """How those runs stand; one that nobody can come back to, unknown or ended and deleted, is left out."""
+
+    runs: dict[Id, RunStatus]
 
 
 class Heartbeat(Contract):

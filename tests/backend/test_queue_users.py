@@ -2,9 +2,9 @@
 
 import pytest
 
-from backend.errors import Conflict
-from backend.schemas import Finish, RunError, RunStatus
-from tests.backend.samples import checkpoint
+from backend.errors import Conflict, QueueFull
+from backend.schemas import Adam, Finish, RunError, RunStatus
+from tests.backend.samples import checkpoint, spec
 from tests.backend.scene import Scene
 
 pytestmark = pytest.mark.every_database
@@ -136,3 +136,33 @@ def test_priority_goes_before_age(scene: Scene) -> None:
     first, second = scene.experiment.runs
     assert scene.store.queue.prioritize(second.id, 5).priority == 5
     assert [scene.claim().run.id, scene.claim().run.id] == [second.id, first.id]
+
+
+def test_what_waits_again_needs_room(scene: Scene) -> None:
+    """Neither a retry nor the end of a pause passes the limit of the queue, as a launch does not."""
+    first, second = scene.experiment.runs
+    scene.store.queue.cancel(first.id)
+    scene.store.queue.pause(second.id)
+    scene.store.queue._settings = scene.settings.model_copy(update={"max_queued": 2})
+    scene.store.experiments.launch(spec())
+    for verb, run in ((scene.store.queue.retry, first), (scene.store.queue.resume, second)):
+        with pytest.raises(QueueFull, match="2 runs wait already; with one more there would be more than 2"):
+            verb(run.id)
+    assert scene.store.runs.get(first.id).status is RunStatus.CANCELLED
+    assert scene.store.runs.get(second.id).status is RunStatus.PAUSED
+    scene.claim()
+    assert scene.store.queue.retry(first.id).status is RunStatus.QUEUED
+    assert scene.store.queue.retry(first.id).status is RunStatus.QUEUED
+
+
+def test_workers_learn_how_runs_stand(scene: Scene) -> None:
+    """Runs that are unknown, or ended and deleted, are left out; a deleted run that a worker still has is not."""
+    claim = scene.claim()
+    (other,) = scene.store.experiments.launch(spec(optimizers=[Adam(gradient_batch=10)])).runs
+    scene.store.queue.pause(other.id)
+    waiting = scene.experiment.runs[1].id
+    asked = [claim.run.id, waiting, other.id, "a" * 32]
+    known = {claim.run.id: RunStatus.RUNNING, waiting: RunStatus.QUEUED, other.id: RunStatus.PAUSED}
+    assert scene.store.queue.standings(asked) == known
+    scene.store.experiments.delete(scene.experiment.id)
+    assert scene.store.queue.standings(asked) == {claim.run.id: RunStatus.RUNNING, other.id: RunStatus.PAUSED}

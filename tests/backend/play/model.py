@@ -7,6 +7,7 @@ from tests.backend.samples import Clock
 
 LEASE = 30.0
 MAX_ATTEMPTS = 3
+MAX_QUEUED = 4
 
 
 @dataclass
@@ -56,6 +57,10 @@ class Model:
     def lost(self, run: Expected) -> bool:
         """Tell whether the lease has run out."""
         return run.status is RunStatus.RUNNING and run.lease_until < self.clock.now
+
+    def full(self, count: int = 1) -> bool:
+        """Tell whether so many more may not wait."""
+        return sum(run.status is RunStatus.QUEUED for run in self.runs) + count > MAX_QUEUED
 
     def sweep(self) -> None:
         """End what nobody may claim."""

@@ -12,7 +12,7 @@ from backend.schemas import Announcement
 from backend.settings import Settings
 from backend.store import Store
 from backend.tables import EXPERIMENTS
-from tests.backend.play.model import LEASE, MAX_ATTEMPTS
+from tests.backend.play.model import LEASE, MAX_ATTEMPTS, MAX_QUEUED
 from tests.backend.samples import INFO, Clock, catalog
 
 
@@ -80,7 +80,8 @@ class Stage:
 def stage(chosen: Settings) -> Iterator[Stage]:
     """Open a database for the machine."""
     clock = Clock()
-    store = Store(chosen.model_copy(update={"lease_seconds": LEASE, "max_attempts": MAX_ATTEMPTS}), clock=clock)
+    bounds = {"lease_seconds": LEASE, "max_attempts": MAX_ATTEMPTS, "max_queued": MAX_QUEUED}
+    store = Store(chosen.model_copy(update=bounds), clock=clock)
     if store.database.sqlite:
         store.database.engine.dispose()
         event.listen(

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule
 
-from backend.errors import Conflict
+from backend.errors import Conflict, QueueFull
 from backend.schemas import Adam, RunStatus
 from tests.backend.play.agreement import PICK, Agreement
 from tests.backend.play.model import Expected
@@ -17,7 +17,12 @@ class Users(Agreement):
     @rule(count=st.integers(1, 2))
     def launch(self, count: int) -> None:
         """A user queues one or two runs."""
-        made = self.store.experiments.launch(spec(optimizers=[Adam(gradient_batch=10)], seeds=list(range(count))))
+        wanted = spec(optimizers=[Adam(gradient_batch=10)], seeds=list(range(count)))
+        if self.model.full(count):
+            with pytest.raises(QueueFull):
+                self.store.experiments.launch(wanted)
+            return
+        made = self.store.experiments.launch(wanted)
         self.model.runs += [Expected(run.id, made.id) for run in made.runs]
 
     @precondition(Agreement.has_runs)
@@ -58,6 +63,10 @@ class Users(Agreement):
             with pytest.raises(Conflict):
                 self.store.queue.resume(run.id)
             return
+        if run.status is RunStatus.PAUSED and self.model.full():
+            with pytest.raises(QueueFull):
+                self.store.queue.resume(run.id)
+            return
         if run.status is RunStatus.PAUSED:
             run.end(RunStatus.QUEUED, "")
             run.stalled = 0
@@ -74,6 +83,10 @@ class Users(Agreement):
                 self.store.queue.retry(run.id)
             return
         if run.status in {RunStatus.FAILED, RunStatus.CANCELLED}:
+            if self.model.full():
+                with pytest.raises(QueueFull):
+                    self.store.queue.retry(run.id)
+                return
             run.end(RunStatus.QUEUED, "")
             run.cancel, run.stalled, run.furthest = False, 0, 0
         elif run.status is not RunStatus.QUEUED:
