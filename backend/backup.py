@@ -5,8 +5,7 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
-from sqlalchemy import make_url
-
+from backend.database import parse
 from backend.errors import BlockHFError, FieldError, InvalidInput
 from backend.settings import Settings
 
@@ -26,7 +25,7 @@ def backup(settings: Settings, target: Path) -> int:
     The copy appears under its name when it is complete and on the disk. Raises BackupFailed, or InvalidInput where the
     target is the database itself, by whatever name, or a file that SQLite or the backend keeps beside it.
     """
-    url = make_url(settings.url)
+    url = parse(settings.url)
     if url.get_backend_name() != "sqlite" or not url.database:
         raise BackupFailed("only SQLite is copied here: use pg_dump for PostgreSQL")
     source = Path(url.database)

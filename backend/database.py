@@ -10,6 +10,8 @@ from typing import Any
 
 from alembic import command
 from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, text
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, OperationalError
 from sqlalchemy.pool import QueuePool
@@ -32,11 +34,14 @@ class Database:
     """Open a database by SQLAlchemy URL and, unless told otherwise, bring its tables up to date."""
 
     def __init__(self, url: str, *, migrate: bool = True) -> None:
-        parsed = make_url(url)
+        parsed = parse(url)
         self.sqlite = parsed.get_backend_name() == "sqlite"
         if self.sqlite and parsed.database:
             Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
-        self.engine = _sqlite_engine(url) if self.sqlite else _postgres_engine(parsed)
+        try:
+            self.engine = _sqlite_engine(url) if self.sqlite else _postgres_engine(parsed)
+        except ModuleNotFoundError as error:
+            raise Unusable(f"PostgreSQL needs {error.name}: pip install 'blockhf[postgres]'") from None
         # SQLite has one writer; threads that wait in line for a lock are served sooner than those that poll the file.
         self._writer = Lock() if self.sqlite else nullcontext()
         self._immediate = self.engine.execution_options(immediate=True)
@@ -48,6 +53,16 @@ class Database:
             except BaseException:
                 self.close()
                 raise
+
+    @classmethod
+    def existing(cls, url: str) -> "Database":
+        """Open a database that is there and leave its tables as they are; raise Unusable where there is none."""
+        parsed = parse(url)
+        if parsed.get_backend_name() == "sqlite" and not Path(parsed.database or ":memory:").is_file():
+            raise Unusable(
+                f"there is no database at {parsed.database}; BLOCKHF_HOME or BLOCKHF_DATABASE_URL say where it is"
+            )
+        return cls(url, migrate=False)
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
@@ -105,12 +120,8 @@ class Database:
             command.upgrade(config, "head")
 
 
-@contextmanager
-def reserved(url: str) -> Iterator[None]:
-    """Keep a SQLite file to one backend for as long as this lasts; raise Unusable where it, or a server, cannot be had.
-
-    The file's lock goes with the process, however that ends. Copying, examining and purging need no lock.
-    """
+def parse(url: str) -> URL:
+    """Read a database's URL; raise Unusable where it names none that can be used."""
     try:
         parsed = make_url(url)
         parsed.get_dialect()
@@ -118,6 +129,25 @@ def reserved(url: str) -> Iterator[None]:
         raise Unusable(f"BLOCKHF_DATABASE_URL is no database that can be used: {error}") from None
     if parsed.get_backend_name() not in {"sqlite", "postgresql"}:
         raise Unusable(f"BLOCKHF_DATABASE_URL must be SQLite or PostgreSQL, not {parsed.get_backend_name()}")
+    return parsed
+
+
+def outdated(connection: Connection) -> str:
+    """Say that the tables have another version than the code; nothing where they have the same."""
+    script = ScriptDirectory(str(Path(__file__).parent / "migrations"))
+    found, wanted = MigrationContext.configure(connection).get_current_revision(), script.get_current_head()
+    if found == wanted:
+        return ""
+    return f"the tables have version {found}, this program wants {wanted}: start the backend once"
+
+
+@contextmanager
+def reserved(url: str) -> Iterator[None]:
+    """Keep a SQLite file to one backend for as long as this lasts; raise Unusable where it, or a server, cannot be had.
+
+    The file's lock goes with the process, however that ends. Copying, examining and purging need no lock.
+    """
+    parsed = parse(url)
     if parsed.get_backend_name() == "postgresql":
         _reach(url)
         yield
@@ -144,10 +174,7 @@ def _locked(file: Path) -> Iterator[None]:
 
 def _reach(url: str) -> None:
     """Connect once."""
-    try:
-        database = Database(url, migrate=False)
-    except ModuleNotFoundError as error:
-        raise Unusable(f"PostgreSQL needs {error.name}: pip install 'blockhf[postgres]'") from None
+    database = Database(url, migrate=False)
     try:
         database.now()
     except OperationalError as error:

@@ -4,16 +4,14 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from alembic.migration import MigrationContext
-from alembic.script import ScriptDirectory
 from sqlalchemy import ColumnElement, Connection, and_, delete, func, or_, select, update
 from sqlalchemy.exc import DatabaseError
 
-from backend.database import Database
+from backend.database import Database, Unusable, outdated
 from backend.findings import Finding
 from backend.folders import examine_folders, remove
 from backend.settings import Settings
-from backend.tables import BLOCKS, RUNS, UPDATES
+from backend.tables import BLOCKS, EXPERIMENTS, RUNS, UPDATES
 from backend.tokens import Tokens, Unsafe
 
 MIN_FREE_BYTES = 1_000_000_000
@@ -23,13 +21,17 @@ _SHOWN = 10
 def examine(settings: Settings) -> list[Finding]:
     """Look at the database, the disk, the tokens and the runs' folders; backend and workers may go on meanwhile."""
     findings = [*_disk(settings.home), *_tokens(settings)]
-    database = Database(settings.url, migrate=False)
+    try:
+        database = Database.existing(settings.url)
+    except Unusable as error:
+        return [*findings, Finding(str(error))]
     try:
         with database.read() as connection:
             findings += _file(connection) if database.sqlite else []
-            unknown = _revision(connection)
-            findings += unknown or [*_orphans(connection), *_counts(connection)]
-        findings += [] if unknown else examine_folders(database, settings.home)
+            if unknown := outdated(connection):
+                return [*findings, Finding(unknown)]  # nothing more can be said
+            findings += [*_orphans(connection), *_counts(connection), *_purges(connection)]
+        findings += examine_folders(database, settings.home)
     except DatabaseError as error:
         findings.append(Finding(f"the database cannot be read: {error.orig}; restore a backup"))
     finally:
@@ -42,7 +44,7 @@ def repair(settings: Settings, findings: list[Finding]) -> int:
     able = [finding.repair for finding in findings if finding.repair is not None]
     remove(path for finding in findings for path in finding.drop)
     if able:
-        database = Database(settings.url, migrate=False)
+        database = Database.existing(settings.url)
         try:
             with database.write() as connection:
                 for mend in able:
@@ -77,15 +79,6 @@ def _file(connection: Connection) -> Iterator[Finding]:
             yield Finding(f"a row of {table} has lost its row of {parent}; restore a backup")
 
 
-def _revision(connection: Connection) -> list[Finding]:
-    """Compare the tables' version with the code's; where they differ, nothing more can be said."""
-    script = ScriptDirectory(str(Path(__file__).parent / "migrations"))
-    found, wanted = MigrationContext.configure(connection).get_current_revision(), script.get_current_head()
-    if found == wanted:
-        return []
-    return [Finding(f"the tables have version {found}, this program wants {wanted}: start the backend once")]
-
-
 def _orphans(connection: Connection) -> Iterator[Finding]:
     lost_rows = UPDATES.c.run.not_in(select(RUNS.c.number))
     lost_blocks = BLOCKS.c.run.not_in(select(RUNS.c.number))
@@ -112,6 +105,12 @@ def _counts(connection: Connection) -> Iterator[Finding]:
         else:
             mend = update(RUNS).where(RUNS.c.number == row.number).values(updates=row.last)
             yield Finding(f"run {row.id} has {row.last} rows, its summary says {row.updates}", mend)
+
+
+def _purges(connection: Connection) -> Iterator[Finding]:
+    if count := connection.scalar(select(func.count()).where(EXPERIMENTS.c.purging)):
+        what = f"{count} deleted comparisons are being purged, or were left so: `blockhf purge` removes the rest"
+        yield Finding(what, remark=True)
 
 
 def _differ(count: ColumnElement[int], last: ColumnElement[int]) -> ColumnElement[bool]:

@@ -102,10 +102,17 @@ class Experiments:
             return _written(connection, experiment_id, {"deleted_at": row.deleted_at or now})
 
     def restore(self, experiment_id: str) -> Experiment:
-        """Take the mark of deletion back; runs that were cancelled stay so, and can be tried again."""
+        """Take the mark of deletion back; runs that were cancelled stay so, and can be tried again.
+
+        Raises Conflict where a purge has begun: it may have removed rows already.
+        """
+        here = EXPERIMENTS.c.id == experiment_id
         with self._database.write() as connection:
-            _row(connection, EXPERIMENTS.c.id == experiment_id, experiment_id)
-            return _written(connection, experiment_id, {"deleted_at": None})
+            _row(connection, here, experiment_id)
+            back = update(EXPERIMENTS).where(here, ~EXPERIMENTS.c.purging).values(deleted_at=None)
+            if not connection.execute(back).rowcount:
+                raise Conflict(f"the experiment {experiment_id} is being purged: its rows go, it cannot be restored")
+            return _written(connection, experiment_id, {})
 
     def _catalog(self) -> Catalog:
         catalog = self._workers.catalog().catalog

@@ -50,6 +50,7 @@ EXPERIMENTS = Table(
     Column("tags", Text, nullable=False, server_default="[]", comment="a JSON list of slugs"),
     Column("archived", Boolean, nullable=False, server_default=false()),
     Column("deleted_at", Double, comment="a mark: nothing is removed before a purge"),
+    Column("purging", Boolean, nullable=False, server_default=false()),
     sqlite_autoincrement=True,
 )
 
