@@ -11,7 +11,7 @@ import orjson
 from pydantic import ValidationError
 
 from backend import histories
-from backend.errors import BlockHFError, from_validation
+from backend.errors import BackendUnavailable, BlockHFError, TooManyRequests, from_validation
 from backend.schemas import (
     CatalogAnswer,
     Contract,
@@ -204,16 +204,16 @@ class Client(WorkerCalls):
             "fields": None if fields is None else ",".join(fields),
             "blocks": int(blocks),
         }
-        answer: dict[str, dict[str, Any]] = orjson.loads(self._get("/series", **query))["runs"]
+        answer: dict[str, dict[str, Any]] = orjson.loads(self._get_large("/series", **query))["runs"]
         return answer
 
     def export_file(self, run_id: str, kind: ExportKind | str) -> bytes:
         """Return every row of a run as a file of this kind; `pandas.read_parquet` reads the last."""
-        return self._get(f"/runs/{run_id}/export.{ExportKind(kind).value}")
+        return self._get_large(f"/runs/{run_id}/export.{ExportKind(kind).value}")
 
     def export(self, run_id: str) -> str:
         """Return every row of a run as CSV, with a header."""
-        return self._get(f"/runs/{run_id}/export.csv").decode()
+        return self._get_large(f"/runs/{run_id}/export.csv").decode()
 
     def reproductions(self) -> Reproductions:
         """Return what reproduces the paper's figures, and the study's sweeps: experiments whose `spec` you launch."""
@@ -233,11 +233,11 @@ class Client(WorkerCalls):
 
     def weights(self, run_id: str) -> bytes:
         """Return a finished run's final weights, which `safetensors.torch.load` reads."""
-        return self._get(f"/runs/{run_id}/weights.safetensors")
+        return self._get_large(f"/runs/{run_id}/weights.safetensors")
 
     def checkpoint(self, run_id: str) -> bytes:
         """Return the state that a run which has not finished would go on from, as safetensors."""
-        return self._get(f"/runs/{run_id}/checkpoint.safetensors")
+        return self._get_large(f"/runs/{run_id}/checkpoint.safetensors")
 
     def import_run(self, spec: ExperimentSpec, csv: str) -> Run:
         """Store a history that was made elsewhere, from CSV as `export` gives it; a repeat stores it again.
@@ -275,7 +275,8 @@ class Client(WorkerCalls):
     ) -> Iterator[tuple[str, dict[str, Any]]]:
         """Yield a run's id and its new columns, as `series` gives them, until all runs have ended.
 
-        It begins with the rows that are stored; where `attempt` changes, the run began again: drop what you hold.
+        A backend that goes away meanwhile is waited for, five minutes at most: then BackendUnavailable is raised. It
+        begins with the rows that are stored; where `attempt` changes, the run began again: drop what you hold.
         """
         return self._follow(Event(), runs, experiment)
 
@@ -287,16 +288,29 @@ class Client(WorkerCalls):
             yield from data["runs"].items()
 
     def wait(self, run_ids: Sequence[str], *, timeout: float) -> list[Run]:
-        """Wait until every run has ended; raise TimeoutError after `timeout` seconds."""
+        """Wait until every run has ended; raise TimeoutError after `timeout` seconds.
+
+        A backend that goes away meanwhile is waited for, five minutes at most: then BackendUnavailable is raised.
+        """
         deadline = time.monotonic() + timeout
+        waiting, patience = list(run_ids), self._patience()
         while True:
-            runs = [self.run(run_id) for run_id in run_ids]
-            waiting = [run.id for run in runs if not run.status.final]
-            if not waiting:
-                return runs
-            if time.monotonic() >= deadline:
-                raise TimeoutError(f"after {timeout:g} s these runs have not ended: {', '.join(waiting)}")
-            time.sleep(min(_POLL_SECONDS, max(0.0, deadline - time.monotonic())))
+            away: BlockHFError | None = None
+            pause = _POLL_SECONDS
+            try:
+                runs = [self.run(run_id) for run_id in run_ids]
+                waiting, patience = [run.id for run in runs if not run.status.final], self._patience()
+                if not waiting:
+                    return runs
+            except (BackendUnavailable, TooManyRequests) as error:
+                if (longer := patience.pause()) is None:
+                    raise
+                away, pause = error, longer
+            left = deadline - time.monotonic()
+            if left <= 0:
+                reason = f" ({away})" if away else ""
+                raise TimeoutError(f"after {timeout:g} s these runs have not ended: {', '.join(waiting)}{reason}")
+            time.sleep(min(pause, left))
 
     def _ask(self, run_id: str, verb: str, body: Contract | None = None) -> Run:
         return Run.model_validate_json(self._post(f"/runs/{run_id}/{verb}", body, retry=True))

@@ -13,7 +13,9 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from backend.errors import BackendUnavailable, BlockHFError, TooManyRequests
 from backend.schemas import BlockHessianFree, Run, RunStatus
+from backend.transport import Patience
 
 STYLES = {
     RunStatus.QUEUED: "dim",
@@ -135,19 +137,37 @@ def shown(runs: Sequence[Run], *, width: int) -> Group:
     return Group(runs_table(runs, width=width), *failures(runs))
 
 
+def _away(runs: Sequence[Run], error: BlockHFError, *, width: int) -> Group:
+    """Return what was known last, and why nothing newer is."""
+    said = Text(f"The backend is away; the runs go on, and so does this once it is back: {error}", "yellow")
+    return Group(shown(runs, width=width), said)
+
+
 def at_rest(run: Run) -> bool:
     """Tell whether nothing more comes of a run unless somebody asks for it: it has ended, or is paused."""
     return run.status.final or run.status is RunStatus.PAUSED
 
 
 def watch(fetch: Callable[[], list[Run]], console: Console, *, interval: float) -> list[Run]:
-    """Redraw the table every `interval` seconds until all runs have ended or are paused; return them."""
-    runs = fetch()
+    """Redraw the table every `interval` seconds until all runs have ended or are paused; return them.
+
+    A backend that goes away meanwhile is waited for, and the screen says so; raises BackendUnavailable or
+    TooManyRequests where it does not answer for five minutes, and at the first look.
+    """
+    runs, patience = fetch(), Patience()
     with Live(shown(runs, width=console.width), console=console, auto_refresh=False) as live:
+        pause = interval
         while not all(at_rest(run) for run in runs):
-            time.sleep(interval)
-            runs = fetch()
-            live.update(shown(runs, width=console.width), refresh=True)
+            time.sleep(pause)
+            try:
+                runs, patience, pause = fetch(), Patience(), interval
+                live.update(shown(runs, width=console.width), refresh=True)
+            except (BackendUnavailable, TooManyRequests) as error:
+                longer = patience.pause()
+                if longer is None:
+                    raise
+                pause = max(interval, longer)
+                live.update(_away(runs, error, width=console.width), refresh=True)
     paused = [run.id for run in runs if run.status is RunStatus.PAUSED]
     if paused:
         console.print(f"Paused; to let them go on: blockhf resume {' '.join(paused)}", soft_wrap=True, markup=False)

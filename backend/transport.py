@@ -17,10 +17,41 @@ _FIRST_PAUSE = 0.1
 _BATCH_BYTES = 400_000
 _WAITS = 5
 _LONGEST_WAIT = 60.0
+_FILE_SECONDS = 600.0
+"""How long a file or a long curve may take to begin [s]: the backend makes all of it before it sends the first byte."""
 _STREAM_SECONDS = 60.0
 """A stream that says nothing for so long is broken: the backend says every 15 s that it is there."""
 
+AWAY_SECONDS = 300.0
+"""How long to go on asking for what is waited for while a backend that was there is away [s]."""
+_FIRST_SECONDS = 4.0
+_LONGEST_PAUSE = 5.0
+
+_STILL_HERE = {"": "the backend is there, and has nothing to tell"}
 _END = {"event": "end", "id": "", "data": "{}"}
+
+
+_NOT_THERE = {502, 503, 504}
+"""What a proxy says of a backend that is away."""
+
+
+class Patience:
+    """How long to go on asking while the backend is away: with pauses that grow to 5 s, until it was `seconds` [s]."""
+
+    def __init__(self, seconds: float = AWAY_SECONDS) -> None:
+        self._seconds = seconds
+        self._pause = _FIRST_PAUSE
+        self._since: float | None = None
+
+    def pause(self) -> float | None:
+        """Return for how long to leave it alone before the next try [s]; None: it has been away for too long."""
+        now = time.monotonic()
+        if self._since is None:
+            self._since = now
+        if now - self._since >= self._seconds:
+            return None
+        pause, self._pause = self._pause, min(3 * self._pause, _LONGEST_PAUSE)
+        return pause
 
 
 class Transport:
@@ -35,6 +66,7 @@ class Transport:
         timeout: float = 10.0,
     ) -> None:
         self._http = http or httpx.Client(base_url=base_url, headers=headers, timeout=timeout, trust_env=False)
+        self._met = False
 
     def __enter__(self) -> Self:
         return self
@@ -51,6 +83,13 @@ class Transport:
     def _get(self, path: str, **query: Any) -> bytes:
         known = {name: value for name, value in query.items() if value is not None}
         return self._send("GET", path, retry=True, params=known).content
+
+    def _get_large(self, path: str, **query: Any) -> bytes:
+        """GET what the backend needs long to make; connecting is given up as soon as ever."""
+        known = {name: value for name, value in query.items() if value is not None}
+        limits = self._http.timeout.as_dict()
+        limits["read"] = limits["read"] and max(limits["read"], _FILE_SECONDS)
+        return self._send("GET", path, retry=True, params=known, timeout=httpx.Timeout(**limits)).content
 
     def _post(self, path: str, body: Contract | None, *, retry: bool, headers: dict[str, str] | None = None) -> bytes:
         content = b"" if body is None else body.model_dump_json().encode()
@@ -69,31 +108,38 @@ class Transport:
         """
         known = {name: value for name, value in query.items() if value is not None}
         last: dict[str, str] = {}
-        broken, reason = 0, ""
-        while broken <= _RETRIES:
+        patience = self._patience()
+        while not over.is_set():
             try:
                 for fields in self._stream(known, last, over):
-                    broken = 0
+                    patience = self._patience()
+                    if fields is _STILL_HERE:
+                        continue
                     last["Last-Event-ID"] = fields["id"]
                     if fields["event"] == "end":
                         return
                     yield fields["event"], orjson.loads(fields["data"])
-                reason = "the stream ended"
-            except httpx.TransportError as error:
-                reason = str(error) or type(error).__name__
-            except TooManyRequests as error:
-                if broken == _RETRIES:
-                    raise
-                time.sleep(error.retry_after)
-            if over.is_set():
-                return
-            time.sleep(_FIRST_PAUSE * 3**broken)
-            broken += 1
-        raise BackendUnavailable(f"no answer from {self._http.base_url}: {reason}")
+                error: BlockHFError = self._away("the stream ended")
+            except httpx.TransportError as broken:
+                error = self._away(str(broken) or type(broken).__name__)
+            except (BackendUnavailable, TooManyRequests) as refused:
+                error = refused
+            pause = patience.pause()
+            if pause is None:
+                raise error
+            over.wait(max(pause, error.retry_after) if isinstance(error, TooManyRequests) else pause)
+
+    def _patience(self) -> "Patience":
+        """Return a fresh patience: minutes with a backend that has answered once, seconds with one that never has."""
+        return Patience(AWAY_SECONDS if self._met else _FIRST_SECONDS)
+
+    def _away(self, reason: str) -> BackendUnavailable:
+        return BackendUnavailable(f"no answer from {self._http.base_url}: {reason}")
 
     def _stream(self, query: dict[str, Any], headers: dict[str, str], over: Event) -> Iterator[dict[str, str]]:
         timeout = httpx.Timeout(10.0, read=_STREAM_SECONDS)
         with self._http.stream("GET", "/api/v1/events", params=query, headers=headers, timeout=timeout) as response:
+            self._met = self._met or response.status_code not in _NOT_THERE
             if response.is_error:
                 response.read()
                 raise _error(response)
@@ -104,7 +150,9 @@ class Transport:
                 if over.is_set():
                     return
                 name, _, value = line.partition(": ")
-                if line:
+                if not name and value:  # a comment
+                    yield _STILL_HERE
+                elif line:
                     fields[name] = value
                 elif "data" in fields:
                     yield fields
@@ -118,9 +166,8 @@ class Transport:
         try:
             response = _repeat(once) if retry else once()
         except httpx.TransportError as error:
-            raise BackendUnavailable(
-                f"no answer from {self._http.base_url}: {error or type(error).__name__}"
-            ) from error
+            raise self._away(str(error) or type(error).__name__) from error
+        self._met = self._met or response.status_code not in _NOT_THERE
         if response.is_error:
             raise _error(response)
         return response
@@ -158,7 +205,7 @@ def _error(response: httpx.Response) -> BlockHFError:
         problem = orjson.loads(response.content)
         code, title = str(problem["type"]).removeprefix("urn:blockhf:"), str(problem["title"])
     except (orjson.JSONDecodeError, KeyError, TypeError):
-        unavailable = response.status_code in {502, 503, 504}
+        unavailable = response.status_code in _NOT_THERE
         return (BackendUnavailable if unavailable else BlockHFError)(f"the backend answered {response.status_code}")
     if code == InvalidInput.code:
         return InvalidInput([FieldError(**row) for row in problem.get("errors", [])])

@@ -14,7 +14,9 @@ from backend.schemas import Claim
 from tests.backend.samples import INFO, catalog, spec, updates
 from tests.processes import Processes
 
-FOR_WORKERS = {"register", "claim", "worker_heartbeat", "heartbeat", "start", "append", "finish", "finish_as"}
+FOR_WORKERS = {
+    "register", "claim", "worker_heartbeat", "heartbeat", "start", "append", "finish", "finish_as", "standings",
+}  # fmt: skip
 NOT_AWAITED = {"close"}
 STREAMED = {"follow"}
 
@@ -70,6 +72,38 @@ async def test_a_run_is_followed(client: Client, claim: Claim) -> None:
         assert (await anext(pieces))[1]["update"] == list(range(1, 31))
     with pytest.raises(NotFound):
         await anext(many.follow(["nowhere0"]))
+
+
+@pytest.mark.anyio
+async def test_a_restart_of_the_backend_ends_nothing(tmp_path: Path) -> None:
+    """Waits and streams that were there go on when the backend was away for seconds; nothing comes twice."""
+    processes = Processes(tmp_path)
+    try:
+        async with AsyncClient(processes.url) as many:
+            worker = processes.client.register(INFO, catalog()).worker_id
+            await many.launch(spec())
+            claim = processes.client.claim(worker)
+            assert claim is not None
+            processes.client.append(claim.run.id, claim.token, updates(1, 3))
+            seen: list[int] = []
+
+            async def follow() -> None:
+                async for _, columns in many.follow([claim.run.id]):
+                    seen.extend(columns["update"])
+
+            following = asyncio.create_task(follow())
+            waiting = asyncio.create_task(many.wait([claim.run.id], timeout=300))
+            while not seen:
+                await asyncio.sleep(0.01)
+            await asyncio.to_thread(processes.restart_backend, after=6)
+            assert not following.done()
+            assert not waiting.done()
+            processes.client.append(claim.run.id, claim.token, updates(4, 5))
+            processes.client.finish(claim.run.id, claim.token, "finished")
+            await following
+            assert (seen, (await waiting)[0].status) == ([1, 2, 3, 4, 5], "finished")
+    finally:
+        processes.stop()
 
 
 @pytest.mark.anyio

@@ -7,6 +7,7 @@ from rich.console import Console
 
 from backend import terminal
 from backend.client import Client
+from backend.errors import BackendUnavailable
 from backend.schemas import Claim, Run
 
 
@@ -52,3 +53,46 @@ def test_watching_says_nothing_of_pauses_where_there_are_none(client: Client, cl
     terminal.watch(lambda: [client.run(claim.run.id)], shown, interval=0.5)
     assert "finished" in written(shown)
     assert "resume" not in written(shown)
+
+
+def test_watching_goes_on_while_the_backend_is_away(
+    client: Client, claim: Claim, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The screen says so, with what was known last; once the backend is back it says so no longer."""
+    looks: list[float] = []
+    monkeypatch.setattr("backend.terminal.time.sleep", looks.append)
+    shown = Console(file=StringIO(), width=100, force_terminal=True)
+
+    def fetch() -> list[Run]:
+        if 0 < len(looks) < 8:
+            assert len(looks) == 1 or written(shown).count("The backend is away") == len(looks) - 1
+            raise BackendUnavailable("no answer from here")
+        if len(looks) == 8:
+            client.finish(claim.run.id, claim.token, "finished")
+        return [client.run(claim.run.id)]
+
+    (run,) = terminal.watch(fetch, shown, interval=0.5)
+    assert run.status == "finished"
+    assert looks == pytest.approx([0.5, 0.5, 0.5, 0.9, 2.7, 5, 5, 5])
+    assert "no answer from here" in written(shown)
+
+
+def test_watching_ends_when_the_backend_stays_away(
+    client: Client, claim: Claim, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At the first look at once, later after five minutes."""
+    looks: list[float] = []
+    monkeypatch.setattr("backend.terminal.time.sleep", looks.append)
+    monkeypatch.setattr("backend.transport.time.monotonic", lambda: sum(looks))
+    known = client.run(claim.run.id)
+
+    def fetch() -> list[Run]:
+        if looks:
+            raise BackendUnavailable("gone")
+        return [known]
+
+    with pytest.raises(BackendUnavailable, match="gone"):
+        terminal.watch(fetch, console(), interval=0.5)
+    assert 300 <= sum(looks) <= 310
+    with pytest.raises(BackendUnavailable, match="gone"):
+        terminal.watch(fetch, console(), interval=0.5)
