@@ -9,12 +9,21 @@ from typing import Any
 from pydantic import ValidationError
 
 from backend.errors import FieldError, InvalidInput, from_validation
-from backend.schemas import AXES, BLOCK_FIELDS, MEASURES, Update
+from backend.schemas import AXES, BLOCK_FIELDS, MEASURES, ExperimentSpec, Update
 
 PIECE_BYTES = 400_000
 
 _BLOCK = re.compile(rf"block([0-9]{{1,3}})_({'|'.join(BLOCK_FIELDS)})")
 _KNOWN = {"update", "diverged", *AXES, *MEASURES}
+
+
+def check_one_run(spec: ExperimentSpec, prefix: str = "") -> None:
+    """Raise InvalidInput that names what there are several of, where a history's maker is not one run."""
+    limit = "at most 1: a file holds one run, give one optimizer and one seed"
+    counts = {"optimizers": len(spec.optimizers), "seeds": len(spec.seeds)}
+    errors = [FieldError(f"{prefix}{name}", count, limit) for name, count in counts.items() if count > 1]
+    if errors:
+        raise InvalidInput(errors)
 
 
 def parse(text: str, *, whole: bool = True) -> list[Update]:
@@ -89,8 +98,17 @@ def _row(line: dict[str, str], *, due: int, first: int) -> Update:
     try:
         row = Update.model_validate(defaults | given | {"blocks": [blocks[b] for b in sorted(blocks)]})
     except ValidationError as error:
-        raise from_validation(error, (f"csv.line{due + 1}",)) from None
+        named = [{**one, "loc": _column(one["loc"], sorted(blocks))} for one in error.errors()]
+        raise from_validation(named, (f"csv.line{due + 1}",)) from None
     if row.update != due:
         limit = f"updates follow each other from {first} without gaps; {due} is next"
         raise InvalidInput([FieldError(f"csv.line{due + 1}.update", row.update, limit)])
     return row
+
+
+def _column(place: tuple[int | str, ...], numbers: list[int]) -> tuple[int | str, ...]:
+    """Name the column of what is wrong within a block; another value's place is its column."""
+    match place:
+        case ("blocks", int(at), str(field), *_):
+            return (f"block{numbers[at]}_{field}",)
+    return place

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, select, update
 from backend.database import Database
 from backend.errors import Conflict, FieldError, InvalidInput
 from backend.experiments import queue_runs
-from backend.histories import parse
+from backend.histories import check_one_run, parse
 from backend.metrics import store_rows, summary_of
 from backend.runs import get_run, run_number
 from backend.schemas import Import, ImportPiece, Run, RunStatus, Update
@@ -28,6 +28,7 @@ class Imports:
 
     def add(self, body: Import) -> Run:
         """Store a history as a finished run of an experiment of its own; raises InvalidInput that names the line."""
+        check_one_run(body.spec, "spec.")
         rows, now = parse(body.csv), self._clock()
         with self._database.write(alone=True) as connection:
             experiment = queue_runs(connection, body.spec, None, now)

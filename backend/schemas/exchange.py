@@ -2,9 +2,10 @@
 
 from datetime import datetime
 from enum import StrEnum
+from math import isfinite
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, StringConstraints, field_validator, model_validator
+from pydantic import BeforeValidator, Field, StringConstraints, field_validator, model_validator
 
 from backend.schemas.catalog import Catalog, WorkerInfo
 from backend.schemas.configuration import ExperimentSpec
@@ -85,7 +86,17 @@ class RunPlan(Contract):
     blocks: list[BlockPlan]
 
 
-SweepValue = bool | int | float | Annotated[str, Field(max_length=64)]
+def _plain(value: Any) -> Any:
+    """Refuse what a knob cannot be, once: a union would say so for each of its members."""
+    if isinstance(value, float) and not isfinite(value):
+        raise ValueError("must be finite")
+    if not isinstance(value, bool | int | float | str) or (isinstance(value, str) and len(value) > MAX_WORD):
+        raise ValueError(f"must be a number, true, false, or a word of at most {MAX_WORD} characters")
+    return value
+
+
+MAX_WORD = 64
+SweepValue = Annotated[bool | int | float | Annotated[str, Field(max_length=MAX_WORD)], BeforeValidator(_plain)]
 KnobPath = Annotated[str, StringConstraints(pattern=r"^[a-z]+(\.[a-z_0-9]+){1,2}$", max_length=64)]
 
 
@@ -107,12 +118,6 @@ class Import(Contract):
     spec: ExperimentSpec
     csv: str = Field(description="a header and one line per update, as an export writes it")
     more: bool = Field(False, description="further rows follow, by POST /imports/{run_id}")
-
-    @model_validator(mode="after")
-    def _is_one_run(self) -> Self:
-        if len(self.spec.optimizers) * len(self.spec.seeds) != 1:
-            raise ValueError("a file holds one run: give one optimizer and one seed")
-        return self
 
 
 class ImportPiece(Contract):

@@ -240,6 +240,54 @@ def test_errors_come_back_as_they_were_raised(client: Client, claim: Claim, cloc
         client.append(claim.run.id, claim.token, updates(1, 1))
 
 
+UNSENT: list[tuple[Callable[[Client], object], str, str]] = [
+    (lambda client: client.prioritize("somerun0", 1000), "priority", "less than or equal to 100"),
+    (lambda client: client.prioritize("somerun0", -101), "priority", "greater than or equal to -100"),
+    (lambda client: client.run(""), "run_id", "must be an id"),
+    (lambda client: client.run("a/b"), "run_id", "must be an id"),
+    (lambda client: client.wait([""], timeout=1), "run_id", "must be an id"),
+    (lambda client: client.cancel("../x"), "run_id", "must be an id"),
+    (lambda client: client.export(""), "run_id", "must be an id"),
+    (lambda client: client.export_file("", "csv"), "run_id", "must be an id"),
+    (lambda client: client.export_file("somerun0", "xlsx"), "kind", "must be one of csv, json, parquet"),
+    (lambda client: client.weights(""), "run_id", "must be an id"),
+    (lambda client: client.checkpoint(""), "run_id", "must be an id"),
+    (lambda client: client.experiment(""), "experiment_id", "must be an id"),
+    (lambda client: client.edit("", name="x"), "experiment_id", "must be an id"),
+    (lambda client: client.delete(""), "experiment_id", "must be an id"),
+    (lambda client: client.restore(""), "experiment_id", "must be an id"),
+    (lambda client: client.paper(""), "experiment_id", "must be an id"),
+    (lambda client: client.recorded_paper(""), "problem", "must be 1 to 64"),
+    (lambda client: client.preset(""), "slug", "must be 1 to 64"),
+    (lambda client: client.save_preset("A b", "t", spec()), "slug", "must be 1 to 64"),
+    (lambda client: client.delete_preset(".."), "slug", "must be 1 to 64"),
+    *(
+        (lambda client, key=key: client.launch(spec(), idempotency_key=key), "idempotency_key", "1 to 200 visible")
+        for key in ("", "x" * 201, "\u2603", "\xe9", "a\nb", " a")
+    ),
+    (lambda client: client.sweep(spec(), idempotency_key=""), "idempotency_key", "1 to 200 visible"),
+]
+
+
+@pytest.mark.parametrize(("call", "field", "limit"), UNSENT)
+def test_what_cannot_be_asked_is_not_sent(call: Callable[[Client], object], field: str, limit: str) -> None:
+    """An argument that no backend could take is named with its limit, before anything is sent."""
+    client, seen = unreliable(9, httpx.ConnectError, httpx.Response(200))
+    with pytest.raises(InvalidInput) as caught:
+        call(client)
+    ((name, told),) = [(error.field, error.limit) for error in caught.value.errors]
+    assert name == field
+    assert limit in told
+    assert seen == []
+
+
+def test_a_key_may_be_long(client: Client, worker: str) -> None:
+    """The longest key that the backend takes is sent, once."""
+    assert worker
+    made = [client.launch(spec(), idempotency_key="k" * 199 + "!") for _ in range(2)]
+    assert made[0] == made[1]
+
+
 def test_no_worker_is_its_own_error(client: Client) -> None:
     """A launch before any worker came can be told from a backend that is away."""
     with pytest.raises(NoWorker):
@@ -263,8 +311,8 @@ def no_pause(monkeypatch: pytest.MonkeyPatch) -> list[float]:
             return self.is_set()
 
     monkeypatch.setattr("backend.transport.time", SimpleNamespace(sleep=pauses.append, monotonic=lambda: sum(pauses)))
-    monkeypatch.setattr("backend.client.time", SimpleNamespace(sleep=pauses.append, monotonic=lambda: sum(pauses)))
-    monkeypatch.setattr("backend.client.Event", Hurried)
+    monkeypatch.setattr("backend.run_calls.time", SimpleNamespace(sleep=pauses.append, monotonic=lambda: sum(pauses)))
+    monkeypatch.setattr("backend.run_calls.Event", Hurried)
     return pauses
 
 

@@ -10,6 +10,7 @@ from backend.schemas import Adam, Claim, RunStatus
 from tests.backend.samples import block, spec, update, updates
 
 pytestmark = pytest.mark.every_database
+BLOCKS = "block3_cg_iterations,block3_stop_reason,block12_cg_iterations,block12_stop_reason"
 ONE = spec(name="elsewhere", optimizers=[Adam(gradient_batch=10)], problem={"name": "unknown-here", "data": "theirs"})
 
 
@@ -63,7 +64,9 @@ def test_imported_runs_are_never_claimed(client: Client, worker: str) -> None:
         ("update,train_loss\n1\n", "csv.line2"),
         ("update,train_loss\n1,2,3\n", "csv.line2"),
         ('update,train_loss\n1,"2\n', "csv.line2"),
-        ("update,train_loss,block0_residual\n1,2,3\n", "csv.line2.blocks.0.cg_iterations"),
+        ("update,train_loss,block0_residual\n1,2,3\n", "csv.line2.block0_cg_iterations"),
+        (f"update,train_loss,{BLOCKS}\n1,2,1,iterations,1,tired\n", "csv.line2.block12_stop_reason"),
+        (f"update,train_loss,{BLOCKS}\n1,2,-1,iterations,1,iterations\n", "csv.line2.block3_cg_iterations"),
         ("update,train_loss,block999_residual_\n1,2,3\n", "csv"),
     ],
 )
@@ -74,10 +77,15 @@ def test_what_is_no_history_is_refused(text: str, field: str) -> None:
     assert caught.value.errors[0].field == field
 
 
-def test_a_file_is_one_run(client: Client) -> None:
+def test_a_file_is_one_run(client: Client, http: httpx.Client) -> None:
     """Several optimizers or seeds cannot have made one history; nothing is stored of a file that is refused."""
-    with pytest.raises(InvalidInput, match="one optimizer and one seed"):
+    with pytest.raises(InvalidInput, match=r"^optimizers is 2: at most 1: .*one optimizer and one seed$"):
         client.import_run(spec(), "update,train_loss\n1,1\n")
+    with pytest.raises(InvalidInput, match=r"^seeds is 3: at most 1: .*one optimizer and one seed$"):
+        client.import_run(ONE.model_copy(update={"seeds": [1, 2, 3]}), "update,train_loss\n1,1\n")
+    answer = http.post("/api/v1/imports", json={"spec": spec().model_dump(mode="json"), "csv": long(1)})
+    assert answer.status_code == 422
+    assert [(row["field"], row["value"]) for row in answer.json()["errors"]] == [("spec.optimizers", 2)]
     with pytest.raises(InvalidInput, match="line3"):
         client.import_run(ONE, "update,train_loss\n1,1\n5,1\n")
     assert client.experiments() == []

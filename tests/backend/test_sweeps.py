@@ -131,3 +131,19 @@ def test_a_knob_is_given_once() -> None:
         parse(spec(), ["bhf.damping=0", "bhf.damping=1"])
     with pytest.raises(InvalidInput, match=r"points.bhf.damping is '1': is given twice"):
         parse(spec(), [], ["bhf.damping=1 bhf.damping=1"])
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), None, [1], "x" * 65])
+def test_a_value_is_refused_once(client: Client, value: Any) -> None:
+    """The error names the knob, not each kind of value that it could be; over REST too."""
+    for fields, field in (
+        ({"grid": {"bhf.damping": [0, value]}}, "grid.bhf.damping.1"),
+        ({"points": [{"bhf.damping": value}]}, "points.0.bhf.damping"),
+    ):
+        with pytest.raises(InvalidInput) as caught:
+            client.sweep(spec(), **fields)
+        ((name, limit),) = [(error.field, error.limit) for error in caught.value.errors]
+        assert name == field
+        assert limit.startswith("must be ")
+    with pytest.raises(InvalidInput, match=r"^grid.bhf.damping.1 is 'nan': must be finite$"):
+        parse(spec(), ["bhf.damping=0,.nan"])
