@@ -7,13 +7,13 @@ import uvicorn
 from backend import heap, logs
 from backend.app import create_app
 from backend.database import Unusable, reserved
-from backend.settings import Settings
+from backend.settings import Settings, from_environment
 from backend.tokens import Unsafe, check_address
 
 
 def main() -> None:
     """Serve until a signal ends it."""
-    settings = Settings()
+    settings = from_environment()
     try:
         check_address(settings)
         logs.configure(settings)

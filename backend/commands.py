@@ -3,18 +3,21 @@
 import json
 import sys
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from pydantic import ValidationError
 from rich.console import Console
+from sqlalchemy.exc import DBAPIError
 
 from backend import curves, keeping, knobs, operations, reproduce, specification, steering, sweeps, terminal
 from backend.client import Client
 from backend.demo import launch_demo
 from backend.errors import BlockHFError, InvalidInput
 from backend.schemas import RunStatus
-from backend.settings import Settings
+from backend.settings import Settings, faults
 from backend.steering import Ids, runs_of
 from backend.supervisor import ServiceName, Stack, answers, stop_signals
 
@@ -39,14 +42,30 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a tabl
 
 
 def main() -> None:
-    """Run the command line; an error of ours is a line on standard error and exit code 1."""
+    """Run the command line; an error that is foreseen is a line on standard error and exit code 1."""
     try:
         app()
-    except BlockHFError as error:
-        lines = error.errors if isinstance(error, InvalidInput) else [error]
-        for line in lines:
+    except (BlockHFError, ValidationError, DBAPIError, OSError) as error:
+        for line in _lines(error):
             typer.echo(f"error: {line}", err=True)
         sys.exit(1)
+
+
+def _lines(error: Exception) -> Iterable[object]:
+    """Say what is wrong: an input by field, value and limit, the environment by variable; else raise it again."""
+    match error:
+        case InvalidInput():
+            return error.errors
+        case BlockHFError():
+            return [error]
+        case ValidationError(title=Settings.__name__):
+            return faults(error).errors
+        case DBAPIError():
+            return [f"the database cannot be used: {str(error.orig).splitlines()[0]}"]
+        case OSError(filename=str(file), strerror=str(words)):
+            return [f"{file}: {words}"]
+        case _:
+            raise error
 
 
 def _client(settings: Settings | None = None) -> Client:

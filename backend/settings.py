@@ -1,10 +1,14 @@
 """Every environment variable, with its default and meaning."""
 
+import sys
 from pathlib import Path
-from typing import Literal, Self
+from typing import Literal
 
-from pydantic import Field, SecretStr, model_validator
+from annotated_types import Ge, Gt, Le, Lt
+from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from backend.errors import FieldError, InvalidInput, from_validation
 
 MIN_HEARTBEATS = 3
 """so many must fail before a living worker loses its run"""
@@ -27,10 +31,10 @@ class Settings(BaseSettings):
     )
     token: SecretStr = Field(SecretStr(""), description="token to give; the backend lets it do everything")
     open_network: bool = Field(False, description="let the backend listen beyond this machine without any token")
+    heartbeat_seconds: float = Field(2, gt=0, description="how often a worker says that it is alive")
     lease_seconds: float = Field(
         30, gt=0, description="a worker not heard of for this long loses its run; at least 3 heartbeats"
     )
-    heartbeat_seconds: float = Field(2, gt=0, description="how often a worker says that it is alive")
     max_attempts: int = Field(5, ge=1, description="claims of one run without progress until it is failed")
     checkpoint_seconds: float = Field(60, gt=0, description="how often a run's state is saved, to go on from")
     checkpoint_bytes: int = Field(20 * 10**9, ge=0, description="room for all runs' checkpoints and final weights")
@@ -51,14 +55,14 @@ class Settings(BaseSettings):
     log_format: Literal["text", "json"] = Field("text", description="json: one object per line")
     demo: bool = Field(True, description="queue a small comparison on an empty database (`blockhf up`)")
 
-    @model_validator(mode="after")
-    def _lease_outlasts_heartbeats(self) -> Self:
-        if self.lease_seconds < MIN_HEARTBEATS * self.heartbeat_seconds:
-            raise ValueError(
-                f"a lease of {self.lease_seconds:g} s (BLOCKHF_LEASE_SECONDS) is too short for a heartbeat every "
-                f"{self.heartbeat_seconds:g} s (BLOCKHF_HEARTBEAT_SECONDS): make it {MIN_HEARTBEATS} times as long"
-            )
-        return self
+    @field_validator("lease_seconds")
+    @classmethod
+    def _outlasts_heartbeats(cls, lease: float, others: ValidationInfo) -> float:
+        heartbeat = others.data.get("heartbeat_seconds", 0.0)
+        if lease < MIN_HEARTBEATS * heartbeat:
+            least = f"{MIN_HEARTBEATS * heartbeat:g}, {MIN_HEARTBEATS} times BLOCKHF_HEARTBEAT_SECONDS ({heartbeat:g})"
+            raise ValueError(f"must be at least {least}")
+        return lease
 
     @property
     def url(self) -> str:
@@ -80,6 +84,33 @@ class Settings(BaseSettings):
     def dashboard(self) -> str:
         """The dashboard's base URL, as `blockhf` on the same machine reaches it."""
         return _url(self.dashboard_host, self.dashboard_port)
+
+
+def from_environment() -> Settings:
+    """Read the settings of a process of its own; where some are wrong, end it with a line for each."""
+    try:
+        return Settings()
+    except ValidationError as error:
+        sys.exit("\n".join(f"error: {fault}" for fault in faults(error).errors))
+
+
+def faults(error: ValidationError) -> InvalidInput:
+    """Name each variable that is wrong, its value, and what it may be."""
+    return InvalidInput([_fault(fault) for fault in from_validation(error).errors])
+
+
+def _fault(fault: FieldError) -> FieldError:
+    field = Settings.model_fields.get(fault.field)
+    words = {Ge: "at least", Gt: "more than", Le: "at most", Lt: "less than"}
+    bounds = [
+        f"{word} {getattr(bound, kind.__name__.lower())}"
+        for bound in (field.metadata if field else ())
+        for kind, word in words.items()
+        if isinstance(bound, kind)
+    ]
+    no_number = fault.limit.startswith("Input should be a valid")
+    limit = f"{fault.limit} ({', '.join(bounds)})" if bounds and no_number else fault.limit
+    return FieldError(f"{Settings.model_config['env_prefix']}{fault.field}".upper(), fault.value, limit)
 
 
 def _url(host: str, port: int) -> str:

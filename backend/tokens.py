@@ -12,7 +12,7 @@ from enum import StrEnum
 
 from pydantic import Field, ValidationError
 
-from backend.errors import BlockHFError, Conflict, NotFound
+from backend.errors import BlockHFError, Conflict, NotFound, from_validation
 from backend.schemas.contract import Contract, Slug
 from backend.settings import Settings
 
@@ -90,12 +90,19 @@ class Tokens:
         return self._known
 
     def create(self, name: str, scopes: frozenset[Scope]) -> str:
-        """Make a token and keep its hash; return the token, which nobody can read again."""
+        """Make a token and keep its hash; return the token, which nobody can read again.
+
+        Raises InvalidInput where it cannot be called so, Conflict where another one is.
+        """
         known = self.list()
         if any(token.name == name for token in known):
             raise Conflict(f"there is a token {name} already")
         secret = fresh()
-        self._write([*known, Token(name=name, scopes=sorted(scopes), sha256=fingerprint(secret))])
+        try:
+            made = Token(name=name, scopes=sorted(scopes), sha256=fingerprint(secret))
+        except ValidationError as error:
+            raise from_validation(error) from None
+        self._write([*known, made])
         return secret
 
     def delete(self, name: str) -> None:

@@ -1,7 +1,7 @@
 """`python -m dashboard`: serve the pages until SIGINT or SIGTERM."""
 
-from backend.settings import Settings
+from backend.settings import from_environment
 from dashboard.server import serve
 
 if __name__ == "__main__":
-    serve(Settings())
+    serve(from_environment())

@@ -11,7 +11,7 @@ import torch
 
 from backend.client import Client
 from backend.schemas import WorkerInfo
-from backend.settings import Settings
+from backend.settings import from_environment
 from worker import device
 from worker.engines.local import LocalEngine
 from worker.loop import Worker
@@ -22,7 +22,7 @@ def main() -> None:
     """Read the settings, register, loop."""
     logging.basicConfig(level=logging.INFO, format="worker %(levelname)s %(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)
-    settings = Settings()
+    settings = from_environment()
     folder = (settings.home / "data").absolute()
     stopped = threading.Event()
     _stop_on_signals(stopped)

@@ -1,9 +1,13 @@
 """Tests of the settings' addresses."""
 
+import os
+import subprocess
+import sys
+
 import pytest
 from pydantic import ValidationError
 
-from backend.settings import Settings
+from backend.settings import Settings, faults, from_environment
 
 
 @pytest.mark.parametrize(
@@ -29,5 +33,46 @@ def test_a_given_url_wins(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_lease_is_at_least_three_heartbeats() -> None:
     """A lease that one late heartbeat could cost a worker is refused with both settings' names."""
     assert Settings(lease_seconds=6, heartbeat_seconds=2).lease_seconds == 6
-    with pytest.raises(ValidationError, match=r"BLOCKHF_LEASE_SECONDS.*BLOCKHF_HEARTBEAT_SECONDS.*3 times"):
-        Settings(lease_seconds=5.9, heartbeat_seconds=2)
+    for given in ({"lease_seconds": 5.9, "heartbeat_seconds": 2}, {"heartbeat_seconds": 20}):
+        with pytest.raises(ValidationError) as caught:
+            Settings.model_validate(given)
+        (fault,) = faults(caught.value).errors
+        assert fault.field == "BLOCKHF_LEASE_SECONDS"
+        assert f"3 times BLOCKHF_HEARTBEAT_SECONDS ({given['heartbeat_seconds']:g})" in fault.limit
+
+
+WRONG = {
+    "BLOCKHF_PORT": ("abc", "(at least 0, at most 65535)"),
+    "BLOCKHF_LEASE_SECONDS": ("1", "must be at least 6, 3 times BLOCKHF_HEARTBEAT_SECONDS (2)"),
+    "BLOCKHF_HANG_SECONDS": ("-1", "Input should be greater than 0"),
+    "BLOCKHF_MAX_QUEUED": ("0", "Input should be greater than or equal to 1"),
+    "BLOCKHF_LOG_LEVEL": ("loud", "Input should be 'debug', 'info', 'warning' or 'error'"),
+    "BLOCKHF_OPEN_NETWORK": ("maybe", "Input should be a valid boolean"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_a_wrong_variable_is_named(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process of its own ends with the variable, its value and what it may be, on one line; no secret is in it."""
+    value, limit = WRONG[name]
+    monkeypatch.setenv("BLOCKHF_TOKEN", "secret-secret")
+    monkeypatch.setenv(name, value)
+    with pytest.raises(SystemExit) as caught:
+        from_environment()
+    line = str(caught.value.code)
+    assert line.startswith(f"error: {name} is '{value}': ")
+    assert limit in line
+    assert line.count("\n") == 0
+    assert "secret" not in line
+
+
+@pytest.mark.parametrize("package", ["backend", "worker", "dashboard"])
+def test_no_process_starts_wrongly(package: str) -> None:
+    """Each of the three says what is wrong with its environment, without a traceback."""
+    environment = os.environ | {"BLOCKHF_PORT": "70000", "BLOCKHF_MAX_QUEUED": "0"}
+    done = subprocess.run([sys.executable, "-m", package], env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert [line.split(":")[1] for line in done.stderr.splitlines()] == [
+        " BLOCKHF_PORT is '70000'",
+        " BLOCKHF_MAX_QUEUED is '0'",
+    ]
