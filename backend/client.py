@@ -165,6 +165,6 @@ class Client(RunCalls):
         body = arguments.made(Import, spec=spec, csv=first, more=bool(others))
         run = Run.model_validate_json(self._post("/imports", body, retry=False))
         for left, piece in zip(reversed(range(len(others))), others, strict=True):
-            body = arguments.made(ImportPiece, csv=piece, more=left > 0)
-            run = Run.model_validate_json(self._post(f"/imports/{run.id}", body, retry=True))
+            further = arguments.made(ImportPiece, csv=piece, more=left > 0)
+            run = Run.model_validate_json(self._post(f"/imports/{run.id}", further, retry=True))
         return run

@@ -1,10 +1,12 @@
-"""The commands that carry curves out and in: export and weights of what was trained here, import from elsewhere."""
+"""The commands that carry curves out and in: exports, weights and checkpoints of runs here, imports from elsewhere."""
 
 import json
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
+from uuid import uuid4
 
 import typer
 
@@ -32,7 +34,7 @@ def _client() -> Client:
 
 
 def _write(ids: list[str], to: Path | None, fetch: Callable[[Client, str], bytes], ending: str) -> None:
-    """Write a file per run into a folder, or one run's to standard output.
+    """Write a file per run into a folder, each whole or not at all, or one run's to standard output.
 
     Raises InvalidInput for several runs without a folder, and where the folder cannot be written.
     """
@@ -47,10 +49,23 @@ def _write(ids: list[str], to: Path | None, fetch: Callable[[Client, str], bytes
             to.mkdir(parents=True, exist_ok=True)
             for run in found:
                 path = to / f"{run.id}.{ending}"
-                path.write_bytes(fetch(client, run.id))
+                _put(path, fetch(client, run.id))
                 typer.echo(path)
         except OSError as error:
             raise InvalidInput([FieldError("to", str(to), str(error))]) from None
+
+
+def _put(path: Path, content: bytes) -> None:
+    """Write a file under another name, safe on disk, and rename it: what has the name is whole."""
+    beside = path.with_name(f".{path.name}.{uuid4().hex}.part")
+    try:
+        with beside.open("xb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
 
 
 Folder = Annotated[
@@ -72,6 +87,12 @@ def export(
 def weights(ids: Ids, to: Folder = None) -> None:
     """Write the final weights of finished runs as safetensors; where a mean was taken, that too as average.NAME."""
     _write(ids, to, Client.weights, "safetensors")
+
+
+@app.command()
+def checkpoint(ids: Ids, to: Folder = None) -> None:
+    """Write the state that unfinished runs would go on from as safetensors; `blockhf pause` has a run save one."""
+    _write(ids, to, Client.checkpoint, "checkpoint.safetensors")
 
 
 @app.command("import", epilog=COLUMNS)

@@ -1,5 +1,6 @@
 """Tests of the commands that carry curves out and in, against the application."""
 
+import errno
 import json
 from hashlib import sha256
 from pathlib import Path
@@ -11,7 +12,7 @@ from backend.errors import InvalidInput
 from backend.schemas import Adam, Claim, RunStatus
 from backend.settings import Settings
 from tests.backend.conftest import Run
-from tests.backend.samples import updates
+from tests.backend.samples import checkpoint, updates
 from tests.backend.test_imports import long
 
 
@@ -111,6 +112,48 @@ def test_final_weights_are_written(run: Run, client: Client, claim: Claim, setti
     assert path.read_bytes() == b"weights"
     with pytest.raises(InvalidInput, match=r"^to is '.*': .*(exists|Not a directory)"):
         run("weights", claim.run.id, "--to", str(path))
+
+
+def test_a_checkpoint_is_written(run: Run, client: Client, claim: Claim, settings: Settings, tmp_path: Path) -> None:
+    """Beside the weights under a name of its own; a run that has none is named."""
+    assert "checkpoint" in str(run("checkpoint", claim.run.id).exception)
+    held = settings.home / "checkpoints" / claim.run.id / "2-state.safetensors"
+    held.parent.mkdir(parents=True)
+    held.write_bytes(b"state")
+    named = checkpoint(2).model_copy(update={"sha256": sha256(b"state").hexdigest()})
+    client.append(claim.run.id, claim.token, updates(1, 2), checkpoint=named)
+    assert run("checkpoint", claim.run.id).stdout_bytes == b"state"
+    path = tmp_path / "all" / f"{claim.run.id}.checkpoint.safetensors"
+    assert run("checkpoint", claim.run.id, "--to", str(path.parent)).stdout == f"{path}\n"
+    assert path.read_bytes() == b"state"
+
+
+def test_a_file_is_whole_or_not_there(
+    run: Run, client: Client, claim: Claim, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where writing breaks off, what was there before stays, and nothing else is left."""
+    client.append(claim.run.id, claim.token, updates(1, 3))
+    path = tmp_path / "all" / f"{claim.run.id}.csv"
+    assert run("export", claim.run.id, "--to", str(path.parent)).exit_code == 0
+    before = path.read_bytes()
+    client.append(claim.run.id, claim.token, updates(4, 9))
+    seen: list[list[str]] = []
+
+    def full(_: int) -> None:
+        seen.append(sorted(one.name for one in path.parent.iterdir()))
+        assert path.read_bytes() == before
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("backend.curves.os.fsync", full)
+        with pytest.raises(InvalidInput, match=r"^to is .*No space left on device"):
+            run("export", claim.run.id, "--to", str(path.parent))
+    assert (len(seen), len(seen[0])) == (1, 2)
+    assert list(path.parent.iterdir()) == [path]
+    assert path.read_bytes() == before
+    assert run("export", claim.run.id, "--to", str(path.parent)).exit_code == 0
+    assert path.read_text() == client.export(claim.run.id)
+    assert list(path.parent.iterdir()) == [path]
 
 
 def test_several_runs_need_a_folder(run: Run, client: Client, claim: Claim) -> None:
