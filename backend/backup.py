@@ -23,7 +23,7 @@ def backup(settings: Settings, target: Path) -> int:
     """Copy the database as it is at one moment to a file, and check the copy; return its size in bytes.
 
     The copy appears under its name when it is complete and on the disk. Raises BackupFailed, or InvalidInput where the
-    target is the database itself, by whatever name, or a file that SQLite or the backend keeps beside it.
+    target is a folder, the database itself, by whatever name, or a file that SQLite or the backend keeps beside it.
     """
     url = parse(settings.url)
     if url.get_backend_name() != "sqlite" or not url.database:
@@ -31,7 +31,7 @@ def backup(settings: Settings, target: Path) -> int:
     source = Path(url.database)
     if not source.exists():
         raise BackupFailed(f"there is no database at {source}; BLOCKHF_HOME or BLOCKHF_DATABASE_URL say where it is")
-    _refuse_the_source(source, target)
+    _refuse(source, target)
     draft = target.with_name(f".{target.name}.{os.getpid()}")
     try:
         _copy(source, draft)
@@ -45,8 +45,10 @@ def backup(settings: Settings, target: Path) -> int:
     return target.stat().st_size
 
 
-def _refuse_the_source(source: Path, target: Path) -> None:
-    """Raise InvalidInput where the copy would take the place of what it is made of."""
+def _refuse(source: Path, target: Path) -> None:
+    """Raise InvalidInput where the copy would take the place of a folder, or of what it is made of."""
+    if not target.name or target.is_dir():
+        raise InvalidInput([FieldError("target", str(target), "must be a file's name, not a folder's")])
     for file in {source, source.resolve()}:
         for live in [file.with_name(f"{file.name}{ending}") for ending in _COMPANIONS]:
             if target.resolve() == live.resolve() or (target.exists() and live.exists() and target.samefile(live)):

@@ -1,8 +1,10 @@
 """Every environment variable, with its default and meaning."""
 
+import re
 import sys
 from pathlib import Path
 from typing import Literal
+from urllib.parse import urlsplit
 
 from annotated_types import Ge, Gt, Le, Lt
 from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
@@ -54,6 +56,21 @@ class Settings(BaseSettings):
     )
     log_format: Literal["text", "json"] = Field("text", description="json: one object per line")
     demo: bool = Field(True, description="queue a small comparison on an empty database (`blockhf up`)")
+
+    @field_validator("backend_url")
+    @classmethod
+    def _is_a_url(cls, url: str) -> str:
+        parts = urlsplit(url)  # its errors, and the port's, are of the kind that a validator raises
+        if url and (parts.scheme not in {"http", "https"} or not parts.hostname or parts.port == 0):
+            raise ValueError("must be like http://host:8700, or empty")
+        return url
+
+    @field_validator("token")
+    @classmethod
+    def _fits_a_header(cls, token: SecretStr) -> SecretStr:
+        if not re.fullmatch("[!-~]*", token.get_secret_value()):
+            raise ValueError("must be printable ASCII characters without spaces, to stand in a request's header")
+        return token
 
     @field_validator("lease_seconds")
     @classmethod
@@ -110,7 +127,8 @@ def _fault(fault: FieldError) -> FieldError:
     ]
     no_number = fault.limit.startswith("Input should be a valid")
     limit = f"{fault.limit} ({', '.join(bounds)})" if bounds and no_number else fault.limit
-    return FieldError(f"{Settings.model_config['env_prefix']}{fault.field}".upper(), fault.value, limit)
+    value = "***" if fault.field == "token" else fault.value
+    return FieldError(f"{Settings.model_config['env_prefix']}{fault.field}".upper(), value, limit)
 
 
 def _url(host: str, port: int) -> str:

@@ -104,6 +104,15 @@ def test_the_database_is_no_target(
     assert (live.stat().st_ino, live.read_bytes()) == before
 
 
+@pytest.mark.usefixtures("store")
+def test_a_folder_is_no_target(settings: Settings, tmp_path: Path) -> None:
+    """A copy needs a file's name; the folder stays as it was."""
+    for target in (Path(), Path("/"), tmp_path):
+        with pytest.raises(InvalidInput, match=f"^target is '{target}': must be a file's name"):
+            backup(settings, target)
+    assert not list(tmp_path.glob(".*"))
+
+
 def test_a_linked_database_is_no_target_either(store: Store, settings: Settings, tmp_path: Path) -> None:
     """Where BLOCKHF_DATABASE_URL names a link, the file behind it is refused too."""
     assert store.experiments.list() == []

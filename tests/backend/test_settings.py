@@ -5,7 +5,7 @@ import subprocess
 import sys
 
 import pytest
-from pydantic import ValidationError
+from pydantic import SecretStr, ValidationError
 
 from backend.settings import Settings, faults, from_environment
 
@@ -64,6 +64,26 @@ def test_a_wrong_variable_is_named(name: str, monkeypatch: pytest.MonkeyPatch) -
     assert limit in line
     assert line.count("\n") == 0
     assert "secret" not in line
+
+
+@pytest.mark.parametrize(
+    "url", ["nonsense", "ftp://host", "http://", "http://[::1", "http://host:x", "http://host:70000"]
+)
+def test_an_address_that_is_none_is_refused(url: str) -> None:
+    """BLOCKHF_BACKEND_URL must be one that can be asked."""
+    with pytest.raises(ValidationError) as caught:
+        Settings(backend_url=url)
+    (fault,) = faults(caught.value).errors
+    assert (fault.field, fault.value) == ("BLOCKHF_BACKEND_URL", url)
+    assert Settings(backend_url="https://[::1]:8700/below").api == "https://[::1]:8700/below"
+
+
+@pytest.mark.parametrize("token", ["\u00e4" * 30, "two words", "a\nline", "tab\t"])
+def test_a_token_that_no_header_can_hold_is_refused(token: str) -> None:
+    """BLOCKHF_TOKEN is named, and its value is not."""
+    with pytest.raises(ValidationError) as caught:
+        Settings(token=SecretStr(token))
+    assert str(faults(caught.value)).startswith("BLOCKHF_TOKEN is '***': must be printable ASCII characters")
 
 
 @pytest.mark.parametrize("package", ["backend", "worker", "dashboard"])
