@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import logging
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -13,9 +14,10 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from backend.schemas import Checkpoint
+from worker.room import SUFFIX, WEIGHTS, Room, Standings, draft_of
 
-SUFFIX = ".safetensors"
-WEIGHTS = f"weights{SUFFIX}"
+log = logging.getLogger(__name__)
+
 _DOCUMENT = "blockhf"
 
 
@@ -57,14 +59,17 @@ class Checkpoints:
         root: the folder of all runs' checkpoints.
         run_id: the run.
         token: the claim's.
-        limit: how large the files under `root` may be together [bytes]; the oldest of other runs make room.
+        limit: how large the files under `root` may be together [bytes].
+        standings: tells how other runs stand, whose files may have to make room.
     """
 
-    def __init__(self, root: Path, run_id: str, token: int, *, limit: int) -> None:
-        self._root = root
+    def __init__(
+        self, root: Path, run_id: str, token: int, *, limit: int, standings: Standings = lambda _: None
+    ) -> None:
+        self._room = Room(root, limit, standings)
+        self._run_id = run_id
         self._folder = root / run_id
         self._token = token
-        self._limit = limit
         self._named: str | None = None
 
     def load(self, named: Checkpoint) -> State | None:
@@ -83,7 +88,7 @@ class Checkpoints:
             OSError: there is no room, on the disk or under the limit.
         """
         data = state.to_bytes()
-        self._make_room(len(data))
+        self._room.make(len(data), self._run_id)
         path = self._folder / f"{update}-{self._token}{SUFFIX}"
         write_durably(path, data)
         self._thin({path.name, self._named})
@@ -97,7 +102,7 @@ class Checkpoints:
     def save_weights(self, weights: State) -> str:
         """Write the final weights and return their SHA-256."""
         data = weights.to_bytes()
-        self._make_room(len(data))
+        self._room.make(len(data), self._run_id)
         write_durably(self._folder / WEIGHTS, data)
         return hashlib.sha256(data).hexdigest()
 
@@ -111,19 +116,10 @@ class Checkpoints:
     def _thin(self, kept: Iterable[str | None]) -> None:
         for path in self._files():
             if path.name not in kept:
-                path.unlink(missing_ok=True)
-
-    def _make_room(self, size: int) -> None:
-        found = [(path, path.stat()) for path in self._root.glob(f"*/*{SUFFIX}")]
-        others = [(path, stat) for path, stat in found if path.parent != self._folder]
-        total = sum(stat.st_size for _, stat in found) + size
-        for path, stat in sorted(others, key=lambda pair: (pair[0].name == WEIGHTS, pair[1].st_mtime)):
-            if total <= self._limit:
-                return
-            path.unlink(missing_ok=True)
-            total -= stat.st_size
-        if total > self._limit:
-            raise OSError(f"the checkpoints would take {total} bytes: BLOCKHF_CHECKPOINT_BYTES is {self._limit}")
+                try:
+                    path.unlink(missing_ok=True)
+                except OSError as error:
+                    log.warning("%s cannot be removed: %s", path, error)
 
 
 def _order(name: str) -> tuple[int, int]:
@@ -139,7 +135,7 @@ def write_durably(path: Path, data: bytes) -> None:
         OSError: it cannot be written; nothing is left of it.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary = draft_of(path)
     try:
         with temporary.open("wb") as file:
             file.write(data)

@@ -6,11 +6,12 @@ import signal
 import sys
 import threading
 import traceback
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import FrameType
 
 from backend.client import Client
-from backend.errors import LeaseLost, RunFailed
+from backend.errors import BlockHFError, LeaseLost, RunFailed
 from backend.schemas import RunError, RunStatus
 from backend.settings import Settings
 from worker.checkpoints import Checkpoints
@@ -57,8 +58,14 @@ def main() -> int:
     threading.Thread(target=_listen, args=(orders,), daemon=True).start()
     _interrupt_on_sigterm(orders)
     claim = task.claim
-    checkpoints = Checkpoints(task.checkpoints, claim.run.id, claim.token, limit=task.checkpoint_bytes)
     with Client(task.api, headers=Settings().authorization) as client:
+        checkpoints = Checkpoints(
+            task.checkpoints,
+            claim.run.id,
+            claim.token,
+            limit=task.checkpoint_bytes,
+            standings=lambda run_ids: standings(client, run_ids),
+        )
         reporter = Reporter(
             client,
             claim.run.id,
@@ -81,6 +88,15 @@ def main() -> int:
             logging.getLogger(__name__).warning("stopped: %s", error)
             return LEASE_LOST
     return TOLD
+
+
+def standings(client: Client, run_ids: Sequence[str]) -> Mapping[str, RunStatus] | None:
+    """Ask the backend how runs stand; None where it does not say."""
+    try:
+        return client.standings(run_ids)
+    except BlockHFError as error:
+        logging.getLogger(__name__).warning("the backend does not say which checkpoints may go: %s", error)
+        return None
 
 
 def execute(task: Task, reporter: Reporter, orders: Orders, keeper: DiskKeeper) -> RunStatus:

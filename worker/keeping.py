@@ -30,8 +30,8 @@ class Keeper(Protocol):
         """Tell whether the user wants the run to be kept and to stop."""
         ...
 
-    def keep(self, state: State, update: int) -> None:
-        """Keep the state after an update."""
+    def keep(self, state: State, update: int) -> bool:
+        """Keep the state after an update; tell whether that went."""
         ...
 
     def end(self, weights: State) -> None:
@@ -85,22 +85,27 @@ class DiskKeeper:
         """Say that the checkpoint is not here."""
         if self._named is None:
             return ""
-        return f"began again: the worker that took it over does not have the checkpoint of update {self._named.update}"
+        return (
+            f"began again: the checkpoint of update {self._named.update} is not on this worker's disk; "
+            "it was removed or damaged there, or another worker wrote it"
+        )
 
     def due(self) -> bool:
         """Tell whether the last time is long enough ago."""
         return time.monotonic() >= self._next
 
-    def keep(self, state: State, update: int) -> None:
+    def keep(self, state: State, update: int) -> bool:
         """Write a checkpoint and tell of it; where it cannot be written, say so in the log."""
-        started = time.monotonic()
+        started, kept = time.monotonic(), True
         try:
             self._sync()
             self._tell(self._checkpoints.save(state, update))
         except OSError as error:
             log.warning("update %d could not be kept, training goes on: %s", update, error)
+            kept = False
         now = time.monotonic()
         self._next = now + max(self._every, 20 * (now - started))
+        return kept
 
     def end(self, weights: State) -> None:
         """Write the final weights."""

@@ -11,6 +11,7 @@ from backend.settings import Settings
 from worker.checkpoints import Checkpoints
 from worker.engines.engine import ABANDONED, CHECKPOINTS, LEASE_LOST, SPOOL, TOLD, Engine, Execution, Exit, Task
 from worker.reporting import persist
+from worker.room import remove_drafts
 from worker.spool import deliver_all
 from worker.watching import Ending, Progress
 
@@ -58,6 +59,7 @@ class Worker:
 
     def loop(self) -> None:
         """Iterate until stopped; wait a moment when there was nothing to do, or the backend is away."""
+        remove_drafts(self._home / CHECKPOINTS)
         while not self._stopped.is_set():
             try:
                 busy = self.iterate()

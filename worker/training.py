@@ -145,9 +145,10 @@ class Trainer:
             if cancelled():
                 return Outcome(RunStatus.CANCELLED, f"cancelled after {course.updates} updates")
             if keeper is not None and (keeper.due() or keeper.paused()):
-                keeper.keep(course.state(), course.updates)
+                kept = keeper.keep(course.state(), course.updates)
                 if keeper.paused():
-                    return Outcome(RunStatus.PAUSED, f"paused after {course.updates} updates")
+                    left = "" if kept else "; that state could not be kept, so it goes on from an earlier one, if any"
+                    return Outcome(RunStatus.PAUSED, f"paused after {course.updates} updates{left}")
 
     def update(self) -> Update:
         """Draw a batch and make one update; its row has no evaluation yet."""

@@ -80,8 +80,9 @@ class Uninterrupted:
         """Go on."""
         return False
 
-    def keep(self, state: State, update: int) -> None:
+    def keep(self, state: State, update: int) -> bool:  # noqa: ARG002 - it is asked for as a keeper
         """Keep nothing."""
+        return False
 
     def end(self, weights: State) -> None:
         """Take the weights' SHA-256."""

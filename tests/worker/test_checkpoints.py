@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from backend.schemas import Checkpoint
+from backend.schemas import Checkpoint, RunStatus
 from worker.checkpoints import Checkpoints, State, write_durably
 
 
@@ -82,16 +82,36 @@ def test_a_finished_run_keeps_its_weights(tmp_path: Path) -> None:
     assert names(tmp_path) == ["runrunrun/weights.safetensors"]
 
 
-def test_other_runs_make_room(tmp_path: Path) -> None:
-    """Over the limit the oldest files of other runs go, checkpoints first; a run alone is over the limit by itself."""
+def test_a_paused_runs_checkpoint_stays(tmp_path: Path) -> None:
+    """Over the limit a finished run's weights go; where only a paused run's are left, the new one is not written."""
+    stands = {"otherother": RunStatus.FINISHED, "pausedrun": RunStatus.PAUSED}
     size = len(state(1).to_bytes())
-    other = Checkpoints(tmp_path, "otherother", 1, limit=10**6)
-    other.save_weights(state(1))
-    other.save(state(1), 3)
-    make(tmp_path, limit=2 * size + 10).save(state(1), 1)
-    assert names(tmp_path) == ["otherother/weights.safetensors", "runrunrun/1-1.safetensors"]
+    paused = Checkpoints(tmp_path, "pausedrun", 1, limit=10**6)
+    named = paused.save(state(1), 3)
+    Checkpoints(tmp_path, "otherother", 1, limit=10**6).save_weights(state(1))
+    tight = Checkpoints(tmp_path, "runrunrun", 1, limit=2 * size + 10, standings=lambda _: stands)
+    tight.save(state(1), 1)
+    assert names(tmp_path) == ["pausedrun/3-1.safetensors", "runrunrun/1-1.safetensors"]
     with pytest.raises(OSError, match="BLOCKHF_CHECKPOINT_BYTES"):
-        make(tmp_path, limit=size - 1).save(state(1), 2)
+        tight.save(state(1), 2)
+    assert paused.load(named) is not None
+    with pytest.raises(OSError, match="BLOCKHF_CHECKPOINT_BYTES"):
+        make(tmp_path / "alone", limit=size - 1).save(state(1), 2)
+
+
+def test_what_cannot_be_removed_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the disk refuses to remove an old checkpoint, the new one counts all the same."""
+
+    def refuse(_: Path, *, missing_ok: bool = False) -> None:
+        raise OSError(30, f"Read-only file system, {missing_ok}")
+
+    checkpoints = make(tmp_path)
+    checkpoints.save(state(1), 1)
+    named = checkpoints.save(state(2), 2)
+    (tmp_path / "runrunrun" / "1-1.safetensors").write_bytes(b"old")
+    monkeypatch.setattr(Path, "unlink", refuse)
+    checkpoints.named(named)
+    assert names(tmp_path) == ["runrunrun/1-1.safetensors", "runrunrun/2-1.safetensors"]
 
 
 def test_a_write_that_fails_leaves_what_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -37,9 +37,10 @@ class Memory:
         """Pause when enough is kept."""
         return len(self.states) == self._pause_after
 
-    def keep(self, state: State, update: int) -> None:
+    def keep(self, state: State, update: int) -> bool:
         """Keep a state."""
         self.states[update] = state.to_bytes()
+        return True
 
     def end(self, weights: State) -> None:
         """Keep the weights."""

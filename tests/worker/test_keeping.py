@@ -22,7 +22,7 @@ def make(
 def test_what_is_kept_is_told_and_found(tmp_path: Path) -> None:
     """The next keeper finds the state by what the first one told."""
     told: list[Checkpoint] = []
-    make(tmp_path, told).keep(STATE, 2)
+    assert make(tmp_path, told).keep(STATE, 2)
     again = make(tmp_path, [], named=told[0])
     found = again.found()
     assert found is not None
@@ -36,7 +36,7 @@ def test_a_checkpoint_that_is_elsewhere_is_missed(tmp_path: Path) -> None:
     keeper = make(tmp_path, [], named=Checkpoint(update=2, sha256="0" * 64))
     assert keeper.found() is None
     assert keeper.missing().startswith("began again: ")
-    assert "checkpoint of update 2" in keeper.missing()
+    assert "checkpoint of update 2 is not on this worker's disk" in keeper.missing()
 
 
 def test_a_state_is_kept_from_time_to_time(tmp_path: Path) -> None:
@@ -53,6 +53,6 @@ def test_training_goes_on_without_room(tmp_path: Path) -> None:
     """Where neither checkpoint nor final weights can be written, nothing is told and nothing is raised."""
     told: list[Checkpoint] = []
     keeper = make(tmp_path, told, limit=10)
-    keeper.keep(STATE, 2)
+    assert not keeper.keep(STATE, 2)
     keeper.end(STATE)
     assert (told, keeper.weights) == ([], None)

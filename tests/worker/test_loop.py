@@ -252,5 +252,30 @@ def test_a_run_whose_checkpoint_is_elsewhere_begins_again(processes: Processes) 
     assert background.worker.iterate()
     ended = processes.client.run(run.id)
     (note,) = ended.notes
-    assert note.startswith("began again: the worker that took it over does not have the checkpoint of update")
+    assert note.startswith("began again: the checkpoint of update")
+    assert "is not on this worker's disk" in note
     assert updates(processes, run) == list(range(1, 2001))
+
+
+def test_others_leave_a_paused_runs_checkpoint(processes: Processes) -> None:
+    """However tight the limit, runs that finish meanwhile do not cost a paused run its rows."""
+    background = Background(processes)
+    (run,) = launch(processes, [Adam(gradient_batch=30)], budget=Budget(updates=1000)).runs
+    background.begin(run)
+    processes.client.pause(run.id)
+    background.end()
+    then = processes.client.run(run.id).summary.updates
+    root = processes.home / "checkpoints"
+    (kept,) = (root / run.id).iterdir()
+    worker = make_worker(processes, checkpoint_bytes=int(kept.stat().st_size * 1.5), checkpoint_seconds=0)
+    assert not worker.iterate()
+    others = launch(processes, [Adam(gradient_batch=30)], seeds=[1, 2]).runs
+    assert [worker.iterate() for _ in others] == [True] * 2
+    assert kept.exists()
+    assert sum(path.stat().st_size for path in root.glob("*/*")) <= 1.5 * kept.stat().st_size
+    processes.client.resume(run.id)
+    assert worker.iterate()
+    ended = processes.client.run(run.id)
+    assert (ended.status, ended.attempts, ended.notes) == (RunStatus.FINISHED, 2, [])
+    assert processes.client.series([run.id])[run.id]["attempt"] == 1
+    assert then < 1000
