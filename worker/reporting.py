@@ -108,9 +108,20 @@ class Reporter:
             self._change.notify_all()
 
     def sync(self) -> None:
-        """Bring the rows that wait to the disk itself: a checkpoint counts on them."""
+        """Bring the rows that wait to the disk itself: a checkpoint counts on them.
+
+        Raises:
+            OSError: the disk refuses.
+        """
         if self._spool is not None:
             self._spool.sync()
+
+    def _away(self) -> None:
+        """Bring the rows to the disk while the backend is away; where that fails they wait in memory."""
+        try:
+            self.sync()
+        except OSError as error:
+            log.warning("rows that wait for the backend are in memory alone: %s", error)
 
     def flush(self) -> None:
         """Wait until every row is stored.
@@ -168,7 +179,7 @@ class Reporter:
             batch, named = self._rows[:MOST_ROWS], self._checkpoint
         if named and batch and batch[-1].update < named.update:
             named = None
-        persist(lambda: self._client.append(self._run_id, self._token, batch, checkpoint=named), away=self.sync)
+        persist(lambda: self._client.append(self._run_id, self._token, batch, checkpoint=named), away=self._away)
         if named:
             self._named(named)
         with self._change:

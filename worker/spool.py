@@ -3,8 +3,9 @@
 import fcntl
 import logging
 import os
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
@@ -17,6 +18,7 @@ from backend.schemas import Checkpoint, Contract, Finish, RunStatus, Update
 log = logging.getLogger(__name__)
 
 CLEAR_BYTES = 256 * 1024
+WARN_SECONDS = 60.0
 
 
 class Entry(Contract):
@@ -30,7 +32,8 @@ class Entry(Contract):
 class Spool:
     """The file of one claim. Its process holds a lock on it for as long as it lives.
 
-    Where the disk refuses, training goes on without: the file then ends at the last line that could be written.
+    Where the disk refuses, training goes on without: the file then ends at the last line that could be written, until
+    the backend has everything and it begins anew.
     """
 
     def __init__(self, path: Path) -> None:
@@ -39,31 +42,53 @@ class Spool:
         self._file = path.open("ab", buffering=0)
         fcntl.flock(self._file, fcntl.LOCK_EX)
         self._broken = False
+        self._warns = 0.0
 
     def write(self, entry: Entry) -> None:
         """Add a line, which outlives this process at once, and the machine after `sync`."""
         if self._broken:
-            os.utime(self._path)  # the worker sees by the time that the run goes on
+            with suppress(OSError):
+                os.utime(self._path)  # the worker sees by the time that the run goes on
             return
+        line = entry.model_dump_json(exclude_unset=True).encode() + b"\n"
         try:
-            self._file.write(entry.model_dump_json(exclude_unset=True).encode() + b"\n")
+            written = self._file.write(line)
         except OSError as error:
-            self._broken = True
-            log.warning("rows cannot be kept on disk while the backend is away: %s", error)
+            self._refused(error)
+        else:
+            if written != len(line):  # what would follow could not be read
+                self._refused(f"only {written} of {len(line)} bytes fit")
 
     def sync(self) -> None:
-        """Bring what was written to the disk itself."""
+        """Bring what was written to the disk itself.
+
+        Raises:
+            OSError: the disk refuses; what was written may not outlive the machine.
+        """
         os.fsync(self._file.fileno())
 
     def clear(self) -> None:
-        """Begin anew once the file has grown, for the backend has all that it holds."""
-        if os.fstat(self._file.fileno()).st_size > CLEAR_BYTES:
-            self._file.truncate(0)
+        """Begin anew once the file has grown, or could not be written, for the backend has all that it holds."""
+        try:
+            if self._broken or os.fstat(self._file.fileno()).st_size > CLEAR_BYTES:
+                self._file.truncate(0)
+                self._broken = False
+        except OSError as error:
+            self._refused(error)
 
     def remove(self) -> None:
         """Remove the file: nobody needs it any more."""
-        self._path.unlink(missing_ok=True)
+        try:
+            self._path.unlink(missing_ok=True)
+        except OSError as error:
+            log.warning("%s cannot be removed: %s", self._path, error)
         self._file.close()
+
+    def _refused(self, reason: object) -> None:
+        if time.monotonic() >= self._warns:
+            self._warns = time.monotonic() + WARN_SECONDS
+            log.warning("rows cannot be kept on disk while the backend is away, but in memory: %s", reason)
+        self._broken = True
 
 
 def path_of(folder: Path, run_id: str, token: int) -> Path:

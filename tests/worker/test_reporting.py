@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -162,6 +163,38 @@ def test_a_checkpoint_alone_is_named(client: Client, claim: Claim, reporter: Rep
     reporter.checkpoint(Checkpoint(update=1, sha256="1" * 64))
     reporter.flush()
     assert client.run(claim.run.id).checkpoint == Checkpoint(update=1, sha256="1" * 64)
+
+
+def test_a_disk_that_refuses_loses_no_row(
+    client: Client, claim: Claim, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The backend is away and the disk takes nothing: the rows wait in memory, with a warning, and arrive."""
+    away = threading.Event()
+    away.set()
+    send = client.append
+
+    def append(*args: Any, **named: Any) -> int:
+        if away.is_set():
+            raise BackendUnavailable("away")
+        return send(*args, **named)
+
+    def refuse(_: int) -> None:
+        refused.set()
+        raise OSError(28, "No space left on device")
+
+    refused = threading.Event()
+    monkeypatch.setattr(client, "append", append)
+    monkeypatch.setattr(reporting, "FIRST_PAUSE", 0.01)
+    monkeypatch.setattr("os.fsync", refuse)
+    reporter = Reporter(client, claim.run.id, claim.token, spool=Spool(path_of(tmp_path, claim.run.id, claim.token)))
+    reporter.start(environment={}, blocks=[], parameters=7)
+    for update in range(1, 251):
+        reporter.update(row(update))
+    assert refused.wait(10)
+    away.clear()
+    reporter.finish(RunStatus.FINISHED)
+    assert stored(client, claim) == list(range(1, 251))
+    assert "in memory alone: [Errno 28] No space left on device" in caplog.text
 
 
 def test_persist_tries_again_until_there_is_an_answer(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -139,3 +139,50 @@ def test_a_run_that_another_has_is_not_cleaned_up_after(tmp_path: Path, client: 
     told: list[tuple[str, int]] = []
     deliver_all(tmp_path, client, finished=lambda *run: told.append(run))
     assert told == []
+
+
+def test_a_spool_that_broke_begins_anew(tmp_path: Path, claim: Claim) -> None:
+    """What a full disk cut off is skipped until the backend has everything; then rows are kept again."""
+    spool = fill(tmp_path, claim, Entry(row=row(1)))
+    path, real = path_of(tmp_path, claim.run.id, claim.token), spool._file
+    with Path("/dev/full").open("ab", buffering=0) as full:
+        spool._file = full
+        spool.write(Entry(row=row(2)))
+    spool._file = real
+    spool.write(Entry(row=row(3)))
+    assert path.read_bytes().count(b"\n") == 1
+    spool.clear()
+    spool.write(Entry(row=row(4)))
+    assert path.read_bytes().startswith(b'{"row":{"update":4,')
+    spool.remove()
+
+
+def test_half_a_line_ends_a_spool(tmp_path: Path, claim: Claim) -> None:
+    """Where the disk took part of a line nothing follows it, for it could not be read."""
+
+    class Short:
+        def write(self, line: bytes) -> int:
+            return real.write(line[:5])
+
+    spool = fill(tmp_path, claim, Entry(row=row(1)))
+    path, real = path_of(tmp_path, claim.run.id, claim.token), spool._file
+    spool._file = Short()  # type: ignore[assignment] # all of a file that this takes
+    spool.write(Entry(row=row(2)))
+    spool._file = real
+    spool.write(Entry(row=row(3)))
+    assert path.read_bytes().endswith(b'\n{"row')
+    spool.remove()
+
+
+def test_a_spool_whose_file_is_gone_stops_nobody(tmp_path: Path, claim: Claim) -> None:
+    """A user who removes the folder, or a disk that refuses everything, does not end the run."""
+    spool = fill(tmp_path, claim, Entry(row=row(1)))
+    path_of(tmp_path, claim.run.id, claim.token).unlink()
+    with Path("/dev/full").open("ab", buffering=0) as full:
+        real, spool._file = spool._file, full
+        spool.write(Entry(row=row(2)))
+        spool.write(Entry(row=row(3)))
+        spool.clear()
+        spool.write(Entry(row=row(4)))
+    spool._file = real
+    spool.remove()
