@@ -10,6 +10,7 @@ import pytest
 from pyarrow import parquet
 
 from backend.client import Client
+from backend.errors import InvalidInput
 from backend.schemas import Claim, Run
 from tests.backend.samples import update, updates
 
@@ -70,5 +71,5 @@ def test_files_are_fetched(http: httpx.Client, client: Client, claim: Claim, csv
     assert client.export_file(claim.run.id, "csv").decode() == client.export(claim.run.id)
     assert client.export_file(claim.run.id, "json") == get(http, claim, "json").content
     assert client.export_file(claim.run.id, "parquet")[:4] == b"PAR1"
-    with pytest.raises(ValueError, match="pickle"):
+    with pytest.raises(InvalidInput, match=r"^kind is 'pickle': must be one of csv, json, parquet$"):
         client.export_file(claim.run.id, "pickle")
