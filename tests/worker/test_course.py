@@ -157,3 +157,20 @@ def test_final_weights_hold_the_mean() -> None:
     weights = State.from_bytes(keeper.weights).tensors
     assert weights["encoder.code.weight"].shape == weights["average.encoder.code.weight"].shape
     assert not torch.equal(weights["encoder.code.weight"], weights["average.encoder.code.weight"])
+
+
+class Forgetful(Memory):
+    """A keeper whose disk is full."""
+
+    def keep(self, state: State, update: int) -> bool:
+        """Keep nothing of it, but count."""
+        super().keep(state, update)
+        return False
+
+
+def test_a_pause_that_could_not_be_kept_says_so() -> None:
+    """A user who pauses a run learns that its last updates will be done again."""
+    outcome, _ = run(small_run(OPTIMIZERS["adam"]), Forgetful(pause_after=3))
+    assert outcome.status is RunStatus.PAUSED
+    assert outcome.ended_by.startswith("paused after 3 updates; that state could not be kept")
+    assert len(outcome.ended_by) <= 200

@@ -223,6 +223,19 @@ def test_a_worker_cleans_up_after_finished_runs(processes: Processes) -> None:
     assert list(left.parent.iterdir()) == [left.with_name("weights.safetensors")]
 
 
+def test_a_worker_begins_without_drafts(processes: Processes) -> None:
+    """What a killed process had half written goes when a worker starts; what another writes now stays."""
+    root = processes.home / "checkpoints" / "runrunrun"
+    root.mkdir(parents=True)
+    dead, living = (root / f".5-1.safetensors.{pid}" for pid in (2**22 + 1, os.getpid()))
+    dead.touch()
+    living.touch()
+    stopped = threading.Event()
+    stopped.set()
+    make_worker(processes, stopped=stopped).loop()
+    assert list(root.iterdir()) == [living]
+
+
 def test_a_child_that_hangs_is_found(processes: Processes, monkeypatch: pytest.MonkeyPatch) -> None:
     """A child that makes no update any more is ended, and its run says so; tried again, it goes on."""
     monkeypatch.setattr(watching, "SLOWER", 2)
