@@ -11,5 +11,4 @@ depends_on = None
 
 def upgrade() -> None:
     """Apply the change; a column with a default is added without a copy of the table."""
-    mark = sa.Column("purging", sa.Boolean(), server_default=sa.false(), nullable=False)
-    op.add_column("experiments", mark)
+    op.add_column("experiments", sa.Column("purging", sa.Boolean(), server_default=sa.false(), nullable=False))
