@@ -68,8 +68,8 @@ class Settings(BaseSettings):
     @field_validator("token")
     @classmethod
     def _fits_a_header(cls, token: SecretStr) -> SecretStr:
-        if not re.fullmatch("[!-~]*", token.get_secret_value()):
-            raise ValueError("must be printable ASCII characters without spaces, to stand in a request's header")
+        if not re.fullmatch("([!-~]([ -~]*[!-~])?)?", token.get_secret_value()):
+            raise ValueError("must be printable ASCII characters, spaces only between them, to stand in a header")
         return token
 
     @field_validator("lease_seconds")

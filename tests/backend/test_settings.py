@@ -78,12 +78,13 @@ def test_an_address_that_is_none_is_refused(url: str) -> None:
     assert Settings(backend_url="https://[::1]:8700/below").api == "https://[::1]:8700/below"
 
 
-@pytest.mark.parametrize("token", ["\u00e4" * 30, "two words", "a\nline", "tab\t"])
+@pytest.mark.parametrize("token", ["\u00e4" * 30, " begins with a space", "ends with one ", "a\nline", "tab\t"])
 def test_a_token_that_no_header_can_hold_is_refused(token: str) -> None:
     """BLOCKHF_TOKEN is named, and its value is not."""
     with pytest.raises(ValidationError) as caught:
         Settings(token=SecretStr(token))
     assert str(faults(caught.value)).startswith("BLOCKHF_TOKEN is '***': must be printable ASCII characters")
+    assert Settings(token=SecretStr("several words do")).token.get_secret_value() == "several words do"
 
 
 @pytest.mark.parametrize("package", ["backend", "worker", "dashboard"])
