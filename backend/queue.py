@@ -19,7 +19,7 @@ from sqlalchemy import ColumnElement, Connection, and_, bindparam, case, func, n
 
 from backend.database import Database
 from backend.errors import Conflict, FieldError, InvalidInput, LeaseLost, QueueFull
-from backend.rewinding import rewind
+from backend.rewinding import begin_again, rewind, with_note
 from backend.runs import get_run, run_number
 from backend.schemas import (
     Catalog,
@@ -39,7 +39,6 @@ from backend.workers import see_worker
 
 Clock = Callable[[], float]
 
-_MOST_NOTES = 50
 _ASKED = ("number", "worker", "cancel_requested", "pause_requested", "begun", "checkpoint", "notes")
 _HELD = and_(
     RUNS.c.id == bindparam("its_id"), RUNS.c.token == bindparam("its_token"), RUNS.c.status == RunStatus.RUNNING
@@ -65,8 +64,7 @@ class Queue:
             if claimed is None:
                 return None
             if claimed.checkpoint is None:
-                rewind(connection, claimed.number, 0)
-                _set(connection, claimed.number, environment="{}", blocks="[]", parameters=null())
+                begin_again(connection, claimed.number)
             return Claim(run=get_run(connection, claimed.id), token=claimed.token)
 
     def sweep(self) -> None:
@@ -280,7 +278,7 @@ def _begin(connection: Connection, lease: Any, body: Start) -> None:
     if body.resumed_from == 0:
         values["checkpoint"] = None  # of a course that nobody follows any more
     if body.note:
-        values["notes"] = orjson.dumps([*orjson.loads(lease.notes), body.note][-_MOST_NOTES:]).decode()
+        values["notes"] = with_note(lease.notes, body.note)
     _set(connection, lease.number, **values)
 
 

@@ -2,11 +2,13 @@
 
 from typing import Any
 
-from sqlalchemy import Connection, delete, func, select, update
+import orjson
+from sqlalchemy import Connection, delete, func, null, select, update
 
 from backend.schemas import Summary
 from backend.tables import BLOCKS, RUNS, UPDATES
 
+_MOST_NOTES = 50
 _FRESH: dict[str, Any] = {name: field.default for name, field in Summary.model_fields.items()}
 _BEST: dict[str, Any] = {"train_loss": func.min, "test_loss": func.min, "test_accuracy": func.max}
 
@@ -17,6 +19,22 @@ def rewind(connection: Connection, number: int, to: int) -> None:
         connection.execute(delete(table).where(table.c.run == number, table.c.update > to))
     values = _FRESH | (_summary(connection, number, to) if to else {})
     connection.execute(update(RUNS).where(RUNS.c.number == number).values(edition=RUNS.c.edition + 1, **values))
+
+
+def begin_again(connection: Connection, number: int) -> None:
+    """Take a run back to its beginning, as there is no checkpoint of it; where that costs rows, note it."""
+    lost = connection.execute(select(RUNS.c.updates, RUNS.c.notes).where(RUNS.c.number == number)).one()
+    rewind(connection, number, 0)
+    notes = lost.notes
+    if lost.updates:
+        notes = with_note(notes, f"began again: no checkpoint of its {lost.updates} updates had been kept")
+    values = {"environment": "{}", "blocks": "[]", "parameters": null(), "notes": notes}
+    connection.execute(update(RUNS).where(RUNS.c.number == number).values(values))
+
+
+def with_note(notes: str, note: str) -> str:
+    """Add a note to a run's, as they are stored; the oldest go."""
+    return orjson.dumps([*orjson.loads(notes), note][-_MOST_NOTES:]).decode()
 
 
 def _summary(connection: Connection, number: int, to: int) -> dict[str, Any]:

@@ -29,6 +29,19 @@ def test_a_lost_run_goes_on_from_its_checkpoint(scene: Scene) -> None:
     assert scene.rows(claim) == [1, 2, 3, 4, 5, 6]
 
 
+def test_a_run_without_a_checkpoint_says_that_it_begins_again(scene: Scene) -> None:
+    """Rows that no checkpoint was kept of are trained anew, and the run says how many they were."""
+    claim = scene.claim()
+    scene.start(claim, 0)
+    assert scene.run(claim).notes == []
+    scene.append(claim, 5)
+    scene.lose()
+    again = scene.claim()
+    scene.start(again, 0)
+    assert scene.run(claim).notes == ["began again: no checkpoint of its 5 updates had been kept"]
+    assert scene.rows(claim) == []
+
+
 def test_a_worker_without_the_checkpoint_begins_again(scene: Scene) -> None:
     """Rows, summary and checkpoint of the course that nobody can follow any more are gone."""
     claim = scene.claim()
