@@ -35,10 +35,10 @@ _Place = tuple[int, int]
 
 
 class Spool:
-    """The parts of an answer, one after the other, read once.
+    """The parts of an answer, one after the other.
 
-    Every part is written as it comes, so no more than a page of rows is held. A column's pieces then lie apart in the
-    file; the order of the answer is kept beside it. Raises StorageUnavailable where there is no room.
+    Every part is taken once, and written as it comes, so no more than a page of rows is held. A column's pieces then
+    lie apart in the file; the order of the answer is kept beside it. Raises StorageUnavailable where there is no room.
     """
 
     def __init__(self, parts: Iterable[Part]) -> None:
