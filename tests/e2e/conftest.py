@@ -171,6 +171,20 @@ def zoom(page: Page) -> None:
     wait_until(zoomed, "the drag zooms")
 
 
+def choose(page: Page, field: Locator, option: str) -> None:
+    """Choose an option of a list of one or of many; open it again where the page's redrawing has closed it."""
+    of_many = field.locator("xpath=ancestor::*[@data-testid='stMultiSelect']")
+
+    def chosen() -> bool:
+        settled(page)
+        with suppress(TooLate):
+            field.click(timeout=5000)
+            page.get_by_role("option", name=option, exact=True).click(timeout=5000)
+        return field.input_value() == option or any(option in text for text in of_many.all_text_contents())
+
+    wait_until(chosen, f"{option} is chosen")
+
+
 def entry(page: Page, key: str) -> Locator:
     """Find the input of a field of the launch form by its path."""
     return page.locator(f".st-key-launch0-{key.replace('.', '-')} input")

@@ -6,7 +6,7 @@ import pytest
 from playwright.sync_api import Locator, Page, expect
 
 from backend.schemas import Adam, Experiment, HessianFree
-from tests.e2e.conftest import Service, draws, settled, wait_until
+from tests.e2e.conftest import Service, choose, draws, settled, wait_until
 from tests.e2e.samples import SPEC, claims, register, row
 
 pytestmark = pytest.mark.browser
@@ -116,9 +116,7 @@ def test_settings_are_saved_picked_and_deleted(page: Page, quiet: Service) -> No
 
     page.goto(f"{quiet.dashboard_url}/launch")
     expect(page.locator(".bhf-plan")).to_contain_text("2 runs")
-    settled(page)
-    page.get_by_label("Start from").click()
-    page.get_by_role("option", name="Mine: Three <seeds>").click()
+    choose(page, page.get_by_label("Start from"), "Mine: Three <seeds>")
     expect(page.locator(".bhf-plan")).to_contain_text("6 runs")
     settled(page)
     page.get_by_role("button", name="My presets").click()

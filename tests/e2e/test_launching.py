@@ -1,11 +1,9 @@
 """Launches from the page: plain, refused, a sweep, a clone, with the other optimizer; and what a run tells then."""
 
 import re
-from contextlib import suppress
 
 import pytest
 from playwright.sync_api import Page, expect
-from playwright.sync_api import TimeoutError as TooLate
 
 from backend.errors import InvalidInput
 from backend.schemas import (
@@ -19,24 +17,10 @@ from backend.schemas import (
     RunStatus,
     StopReason,
 )
-from tests.e2e.conftest import Service, draws, entry, fill, ranges, seen, settled, wait_until, zoom
+from tests.e2e.conftest import Service, choose, draws, entry, fill, ranges, seen, settled, wait_until, zoom
 from tests.e2e.samples import SPEC, claims, register, row
 
 pytestmark = pytest.mark.browser
-
-
-def choose(page: Page, label: str, option: str) -> None:
-    """Choose an option of a list; open it again where the page's redrawing has closed it."""
-    field = page.get_by_label(label, exact=True)
-
-    def chosen() -> bool:
-        settled(page)
-        with suppress(TooLate):
-            field.click(timeout=5000)
-            page.get_by_role("option", name=option).click(timeout=5000)
-        return field.input_value() == option
-
-    wait_until(chosen, f"{label} is {option}")
 
 
 def launch_small(page: Page, service: Service, *, name: str, updates: int) -> Experiment:
@@ -140,9 +124,9 @@ def test_a_layer_without_a_block_is_refused(page: Page, service: Service) -> Non
     """A layer that stands in no block is named beside the block editor, and accepted once it has one."""
     page.goto(f"{service.dashboard_url}/launch")
     page.get_by_role("radio", name="Your own").or_(page.get_by_role("button", name="Your own")).first.click()
-    choose(page, "Block of encoder.code", "no block")
+    choose(page, page.get_by_label("Block of encoder.code", exact=True), "no block")
     expect(page.locator(".bhf-error")).to_contain_text("without encoder.code")
-    choose(page, "Block of encoder.code", "Block 2")
+    choose(page, page.get_by_label("Block of encoder.code", exact=True), "Block 2")
     expect(page.locator(".bhf-error")).to_have_count(0)
     expect(page.locator(".bhf-blocks")).to_contain_text("2 blocks")
 
@@ -152,12 +136,9 @@ def test_a_sweep_is_launched(page: Page, quiet: Service) -> None:
     register(quiet.client)
     page.goto(f"{quiet.dashboard_url}/launch")
     page.get_by_text("Sweep: one configuration").click()
-    page.get_by_label("Optimizer", exact=True).click()
-    page.get_by_role("option", name="Hessian-free (HF)").click()
-    settled(page)
+    choose(page, page.get_by_label("Optimizer", exact=True), "Hessian-free (HF)")
     settings = page.locator(".st-key-launch0-sweep-knobs-hf input")
-    settings.click()
-    page.get_by_role("option", name="Damping", exact=True).click()
+    choose(page, settings, "Damping")
     settings.press("Tab")  # closes the list, which hides what is around it
     values = page.get_by_role("textbox", name="Values of Damping")
     values.fill("0..1/3")
