@@ -12,7 +12,7 @@ from sqlalchemy import Update as UpdateStatement
 
 from backend.database import Database
 from backend.errors import FieldError, InvalidInput
-from backend.queue import hold
+from backend.leases import hold
 from backend.readings import MAX_POINTS, Columns, Reading, Wanted, heads_of, joined, read
 from backend.schemas import BLOCK_FIELDS, MAX_UPDATES, SERIES_FIELDS, Append, Checkpoint, Update
 from backend.settings import Settings

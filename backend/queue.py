@@ -15,35 +15,27 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import orjson
-from sqlalchemy import ColumnElement, Connection, and_, bindparam, case, func, null, or_, select, update
+from sqlalchemy import Connection, and_, func, null, or_, select, update
 
 from backend.database import Database
 from backend.errors import Conflict, FieldError, InvalidInput, LeaseLost, QueueFull
+from backend.leases import change, claim_first, ending, hold, lost, sweep_lost
 from backend.rewinding import begin_again, rewind, with_note
 from backend.runs import get_run, run_number
 from backend.schemas import (
-    Catalog,
     Checkpoint,
     Claim,
     Finish,
     HeartbeatAnswer,
     Run,
-    RunError,
     RunStatus,
     Start,
-    Summary,
 )
 from backend.settings import Settings
 from backend.tables import EXPERIMENTS, RUNS
 from backend.workers import see_worker
 
 Clock = Callable[[], float]
-
-_ASKED = ("number", "worker", "cancel_requested", "pause_requested", "begun", "checkpoint", "notes")
-_HELD = and_(
-    RUNS.c.id == bindparam("its_id"), RUNS.c.token == bindparam("its_token"), RUNS.c.status == RunStatus.RUNNING
-)
-_HOLD = select(*(RUNS.c[name] for name in (*_ASKED, *Summary.model_fields))).where(_HELD).with_for_update()
 
 
 class Queue:
@@ -59,8 +51,8 @@ class Queue:
         now = self._clock()
         with self._database.write() as connection:
             catalog = see_worker(connection, worker_id, now, every=self._settings.heartbeat_seconds)
-            _sweep(connection, now, self._settings.max_attempts)
-            claimed = connection.execute(_claim(worker_id, catalog, now, self._settings.lease_seconds)).one_or_none()
+            sweep_lost(connection, now, self._settings.max_attempts)
+            claimed = claim_first(connection, worker_id, catalog, now, now + self._settings.lease_seconds)
             if claimed is None:
                 return None
             if claimed.checkpoint is None:
@@ -70,7 +62,7 @@ class Queue:
     def sweep(self) -> None:
         """End or pause the runs of lost workers that should, or that no attempt got any further with."""
         with self._database.write() as connection:
-            _sweep(connection, self._clock(), self._settings.max_attempts)
+            sweep_lost(connection, self._clock(), self._settings.max_attempts)
 
     def forgive(self) -> None:
         """Renew every lease: while the backend was away, nobody could."""
@@ -85,7 +77,7 @@ class Queue:
         with self._database.write() as connection:
             lease = hold(connection, run_id, token)
             see_worker(connection, lease.worker, now, every=self._settings.heartbeat_seconds)
-            _set(connection, lease.number, lease_until=now + self._settings.lease_seconds)
+            change(connection, lease.number, lease_until=now + self._settings.lease_seconds)
             return HeartbeatAnswer(cancel=lease.cancel_requested, pause=lease.pause_requested)
 
     def standings(self, run_ids: Sequence[str]) -> dict[str, RunStatus]:
@@ -109,7 +101,7 @@ class Queue:
             lease = hold(connection, run_id, body.token)
             if lease.begun < body.token:
                 _begin(connection, lease, body)
-            _set(
+            change(
                 connection,
                 lease.number,
                 lease_until=self._clock() + self._settings.lease_seconds,
@@ -131,10 +123,10 @@ class Queue:
             status: RunStatus = body.status
             if status is RunStatus.PAUSED and not lease.pause_requested:  # the user has changed their mind
                 status = RunStatus.CANCELLED if lease.cancel_requested else RunStatus.QUEUED
-            _set(
+            change(
                 connection,
                 lease.number,
-                **_end(status, self._clock(), body.ended_by),
+                **ending(status, self._clock(), body.ended_by),
                 error=body.error.model_dump_json() if body.error else None,
                 weights=body.weights,
                 **({"checkpoint": None} if status is RunStatus.FINISHED else {}),
@@ -157,7 +149,7 @@ class Queue:
             if status is RunStatus.PAUSED:
                 check_room(connection, 1, self._settings.max_queued)
             again = {"status": RunStatus.QUEUED, "stalled": 0, "ended_by": ""} if status is RunStatus.PAUSED else {}
-            _set(connection, number, pause_requested=False, **again)
+            change(connection, number, pause_requested=False, **again)
             return get_run(connection, run_id)
 
     def retry(self, run_id: str) -> Run:
@@ -170,7 +162,7 @@ class Queue:
                 check_room(connection, 1, self._settings.max_queued)
                 asked = {"cancel_requested": False, "pause_requested": False}
                 ended = {"ended_by": "", "error": null(), "finished_at": null()}
-                _set(connection, number, status=RunStatus.QUEUED, stalled=0, furthest=0, **asked, **ended)
+                change(connection, number, status=RunStatus.QUEUED, stalled=0, furthest=0, **asked, **ended)
             elif status is not RunStatus.QUEUED:
                 raise Conflict(f"run {run_id} is {status}; only a failed or a cancelled run can be tried again")
             return get_run(connection, run_id)
@@ -181,7 +173,7 @@ class Queue:
             number, status, _ = _state(connection, run_id)
             if status.final:
                 raise Conflict(f"run {run_id} has {status} already; it waits for nothing")
-            _set(connection, number, priority=priority)
+            change(connection, number, priority=priority)
             return get_run(connection, run_id)
 
     def _stop(self, run_id: str, to: RunStatus, asked: dict[str, bool]) -> Run:
@@ -191,9 +183,9 @@ class Queue:
             if status in {RunStatus.FINISHED, RunStatus.FAILED} or (status.final and status is not to):
                 raise Conflict(f"run {run_id} has {status} already; it cannot be {to}")
             if status is RunStatus.RUNNING and lease_until >= now:
-                _set(connection, number, **asked)
+                change(connection, number, **asked)
             elif status is not to:
-                _set(connection, number, **asked | _end(to, now, to.value))
+                change(connection, number, **asked | ending(to, now, to.value))
             return get_run(connection, run_id)
 
 
@@ -203,6 +195,27 @@ def _state(connection: Connection, run_id: str) -> tuple[int, RunStatus, float]:
     columns = (RUNS.c.status, RUNS.c.lease_until)
     row = connection.execute(select(*columns).where(RUNS.c.number == number).with_for_update()).one()
     return number, RunStatus(row.status), row.lease_until or 0
+
+
+def _is_deleted(connection: Connection, number: int) -> bool:
+    """Tell whether a run's experiment is marked as deleted."""
+    its = and_(RUNS.c.number == number, RUNS.c.experiment == EXPERIMENTS.c.number)
+    return connection.scalar(select(EXPERIMENTS.c.deleted_at).where(its)) is not None
+
+
+def _begin(connection: Connection, lease: Any, body: Start) -> None:
+    kept = Checkpoint.model_validate_json(lease.checkpoint).update if lease.checkpoint else 0
+    if body.resumed_from not in {0, kept}:
+        limit = f"must be 0 or the checkpoint's update, {kept}"
+        raise InvalidInput([FieldError("resumed_from", body.resumed_from, limit)])
+    if body.resumed_from < lease.updates:
+        rewind(connection, lease.number, body.resumed_from)
+    values: dict[str, Any] = {"begun": body.token}
+    if body.resumed_from == 0:
+        values["checkpoint"] = None  # of a course that nobody follows any more
+    if body.note:
+        values["notes"] = with_note(lease.notes, body.note)
+    change(connection, lease.number, **values)
 
 
 def check_room(connection: Connection, count: int, most: int) -> None:
@@ -219,89 +232,8 @@ def cancel_experiment(connection: Connection, experiment: int, now: float) -> No
     """Cancel an experiment's runs: at once where no worker holds them, else by its next heartbeat."""
     its = RUNS.c.experiment == experiment
     held = and_(RUNS.c.status == RunStatus.RUNNING, RUNS.c.lease_until >= now)
-    free = or_(RUNS.c.status.in_([RunStatus.QUEUED, RunStatus.PAUSED]), _lost(now))
+    free = or_(RUNS.c.status.in_([RunStatus.QUEUED, RunStatus.PAUSED]), lost(now))
     asked = {"cancel_requested": True, "pause_requested": False}
     connection.execute(update(RUNS).where(its, held).values(asked))
-    ended = asked | _end(RunStatus.CANCELLED, now, "deleted")
+    ended = asked | ending(RunStatus.CANCELLED, now, "deleted")
     connection.execute(update(RUNS).where(its, free).values(ended))
-
-
-def _is_deleted(connection: Connection, number: int) -> bool:
-    """Tell whether a run's experiment is marked as deleted."""
-    its = and_(RUNS.c.number == number, RUNS.c.experiment == EXPERIMENTS.c.number)
-    return connection.scalar(select(EXPERIMENTS.c.deleted_at).where(its)) is not None
-
-
-def hold(connection: Connection, run_id: str, token: int) -> Any:
-    """Return the row of a run that this token holds (what is asked of it, checkpoint, summary), or raise LeaseLost."""
-    row = connection.execute(_HOLD, {"its_id": run_id, "its_token": token}).one_or_none()
-    if row is None:
-        run_number(connection, run_id)
-        raise LeaseLost(f"run {run_id} is not held by token {token}: it ended, or another worker has it; stop writing")
-    return row
-
-
-def _claim(worker_id: str, catalog: Catalog, now: float, lease_seconds: float) -> Any:
-    known = and_(
-        RUNS.c.problem.in_([problem.name for problem in catalog.problems]),
-        RUNS.c.data.in_([data.name for data in catalog.data]),
-    )
-    free = or_(RUNS.c.status == RunStatus.QUEUED, _lost(now))
-    # skip_locked is PostgreSQL's; on SQLite the transaction has locked out every other writer.
-    order = (RUNS.c.priority.desc(), RUNS.c.number)
-    first = select(RUNS.c.number).where(free, known).order_by(*order).limit(1).with_for_update(skip_locked=True)
-    return (
-        update(RUNS)
-        .where(RUNS.c.number == first.scalar_subquery())
-        .values(
-            status=RunStatus.RUNNING,
-            token=RUNS.c.token + 1,
-            attempts=RUNS.c.attempts + 1,
-            stalled=case((RUNS.c.updates > RUNS.c.furthest, 1), else_=RUNS.c.stalled + 1),
-            furthest=case((RUNS.c.updates > RUNS.c.furthest, RUNS.c.updates), else_=RUNS.c.furthest),
-            worker=worker_id,
-            lease_until=now + lease_seconds,
-            started_at=now,
-        )
-        .returning(RUNS.c.number, RUNS.c.id, RUNS.c.token, RUNS.c.checkpoint)
-    )
-
-
-def _begin(connection: Connection, lease: Any, body: Start) -> None:
-    kept = Checkpoint.model_validate_json(lease.checkpoint).update if lease.checkpoint else 0
-    if body.resumed_from not in {0, kept}:
-        limit = f"must be 0 or the checkpoint's update, {kept}"
-        raise InvalidInput([FieldError("resumed_from", body.resumed_from, limit)])
-    if body.resumed_from < lease.updates:
-        rewind(connection, lease.number, body.resumed_from)
-    values: dict[str, Any] = {"begun": body.token}
-    if body.resumed_from == 0:
-        values["checkpoint"] = None  # of a course that nobody follows any more
-    if body.note:
-        values["notes"] = with_note(lease.notes, body.note)
-    _set(connection, lease.number, **values)
-
-
-def _lost(now: float) -> ColumnElement[bool]:
-    return and_(RUNS.c.status == RunStatus.RUNNING, RUNS.c.lease_until < now)
-
-
-def _sweep(connection: Connection, now: float, max_attempts: int) -> None:
-    for asked, status in ((RUNS.c.cancel_requested, RunStatus.CANCELLED), (RUNS.c.pause_requested, RunStatus.PAUSED)):
-        connection.execute(update(RUNS).where(_lost(now), asked).values(_end(status, now, status.value)))
-    reason = RunError(
-        message=f"{max_attempts} workers in a row were lost while they trained this run, and none got further than "
-        "the one before: it may need more memory than they have, or crash its process"
-    )
-    hopeless = and_(_lost(now), RUNS.c.stalled >= max_attempts, RUNS.c.updates <= RUNS.c.furthest)
-    failed = _end(RunStatus.FAILED, now, "attempts") | {"error": reason.model_dump_json()}
-    connection.execute(update(RUNS).where(hopeless).values(failed))
-
-
-def _end(status: RunStatus, now: float, ended_by: str) -> dict[str, Any]:
-    values: dict[str, Any] = {"status": status, "ended_by": ended_by, "lease_until": None, "pause_requested": False}
-    return values | {"finished_at": now if status.final else None}
-
-
-def _set(connection: Connection, number: int, **values: Any) -> None:
-    connection.execute(update(RUNS).where(RUNS.c.number == number).values(values))
