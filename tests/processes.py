@@ -35,7 +35,7 @@ class Processes:
         self.backend = self.start("backend")
         self.client = Client(self.url)
         try:
-            self.wait_until(self.client.health)
+            self.wait_until(self._is_ready)
         except BaseException:
             self.stop()
             raise
@@ -57,7 +57,7 @@ class Processes:
         self.backend.wait()
         time.sleep(after)
         self.backend = self.start("backend")
-        self.wait_until(self.client.health)
+        self.wait_until(self._is_ready)
 
     def wait_until(self, condition: Callable[[], object], seconds: float = START_SECONDS) -> None:
         """Wait until something holds; fail after some seconds."""
@@ -65,6 +65,11 @@ class Processes:
         while not condition():
             assert time.monotonic() < deadline, "waited too long"
             time.sleep(0.05)
+
+    def _is_ready(self) -> bool:
+        """Ask whether the backend is there; one that has ended at its start will never be."""
+        assert self.backend.poll() is None, f"the backend ended at its start with exit code {self.backend.poll()}"
+        return self.client.health()
 
     def stop(self) -> None:
         """End every process that still runs, workers first."""

@@ -3,7 +3,6 @@
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -19,6 +18,7 @@ from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
 from playwright.sync_api import TimeoutError as TooLate
 
 from backend.client import Client
+from tests.processes import free_port
 
 Call = Callable[..., Any]
 
@@ -73,6 +73,12 @@ class Service:
             process.kill()
             return process.wait()
 
+    def alive(self, name: str) -> bool:
+        """Fail, with what it wrote, where a process has ended that should not have."""
+        code = self.processes[name].poll()
+        assert code is None, f"the {name} ended with exit code {code}: {self.log(name)}"
+        return True
+
     def log(self, name: str) -> str:
         """Return what a process has written."""
         return (self.home / f"{name}.log").read_text(errors="replace")
@@ -95,14 +101,6 @@ def running_service(home: Path, *names: str) -> Iterator[Service]:
                 service.stop(name)
 
 
-def free_port() -> int:
-    """Return a port that nobody listens on."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
-
-
 def wait_until(condition: Callable[[], object], what: str, *, seconds: float = DEADLINE) -> None:
     """Wait until a condition holds; fail the test with what was waited for."""
     end = time.monotonic() + seconds
@@ -114,11 +112,13 @@ def wait_until(condition: Callable[[], object], what: str, *, seconds: float = D
 
 def _await_answers(service: Service) -> None:
     if "backend" in service.processes:
-        wait_until(service.client.health, "the backend is ready")
+        wait_until(lambda: service.alive("backend") and service.client.health(), "the backend is ready")
     if "dashboard" in service.processes:
-        wait_until(lambda: _answers(f"{service.dashboard_url}/healthz"), "the dashboard answers")
+        wait_until(
+            lambda: service.alive("dashboard") and _answers(f"{service.dashboard_url}/healthz"), "the dashboard answers"
+        )
     if "worker" in service.processes:
-        wait_until(lambda: service.client.catalog().catalog, f"a worker has registered: {service.log('worker')}")
+        wait_until(lambda: service.alive("worker") and service.client.catalog().catalog, "a worker has registered")
 
 
 def _answers(url: str) -> bool:

@@ -14,7 +14,8 @@ import pytest
 
 from backend.client import Client
 from backend.schemas import RunStatus
-from tests.e2e.conftest import free_port, wait_until
+from tests.e2e.conftest import wait_until
+from tests.processes import free_port
 
 
 class Up:
