@@ -94,11 +94,16 @@ def _row(line: dict[str, str], *, due: int, first: int) -> Update:
     for name in list(given):
         if match := _BLOCK.fullmatch(name):
             blocks.setdefault(int(match[1]), {"residual": None, "model_decrease": None})[match[2]] = given.pop(name)
+    numbers = sorted(blocks)
+    if numbers and numbers[-1] >= len(numbers):
+        missing = next(n for n, number in enumerate(numbers) if n != number)
+        limit = f"blocks follow each other from 0 without gaps, and this row has block {numbers[-1]}"
+        raise InvalidInput([FieldError(f"csv.line{due + 1}.block{missing}_cg_iterations", None, limit)])
     defaults = {name: 0 for name in AXES if Update.model_fields[name].is_required()} | dict.fromkeys(MEASURES)
     try:
-        row = Update.model_validate(defaults | given | {"blocks": [blocks[b] for b in sorted(blocks)]})
+        row = Update.model_validate(defaults | given | {"blocks": [blocks[number] for number in numbers]})
     except ValidationError as error:
-        named = [{**one, "loc": _column(one["loc"], sorted(blocks))} for one in error.errors()]
+        named = [{**one, "loc": _column(one["loc"])} for one in error.errors()]
         raise from_validation(named, (f"csv.line{due + 1}",)) from None
     if row.update != due:
         limit = f"updates follow each other from {first} without gaps; {due} is next"
@@ -106,9 +111,9 @@ def _row(line: dict[str, str], *, due: int, first: int) -> Update:
     return row
 
 
-def _column(place: tuple[int | str, ...], numbers: list[int]) -> tuple[int | str, ...]:
+def _column(place: tuple[int | str, ...]) -> tuple[int | str, ...]:
     """Name the column of what is wrong within a block; another value's place is its column."""
     match place:
         case ("blocks", int(at), str(field), *_):
-            return (f"block{numbers[at]}_{field}",)
+            return (f"block{at}_{field}",)
     return place

@@ -137,10 +137,9 @@ def shown(runs: Sequence[Run], *, width: int) -> Group:
     return Group(runs_table(runs, width=width), *failures(runs))
 
 
-def _away(runs: Sequence[Run], error: BlockHFError, *, width: int) -> Group:
-    """Return what was known last, and why nothing newer is."""
-    said = Text(f"The backend is away; the runs go on, and so does this once it is back: {error}", "yellow")
-    return Group(shown(runs, width=width), said)
+def _away(error: BlockHFError) -> Text:
+    """Say why nothing newer is known."""
+    return Text(f"The backend is away; the runs go on, and so does this once it is back: {error}", "yellow")
 
 
 def at_rest(run: Run) -> bool:
@@ -151,23 +150,27 @@ def at_rest(run: Run) -> bool:
 def watch(fetch: Callable[[], list[Run]], console: Console, *, interval: float) -> list[Run]:
     """Redraw the table every `interval` seconds until all runs have ended or are paused; return them.
 
-    A backend that goes away meanwhile is waited for, and the screen says so; raises BackendUnavailable or
-    TooManyRequests where it does not answer for five minutes, and at the first look.
+    A backend that goes away meanwhile is waited for, and the screen says so, or, where the console is none, a line on
+    standard error; raises BackendUnavailable or TooManyRequests where it does not answer for five minutes, and at the
+    first look.
     """
-    runs, patience = fetch(), Patience()
+    runs, patience, away = fetch(), Patience(), False
     with Live(shown(runs, width=console.width), console=console, auto_refresh=False) as live:
         pause = interval
         while not all(at_rest(run) for run in runs):
             time.sleep(pause)
             try:
-                runs, patience, pause = fetch(), Patience(), interval
+                runs, patience, pause, away = fetch(), Patience(), interval, False
                 live.update(shown(runs, width=console.width), refresh=True)
             except (BackendUnavailable, TooManyRequests) as error:
                 longer = patience.pause()
                 if longer is None:
                     raise
                 pause = max(interval, longer)
-                live.update(_away(runs, error, width=console.width), refresh=True)
+                live.update(Group(shown(runs, width=console.width), _away(error)), refresh=True)
+                if not away and not console.is_terminal:
+                    Console(stderr=True).print(_away(error), soft_wrap=True)
+                away = True
     paused = [run.id for run in runs if run.status is RunStatus.PAUSED]
     if paused:
         console.print(f"Paused; to let them go on: blockhf resume {' '.join(paused)}", soft_wrap=True, markup=False)

@@ -10,7 +10,7 @@ from backend.schemas import Adam, Claim, RunStatus
 from tests.backend.samples import block, spec, update, updates
 
 pytestmark = pytest.mark.every_database
-BLOCKS = "block3_cg_iterations,block3_stop_reason,block12_cg_iterations,block12_stop_reason"
+BLOCKS = "block0_cg_iterations,block0_stop_reason,block1_cg_iterations,block1_stop_reason"
 ONE = spec(name="elsewhere", optimizers=[Adam(gradient_batch=10)], problem={"name": "unknown-here", "data": "theirs"})
 
 
@@ -65,8 +65,13 @@ def test_imported_runs_are_never_claimed(client: Client, worker: str) -> None:
         ("update,train_loss\n1,2,3\n", "csv.line2"),
         ('update,train_loss\n1,"2\n', "csv.line2"),
         ("update,train_loss,block0_residual\n1,2,3\n", "csv.line2.block0_cg_iterations"),
-        (f"update,train_loss,{BLOCKS}\n1,2,1,iterations,1,tired\n", "csv.line2.block12_stop_reason"),
-        (f"update,train_loss,{BLOCKS}\n1,2,-1,iterations,1,iterations\n", "csv.line2.block3_cg_iterations"),
+        (f"update,train_loss,{BLOCKS}\n1,2,1,iterations,1,tired\n", "csv.line2.block1_stop_reason"),
+        (f"update,train_loss,{BLOCKS}\n1,2,-1,iterations,1,iterations\n", "csv.line2.block0_cg_iterations"),
+        (f"update,train_loss,{BLOCKS}\n1,2,,,1,iterations\n", "csv.line2.block0_cg_iterations"),
+        (
+            f"update,train_loss,{BLOCKS.replace('block1', 'block2')}\n1,2,1,iterations,1,iterations\n",
+            "csv.line2.block1_cg_iterations",
+        ),
         ("update,train_loss,block999_residual_\n1,2,3\n", "csv"),
     ],
 )

@@ -77,6 +77,27 @@ def test_watching_goes_on_while_the_backend_is_away(
     assert "no answer from here" in written(shown)
 
 
+def test_watching_into_a_file_says_on_standard_error_that_the_backend_is_away(
+    client: Client, claim: Claim, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Once each time that it goes; the file holds the table alone."""
+    looks: list[float] = []
+    monkeypatch.setattr("backend.terminal.time.sleep", looks.append)
+    shown = Console(file=StringIO(), width=100)
+
+    def fetch() -> list[Run]:
+        if len(looks) in {1, 2, 4}:
+            raise BackendUnavailable("no answer from here")
+        if len(looks) == 5:
+            client.finish(claim.run.id, claim.token, "finished")
+        return [client.run(claim.run.id)]
+
+    terminal.watch(fetch, shown, interval=0.5)
+    assert capsys.readouterr().err.count("no answer from here") == 2
+    assert "away" not in written(shown)
+    assert "finished" in written(shown)
+
+
 def test_watching_ends_when_the_backend_stays_away(
     client: Client, claim: Claim, monkeypatch: pytest.MonkeyPatch
 ) -> None:
