@@ -31,7 +31,7 @@ def manage(saved: Sequence[Preset]) -> None:
         return
     with st.popover("My presets", icon=":material/bookmarks:"):
         for preset in saved:
-            with st.container(horizontal=True, vertical_alignment="center"):
+            with st.container(horizontal=True, vertical_alignment="center", key=f"preset-{preset.slug}"):
                 st.markdown(escape(preset.title), width="stretch")
                 st.button(
                     "Delete",
@@ -42,7 +42,7 @@ def manage(saved: Sequence[Preset]) -> None:
                     args=(preset,),
                 )
         if gone is not None:
-            with st.container(horizontal=True, vertical_alignment="center"):
+            with st.container(horizontal=True, vertical_alignment="center", key="preset-gone"):
                 st.markdown(f"Deleted: {escape(gone.title)}", width="stretch")
                 st.button("Undo", key="undo-preset", icon=":material/undo:", on_click=_undo, args=(gone,))
 
