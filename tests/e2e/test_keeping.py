@@ -100,6 +100,18 @@ def test_values_at_an_update_are_exact(page: Page, quiet: Service, swept: Experi
     expect(page.locator(".bhf-runs")).to_contain_text("damping 0.5")
 
 
+PLACES = """() => {
+  window.places = new Set();
+  const note = () => {
+    const undo = document.querySelector('.st-key-undo-preset button');
+    if (undo) window.places.add(Math.round(undo.getBoundingClientRect().x));
+    requestAnimationFrame(note);
+  };
+  note();
+}"""
+"""Notes where the button that takes a deletion back stands in each picture that is drawn."""
+
+
 def test_settings_are_saved_picked_and_deleted(page: Page, quiet: Service) -> None:
     """What the form holds is offered under its name, fills the form in again, and can be deleted and had back."""
     register(quiet.client)
@@ -120,6 +132,10 @@ def test_settings_are_saved_picked_and_deleted(page: Page, quiet: Service) -> No
     expect(page.locator(".bhf-plan")).to_contain_text("6 runs")
     settled(page)
     page.get_by_role("button", name="My presets").click()
+    page.evaluate(PLACES)
     page.get_by_role("button", name="Delete").click()
+    page.get_by_role("button", name="Undo").wait_for()
+    settled(page)
+    assert len(page.evaluate("() => [...window.places]")) == 1, "it moves meanwhile: a quick press misses it"
     page.get_by_role("button", name="Undo").click()
     wait_until(lambda: [preset.title for preset in quiet.client.presets()] == ["Three <seeds>"], "it is back")
