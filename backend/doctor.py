@@ -65,7 +65,7 @@ def _tokens(settings: Settings) -> Iterator[Finding]:
     try:
         Tokens(settings).list()
     except Unsafe as error:
-        yield Finding(f"{error}; delete the file and make new tokens")
+        yield Finding(f"{error}; stop the backend, delete the file and make new tokens")
     if path.exists() and path.stat().st_mode & 0o077:
         yield Finding(f"{path} can be read by others: chmod 600 {path}")
 

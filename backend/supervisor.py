@@ -76,14 +76,15 @@ class Service:
 def answers(name: ServiceName, settings: Settings) -> bool:
     """Ask whether a process does its work: the backend is ready, a worker is registered, the dashboard serves."""
     try:
-        match name:
-            case ServiceName.BACKEND:
-                return httpx.get(f"{settings.api}/api/v1/ready", timeout=2).is_success
-            case ServiceName.WORKER:
-                catalog = httpx.get(f"{settings.api}/api/v1/catalog", headers=settings.authorization, timeout=2)
-                return any(worker["alive"] for worker in catalog.raise_for_status().json()["workers"])
-            case ServiceName.DASHBOARD:
-                return httpx.get(f"{settings.dashboard}/healthz", timeout=2).is_success
+        with httpx.Client(timeout=2, trust_env=False) as http:  # a proxy is not asked for what runs here
+            match name:
+                case ServiceName.BACKEND:
+                    return http.get(f"{settings.api}/api/v1/ready").is_success
+                case ServiceName.WORKER:
+                    catalog = http.get(f"{settings.api}/api/v1/catalog", headers=settings.authorization)
+                    return any(worker["alive"] for worker in catalog.raise_for_status().json()["workers"])
+                case ServiceName.DASHBOARD:
+                    return http.get(f"{settings.dashboard}/healthz").is_success
     except httpx.HTTPError:
         return False
 
@@ -153,7 +154,7 @@ class Stack:
 
 def _with_token(settings: Settings) -> Settings:
     """Where requests need a token and none is set, draw one for the three processes, until they end."""
-    if settings.token.get_secret_value() or not Tokens(settings).required:
+    if settings.token.get_secret_value() or not Tokens(settings).exist:
         return settings
     return settings.model_copy(update={"token": SecretStr(fresh())})
 

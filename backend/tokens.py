@@ -1,6 +1,7 @@
 """Tokens: who may read, launch, or work. Kept as hashes in a file; a token is shown once, when it is made.
 
-Without any token every request is let in, which is why the backend then listens on this machine alone.
+Without any token every request is let in, which is why the backend then listens on this machine alone. Once requests
+need a token, they do until the process ends: deleting the last one lets nobody in.
 """
 
 import hashlib
@@ -58,11 +59,18 @@ class Tokens:
         self._own = fingerprint(settings.token.get_secret_value()) if settings.token.get_secret_value() else None
         self._read_at: tuple[int, int] | None = None
         self._known: list[Token] = []
+        self._closed = not (settings.host in _LOOPBACK or settings.open_network)
+
+    @property
+    def exist(self) -> bool:
+        """Whether there is any token now."""
+        return self._own is not None or bool(self.list())
 
     @property
     def required(self) -> bool:
-        """Whether requests need a token."""
-        return self._own is not None or bool(self.list())
+        """Whether requests need a token: other machines can come, or there is one, or was one since the start."""
+        self._closed = self._closed or self.exist
+        return self._closed
 
     def scopes(self, token: str) -> frozenset[Scope] | None:
         """Return what a token is good for, or None where nobody knows it; takes as long whichever it is."""
@@ -128,7 +136,7 @@ def check_address(settings: Settings) -> None:
     token = settings.token.get_secret_value()
     if token and len(token) < MIN_CHARACTERS:
         raise Unsafe(f"BLOCKHF_TOKEN has fewer than {MIN_CHARACTERS} characters, so that it could be guessed")
-    if settings.host in _LOOPBACK or settings.open_network or Tokens(settings).required:
+    if settings.host in _LOOPBACK or settings.open_network or Tokens(settings).exist:
         return
     raise Unsafe(
         f"BLOCKHF_HOST is {settings.host}, which other machines can reach, and no token is needed: set BLOCKHF_TOKEN, "

@@ -3,11 +3,14 @@
 import os
 import signal
 import socket
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
 from backend.settings import Settings
 from backend.supervisor import PortTaken, ServiceName, answers, check_port, stop_signals
+from tests.processes import free_port
 
 
 def test_a_taken_port_is_said_in_one_line() -> None:
@@ -39,6 +42,29 @@ def test_nothing_answers_where_nothing_runs(name: ServiceName) -> None:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     assert not answers(name, Settings(port=port, dashboard_port=port, backend_url=""))
+
+
+@pytest.mark.parametrize("name", list(ServiceName))
+def test_no_proxy_is_asked(name: ServiceName, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What runs here answers also where the environment names a proxy, which is not there."""
+
+    class Here(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(b'{"workers": [{"alive": true}]}')
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    for variable in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(variable, f"http://127.0.0.1:{free_port()}")
+    with HTTPServer(("127.0.0.1", 0), Here) as server:
+        thread = threading.Thread(target=server.handle_request)
+        thread.start()
+        port = server.server_port
+        assert answers(name, Settings(port=port, dashboard_port=port, backend_url=""))
+        thread.join()
 
 
 def test_a_signal_is_noted_and_the_old_handler_returns() -> None:

@@ -24,8 +24,21 @@ def test_without_any_token_none_is_needed(settings: Settings) -> None:
     assert not tokens.required
     tokens.create("me", frozenset({Scope.READ}))
     assert tokens.required
-    tokens.delete("me")
-    assert not tokens.required
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0"])
+def test_the_last_tokens_end_opens_nothing(settings: Settings, host: str) -> None:
+    """A backend that needed a token goes on to need one, whoever deletes the last one, or the file."""
+    chosen = settings.model_copy(update={"host": host})
+    running, command = Tokens(chosen), Tokens(settings)
+    secret = command.create("me", EVERYTHING)
+    assert running.required
+    command.delete("me")
+    assert running.required
+    assert running.scopes(secret) is None
+    (settings.home / "tokens.json").unlink()
+    assert running.required
+    assert Tokens(chosen).required == (host == "0.0.0.0")
 
 
 def test_a_token_is_good_for_its_scopes(settings: Settings) -> None:
