@@ -25,12 +25,13 @@ class JsonLines(logging.Formatter):
 
 
 class PlainLines(logging.Formatter):
-    """Writes a record as a line of words."""
+    """Writes a record as a line of words; what would end the line, or steer a terminal, is written as an escape."""
 
-    def format(self, record: logging.LogRecord) -> str:
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - the base class has named it
         """Return level and message, with the record's own fields behind."""
         fields = getattr(record, "fields", {})
-        return " ".join([super().format(record), *(f"{name}={value}" for name, value in fields.items())])
+        line = " ".join([super().formatMessage(record), *(f"{name}={value}" for name, value in fields.items())])
+        return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
 
 
 def configure(settings: Settings) -> None:

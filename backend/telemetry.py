@@ -17,6 +17,7 @@ from backend.tables import RUNS, WORKERS
 _LOG = logging.getLogger(__name__)
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10)
 _PREFIX = "/api/v1"
+_METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"}
 _OFTEN = {"/heartbeat", "/updates", "/claim"}
 
 
@@ -97,7 +98,8 @@ class Observer:
     def _note(self, scope: Scope, status: int, seconds: float) -> None:
         found = getattr(scope.get("route"), "path", None)
         prefix = _PREFIX if scope["path"].startswith(_PREFIX) else ""
-        route, method = ("unknown", "any") if found is None else (prefix + found.removeprefix(prefix), scope["method"])
+        route = "unknown" if found is None else prefix + found.removeprefix(prefix)
+        method = scope["method"] if found is not None and scope["method"] in _METHODS else "any"
         self._telemetry.seconds.labels(method, route, status).observe(seconds)
         if scope["method"] not in {"GET", "HEAD"} or status >= 400:
             often = any(route.endswith(word) for word in _OFTEN) and status < 400

@@ -12,7 +12,7 @@ from types import FrameType
 
 from backend.client import Client
 from backend.errors import BlockHFError, LeaseLost, RunFailed
-from backend.schemas import RunError, RunStatus
+from backend.schemas import MAX_TRACEBACK, RunError, RunStatus
 from backend.settings import Settings
 from worker.checkpoints import Checkpoints
 from worker.engines.engine import ABANDONED, LEASE_LOST, TOLD, Task
@@ -23,7 +23,6 @@ from worker.spool import Spool
 from worker.training import train
 
 MESSAGE_CHARACTERS = 2000
-TRACEBACK_CHARACTERS = 20_000
 
 
 class Interrupted(BaseException):
@@ -121,7 +120,7 @@ def execute(task: Task, reporter: Reporter, orders: Orders, keeper: DiskKeeper) 
         failure = RunError(message=str(error)[:MESSAGE_CHARACTERS])
     except Exception as error:
         message = f"{type(error).__name__}: {error}"[:MESSAGE_CHARACTERS]
-        failure = RunError(message=message, traceback=traceback.format_exc()[-TRACEBACK_CHARACTERS:])
+        failure = RunError(message=message, traceback=traceback.format_exc()[-MAX_TRACEBACK:])
     reporter.finish(status, ended_by=ended_by, error=failure, weights=keeper.weights)
     return status
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from backend.client import Client
 from backend.errors import BackendUnavailable, BlockHFError, LeaseLost, NotFound
-from backend.schemas import Catalog, Claim, Registration, RunError, RunStatus, WorkerInfo
+from backend.schemas import MAX_TRACEBACK, Catalog, Claim, Registration, RunError, RunStatus, WorkerInfo
 from backend.settings import Settings
 from worker.checkpoints import Checkpoints
 from worker.engines.engine import ABANDONED, CHECKPOINTS, LEASE_LOST, SPOOL, TOLD, Engine, Execution, Exit, Task
@@ -71,6 +71,9 @@ class Worker:
             except BlockHFError as error:
                 log.error("the backend refuses: %s", error)
                 busy = False
+            except Exception:  # the lease gives the run to another worker, or to this one again
+                log.exception("an error that nobody foresaw; the worker goes on")
+                busy = False
             if not busy:
                 self._stopped.wait(IDLE_SECONDS)
 
@@ -119,7 +122,9 @@ class Worker:
         elif pulse.paused.is_set():
             self._finish(claim, RunStatus.PAUSED, ended_by="paused; the training process had to be killed")
         else:
-            self._finish(claim, RunStatus.FAILED, error=RunError(message=end.reason, traceback=end.output))
+            self._finish(
+                claim, RunStatus.FAILED, error=RunError(message=end.reason, traceback=end.output[-MAX_TRACEBACK:])
+            )
 
     def _deliver(self) -> None:
         """Hand over what dead processes left, and clean up after those whose runs have finished."""

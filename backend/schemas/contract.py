@@ -10,6 +10,8 @@ MAX_HELD = 1000
 MAX_RUNS_PER_EXPERIMENT = 200
 MAX_BLOCKS = 64
 MAX_TAGS = 20
+MAX_TRACEBACK = 20_000
+"""Characters of a traceback that are kept, the last ones."""
 STEPS_PER_BATCH = 1_000
 
 Id = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]{8,32}$")]

@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import Field, StringConstraints
 
 from backend.schemas.configuration import ExperimentSpec, RunConfig
-from backend.schemas.contract import MAX_TAGS, MAX_UPDATES, Contract, Id, Note, Slug, Title
+from backend.schemas.contract import MAX_TAGS, MAX_TRACEBACK, MAX_UPDATES, Contract, Id, Note, Slug, Title
 
 
 class RunStatus(StrEnum):
@@ -54,7 +54,7 @@ _STOP_TEXT = {
 class BlockStats(Contract):
     """One block's conjugate gradient run within one update."""
 
-    cg_iterations: int = Field(ge=0, description="iterations done")
+    cg_iterations: int = Field(ge=0, le=2**31 - 1, description="iterations done")
     stop_reason: StopReason
     residual: float | None = Field(description="norm of the last residual; null: not finite")
     model_decrease: float | None = Field(
@@ -115,7 +115,7 @@ class RunError(Contract):
     """Why a run failed."""
 
     message: str = Field(max_length=2000)
-    traceback: str = Field("", max_length=20_000, description="its last lines")
+    traceback: str = Field("", max_length=MAX_TRACEBACK, description="its last lines")
 
 
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]

@@ -67,6 +67,7 @@ def test_imported_runs_are_never_claimed(client: Client, worker: str) -> None:
         ("update,train_loss,block0_residual\n1,2,3\n", "csv.line2.block0_cg_iterations"),
         (f"update,train_loss,{BLOCKS}\n1,2,1,iterations,1,tired\n", "csv.line2.block1_stop_reason"),
         (f"update,train_loss,{BLOCKS}\n1,2,-1,iterations,1,iterations\n", "csv.line2.block0_cg_iterations"),
+        (f"update,train_loss,{BLOCKS}\n1,2,2147483648,iterations,1,iterations\n", "csv.line2.block0_cg_iterations"),
         (f"update,train_loss,{BLOCKS}\n1,2,,,1,iterations\n", "csv.line2.block0_cg_iterations"),
         (
             f"update,train_loss,{BLOCKS.replace('block1', 'block2')}\n1,2,1,iterations,1,iterations\n",

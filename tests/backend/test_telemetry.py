@@ -42,9 +42,11 @@ def test_strangers_make_no_series(http: httpx.Client) -> None:
     for n in range(20):
         http.request(f"M{n}", f"/nowhere/{n}")
         http.get(f"/api/v1/runs/somerun{n:02}")
+        http.request(f"M{n}", "/api/v1/runs")
     counts = {name: value for name, value in samples(http).items() if name.startswith("blockhf_request_seconds_count")}
     assert counts == {
         "blockhf_request_seconds_count any unknown 404": 20,
+        "blockhf_request_seconds_count any /api/v1/runs 405": 20,
         "blockhf_request_seconds_count GET /api/v1/runs/{run_id} 404": 20,
     }
 
@@ -74,6 +76,17 @@ def test_changes_are_logged_with_their_ids(client: Client, claim: Claim, caplog:
     assert (line["run_id"], line["route"], line["status"]) == (claim.run.id, "/api/v1/runs/{run_id}/cancel", 202)
     assert (line["level"], line["message"]) == ("info", "request")
     assert f"run_id={claim.run.id}" in PlainLines().format(record)
+
+
+def test_nobody_writes_lines_of_his_own(http: httpx.Client, caplog: pytest.LogCaptureFixture) -> None:
+    """Whatever a path holds, a request is one line of the log, and no sequence for a terminal."""
+    with caplog.at_level(logging.INFO):
+        http.post("/api/v1/runs/abc%0Abackend%20ERROR%20disk%20full%1b%5b31m/cancel")
+    (record,) = [record for record in caplog.records if record.name == "backend.telemetry"]
+    line = PlainLines("backend %(levelname)s %(message)s").format(record)
+    assert line.isprintable()
+    assert line.startswith("backend INFO request route=")
+    assert r"abc\nbackend ERROR disk full\x1b[31m" in line
 
 
 def test_a_traceback_is_one_line() -> None:

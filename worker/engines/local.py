@@ -13,6 +13,8 @@ from worker.engines.engine import Exit, Task
 log = logging.getLogger(__name__)
 
 OUTPUT_LINES = 40
+LINE_CHARACTERS = 4_000
+"""What a child prints without a line's end is cut into lines so long."""
 ENVIRONMENT = {"OMP_WAIT_POLICY": "PASSIVE"}
 """What a child's environment gets unless it says otherwise: threads that wait sleep instead of spinning. Spinning costs
 an update several times its processor time where others want the cores, and saves next to nothing where nobody does."""
@@ -107,7 +109,7 @@ class LocalExecution:
     def _read(self, run_id: str) -> None:
         assert self._process.stdout is not None
         with self._process.stdout as stream:
-            for line in stream:
+            while line := stream.readline(LINE_CHARACTERS):
                 self._lines.append(line.rstrip())
                 log.info("run %s: %s", run_id, line.rstrip())
 

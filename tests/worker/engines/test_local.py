@@ -11,7 +11,7 @@ from backend.schemas import Adam, Claim, Run, RunStatus
 from tests.processes import free_port
 from tests.worker.cases import small_run
 from worker.engines.engine import ABANDONED, Task
-from worker.engines.local import LocalEngine, LocalExecution
+from worker.engines.local import LINE_CHARACTERS, OUTPUT_LINES, LocalEngine, LocalExecution
 
 
 @pytest.fixture
@@ -77,3 +77,16 @@ def test_child_that_cannot_start_shows_its_last_lines(
     assert end is not None
     assert end.reason == "the training process ended with exit code 1"
     assert "the installation is broken" in end.output
+
+
+def test_what_a_child_prints_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, child: LocalExecution) -> None:
+    """A megabyte without a line's end is kept as the last lines, none of them long."""
+    child.kill()
+    child.wait(60)
+    (tmp_path / "torch").mkdir()
+    (tmp_path / "torch" / "__init__.py").write_text("raise SystemExit(print('x' * 1_000_000 + 'last words') or 9)")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    end = LocalEngine().start(child.task).wait(60)
+    assert end is not None
+    assert end.output.endswith("last words")
+    assert len(end.output) < OUTPUT_LINES * (LINE_CHARACTERS + 1)
