@@ -2,6 +2,7 @@
 
 from collections import deque
 from collections.abc import Mapping, Sequence
+from typing import Self
 
 from backend import arguments, histories
 from backend.errors import BlockHFError
@@ -26,15 +27,22 @@ from backend.schemas import (
     TagList,
 )
 from backend.schemas.exchange import SweepValue
+from backend.settings import Settings
 
 
 class Client(RunCalls):
     """One backend. What is safe to repeat is repeated when the connection breaks; `http` replaces the transport.
 
-    Where the backend asks for a token, `headers` carry it: `Client(settings.api, headers=settings.authorization)`.
+    Where the backend asks for a token, `headers` carry it; `Client.of(settings)` takes address and token from there.
     Raises the tree of `backend.errors`: InvalidInput with its `errors`, NotFound, LeaseLost, BackendUnavailable.
     A Client may be shared between threads. Calls about runs stand in `RunCalls`, those of workers in `WorkerCalls`.
     """
+
+    @classmethod
+    def of(cls, settings: Settings | None = None) -> Self:
+        """Return a client of the backend that the settings name, or else the environment, with its token."""
+        chosen = settings or Settings()
+        return cls(chosen.api, headers=chosen.authorization)
 
     def health(self) -> bool:
         """Tell whether the backend answers and its database can be read."""

@@ -68,11 +68,6 @@ def _lines(error: Exception) -> Iterable[object]:
             raise error
 
 
-def _client(settings: Settings | None = None) -> Client:
-    settings = settings or Settings()
-    return Client(settings.api, headers=settings.authorization)
-
-
 @app.command()
 def up() -> None:
     """Start backend, worker and dashboard; Ctrl-C stops all three."""
@@ -82,7 +77,7 @@ def up() -> None:
         try:
             stack.start(stopped)
             if settings.demo and not stopped():
-                with _client(stack.settings) as client:
+                with Client.of(stack.settings) as client:
                     launch_demo(client)
             if not stopped():
                 typer.echo(f"\n  BlockHF is ready: {settings.dashboard}\n\n  Ctrl-C stops it.\n")
@@ -133,7 +128,7 @@ def launch(
     as_json: Json = False,
 ) -> None:
     """Queue a comparison: the problem's preset, FILE or a saved one, with the options; prints the experiment's id."""
-    with _client() as client:
+    with Client.of() as client:
         chosen = specification.settings(setting or [])
         fields = specification.base(client, file, preset)
         if fields is None:
@@ -167,7 +162,7 @@ def watch(
     as_json: Annotated[bool, typer.Option("--json", help="Show nothing; print the runs as JSON at the end.")] = False,
 ) -> None:
     """Show the runs' progress until all have ended; exit code 1 if one failed. Ctrl-C leaves them running."""
-    with _client() as client:
+    with Client.of() as client:
         _follow(client, ids, interval, as_json=as_json)
 
 
@@ -190,7 +185,7 @@ def runs(
     as_json: Json = False,
 ) -> None:
     """List runs: status, updates done, last and best values."""
-    with _client() as client:
+    with Client.of() as client:
         found = client.runs(experiment=experiment, status=status, limit=limit)
     if as_json:
         typer.echo(terminal.records(found))

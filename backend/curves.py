@@ -14,7 +14,6 @@ from backend import terminal
 from backend.client import Client
 from backend.errors import FieldError, InvalidInput
 from backend.schemas import ExportKind
-from backend.settings import Settings
 from backend.specification import read, settings, specify
 from backend.steering import Ids, runs_of
 
@@ -28,17 +27,12 @@ COLUMNS = (
 )
 
 
-def _client() -> Client:
-    chosen = Settings()
-    return Client(chosen.api, headers=chosen.authorization)
-
-
 def _write(ids: list[str], to: Path | None, fetch: Callable[[Client, str], bytes], ending: str) -> None:
     """Write a file per run into a folder, each whole or not at all, or one run's to standard output.
 
     Raises InvalidInput for several runs without a folder, and where the folder cannot be written.
     """
-    with _client() as client:
+    with Client.of() as client:
         found = runs_of(client, ids)
         if to is None and len(found) != 1:
             raise InvalidInput([FieldError("ids", len(found), "several runs need a folder: add --to FOLDER")])
@@ -116,7 +110,7 @@ def import_history(
     fields = {"name": file.stem} | (read(spec) if spec else {})
     if not optimizer and "optimizers" not in fields:
         raise InvalidInput([FieldError("optimizer", None, "say what made it: --optimizer adam, hf or bhf, or --spec")])
-    with _client() as client:
+    with Client.of() as client:
         made_by = specify(
             fields,
             settings(setting or []),

@@ -19,7 +19,7 @@ DEMO = ExperimentSpec(
 
 
 def launch_demo(client: Client) -> Experiment | None:
-    """Queue the first comparison where no experiment exists yet; the key makes a second call harmless."""
-    if client.experiments(limit=1):
+    """Queue the first comparison where there never was an experiment; the key makes a second call harmless."""
+    if client.experiments(limit=1, archived=True, deleted=True):
         return None
     return client.launch(DEMO, idempotency_key="first-comparison")

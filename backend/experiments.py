@@ -1,8 +1,9 @@
 """Comparisons: checked against the catalog, queued as a whole or not at all."""
 
 import time
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, TypedDict, Unpack
 
 import orjson
 from sqlalchemy import Connection, Row, insert, select, update
@@ -17,6 +18,19 @@ from backend.schemas import Catalog, Experiment, ExperimentChange, ExperimentSpe
 from backend.settings import Settings
 from backend.tables import EXPERIMENTS, RUNS
 from backend.workers import Workers
+
+_PAGE = 5
+"""Experiments that are read at a time; each may have hundreds of runs."""
+
+
+class Wanted(TypedDict, total=False):
+    """Which experiments are listed: at most so many (50 where left out), older than one, with a tag, and so on."""
+
+    limit: int
+    before: str | None
+    tag: str | None
+    archived: bool
+    deleted: bool
 
 
 class Experiments:
@@ -55,27 +69,30 @@ class Experiments:
         with self._database.read() as connection:
             return _experiments(connection, [_row(connection, EXPERIMENTS.c.id == experiment_id, experiment_id)])[0]
 
-    def list(
-        self,
-        *,
-        limit: int = 50,
-        before: str | None = None,
-        tag: str | None = None,
-        archived: bool = False,
-        deleted: bool = False,
-    ) -> Sequence[Experiment]:
+    def list(self, **wanted: Unpack[Wanted]) -> Sequence[Experiment]:
         """Return experiments, newest first, older than `before`, with a tag; archived, deleted ones where asked."""
-        query = select(EXPERIMENTS).order_by(EXPERIMENTS.c.number.desc()).limit(limit)
-        if tag is not None:
+        with self.each(**wanted) as found:
+            return list(found)
+
+    @contextmanager
+    def each(self, **wanted: Unpack[Wanted]) -> Iterator[Iterator[Experiment]]:
+        """Give what `list` returns a few at a time, so that a reader need not hold all of it; all are of one moment."""
+        query = select(EXPERIMENTS).order_by(EXPERIMENTS.c.number.desc()).limit(wanted.get("limit", 50))
+        if (tag := wanted.get("tag")) is not None:
             query = query.where(EXPERIMENTS.c.tags.contains(f'"{tag}"', autoescape=True))
-        if not archived:
+        if not wanted.get("archived"):
             query = query.where(~EXPERIMENTS.c.archived)
-        if not deleted:
+        if not wanted.get("deleted"):
             query = query.where(EXPERIMENTS.c.deleted_at.is_(None))
         with self._database.read() as connection:
-            if before is not None:
+            if (before := wanted.get("before")) is not None:
                 query = query.where(EXPERIMENTS.c.number < _row(connection, EXPERIMENTS.c.id == before, before).number)
-            return _experiments(connection, connection.execute(query).all())
+            rows = connection.execute(query).all()
+            yield (
+                one
+                for first in range(0, len(rows), _PAGE)
+                for one in _experiments(connection, rows[first : first + _PAGE])
+            )
 
     def tags(self) -> Sequence[str]:
         """Return every tag of the experiments that are not deleted, in alphabetical order."""
@@ -135,7 +152,8 @@ def _keyed(connection: Connection, spec: ExperimentSpec, key: str | None) -> int
     row = connection.execute(select(EXPERIMENTS).where(EXPERIMENTS.c.idempotency_key == key)).one_or_none()
     if row is None:
         return None
-    if row.spec != spec.model_dump_json():
+    # Not as texts: fields may have come since, with defaults that mean what was meant then.
+    if row.spec != spec.model_dump_json() and ExperimentSpec.model_validate_json(row.spec) != spec:
         raise Conflict(f"the idempotency key {key} has queued another comparison, {row.id}")
     return int(row.number)
 

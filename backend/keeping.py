@@ -20,11 +20,6 @@ Id = Annotated[str, typer.Argument(help="An experiment's id.", show_default=Fals
 ExperimentIds = Annotated[list[str], typer.Argument(help="Ids of experiments.", show_default=False)]
 
 
-def _client() -> Client:
-    settings = Settings()
-    return Client(settings.api, headers=settings.authorization)
-
-
 def _open(experiment: Experiment) -> int:
     """Count the runs that have not ended."""
     return sum(not run.status.final for run in experiment.runs)
@@ -39,7 +34,7 @@ def experiments(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
     """List comparisons: id, name, runs, tags, and whether they are archived or deleted."""
-    with _client() as client:
+    with Client.of() as client:
         found = client.experiments(limit=limit, tag=tag, archived=archived, deleted=deleted)
     if as_json:
         typer.echo(json.dumps([one.model_dump(mode="json", exclude={"spec", "runs"}) for one in found], indent=2))
@@ -66,7 +61,7 @@ def edit(
     ] = None,
 ) -> None:
     """Rename a comparison, write its note, tag it, archive it; what is not given stays."""
-    with _client() as client:
+    with Client.of() as client:
         tags = [] if no_tags else tag or None
         changed = client.edit(experiment, name=name, note=note, tags=tags, archived=archived)
     typer.echo(f"{changed.id} {changed.name}")
@@ -78,7 +73,7 @@ def delete(
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
 ) -> None:
     """Delete comparisons; `restore` takes it back. Runs that have not ended are cancelled."""
-    with _client() as client:
+    with Client.of() as client:
         found = [client.experiment(name) for name in ids]
         count = sum(_open(one) for one in found)
         if count and not yes:
@@ -91,7 +86,7 @@ def delete(
 @app.command()
 def restore(ids: ExperimentIds) -> None:
     """Take deletions back; `blockhf retry` lets the cancelled runs go on from their checkpoints."""
-    with _client() as client:
+    with Client.of() as client:
         for name in ids:
             one = client.restore(name)
             typer.echo(f"{one.id} {one.name}")
@@ -102,7 +97,7 @@ def presets(
     remove: Annotated[str | None, typer.Option("--delete", help="Delete the preset with this slug.")] = None,
 ) -> None:
     """List the saved presets, which `blockhf launch --preset SLUG` starts from."""
-    with _client() as client:
+    with Client.of() as client:
         if remove is not None:
             client.delete_preset(remove)
         for preset in client.presets():

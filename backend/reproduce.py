@@ -15,7 +15,6 @@ from backend.paper.reproductions import LONG, PaperProblem, Question, Scale, mar
 from backend.paper.results import collect, write
 from backend.paper.study import answer
 from backend.schemas import ExperimentSpec
-from backend.settings import Settings
 
 app = typer.Typer()
 
@@ -28,11 +27,6 @@ class Subject(StrEnum):
     CNN = "cnn"
     STUDY = "study"
     QUESTION = "question"
-
-
-def _client() -> Client:
-    settings = Settings()
-    return Client(settings.api, headers=settings.authorization)
 
 
 def specifications(subject: Subject, scale: Scale) -> list[ExperimentSpec]:
@@ -59,7 +53,7 @@ def reproduce(
     question have one scale; the question, what decides between BHF and HF with a small curvature batch, takes the
     paper's whole network and data: 12 runs, half an hour of one core.
     """
-    with _client() as client:
+    with Client.of() as client:
         launched = [client.launch(spec) for spec in specifications(subject, scale)]
     if as_json:
         typer.echo(json.dumps([{"id": e.id, "name": e.name, "runs": [run.id for run in e.runs]} for e in launched]))
@@ -81,7 +75,7 @@ def report(
     for option, path in (("--to", target), ("--data", data)):
         if path is not None and not path.absolute().parent.is_dir():
             raise InvalidInput([FieldError(option, str(path), "its folder does not exist")])
-    with _client() as client:
+    with Client.of() as client:
         results = collect(client.experiment(experiment), client.series)
     questions = [q for q in Question if results.spec.reproduces == mark_of(q) or results.spec.name == study_name(q)]
     answers = [answer(question, results, recorded=False) for question in questions]

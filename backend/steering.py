@@ -7,9 +7,8 @@ import typer
 
 from backend import terminal
 from backend.client import Client
-from backend.errors import NotFound
+from backend.errors import Conflict, NotFound, QueueFull
 from backend.schemas import Run, RunStatus
-from backend.settings import Settings
 
 Ids = Annotated[list[str], typer.Argument(help="Ids of runs or of experiments.", show_default=False)]
 
@@ -30,17 +29,36 @@ def runs_of(client: Client, ids: list[str]) -> list[Run]:
 
 
 def _steer(ids: list[str], verb: Callable[[Client, str], Run], *, when: Callable[[Run], bool], as_json: bool) -> None:
-    """Apply a verb to those of the runs that it is for, and print where they stand then."""
-    settings = Settings()
+    """Apply a verb to those of the runs that it is for, and print where they stand then.
+
+    One that refuses, such as a run that has ended meanwhile, keeps no other from its turn; the exit code is 1 where one
+    that refused is still a run that the verb is for.
+    """
     steered: list[Run] = []
-    with Client(settings.api, headers=settings.authorization) as client:
+    refused = False
+    with Client.of() as client:
         for run in runs_of(client, ids):
             if when(run):
-                steered.append(verb(client, run.id))
+                try:
+                    steered.append(verb(client, run.id))
+                except (Conflict, NotFound, QueueFull) as error:
+                    typer.echo(f"{run.id}: {error}", err=True)
+                    refused = refused or _still(client, run.id, when)
+                    continue
                 if not as_json:
                     typer.echo(f"{run.id} {steered[-1].status.value}")
     if as_json:
         typer.echo(terminal.records(steered))
+    if refused:
+        raise typer.Exit(1)
+
+
+def _still(client: Client, run_id: str, when: Callable[[Run], bool]) -> bool:
+    """Tell whether a verb is for a run still: it neither ended meanwhile nor went away."""
+    try:
+        return when(client.run(run_id))
+    except NotFound:
+        return False
 
 
 @app.command()

@@ -8,14 +8,12 @@ import streamlit as st
 from backend.client import Client
 from backend.errors import BackendUnavailable, BlockHFError
 from backend.schemas import Run
-from backend.settings import Settings
 
 
 @st.cache_resource(show_spinner=False, on_release=Client.close)
 def client() -> Client:
     """Return the one client that all visitors share."""
-    settings = Settings()
-    return Client(settings.api, headers=settings.authorization)
+    return Client.of()
 
 
 def ask(**questions: Callable[[Client], Any]) -> dict[str, Any]:

@@ -26,7 +26,7 @@ def main() -> None:
     folder = (settings.home / "data").absolute()
     stopped = threading.Event()
     _stop_on_signals(stopped)
-    with Client(settings.api, headers=settings.authorization) as client:
+    with Client.of(settings) as client:
         chosen = device.choose_device("auto")
         Worker(
             client,

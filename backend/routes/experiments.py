@@ -1,16 +1,23 @@
 """Comparisons: check, launch, read, change, delete, restore."""
 
+from collections.abc import Iterable, Iterator
 from typing import Annotated
 
-from fastapi import APIRouter, Header, Query
+from fastapi import APIRouter, Header, Query, Response
+from fastapi.concurrency import run_in_threadpool
 
 from backend.examples import CHANGE, DELETED, EXPERIMENT, PLAN, SPEC
+from backend.experiments import Wanted
 from backend.openapi import body_example, errors, example
 from backend.routes.parameters import ExperimentId, Limit
 from backend.schemas import Experiment, ExperimentChange, ExperimentList, ExperimentSpec, Id, Plan, Slug, TagList
-from backend.store import StoreOfRequest
+from backend.spool import Spool, answer
+from backend.store import Store, StoreOfRequest
 
 router = APIRouter(prefix="/experiments", tags=["experiments"])
+
+_MANY = 100
+"""Longer lists are made in the threads for files, so that no more than a few are at a time."""
 
 Key = Annotated[
     str | None,
@@ -35,18 +42,33 @@ def check(store: StoreOfRequest, spec: ExperimentSpec) -> Plan:
     return store.experiments.check(spec)
 
 
-@router.get("", responses=errors(404) | example({"experiments": [EXPERIMENT]}))
-def list_experiments(
+@router.get("", response_model=ExperimentList, responses=errors(404) | example({"experiments": [EXPERIMENT]}))
+async def list_experiments(
     store: StoreOfRequest,
     limit: Limit = 50,
     before: Annotated[Id | None, Query(description="older than this experiment")] = None,
     tag: Annotated[Slug | None, Query(description="only those with this tag")] = None,
     archived: Annotated[bool, Query(description="archived ones too")] = False,
     deleted: Annotated[bool, Query(description="deleted ones too")] = False,
-) -> ExperimentList:
+) -> Response:
     """Experiments with their runs, newest first."""
-    found = store.experiments.list(limit=limit, before=before, tag=tag, archived=archived, deleted=deleted)
-    return ExperimentList(experiments=list(found))
+    wanted = Wanted(limit=limit, before=before, tag=tag, archived=archived, deleted=deleted)
+    if limit > _MANY:
+        return await store.apart(_listed, wanted)
+    return await run_in_threadpool(_listed, store, wanted)
+
+
+def _listed(store: Store, wanted: Wanted) -> Response:
+    with store.experiments.each(**wanted) as found:
+        return answer(Spool(_parts(found)), media_type="application/json")
+
+
+def _parts(found: Iterable[Experiment]) -> Iterator[bytes]:
+    """Write a list, one experiment after the other."""
+    yield b'{"experiments":['
+    for n, one in enumerate(found):
+        yield (b"," if n else b"") + one.model_dump_json().encode()
+    yield b"]}"
 
 
 @router.get("/tags", responses=errors() | example({"tags": ["damped", "paper"]}))

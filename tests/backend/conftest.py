@@ -7,7 +7,7 @@ import httpx
 import pytest
 from typer.testing import CliRunner, Result
 
-from backend import commands, curves, keeping
+from backend import commands
 from backend.client import Client
 from backend.database import Database
 from backend.errors import InvalidInput
@@ -112,8 +112,7 @@ class _Lasting(Client):
 def run(http: httpx.Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     """Run the command line within this process, against the application."""
     monkeypatch.setenv("BLOCKHF_HOME", str(tmp_path))
-    for module in (keeping, commands, curves):
-        monkeypatch.setattr(module, "_client", lambda: _Lasting(http=http))
+    monkeypatch.setattr(Client, "of", lambda _settings=None: _Lasting(http=http))
 
     def invoke(*arguments: str, answer: str | None = None) -> Result:
         done = CliRunner().invoke(commands.app, arguments, input=answer)

@@ -2,12 +2,15 @@
 
 from concurrent.futures import ThreadPoolExecutor
 
+import orjson
 import pytest
+from sqlalchemy import select, update
 
 from backend.errors import Conflict, InvalidInput, NotFound, NoWorker, QueueFull
 from backend.schemas import Announcement, Append, ExperimentChange, Finish, RunStatus, Start
 from backend.settings import Settings
 from backend.store import Store
+from backend.tables import EXPERIMENTS
 from tests.backend.samples import INFO, Clock, catalog, spec, updates
 
 pytestmark = pytest.mark.every_database
@@ -68,6 +71,19 @@ def test_a_key_is_for_one_comparison(ready: Store) -> None:
     with pytest.raises(Conflict, match="the idempotency key k"):
         ready.experiments.launch(spec(name="another"), idempotency_key="k")
     ready.experiments.launch(spec(name="another"), idempotency_key="other")
+
+
+def test_a_key_outlives_an_upgrade(ready: Store) -> None:
+    """What was queued before a field came is the same comparison, written with the field's default."""
+    made = ready.experiments.launch(spec(), idempotency_key="k")
+    with ready.database.write() as connection:
+        (text,) = connection.scalars(select(EXPERIMENTS.c.spec))
+        before = orjson.loads(text)
+        del before["precision"], before["optimizers"][0]["learning_rate"]
+        connection.execute(update(EXPERIMENTS).values(spec=orjson.dumps(before).decode()))
+    assert ready.experiments.launch(spec(), idempotency_key="k").id == made.id
+    with pytest.raises(Conflict, match="the idempotency key k"):
+        ready.experiments.launch(spec(name="another"), idempotency_key="k")
 
 
 def test_a_key_launches_once_from_many_threads(ready: Store) -> None:

@@ -1,9 +1,15 @@
 """Tests of the experiments' routes."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import httpx
 import pytest
+from sqlalchemy import Connection, Row
 
+from backend import experiments
 from backend.client import Client
+from backend.schemas import Experiment
 from tests.backend.samples import spec
 
 BODY = spec().model_dump(mode="json")
@@ -40,6 +46,28 @@ def test_bad_blocks_are_refused_with_their_place(http: httpx.Client, client: Cli
         assert (error["field"], error["value"]) == ("optimizers.0.partition.blocks.1.2", "decoder.9")
         assert error["limit"] == "no such layer; the layers are encoder.0, encoder.2, decoder.0, decoder.2"
     assert client.experiments() == []
+
+
+def test_a_list_is_made_piece_by_piece(
+    http: httpx.Client, client: Client, worker: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A long list is as a short one, whole and in order, and is never held as a whole while it is made."""
+    assert worker
+    made = [client.launch(spec(name=f"n{n}")).id for n in range(13)]
+    held: list[int] = []
+    reading = experiments._experiments
+
+    def counted(connection: Connection, rows: Sequence[Row[Any]]) -> list[Experiment]:
+        held.append(len(rows))
+        return reading(connection, rows)
+
+    monkeypatch.setattr(experiments, "_experiments", counted)
+    for limit in (50, 1000):
+        answer = http.get("/api/v1/experiments", params={"limit": limit}).json()
+        assert [one["id"] for one in answer["experiments"]] == made[::-1]
+    assert held == [5, 5, 3] * 2
+    assert answer["experiments"][0] == http.get(f"/api/v1/experiments/{made[-1]}").json()
+    assert http.get("/api/v1/experiments", params={"tag": "nobody"}).json() == {"experiments": []}
 
 
 def test_before_a_worker_came(http: httpx.Client) -> None:
