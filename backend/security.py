@@ -6,7 +6,8 @@ sends for them (Origin, Sec-Fetch-Site). A token travels in a header, never in a
 
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
 
 from fastapi import Request
 from starlette.datastructures import Headers, MutableHeaders
@@ -22,6 +23,7 @@ PUBLIC = frozenset({"/health", "/ready", "/api/v1/health", "/api/v1/ready"})
 """What may be read without a token: that the process answers."""
 
 _SCOPES = "blockhf.scopes"
+_STILL = "blockhf.still-reads"
 _OF_WORKERS = re.compile(r"/api/v1/(workers(/.*)?|runs/[^/]*/(heartbeat|start|updates|finish))")
 """What workers alone call: counted apart, so that nobody who reads too much keeps rows from coming in."""
 
@@ -86,6 +88,7 @@ class Guard:
             self._check_rate(scope)
             self._check(scope)
             scope[_SCOPES] = self._scopes(scope)
+            scope[_STILL] = partial(self._still_reads, scope)
             body = await self._body(scope, receive)
         except BlockHFError as error:
             answer = response(error)
@@ -123,14 +126,28 @@ class Guard:
 
     def _scopes(self, scope: Connection) -> frozenset[Scope]:
         """Return what the request may do; raise Unauthorized where its token is not known."""
-        if not self._tokens.required or _public(scope):
-            return EVERYTHING
-        token = _token(scope)
-        scopes = self._tokens.scopes(token) if token else None
+        scopes = self._granted(scope)
         if scopes is None:
             raise Unauthorized("a token that this backend knows is needed, as Authorization: Bearer TOKEN")
-        self._of_tokens.take(f"{_sender(scope)} {fingerprint(token)}")
+        if self._needs_token(scope):
+            self._of_tokens.take(f"{_sender(scope)} {fingerprint(_token(scope))}")
         return scopes
+
+    def _granted(self, scope: Connection) -> frozenset[Scope] | None:
+        """Return what the request may do as tokens are now; None where its token is not known."""
+        if not self._needs_token(scope):
+            return EVERYTHING
+        token = _token(scope)
+        return self._tokens.scopes(token) if token else None
+
+    def _needs_token(self, scope: Connection) -> bool:
+        return self._tokens.required and not _public(scope)
+
+    def _still_reads(self, scope: Connection) -> bool:
+        try:
+            return Scope.READ in (self._granted(scope) or ())
+        except BlockHFError:  # the tokens cannot be read: nobody is let in
+            return False
 
     async def _body(self, scope: Connection, receive: Receive) -> bytes:
         """Read the whole body, or refuse it as soon as it is known to be too large."""
@@ -161,6 +178,12 @@ async def for_users(request: Request) -> None:
 async def for_workers(request: Request) -> None:
     """Let pass whoever may work."""
     _require(request, Scope.WORKER)
+
+
+def still_reads(request: Request) -> bool:
+    """Tell whether a request that has been let in would be let in now: its token may have been deleted."""
+    asked: Callable[[], bool] = request.scope[_STILL]
+    return asked()
 
 
 def _require(request: Request, scope: Scope) -> None:

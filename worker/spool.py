@@ -39,10 +39,19 @@ class Spool:
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._path = path
-        self._file = path.open("ab", buffering=0)
-        fcntl.flock(self._file, fcntl.LOCK_EX)
+        self._file = self._locked(path)
         self._broken = False
         self._warns = 0.0
+
+    @staticmethod
+    def _locked(path: Path) -> IO[bytes]:
+        """Open and lock the file; again where somebody took it for a dead process's between the two, and removed it."""
+        while True:
+            file = path.open("ab", buffering=0)
+            fcntl.flock(file, fcntl.LOCK_EX)
+            if _has_name(file, path):
+                return file
+            file.close()
 
     def write(self, entry: Entry) -> None:
         """Add a line, which outlives this process at once, and the machine after `sync`."""
@@ -121,9 +130,17 @@ def _locked(path: Path) -> Iterator[IO[bytes] | None]:
     try:
         with path.open("rb") as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            yield file
+            yield file if _has_name(file, path) else None
     except (BlockingIOError, FileNotFoundError):
         yield None
+
+
+def _has_name(file: IO[bytes], path: Path) -> bool:
+    """Tell whether an open file is the one that is called so, and not one that was removed since."""
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 def _deliver(path: Path, file: IO[bytes], client: Client, finished: Callable[[str, int], None]) -> None:

@@ -1,10 +1,10 @@
 """Server-sent events: rows of runs as they come, and the queue as it changes."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Header, Query, Response
+from fastapi import APIRouter, Header, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import StreamingResponse
 from pydantic import StringConstraints
@@ -16,6 +16,7 @@ from backend.feed import START, Feed, Piece, Position, digest
 from backend.openapi import errors, example
 from backend.routes.series import RunIds
 from backend.schemas import Id, RunStatus
+from backend.security import still_reads
 from backend.store import Store, StoreOfRequest
 
 router = APIRouter(tags=["events"])
@@ -51,6 +52,7 @@ class EventStream(StreamingResponse):
     | {204: {"description": "all of it is known: every run has ended, and the last event had its last row"}},
 )
 async def events(
+    request: Request,
     store: StoreOfRequest,
     runs: Annotated[RunIds | None, Query(description="follow these runs")] = None,
     experiment: Annotated[Id | None, Query(description="follow this experiment's runs")] = None,
@@ -62,13 +64,13 @@ async def events(
     Event `rows` has what /series answers, for one run, with what came after its event before; where `attempt` has
     changed, drop what you hold of the run. It begins with every row that is stored. Event `end` is the last one: every
     run has ended. Event `queue` has the number of runs by status, and those that wait or train, in line. A viewer
-    that was away sends Last-Event-ID and misses nothing.
+    that was away sends Last-Event-ID and misses nothing. Where the token is deleted, the stream ends without `end`.
     """
     if [runs is not None, experiment is not None, queue].count(True) != 1:
         raise InvalidInput([FieldError("runs", runs, "give one of runs, experiment and queue=1")])
     store.feed.check_room()
     if queue:
-        return EventStream(_queue_events(store.feed, last_event_id or ""))
+        return EventStream(_while_let_in(request, _queue_events(store.feed, last_event_id or "")))
     ids = runs.split(",") if runs is not None else await run_in_threadpool(_of_experiment, store, experiment or "")
     positions = _positions(last_event_id, list(dict.fromkeys(ids)))
     found = await run_in_threadpool(store.metrics.heads, list(positions))
@@ -76,14 +78,23 @@ async def events(
         raise NotFound(f"there is no run {run_id}")
     if all(RunStatus(status).final and Position(*found[i]) == positions[i] for i, (_, _, status) in found.items()):
         return Response(status_code=204)
-    return EventStream(_run_events(store.feed, positions))
+    return EventStream(_while_let_in(request, _run_events(store.feed, positions)))
 
 
 def _of_experiment(store: Store, experiment_id: str) -> list[str]:
     return [run.id for run in store.experiments.get(experiment_id).runs]
 
 
-async def _run_events(feed: Feed, positions: dict[str, Position]) -> AsyncIterator[bytes]:
+async def _while_let_in(request: Request, source: AsyncGenerator[bytes, None]) -> AsyncIterator[bytes]:
+    """Pass on, before each piece sure that the request's token is good still."""
+    async with aclosing(source):
+        async for piece in source:
+            if not still_reads(request):
+                return
+            yield piece
+
+
+async def _run_events(feed: Feed, positions: dict[str, Position]) -> AsyncGenerator[bytes, None]:
     yield _RETRY
     held = dict(positions)
     async with aclosing(feed.runs(positions)) as pieces:
@@ -97,7 +108,7 @@ def _rows(piece: Piece, held: dict[str, Position]) -> bytes:
     return b"event: rows\nid: %b\ndata: %b\n\n" % (_name(held), piece.data)
 
 
-async def _queue_events(feed: Feed, known: str) -> AsyncIterator[bytes]:
+async def _queue_events(feed: Feed, known: str) -> AsyncGenerator[bytes, None]:
     yield _RETRY
     async with aclosing(feed.queue(known)) as states:
         async for state in states:

@@ -1,7 +1,10 @@
 """Tests of what a run has to tell, on disk until a real backend has it."""
 
+import fcntl
+import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
 import pytest
 
@@ -96,6 +99,40 @@ def test_a_living_process_speaks_for_itself(tmp_path: Path, client: Client, clai
     deliver_all(tmp_path, client)
     assert client.run(claim.run.id).summary.updates == 0
     spool.remove()
+
+
+def test_a_spool_that_is_taken_for_a_dead_processs_has_a_name(tmp_path: Path, claim: Claim) -> None:
+    """Where another worker locks and removes the empty file before its process does, the process makes it anew."""
+    path, made = path_of(tmp_path, claim.run.id, claim.token), []
+    path.touch()
+    with path.open("rb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        thread = threading.Thread(target=lambda: made.append(fill(tmp_path, claim, Entry(row=row(1)))))
+        thread.start()
+        thread.join(0.3)  # it waits for the lock
+        assert made == []
+        path.unlink()
+    thread.join()
+    assert path.read_bytes().count(b"\n") == 1
+    made[0].remove()
+
+
+def test_a_living_processs_new_file_is_left_alone(
+    tmp_path: Path, client: Client, claim: Claim, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker that opened a file that was removed since removes nothing that has the name now."""
+    path, lock = path_of(tmp_path, claim.run.id, claim.token), fcntl.flock
+    path.touch()
+
+    def late(file: IO[bytes], how: int) -> None:
+        monkeypatch.undo()
+        path.unlink()
+        path.write_text("a new one")
+        lock(file, how)
+
+    monkeypatch.setattr("worker.spool.fcntl.flock", late)
+    deliver_all(tmp_path, client)
+    assert path.read_text() == "a new one"
 
 
 def test_rows_wait_for_the_backend(tmp_path: Path, claim: Claim) -> None:

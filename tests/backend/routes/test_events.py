@@ -10,6 +10,7 @@ import pytest
 
 from backend.client import Client
 from backend.schemas import Claim
+from backend.tokens import Scope, Tokens
 from tests.backend.samples import INFO, catalog, spec, updates
 from tests.processes import Processes
 
@@ -124,3 +125,33 @@ def until(texts: Iterator[str], words: str) -> None:
     while words not in seen:
         assert time.monotonic() < deadline, seen
         seen += next(texts)
+
+
+OWNER = "a-token-of-the-environment"
+
+
+def test_a_stream_ends_with_its_token(tmp_path: Path) -> None:
+    """Once its token is deleted nothing more arrives by a stream, of runs or of the queue, and it has no `end`."""
+    processes = Processes(tmp_path, TOKEN=OWNER)
+    tokens = Tokens(processes.settings())
+    owner = {"Authorization": f"Bearer {OWNER}"}
+    try:
+        with Client(processes.url, headers=owner) as client, httpx.Client(base_url=processes.url, timeout=60) as http:
+            worker = client.register(INFO, catalog()).worker_id
+            run = client.launch(spec()).runs[0]
+            claim = client.claim(worker)
+            assert claim is not None
+            for n, query in enumerate((f"runs={run.id}", "queue=1"), start=1):
+                reader = {"Authorization": f"Bearer {tokens.create('reader', frozenset({Scope.READ}))}"}
+                with http.stream("GET", f"/api/v1/events?{query}", headers=reader) as answer:
+                    texts = answer.iter_text()
+                    client.append(run.id, claim.token, updates(2 * n - 1, 2 * n - 1))
+                    until(texts, "event: ")
+                    tokens.delete("reader")
+                    client.append(run.id, claim.token, updates(2 * n, 2 * n))
+                    client.prioritize(run.id, n)
+                    rest = "".join(texts)
+                assert "event: end" not in rest
+                assert f'"update":[{2 * n}]' not in rest
+    finally:
+        processes.stop()
