@@ -74,19 +74,28 @@ class Service:
 
 
 def answers(name: ServiceName, settings: Settings) -> bool:
-    """Ask whether a process does its work: the backend is ready, a worker is registered, the dashboard serves."""
+    """Ask whether a process does its work: the backend is ready, a worker is registered, the dashboard serves.
+
+    Raises StartError where the backend is there and refuses: that will not change while one waits.
+    """
     try:
         with httpx.Client(timeout=2, trust_env=False) as http:  # a proxy is not asked for what runs here
             match name:
                 case ServiceName.BACKEND:
-                    return http.get(f"{settings.api}/api/v1/ready").is_success
+                    return _let_in(http.get(f"{settings.api}/api/v1/ready")).is_success
                 case ServiceName.WORKER:
                     catalog = http.get(f"{settings.api}/api/v1/catalog", headers=settings.authorization)
-                    return any(worker["alive"] for worker in catalog.raise_for_status().json()["workers"])
+                    return any(one["alive"] for one in _let_in(catalog).raise_for_status().json()["workers"])
                 case ServiceName.DASHBOARD:
                     return http.get(f"{settings.dashboard}/healthz").is_success
     except httpx.HTTPError:
         return False
+
+
+def _let_in(response: httpx.Response) -> httpx.Response:
+    if response.status_code in {401, 403}:
+        raise StartError(f"what answers at {response.url} refuses: {response.text[:500]}")
+    return response
 
 
 def check_port(host: str, port: int, variable: str) -> None:

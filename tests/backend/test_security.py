@@ -69,10 +69,28 @@ def test_our_own_requests_pass(http: httpx.Client, headers: dict[str, str]) -> N
 
 
 def test_other_names_can_be_allowed(settings: Settings) -> None:
-    """The setting says by which names the backend may be called."""
+    """The setting says by which names the backend may be called, beside the address that it listens on."""
     with backend(settings.model_copy(update={"allowed_hosts": "lab.example, other"})) as http:
         assert http.get("/health", headers={"Host": "lab.example:8700"}).status_code == 200
-        assert http.get("/health").status_code == 403
+        assert http.get("/health", headers={"Host": "localhost"}).status_code == 403
+        assert http.get("/health", headers={"Host": "127.0.0.1"}).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("listens", "host", "status"),
+    [
+        ("192.0.2.7", "192.0.2.7:8700", 200),
+        ("2001:db8::7", "[2001:db8::7]:8700", 200),
+        ("lab.example", "lab.example", 200),
+        ("0.0.0.0", "0.0.0.0:8700", 403),
+        ("::", "[::]:8700", 403),
+        ("0.0.0.0", "192.0.2.7", 403),
+    ],
+)
+def test_its_own_address_is_allowed(settings: Settings, listens: str, host: str, status: int) -> None:
+    """A backend may be called by the one address that it listens on; by all of them, none is its own."""
+    with backend(settings.model_copy(update={"host": listens})) as http:
+        assert http.get("/api/v1/ready", headers={"Host": host}).status_code == status
 
 
 @pytest.mark.parametrize("path", ["/health", "/api/v1/runs", "/api/v1/runs/nowhere0", "/nowhere"])

@@ -4,12 +4,14 @@ import os
 import signal
 import socket
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
 from backend.settings import Settings
-from backend.supervisor import PortTaken, ServiceName, answers, check_port, stop_signals
+from backend.supervisor import PortTaken, ServiceName, StartError, answers, check_port, stop_signals
 from tests.processes import free_port
 
 
@@ -44,27 +46,41 @@ def test_nothing_answers_where_nothing_runs(name: ServiceName) -> None:
     assert not answers(name, Settings(port=port, dashboard_port=port, backend_url=""))
 
 
-@pytest.mark.parametrize("name", list(ServiceName))
-def test_no_proxy_is_asked(name: ServiceName, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What runs here answers also where the environment names a proxy, which is not there."""
+@contextmanager
+def answering(status: int, body: bytes) -> Iterator[int]:
+    """Answer one request on a port."""
 
     class Here(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            self.send_response(200)
+            self.send_response(status)
             self.end_headers()
-            self.wfile.write(b'{"workers": [{"alive": true}]}')
+            self.wfile.write(body)
 
         def log_message(self, *_: object) -> None:
             """Say nothing."""
 
-    for variable in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
-        monkeypatch.setenv(variable, f"http://127.0.0.1:{free_port()}")
     with HTTPServer(("127.0.0.1", 0), Here) as server:
         thread = threading.Thread(target=server.handle_request)
         thread.start()
-        port = server.server_port
-        assert answers(name, Settings(port=port, dashboard_port=port, backend_url=""))
+        yield server.server_port
         thread.join()
+
+
+@pytest.mark.parametrize("name", list(ServiceName))
+def test_no_proxy_is_asked(name: ServiceName, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What runs here answers also where the environment names a proxy, which is not there."""
+    for variable in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(variable, f"http://127.0.0.1:{free_port()}")
+    with answering(200, b'{"workers": [{"alive": true}]}') as port:
+        assert answers(name, Settings(port=port, dashboard_port=port, backend_url=""))
+
+
+@pytest.mark.parametrize("name", [ServiceName.BACKEND, ServiceName.WORKER])
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_refusal_is_not_waited_for(name: ServiceName, status: int) -> None:
+    """A backend that is there and lets nobody in will not do so later: its words are said at once."""
+    with answering(status, b"Host is not allowed") as port, pytest.raises(StartError, match=r"refuses: Host is not"):
+        answers(name, Settings(port=port, backend_url=""))
 
 
 def test_a_signal_is_noted_and_the_old_handler_returns() -> None:
