@@ -4,7 +4,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 TEST_STAMP := .venv/.installed-tests
 
-.PHONY: run test check browser long faults schemathesis audit bench-service clean
+.PHONY: run test test-browser test-others check browser long faults schemathesis audit bench-service clean
 
 run: $(STAMP)
 	@exec $(BIN)/blockhf up
@@ -12,7 +12,14 @@ run: $(STAMP)
 # Threads that wait sleep instead of spinning: on a busy machine of 2 cores that is several times faster.
 test: export OMP_WAIT_POLICY := PASSIVE
 test: $(TEST_STAMP) browser check
-	$(BIN)/pytest
+	@$(MAKE) --no-print-directory -j2 -k test-browser test-others
+
+# The tests in a browser wait more than they compute, so the others run beside them. What they say comes at their end.
+test-browser:
+	@said=$$(mktemp); $(BIN)/pytest tests/e2e >$$said 2>&1; code=$$?; cat $$said; rm $$said; exit $$code
+
+test-others:
+	@$(BIN)/pytest --ignore=tests/e2e
 
 check: $(TEST_STAMP)
 	$(BIN)/ruff format --check .

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -40,9 +41,11 @@ def test_abandoned_child_ends(child: LocalExecution) -> None:
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="a process's environment is read from /proc")
 def test_waiting_threads_sleep(child: LocalExecution) -> None:
     """A child's threads do not spin while they wait, so that they leave a busy machine to others."""
-    environment = Path(f"/proc/{child.pid}/environ").read_bytes().split(b"\0")
+    environment, deadline = b"", time.monotonic() + 30
+    while not environment and time.monotonic() < deadline:  # it has none until its program is loaded
+        environment = Path(f"/proc/{child.pid}/environ").read_bytes()
     child.abandon()
-    assert b"OMP_WAIT_POLICY=PASSIVE" in environment
+    assert b"OMP_WAIT_POLICY=PASSIVE" in environment.split(b"\0")
     assert child.wait(60) is not None
 
 
