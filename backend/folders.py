@@ -52,7 +52,7 @@ def examine_folders(database: Database, home: Path) -> Iterator[Finding]:
         known = {row.id: RunStatus(row.status) for row in connection.execute(select(RUNS.c.id, RUNS.c.status))}
     strange = [path for path in found if is_id(path.name) and path.name not in known and _settled(path)]
     yield from _finished([path for path in found if known.get(path.name) is RunStatus.FINISHED])
-    yield from _strange(strange, root(home), empty=not known)
+    yield from _strange(strange, root(home))
     yield from _drafts([path for path in found if path not in strange], root(home))
     yield from _lost(database, root(home))
 
@@ -64,16 +64,13 @@ def _finished(found: list[Path]) -> Iterator[Finding]:
             yield Finding(f"run {folder.name} has finished and keeps {_size(kept)} of checkpoints", drop=kept)
 
 
-def _strange(found: list[Path], where: Path, *, empty: bool) -> Iterator[Finding]:
-    """Find folders of runs that are not in the database; one without any run may be the wrong one."""
-    if not found:
-        return
-    size = _size(path for folder in found for path in folder.rglob("*"))
-    what = f"{len(found)} folders in {where} ({_names(found)}) hold {size} of runs that the database does not know"
-    if empty:
-        yield Finding(f"{what}; it knows no run at all: is it the right one? If so, remove them by hand")
-    else:
-        yield Finding(what, drop=tuple(found))
+def _strange(found: list[Path], where: Path) -> Iterator[Finding]:
+    """Find folders of runs that are not in the database; they stay, for another database may know them."""
+    if found:
+        size = _size(path for folder in found for path in folder.rglob("*"))
+        what = f"{len(found)} folders in {where} ({_names(found)}) hold {size} of runs that this database does not know"
+        whose = "another database's, or from after the backup that was restored, or left by a purge elsewhere"
+        yield Finding(f"{what}: {whose}. Remove them by hand where nobody needs them", remark=True)
 
 
 def _drafts(found: list[Path], where: Path) -> Iterator[Finding]:
