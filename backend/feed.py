@@ -92,7 +92,7 @@ class Feed:
                     async for piece in self._after(run_id, position):
                         held[run_id] = piece.upto
                         yield piece
-                if all(run_id in self._gone or position.final for run_id, position in held.items()):
+                if all(run_id in self._gone or self._ended(run_id, position) for run_id, position in held.items()):
                     return
                 if not await _within(news, patience):
                     yield None
@@ -160,6 +160,11 @@ class Feed:
                 return
             position = piece.upto
             yield piece
+
+    def _ended(self, run_id: str, position: Position) -> bool:
+        """Tell whether nothing follows a position: the tailer must say so too, for a run may train again since."""
+        pieces = self._pieces.get(run_id)
+        return position.final and pieces is not None and pieces[-1].upto == position
 
     async def _tail(self) -> None:
         """Look for what is new while anybody watches."""

@@ -13,7 +13,7 @@ from sqlalchemy import delete
 from backend import feed as feed_module
 from backend.errors import TooManyViewers
 from backend.feed import START, Feed, Position, digest
-from backend.schemas import Adam, Announcement, Append, Claim, Finish, RunStatus
+from backend.schemas import Adam, Announcement, Append, Claim, Finish, RunError, RunStatus
 from backend.store import Store
 from backend.tables import RUNS
 from tests.backend.samples import INFO, Clock, catalog, spec, updates
@@ -173,6 +173,30 @@ async def test_a_run_that_begins_again(store: Store, claims: list[Claim], clock:
     seen, after = await follow(store.feed, [claim.run.id], at)
     assert seen[claim.run.id] == [1, 2, 3, 4, 5]
     assert after[claim.run.id].attempt > at[claim.run.id].attempt
+
+
+async def test_a_viewer_of_an_end_that_was_none_goes_on(store: Store, claims: list[Claim]) -> None:
+    """Whoever knew a run as failed, and comes back while it trains again, gets its rows and its true end."""
+    claim, ids = claims[0], [claims[0].run.id]
+    append(store, claim, 1, 5)
+    failed = Finish(token=claim.token, status=RunStatus.FAILED, error=RunError(message="broke"))
+    store.queue.finish(claim.run.id, failed)
+    _, at = await follow(store.feed, ids)
+    assert at[claim.run.id].final
+    store.queue.retry(claim.run.id)
+    worker = store.workers.register(Announcement(info=INFO, catalog=catalog())).worker_id
+    again = store.queue.claim(worker)
+    assert again is not None
+    assert again.run.id == claim.run.id
+    viewer = asyncio.create_task(follow(store.feed, ids, at))
+    for n in range(1, 10):
+        await asyncio.to_thread(append, store, again, n, n)
+        await asyncio.sleep(0.02)
+    await asyncio.to_thread(finish, store, again)
+    seen, after = await asyncio.wait_for(viewer, 60)
+    assert seen[claim.run.id] == list(range(1, 10))
+    assert after[claim.run.id].status == RunStatus.FINISHED
+    assert await asyncio.wait_for(follow(store.feed, ids, after), 60) == ({}, after)
 
 
 async def test_the_queue_is_told_when_it_changes(store: Store, claims: list[Claim]) -> None:
