@@ -3,9 +3,11 @@
 from collections.abc import Callable
 
 import pytest
+from sqlalchemy import update
 
 from backend.errors import LeaseLost, NotFound
 from backend.schemas import Catalog, Finish, RunError, RunStatus, Start, Summary
+from backend.tables import RUNS
 from tests.backend.samples import catalog
 from tests.backend.scene import Scene
 
@@ -219,3 +221,13 @@ def test_a_backend_that_was_away_renews_the_leases(scene: Scene) -> None:
     assert scene.store.queue.claim(scene.worker) is None
     scene.lose()
     assert scene.claim().run.id == claim.run.id
+
+
+def test_a_lease_of_a_clock_that_was_ahead_ends_in_time(scene: Scene) -> None:
+    """At its start a backend leaves no lease longer than leases are."""
+    claim = scene.claim()
+    with scene.store.database.write() as connection:
+        connection.execute(update(RUNS).values(lease_until=scene.clock.now + 365 * 86_400))
+    scene.store.queue.forgive()
+    scene.lose()
+    assert scene.store.queue.cancel(claim.run.id).status is RunStatus.CANCELLED

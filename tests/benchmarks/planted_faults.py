@@ -76,7 +76,11 @@ FAULTS = [
         "checkpoint=coalesce(checkpoint, ?), lease_until=?, updates",
     ),
     Fault("a lost run outlives its cancel", "AND runs.cancel_requested = 1", "AND runs.cancel_requested = 2"),
-    Fault("a restart forgives nobody", r"(status = \? AND runs.lease_until < )\?$", r"\g<1>0 * ?"),
+    Fault(
+        "a restart forgives nobody",
+        r"^UPDATE runs SET lease_until=\? WHERE runs.status",
+        "UPDATE runs SET lease_until=max(0 * ?, lease_until) WHERE runs.status",
+    ),
 ]
 
 
