@@ -4,11 +4,13 @@ Without any token every request is let in, which is why the backend then listens
 need a token, they do until the process ends: deleting the last one lets nobody in.
 """
 
+import fcntl
 import hashlib
 import hmac
 import os
 import secrets
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from enum import StrEnum
 
 from pydantic import Field, ValidationError
@@ -102,27 +104,36 @@ class Tokens:
 
         Raises InvalidInput where it cannot be called so, Conflict where another one is.
         """
-        known = self.list()
-        if any(token.name == name for token in known):
-            raise Conflict(f"there is a token {name} already")
         secret = fresh()
         try:
             made = Token(name=name, scopes=sorted(scopes), sha256=fingerprint(secret))
         except ValidationError as error:
             raise from_validation(error) from None
-        self._write([*known, made])
+        with self._alone():
+            known = self.list()
+            if any(token.name == name for token in known):
+                raise Conflict(f"there is a token {name} already")
+            self._write([*known, made])
         return secret
 
     def delete(self, name: str) -> None:
         """Forget a token: from the next request on it is not let in."""
-        kept = [token for token in self.list() if token.name != name]
-        if len(kept) == len(self.list()):
-            raise NotFound(f"there is no token {name}")
-        self._write(kept)
+        with self._alone():
+            kept = [token for token in self.list() if token.name != name]
+            if len(kept) == len(self.list()):
+                raise NotFound(f"there is no token {name}")
+            self._write(kept)
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Keep other processes from changing the file between what is read and what is written."""
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        with self._path.with_suffix(".lock").open("a") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
 
     def _write(self, tokens: Sequence[Token]) -> None:
         """Replace the file as a whole; only its owner can read it."""
-        self._path.parent.mkdir(parents=True, exist_ok=True)
         draft = self._path.with_suffix(f".{os.getpid()}")
         with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
             file.write(_Document(tokens=list(tokens)).model_dump_json(indent=2))

@@ -5,6 +5,7 @@ import os
 import socket
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -69,6 +70,15 @@ def test_other_processes_tokens_count_at_once(settings: Settings) -> None:
     assert running.scopes(secret) == EVERYTHING
     command.delete("me")
     assert running.scopes(secret) is None
+
+
+def test_tokens_made_at_once_are_all_kept(settings: Settings) -> None:
+    """Each command reads the file anew where another has written it meanwhile."""
+    with ThreadPoolExecutor(8) as pool:
+        made = list(pool.map(lambda n: Tokens(settings).create(f"t{n}", EVERYTHING), range(24)))
+        assert all(Tokens(settings).scopes(token) == EVERYTHING for token in made)
+        list(pool.map(lambda n: Tokens(settings).delete(f"t{n}"), range(24)))
+    assert Tokens(settings).list() == []
 
 
 def test_names_are_unique(settings: Settings) -> None:
