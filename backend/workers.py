@@ -70,11 +70,11 @@ class Workers:
         query = (
             select(WORKERS, RUNS.c.id.label("run_id"))
             .outerjoin(RUNS, held)
-            .order_by(WORKERS.c.registered_at.desc(), WORKERS.c.id)
+            .order_by(WORKERS.c.seen_at.desc(), WORKERS.c.id)  # so that none that lives is left out for the dead
             .limit(_MAX_SHOWN)
         )
         with self._database.read() as connection:
-            rows = list(connection.execute(query))
+            rows = sorted(connection.execute(query), key=lambda row: (-row.registered_at, row.id))
         workers = [
             Worker(
                 id=row.id,

@@ -124,3 +124,16 @@ def test_a_clock_that_jumps_back_does_no_harm(store: Store, clock: Clock) -> Non
     clock.now -= 3600
     store.workers.heartbeat(worker)
     assert store.workers.catalog().workers[0].seen_at.timestamp() == clock.now
+
+
+def test_the_living_are_not_hidden_by_the_dead(store: Store, clock: Clock) -> None:
+    """A worker that dies at each start, and registers anew, takes no living one out of the catalog."""
+    first = store.workers.register(Announcement(info=INFO, catalog=catalog(name="first"))).worker_id
+    for _ in range(120):
+        clock.now += 1
+        store.workers.register(Announcement(info=INFO, catalog=catalog(name="crashing")))
+    store.workers.heartbeat(first)
+    answer = store.workers.catalog()
+    assert first in {worker.id for worker in answer.workers if worker.alive}
+    assert answer.catalog is not None
+    assert "first" in {problem.name for problem in answer.catalog.problems}
