@@ -83,7 +83,7 @@ def create_app(settings: Settings, *, clock: Callable[[], float] | None = None) 
     app.add_middleware(Validators)
     app.add_middleware(
         Guard,
-        allowed_hosts=[*settings.allowed_hosts.split(","), _own_name(settings.host)],
+        allowed_hosts=settings.names(settings.host),
         tokens=Tokens(settings),
         max_body_bytes=settings.max_body_bytes,
         address_rate=settings.address_rate,
@@ -91,13 +91,6 @@ def create_app(settings: Settings, *, clock: Callable[[], float] | None = None) 
     )
     app.add_middleware(Observer, telemetry=telemetry)
     return app
-
-
-def _own_name(host: str) -> str:
-    """Return an address to listen on as a Host header gives it; nothing where it stands for all of them."""
-    if host in {"0.0.0.0", "::"}:
-        return ""
-    return f"[{host}]" if ":" in host else host
 
 
 async def _sweep(store: Store) -> None:

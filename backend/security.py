@@ -63,7 +63,7 @@ class Guard:
         self._tokens = tokens
         self._addresses = RateLimit(address_rate, what="address", setting="BLOCKHF_ADDRESS_RATE")
         self._of_tokens = RateLimit(token_rate, what="token", setting="BLOCKHF_TOKEN_RATE")
-        self._hosts = frozenset(host.strip().lower() for host in allowed_hosts if host.strip())
+        self._hosts = frozenset(host.lower() for host in allowed_hosts)
         self._max_body_bytes = max_body_bytes
 
     async def __call__(self, scope: Connection, receive: Receive, send: Send) -> None:

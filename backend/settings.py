@@ -15,6 +15,9 @@ from backend.errors import FieldError, InvalidInput, from_validation
 MIN_HEARTBEATS = 3
 """so many must fail before a living worker loses its run"""
 
+_ALL = {"0.0.0.0": "127.0.0.1", "::": "::1"}
+"""what stands for all of a machine's addresses, and the one by which the machine itself reaches it"""
+
 
 class Settings(BaseSettings):
     """Read from the environment: `Settings().port` is BLOCKHF_PORT. Build it in a main function and pass it down."""
@@ -29,7 +32,8 @@ class Settings(BaseSettings):
     dashboard_port: int = Field(8701, ge=0, le=65535, description="the dashboard's port")
     backend_url: str = Field("", description="where the others find the backend; empty: host and port above")
     allowed_hosts: str = Field(
-        "127.0.0.1,localhost,[::1]", description="names a request may give in its Host header, without port"
+        "127.0.0.1,localhost,[::1]",
+        description="names a request may give in its Host header, without port, beside the address that is bound to",
     )
     token: SecretStr = Field(SecretStr(""), description="token to give; the backend lets it do everything")
     open_network: bool = Field(False, description="let the backend listen beyond this machine without any token")
@@ -97,6 +101,11 @@ class Settings(BaseSettings):
         token = self.token.get_secret_value()
         return {"Authorization": f"Bearer {token}"} if token else {}
 
+    def names(self, host: str) -> list[str]:
+        """Return the names by which a process bound to `host` may be called; by all addresses, none is its own."""
+        own = "" if host in _ALL else f"[{host}]" if ":" in host else host
+        return list(dict.fromkeys(name.strip() for name in (*self.allowed_hosts.split(","), own) if name.strip()))
+
     @property
     def dashboard(self) -> str:
         """The dashboard's base URL, as `blockhf` on the same machine reaches it."""
@@ -133,5 +142,5 @@ def _fault(fault: FieldError) -> FieldError:
 
 def _url(host: str, port: int) -> str:
     """Return where a process bound to `host` is reached from its own machine: a wildcard address by loopback."""
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    host = _ALL.get(host, host)
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

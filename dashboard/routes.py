@@ -34,7 +34,7 @@ class PassThrough:
 
     async def __call__(self, request: Request) -> Response:
         """Ask the backend; 503 where it cannot be reached, 404 for streams, which have no end."""
-        url = httpx.URL(path=request.url.path, query=request.url.query.encode())
+        url = httpx.URL(raw_path=request.scope["raw_path"] + b"?" + request.scope["query_string"])
         try:
             patience = _FILE_SECONDS if url.path.endswith(_FILES) else httpx.USE_CLIENT_DEFAULT
             answer = await self.http.send(self.http.build_request("GET", url, timeout=patience), stream=True)

@@ -27,7 +27,8 @@ def streamlit_options(settings: Settings) -> dict[str, Any]:
         "server.port": settings.dashboard_port,
         "server.headless": True,
         "server.fileWatcherType": "none",
-        "server.allowedHosts": _hosts(settings),
+        "server.allowedHosts": [name.strip("[]") for name in settings.names(settings.dashboard_host)],
+        "server.enableAgentApi": False,
         "server.showEmailPrompt": False,
         "browser.gatherUsageStats": False,
         "client.toolbarMode": "minimal",
@@ -40,7 +41,7 @@ def streamlit_options(settings: Settings) -> dict[str, Any]:
 
 def create_app(settings: Settings) -> "streamlit.App":
     """Assemble the ASGI application: pages, routes, and the check of the Host header."""
-    http = httpx.AsyncClient(base_url=settings.api, headers=settings.authorization, timeout=10)
+    http = httpx.AsyncClient(base_url=settings.api, headers=settings.authorization, timeout=10, trust_env=False)
 
     @asynccontextmanager
     async def lifespan(_: "streamlit.App") -> AsyncIterator[None]:
@@ -51,7 +52,9 @@ def create_app(settings: Settings) -> "streamlit.App":
         SCRIPT,
         routes=create_routes(http),
         middleware=[
-            Middleware(TrustedHostMiddleware, allowed_hosts=_hosts(settings), www_redirect=False),
+            Middleware(
+                TrustedHostMiddleware, allowed_hosts=settings.names(settings.dashboard_host), www_redirect=False
+            ),
             Middleware(Preload),
             Middleware(Rooted),
         ],
@@ -63,7 +66,3 @@ def serve(settings: Settings) -> None:
     """Serve until SIGINT or SIGTERM; the pages find the backend through the environment."""
     os.environ["BLOCKHF_BACKEND_URL"] = settings.api
     create_app(settings).run(config=streamlit_options(settings))
-
-
-def _hosts(settings: Settings) -> list[str]:
-    return [host.strip() for host in settings.allowed_hosts.split(",") if host.strip()]

@@ -61,6 +61,22 @@ def test_nothing_but_get_passes(pages: Pages, method: str) -> None:
     assert pages.request(method, "/api/v1/experiments", json={}).status_code == 405
 
 
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        ("/api/%00", 404),
+        ("/api/v1/runs?status=%FF", 422),
+        ("/api/%2e%2e/metrics", 404),
+        ("/api/v1/runs/%2F%2e%2e", 404),
+    ],
+)
+def test_odd_addresses_reach_the_backend_as_they_are(pages: Pages, path: str, status: int) -> None:
+    """What was encoded stays so: no path leads out of /api, and the backend says what is wrong with it."""
+    answer = pages.get(path)
+    assert answer.status_code == status
+    assert answer.headers["content-type"] == "application/problem+json"
+
+
 def test_a_lost_backend_is_said() -> None:
     """Where the backend does not answer, the pass-through says so as problem details."""
     http = httpx.AsyncClient(base_url="http://127.0.0.1:9", trust_env=False)
@@ -126,8 +142,8 @@ def test_large_answers_pass_as_they_come() -> None:
 
     async def visit() -> None:
         scope = {
-            "type": "http", "method": "GET", "path": "/api/v1/x", "query_string": b"", "headers": [],
-            "asgi": {"spec_version": "2.4"}, "path_params": {},
+            "type": "http", "method": "GET", "path": "/api/v1/x", "raw_path": b"/api/v1/x", "query_string": b"",
+            "headers": [], "asgi": {"spec_version": "2.4"}, "path_params": {},
         }  # fmt: skip
         await Starlette(routes=[route])(scope, receive, send)
 

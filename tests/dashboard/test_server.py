@@ -21,4 +21,5 @@ def test_nothing_is_reported_or_exposed() -> None:
     assert options["logger.hideWelcomeMessage"] is True
     assert "server.enableXsrfProtection" not in options
     assert "server.enableCORS" not in options
-    assert options["server.allowedHosts"] == ["127.0.0.1", "localhost", "[::1]"]
+    assert options["server.allowedHosts"] == ["127.0.0.1", "localhost", "::1"]
+    assert options["server.enableAgentApi"] is False

@@ -9,8 +9,10 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
+import httpx
 import psutil
 import pytest
+from playwright.sync_api import Page
 
 from backend.client import Client
 from backend.schemas import RunStatus
@@ -85,6 +87,25 @@ def test_first_start_to_the_end(up: Up) -> None:
     assert up.end() == 0
     _, alive = psutil.wait_procs(everyone, timeout=10)
     assert alive == []
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("host", ["127.0.0.2", "::1"])
+def test_the_dashboard_has_an_address_of_its_own(page: Page, tmp_path: Path, host: str) -> None:
+    """It is called by the address that it listens on, by no foreign name, and asks the backend without any proxy."""
+    proxy = f"http://127.0.0.1:{free_port()}"
+    up = Up(tmp_path, BLOCKHF_DASHBOARD_HOST=host, BLOCKHF_DEMO="0", HTTP_PROXY=proxy, http_proxy=proxy, no_proxy="")
+    url = f"http://{f'[{host}]' if ':' in host else host}:{up.dashboard_port}"
+    try:
+        wait_until(lambda: "BlockHF is ready" in up.words(), "all three answer")
+        assert httpx.get(f"{url}/api/v1/experiments", trust_env=False).json() == {"experiments": []}
+        for path in ("/", "/launch", "/healthz", "/api/v1/experiments", "/plotly.min.js", "/assets/live.js"):
+            foreign = httpx.get(f"{url}{path}", headers={"Host": "evil.example"}, trust_env=False)
+            assert (foreign.status_code, foreign.text) == (400, "Invalid host header")
+        page.goto(url)
+        page.get_by_role("link", name="Launch").first.wait_for()
+    finally:
+        up.end()
 
 
 def test_a_taken_port_is_one_line(tmp_path: Path) -> None:
