@@ -165,11 +165,13 @@ class Transport:
 
         try:
             response = _repeat(once) if retry else once()
-        except httpx.TransportError as error:
+        except httpx.RequestError as error:
             raise self._away(str(error) or type(error).__name__) from error
         self._met = self._met or response.status_code not in _NOT_THERE
         if response.is_error:
             raise _error(response)
+        if response.is_redirect or "text/html" in response.headers.get("content-type", ""):
+            raise BlockHFError(f"what answers at {self._http.base_url} is not BlockHF's backend")
         return response
 
 
@@ -204,11 +206,12 @@ def _error(response: httpx.Response) -> BlockHFError:
     try:
         problem = orjson.loads(response.content)
         code, title = str(problem["type"]).removeprefix("urn:blockhf:"), str(problem["title"])
+        errors = [FieldError(**row) for row in problem.get("errors", [])]
     except (orjson.JSONDecodeError, KeyError, TypeError):
         unavailable = response.status_code in _NOT_THERE
         return (BackendUnavailable if unavailable else BlockHFError)(f"the backend answered {response.status_code}")
     if code == InvalidInput.code:
-        return InvalidInput([FieldError(**row) for row in problem.get("errors", [])])
+        return InvalidInput(errors)
     if code == TooManyRequests.code:
         return TooManyRequests(title, retry_after=_wait(response))
     kinds = {kind.code: kind for kind in _tree(BlockHFError)}
@@ -226,7 +229,7 @@ def batches(rows: Sequence[Update]) -> Iterator[list[Update]]:
     batch: list[Update] = []
     size = 0
     for row in rows:
-        room = 300 + 130 * len(row.blocks)
+        room = len(row.model_dump_json().encode()) + 1
         if batch and (len(batch) == STEPS_PER_BATCH or size + room > _BATCH_BYTES):
             yield batch
             batch, size = [], 0

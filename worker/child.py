@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from types import FrameType
 
 from backend.client import Client
-from backend.errors import BlockHFError, LeaseLost, RunFailed
+from backend.errors import BlockHFError, InvalidInput, LeaseLost, RunFailed
 from backend.schemas import MAX_TRACEBACK, RunError, RunStatus
 from backend.settings import Settings
 from worker.checkpoints import Checkpoints
@@ -86,6 +86,11 @@ def main() -> int:
         except LeaseLost as error:
             logging.getLogger(__name__).warning("stopped: %s", error)
             return LEASE_LOST
+        except InvalidInput:
+            raise
+        except BlockHFError as error:
+            logging.getLogger(__name__).warning("the backend refuses, the run is left to its lease: %s", error)
+            return ABANDONED
     return TOLD
 
 
@@ -103,6 +108,7 @@ def execute(task: Task, reporter: Reporter, orders: Orders, keeper: DiskKeeper) 
 
     Raises:
         LeaseLost: the run is not this worker's any more.
+        BlockHFError: the backend refuses, which is not the run's fault: InvalidInput alone is.
     """
     status, ended_by, failure = RunStatus.FAILED, "", None
     try:
@@ -111,14 +117,14 @@ def execute(task: Task, reporter: Reporter, orders: Orders, keeper: DiskKeeper) 
             folder=task.data, keeper=keeper,
         )  # fmt: skip
         status, ended_by = outcome.status, outcome.ended_by
-    except LeaseLost:
-        raise
     except Interrupted:
         status = RunStatus.CANCELLED if orders.cancelled.is_set() else RunStatus.PAUSED
         ended_by = f"{status} before update {reporter.updates + 1} was done"
     except RunFailed as error:
         failure = RunError(message=str(error)[:MESSAGE_CHARACTERS])
     except Exception as error:
+        if isinstance(error, BlockHFError) and not isinstance(error, InvalidInput):
+            raise
         message = f"{type(error).__name__}: {error}"[:MESSAGE_CHARACTERS]
         failure = RunError(message=message, traceback=traceback.format_exc()[-MAX_TRACEBACK:])
     reporter.finish(status, ended_by=ended_by, error=failure, weights=keeper.weights)

@@ -20,6 +20,7 @@ BATCH_ROWS = 100
 MOST_ROWS = 1000
 FIRST_PAUSE = 0.2
 LONGEST_PAUSE = 5.0
+ALIVE_SECONDS = 1.0
 
 
 class Reporter:
@@ -132,8 +133,9 @@ class Reporter:
         with self._change:
             self._closing = True
             self._change.notify_all()
-        if self._thread.is_alive():
-            self._thread.join()
+        while self._thread.is_alive():
+            self._thread.join(ALIVE_SECONDS)
+            self._touch()
         self._raise_failure()
 
     def finish(
@@ -150,11 +152,16 @@ class Reporter:
         with self._change:
             self._keep(Entry(finish=body))
         self.flush()
-        persist(lambda: self._client.finish_as(self._run_id, body))
+        persist(lambda: self._client.finish_as(self._run_id, body), away=self._touch)
         if status is RunStatus.FINISHED:
             self._finished()
         if self._spool is not None:
             self._spool.remove()
+
+    def _touch(self) -> None:
+        """Show the worker that the run does not hang: it waits for the backend."""
+        if self._spool is not None:
+            self._spool.touch()
 
     def _keep(self, entry: Entry) -> None:
         if self._spool is not None:

@@ -12,7 +12,17 @@ from typing import IO
 from pydantic import ValidationError
 
 from backend.client import Client
-from backend.errors import Conflict, InvalidInput, LeaseLost, NotFound
+from backend.errors import (
+    BackendUnavailable,
+    BlockHFError,
+    Conflict,
+    Forbidden,
+    InvalidInput,
+    LeaseLost,
+    NotFound,
+    TooManyRequests,
+    Unauthorized,
+)
 from backend.schemas import Checkpoint, Contract, Finish, RunStatus, Update
 
 log = logging.getLogger(__name__)
@@ -40,6 +50,7 @@ class Spool:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._path = path
         self._file = self._locked(path)
+        os.utime(path, (0, 0))  # nothing has happened yet
         self._broken = False
         self._warns = 0.0
 
@@ -56,8 +67,7 @@ class Spool:
     def write(self, entry: Entry) -> None:
         """Add a line, which outlives this process at once, and the machine after `sync`."""
         if self._broken:
-            with suppress(OSError):
-                os.utime(self._path)  # the worker sees by the time that the run goes on
+            self.touch()
             return
         line = entry.model_dump_json(exclude_unset=True).encode() + b"\n"
         try:
@@ -67,6 +77,11 @@ class Spool:
         else:
             if written != len(line):  # what would follow could not be read
                 self._refused(f"only {written} of {len(line)} bytes fit")
+
+    def touch(self) -> None:
+        """Show the worker, which looks at the file's time, that the run goes on."""
+        with suppress(OSError):
+            os.utime(self._path)
 
     def sync(self) -> None:
         """Bring what was written to the disk itself.
@@ -98,6 +113,7 @@ class Spool:
             self._warns = time.monotonic() + WARN_SECONDS
             log.warning("rows cannot be kept on disk while the backend is away, but in memory: %s", reason)
         self._broken = True
+        self.touch()
 
 
 def path_of(folder: Path, run_id: str, token: int) -> Path:
@@ -110,18 +126,27 @@ def deliver_all(
 ) -> None:
     """Hand over what processes left that are dead by now, each under its own token; drop what comes too late.
 
+    What the backend refuses for another reason stays, and keeps nothing else from being handed over.
+
     Args:
         folder: where the spools lie.
         client: the backend.
         finished: is told run and token where a run has finished; its process may have died before it cleaned up.
 
     Raises:
-        BackendUnavailable: the backend is away; what was not handed over is still there.
+        BackendUnavailable, TooManyRequests, Unauthorized, Forbidden: the backend is away, or lets nobody in; what was
+            not handed over is still there.
     """
     for path in sorted(folder.glob("*-*.jsonl")):
         with _locked(path) as file:
-            if file is not None:
+            if file is None:
+                continue
+            try:
                 _deliver(path, file, client, finished)
+            except (BackendUnavailable, TooManyRequests, Unauthorized, Forbidden):
+                raise
+            except (BlockHFError, ValueError) as error:  # of a ValueError's name the token is no number
+                log.error("%s cannot be delivered, and stays: %s", path, error)
 
 
 @contextmanager

@@ -21,8 +21,10 @@ from backend.errors import (
     StorageUnavailable,
     Unauthorized,
 )
-from backend.schemas import Catalog, Claim, ExportKind, RunStatus
-from tests.backend.samples import INFO, spec
+from backend.schemas import STEPS_PER_BATCH, Append, Catalog, Claim, ExportKind, RunStatus
+from backend.settings import Settings
+from backend.transport import batches
+from tests.backend.samples import INFO, block, spec, update
 
 ROWS = 'event: rows\nid: {0}\ndata: {{"runs": {{"a": {{}}}}}}\n\n'
 
@@ -271,10 +273,13 @@ def test_launches_are_repeated_with_their_key(no_pause: list[float]) -> None:
         (httpx.Response(503, json=[]), BackendUnavailable),
         (httpx.Response(500, text="oops"), BlockHFError),
         (httpx.Response(418, json={"type": "urn:blockhf:new", "title": "a new error", "status": 418}), BlockHFError),
+        (httpx.Response(422, json={"type": "urn:blockhf:invalid-input", "title": "x", "errors": None}), BlockHFError),
+        (httpx.Response(301, headers={"location": "https://elsewhere/"}), BlockHFError),
+        (httpx.Response(200, html="<html>"), BlockHFError),
     ],
 )
 def test_answers_that_are_not_ours(answer: httpx.Response, kind: type[BlockHFError]) -> None:
-    """A proxy's page, or an error of a newer backend, is an error too."""
+    """A proxy's page or its way elsewhere, or an error of a newer backend, is an error too."""
     client, _ = unreliable(0, httpx.ReadError, answer)
     with pytest.raises(BlockHFError) as caught:
         client.catalog()
@@ -290,3 +295,16 @@ def test_a_closed_port_is_unhealthy() -> None:
         assert client.health() is False
         with pytest.raises(BackendUnavailable):
             client.register(INFO, Catalog(problems=[], data=[]))
+
+
+@pytest.mark.parametrize("letter", ["x", "é", '"'])
+@pytest.mark.parametrize("blocks", [0, 4, 64])
+def test_batches_are_let_in(blocks: int, letter: str) -> None:
+    """Rows of many blocks with long notes are cut so that the backend takes each batch; none is left out."""
+    full = [block(30, note=500 * letter, residual=1 / 3, model_decrease=-2e-300 / 3) for _ in range(blocks)]
+    rows = [update(number).model_copy(update={"blocks": full}) for number in range(1, 501)]
+    cut = list(batches(rows))
+    assert [row for batch in cut for row in batch] == rows
+    assert all(len(batch) <= STEPS_PER_BATCH for batch in cut)
+    sizes = [len(Append(token=1, rows=batch).model_dump_json().encode()) for batch in cut]
+    assert max(sizes) < Settings().max_body_bytes / 2

@@ -1,15 +1,24 @@
 """Tests of accidents that the worker's loop must outlive."""
 
+import logging
+import os
 import threading
+from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 
-from backend.schemas import MAX_TRACEBACK, Adam, RunStatus
+from backend.client import Client
+from backend.schemas import MAX_TRACEBACK, Adam, Budget, ExperimentSpec, RunStatus, WorkerInfo
+from backend.tokens import Scope, Tokens
 from tests.processes import Processes
+from tests.worker.cases import registry, small_run
 from tests.worker.conftest import launch, make_worker
 from worker.engines.engine import Exit, Task
-from worker.engines.local import LocalExecution
+from worker.engines.local import LocalEngine, LocalExecution
+from worker.loop import Worker
 
 
 class Dying(LocalExecution):
@@ -63,3 +72,53 @@ def test_no_error_ends_the_loop(processes: Processes, caplog: pytest.LogCaptureF
     thread.join()
     assert (ended.status, ended.attempts, engine.started) == (RunStatus.FINISHED, 2, 2)
     assert "LookupError: nobody foresaw this" in caplog.text
+
+
+SECONDS = small_run(Adam()).model_dump(exclude={"optimizer", "seed"}) | {
+    "optimizers": [Adam(gradient_batch=30)],
+    "budget": Budget(updates=None, seconds=2),
+}
+"""a run that trains for 2 seconds"""
+
+
+@pytest.fixture
+def guarded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Processes]:
+    """Start a backend that wants tokens; the worker's is in the environment of its children, too."""
+    started = Processes(tmp_path, LEASE_SECONDS=3, HEARTBEAT_SECONDS=0.2, TOKEN="a-token-for-everything-1")
+    monkeypatch.setenv("BLOCKHF_TOKEN", Tokens(started.settings()).create("worker", frozenset({Scope.WORKER})))
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
+    yield started
+    started.stop()
+
+
+def test_a_token_that_is_refused_for_a_while_ends_no_run(guarded: Processes, caplog: pytest.LogCaptureFixture) -> None:
+    """A run whose rows are refused is left to its lease, and goes on once the worker is let in again."""
+    caplog.set_level(logging.INFO, logger="worker.engines.local")  # where children's words are passed on
+    settings, stopped = guarded.settings(), threading.Event()
+    tokens, aside = settings.home / "tokens.json", settings.home / "aside"
+    of_worker = settings.model_copy(update={"token": SecretStr(os.environ["BLOCKHF_TOKEN"])})
+    with Client.of(settings) as user, Client.of(of_worker) as client:
+        worker = Worker(
+            client,
+            LocalEngine(),
+            info=WorkerInfo(name="test", device="cpu", threads=1),
+            catalog=registry().catalog(),
+            settings=settings,
+            stopped=stopped,
+        )
+        thread = threading.Thread(target=worker.loop)
+        thread.start()
+        try:
+            guarded.wait_until(lambda: user.catalog().catalog)
+            run = user.launch(ExperimentSpec.model_validate(SECONDS)).runs[0].id
+            guarded.wait_until(lambda: user.run(run).summary.updates >= 10)
+            tokens.rename(aside)
+            guarded.wait_until(lambda: "the backend refuses, the run is left to its lease" in caplog.text)
+            aside.rename(tokens)
+            (ended,) = user.wait([run], timeout=120)
+        finally:
+            stopped.set()
+            thread.join()
+        rows = user.series([run])[run]["update"]
+    assert (ended.status, ended.attempts, ended.error) == (RunStatus.FINISHED, 2, None)
+    assert rows == list(range(1, ended.summary.updates + 1))

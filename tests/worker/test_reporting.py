@@ -1,5 +1,6 @@
 """Tests of a run's rows on their way to a real backend."""
 
+import os
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -195,6 +196,41 @@ def test_a_disk_that_refuses_loses_no_row(
     reporter.finish(RunStatus.FINISHED)
     assert stored(client, claim) == list(range(1, 251))
     assert "in memory alone: [Errno 28] No space left on device" in caplog.text
+
+
+@pytest.mark.parametrize("refused", ["append", "finish_as"])
+def test_a_run_that_waits_for_the_backend_does_not_hang(
+    tmp_path: Path, client: Client, claim: Claim, monkeypatch: pytest.MonkeyPatch, refused: str
+) -> None:
+    """While its last rows, or its end, wait for a backend that is away, the worker sees that the run goes on."""
+    back, call = threading.Event(), getattr(client, refused)
+
+    def when_back(*given: Any, **named: Any) -> Any:
+        if not back.is_set():
+            raise BackendUnavailable("away")
+        return call(*given, **named)
+
+    monkeypatch.setattr(client, refused, when_back)
+    monkeypatch.setattr(reporting, "FIRST_PAUSE", 0.01)
+    monkeypatch.setattr(reporting, "LONGEST_PAUSE", 0.05)
+    monkeypatch.setattr(reporting, "ALIVE_SECONDS", 0.02)
+    path = path_of(tmp_path, claim.run.id, claim.token)
+    reporter = Reporter(client, claim.run.id, claim.token, spool=Spool(path))
+    reporter.start(environment={}, blocks=[], parameters=7)
+    for update in range(1, 4):
+        reporter.update(row(update))
+    ending = threading.Thread(target=reporter.finish, args=(RunStatus.FINISHED,))
+    ending.start()
+    ending.join(0.3)
+    for _ in range(3):
+        os.utime(path, (1, 1))
+        while path.stat().st_mtime == 1:
+            ending.join(0.01)
+    assert ending.is_alive()
+    back.set()
+    ending.join()
+    assert client.run(claim.run.id).status is RunStatus.FINISHED
+    assert stored(client, claim) == [1, 2, 3]
 
 
 def test_persist_tries_again_until_there_is_an_answer(monkeypatch: pytest.MonkeyPatch) -> None:

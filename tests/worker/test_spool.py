@@ -1,15 +1,17 @@
 """Tests of what a run has to tell, on disk until a real backend has it."""
 
 import fcntl
+import os
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
+import httpx
 import pytest
 
 from backend.client import Client
-from backend.errors import BackendUnavailable
+from backend.errors import BackendUnavailable, TooLarge
 from backend.schemas import Adam, Checkpoint, Claim, ExperimentSpec, Finish, RunStatus, WorkerInfo
 from backend.settings import Settings
 from tests.inprocess import backend
@@ -194,6 +196,22 @@ def test_a_spool_that_broke_begins_anew(tmp_path: Path, claim: Claim) -> None:
     spool.remove()
 
 
+def test_the_worker_sees_updates_that_the_disk_refuses(tmp_path: Path, claim: Claim) -> None:
+    """A spool's time says when the last update was, also where the disk has taken none; at first there was none."""
+    path = path_of(tmp_path, claim.run.id, claim.token)
+    spool = Spool(path)
+    real = spool._file
+    assert path.stat().st_mtime == 0
+    with Path("/dev/full").open("ab", buffering=0) as full:
+        spool._file = full
+        for number in (1, 2):
+            spool.write(Entry(row=row(number)))
+            assert path.stat().st_mtime > 1
+            os.utime(path, (1, 1))
+    spool._file = real
+    spool.remove()
+
+
 def test_half_a_line_ends_a_spool(tmp_path: Path, claim: Claim) -> None:
     """Where the disk took part of a line nothing follows it, for it could not be read."""
 
@@ -223,3 +241,30 @@ def test_a_spool_whose_file_is_gone_stops_nobody(tmp_path: Path, claim: Claim) -
         spool.write(Entry(row=row(4)))
     spool._file = real
     spool.remove()
+
+
+def test_one_that_is_refused_keeps_no_other_back(
+    tmp_path: Path, claim: Claim, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What the backend does not take stays where it is; what comes after it is delivered."""
+    name = path_of(tmp_path, "a" * 16, 1).name
+    refused = [tmp_path / name, tmp_path / "a-b.jsonl"]
+    for path in refused:
+        path.write_text(Entry(row=row(1)).model_dump_json() + "\n")
+    die(fill(tmp_path, claim, Entry(row=row(1))))
+    told: list[str] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        told.append(request.url.path.split("/")[4])
+        error = TooLarge("the body may hold at most 1000 bytes")
+        return (
+            httpx.Response(200, json={"last_update": 1})
+            if claim.run.id in request.url.path
+            else httpx.Response(error.status, json=error.body())
+        )
+
+    client = Client(http=httpx.Client(transport=httpx.MockTransport(answer), base_url="http://backend"))
+    deliver_all(tmp_path, client)
+    assert told == ["a" * 16, claim.run.id]
+    assert sorted(tmp_path.glob("*.jsonl")) == sorted(refused)
+    assert f"{name} cannot be delivered, and stays: the body may hold at most 1000 bytes" in caplog.text

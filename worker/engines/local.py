@@ -72,12 +72,11 @@ class LocalExecution:
         self._tell("pause")
 
     def progress(self) -> float | None:
-        """Return when the run's spool last changed; each update is noted there."""
+        """Return when the run's spool last changed; each update is noted there. None: there was none yet."""
         try:
-            stat = self.task.spool.stat()
+            return self.task.spool.stat().st_mtime or None
         except FileNotFoundError:
             return None
-        return stat.st_mtime if stat.st_size else None
 
     def interrupt(self) -> None:
         """Ask, by SIGTERM, for the end within the current update."""
