@@ -24,6 +24,7 @@ class Course:
         seconds: training time so far.
         cpu_seconds: processor time of training so far; None: it went on from a checkpoint that does not tell.
         cost: work so far, in gradients.
+        data: names what it trains on and is measured on, see `Split.fingerprint`.
     """
 
     model: nn.Module
@@ -36,6 +37,7 @@ class Course:
     seconds: float = 0.0
     cpu_seconds: float | None = 0.0
     cost: float = 0.0
+    data: str = ""
 
     def state(self) -> State:
         """Return all that the next update depends on, beside the configuration."""
@@ -56,6 +58,7 @@ class Course:
             "limits": self.limits.state_dict(),
             "groups": optimizer["param_groups"],
             "environment": devices.environment(self.device),
+            "data": self.data,
         }
         return State(tensors, document)
 
@@ -64,9 +67,12 @@ class Course:
         """Go on from a state; return what is to be known of that: an empty text where it is bit-exact.
 
         Raises:
-            KeyError, ValueError, RuntimeError: it is of another network or optimizer; this course is spoilt then.
+            KeyError, ValueError, RuntimeError: it is of other data, another network or optimizer; this course is spoilt
+                then.
         """
         weights, document = _below("weights", state.tensors), state.document
+        if document.get("data", self.data) != self.data:
+            raise ValueError("the data set has changed since")
         for name, tensor in self._named():
             tensor.copy_(weights[name])
         solved: dict[int, dict[str, Tensor]] = {}

@@ -102,8 +102,11 @@ class Trainer:
         self._problem = registry.problem(config.problem.name)
         self._dtype = getattr(torch, config.precision)
         data = registry.source(config.problem.data).load(folder)
-        self._train = _subset(data.train, config.problem.train_size, "train_size").to(device)
-        self._test = _subset(data.test, config.problem.test_size, "test_size").to(device)
+        parts = [
+            _subset(data.train, config.problem.train_size, "train_size"),
+            _subset(data.test, config.problem.test_size, "test_size"),
+        ]
+        self._train, self._test = (part.to(device) for part in parts)
         self._shown = self._train.head(config.evaluation.train_subset)
         model = initial_model(self._problem, config, data).to(device, self._dtype)
         self.blocks = resolve_blocks(config.optimizer, self._problem, model)
@@ -115,6 +118,7 @@ class Trainer:
             sampler=_sampler(config, len(self._train)),
             average=None if decay is None else EvaluationAverage(model, decay),
             limits=Limits(config.budget),
+            data=" ".join(part.fingerprint() for part in parts),
         )
 
     @property
@@ -218,7 +222,7 @@ def _prepared(make: Callable[[], Trainer], keeper: Keeper | None) -> tuple[Train
     try:
         return trainer, trainer.course.restore(state)
     except (KeyError, ValueError, RuntimeError) as error:
-        return make(), f"began again: its checkpoint does not fit this worker's network ({error})"[:500]
+        return make(), f"began again: its checkpoint does not fit what is trained here ({error})"[:500]
 
 
 def _subset(split: Split, size: int | None, name: str) -> Split:

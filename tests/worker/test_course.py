@@ -1,14 +1,17 @@
 """Tests of runs that go on from a checkpoint."""
 
 import dataclasses
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
-from backend.schemas import Budget, Evaluation, Optimizer, RunConfig, RunStatus
-from tests.worker.cases import CLOCKS, NOWHERE, OPTIMIZERS, Rows, registry, small_run
+from backend.schemas import Adam, Budget, Evaluation, Optimizer, Problem, RunConfig, RunStatus
+from tests.worker.cases import CLOCKS, NOWHERE, OPTIMIZERS, SMALL, Rows, registry, small_run
 from worker.checkpoints import State
+from worker.problems.registry import discover
 from worker.training import Outcome, train
 
 
@@ -174,3 +177,32 @@ def test_a_pause_that_could_not_be_kept_says_so() -> None:
     assert outcome.status is RunStatus.PAUSED
     assert outcome.ended_by.startswith("paused after 3 updates; that state could not be kept")
     assert len(outcome.ended_by) <= 200
+
+
+@pytest.mark.parametrize("size", [60, 20])
+def test_a_run_whose_data_changed_begins_again(tmp_path: Path, size: int) -> None:
+    """A checkpoint is of the images that it was trained on: with others, or fewer, the run begins again and says so."""
+
+    def put(seed: int, count: int) -> None:
+        draw = np.random.default_rng(seed)
+        arrays: dict[str, Any] = {}
+        for part in ("train", "test"):
+            arrays[f"x_{part}"] = draw.random((count, 28, 28), dtype=np.float32)
+            arrays[f"y_{part}"] = np.arange(count) % 3
+        np.savez(tmp_path / "mine.npz", **arrays)
+
+    def trained_on(keeper: Memory) -> Rows:
+        rows = Rows()
+        train(config, rows, lambda: False, registry=discover(folder=tmp_path), folder=tmp_path, keeper=keeper)
+        return rows
+
+    problem = Problem(data="mine", options=SMALL)
+    config = small_run(Adam(gradient_batch=10), problem=problem, evaluation=Evaluation(train_subset=20))
+    put(0, 60)
+    whole = Memory()
+    trained_on(whole)
+    assert trained_on(Memory(whole.states[3])).started["note"] == ""
+    put(1, size)
+    again = trained_on(Memory(whole.states[3]))
+    assert again.started["resumed_from"] == 0
+    assert again.started["note"].endswith("(the data set has changed since)")

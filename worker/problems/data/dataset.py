@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 
 import torch
@@ -23,6 +24,14 @@ class Split:
     def head(self, size: int | None) -> "Split":
         """Take the first images; None takes all."""
         return Split(self.images[:size], self.labels[:size])
+
+    def fingerprint(self) -> str:
+        """Return a SHA-256 of all that is in it."""
+        digest = sha256()
+        for tensor in (self.images, self.labels):
+            digest.update(f"{tensor.dtype} {list(tensor.shape)} ".encode())
+            digest.update(tensor.cpu().contiguous().numpy().data)
+        return digest.hexdigest()
 
     def to(self, device: torch.device) -> "Split":
         """Move to a device."""

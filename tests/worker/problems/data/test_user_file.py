@@ -1,6 +1,7 @@
 """Tests of a user's own data sets."""
 
 import logging
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -75,10 +76,28 @@ def test_what_is_no_data_set_is_refused(tmp_path: Path, changes: dict[str, Any],
         read(write(tmp_path, **changes))
 
 
-def test_bad_file_is_left_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def _bare_array(path: Path) -> None:
+    with path.open("wb") as file:
+        np.save(file, GOOD["x_train"])
+
+
+def _damaged(path: Path) -> None:
+    np.savez_compressed(path, **GOOD)
+    whole = bytearray(path.read_bytes())
+    at = whole.index(b"x_train.npy") + len(b"x_train.npy") + 20  # in the packed array, behind its name
+    whole[at : at + 20] = b"\xff" * 20
+    path.write_bytes(whole)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [lambda path: path.write_bytes(b"no archive"), lambda path: path.touch(), _bare_array, _damaged],
+    ids=["no archive", "empty", "an array alone", "damaged"],
+)
+def test_bad_file_is_left_out(tmp_path: Path, caplog: pytest.LogCaptureFixture, make: Callable[[Path], None]) -> None:
     """A file that is no data set is left out with a warning; the good one is found."""
     write(tmp_path)
-    (tmp_path / "broken.npz").write_bytes(b"no archive")
+    make(tmp_path / "broken.npz")
     with caplog.at_level(logging.WARNING):
         assert [source.info.name for source in sources(tmp_path)] == ["mine"]
     assert "broken.npz is left out" in caplog.text
