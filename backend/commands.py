@@ -132,7 +132,7 @@ def launch(
         chosen = specification.settings(setting or [])
         fields = specification.base(client, file, preset)
         if fields is None:
-            fields = specification.problem_fields(client, chosen.get("problem", {}).get("name", "autoencoder"))
+            fields = specification.problem_fields(client, chosen.get("problem", {}))
         spec = specification.specify(fields, chosen, optimizers=optimizer or [], seeds=seed, name=name)
         spec = sweeps.expand(sweeps.parse(spec, grid or [], point or []))
         if dry_run:
@@ -143,7 +143,7 @@ def launch(
         runs = [run.id for run in experiment.runs]
         typer.echo(json.dumps({"id": experiment.id, "runs": runs}) if as_json else experiment.id)
         if follow:
-            _follow(client, [experiment.id])
+            _follow(client, [experiment.id], console=Console(stderr=as_json))
 
 
 @app.command()
@@ -163,12 +163,12 @@ def watch(
 ) -> None:
     """Show the runs' progress until all have ended; exit code 1 if one failed. Ctrl-C leaves them running."""
     with Client.of() as client:
-        _follow(client, ids, interval, as_json=as_json)
+        _follow(client, ids, interval, console=Console(quiet=as_json), as_json=as_json)
 
 
-def _follow(client: Client, ids: list[str], interval: float = 1.0, *, as_json: bool = False) -> None:
+def _follow(client: Client, ids: list[str], interval: float = 1.0, *, console: Console, as_json: bool = False) -> None:
     try:
-        runs = terminal.watch(lambda: runs_of(client, ids), Console(quiet=as_json), interval=interval)
+        runs = terminal.watch(lambda: runs_of(client, ids), console, interval=interval)
     except KeyboardInterrupt:
         raise typer.Exit(130) from None
     if as_json:

@@ -84,7 +84,7 @@ def assign(target: dict[str, Any], setting: str) -> None:
         target = child
     try:
         target[last] = _number(yaml.safe_load(text))
-    except yaml.YAMLError as error:
+    except (ValueError, yaml.YAMLError) as error:  # a ValueError: a date that is none
         raise InvalidInput([FieldError(path, text, f"is not YAML: {' '.join(str(error).split())}")]) from None
 
 

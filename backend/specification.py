@@ -24,7 +24,7 @@ def read(file: Path) -> dict[str, Any]:
     """Return the fields in a YAML or JSON file; raises InvalidInput where it cannot be read or holds none."""
     try:
         fields = yaml.safe_load(file.read_text())
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except (OSError, ValueError, yaml.YAMLError) as error:  # a ValueError: no UTF-8, or a date that is none
         raise InvalidInput([FieldError("file", str(file), " ".join(str(error).split()))]) from None
     if not isinstance(fields, dict):
         raise InvalidInput([FieldError("file", str(file), "must hold the fields of an experiment")])
@@ -61,14 +61,17 @@ def specify(
         raise from_validation(error) from None
 
 
-def problem_fields(client: Client, problem: str) -> dict[str, Any]:
-    """Return a problem's own preset; raises InvalidInput where no worker has announced it."""
+def problem_fields(client: Client, problem: Any) -> dict[str, Any]:
+    """Return the preset of the problem that fields describe; raises InvalidInput where no worker has announced it."""
+    if not isinstance(problem, dict):
+        raise InvalidInput([FieldError("problem", problem, "has fields: choose one by problem.name, such as lstm")])
+    name = problem.get("name", "autoencoder")
     catalog = client.catalog().catalog
     known = {info.name: info for info in catalog.problems} if catalog else {}
-    if problem not in known:
+    if name not in list(known):
         allowed = ", ".join(known) or "none: no worker has registered yet"
-        raise InvalidInput([FieldError("problem.name", problem, f"must be one of {allowed}")])
-    return known[problem].preset.model_dump(mode="json")
+        raise InvalidInput([FieldError("problem.name", name, f"must be one of {allowed}")])
+    return known[name].preset.model_dump(mode="json")
 
 
 def _merged(fields: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:

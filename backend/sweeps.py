@@ -30,7 +30,11 @@ def expand(sweep: Sweep) -> ExperimentSpec:
             for name, value in point.items():
                 if "." in name:
                     group, _, inner = name.partition(".")
-                    variant[group] = {**variant.get(group, {}), inner: value}
+                    before = variant.get(group, {})
+                    if not isinstance(before, dict):
+                        limit = f"{group} is a value, and has no field {inner}"
+                        raise InvalidInput([FieldError(f"{optimizer['kind']}.{name}", value, limit)])
+                    variant[group] = {**before, inner: value}
             if variant not in variants:
                 variants.append(variant)
     try:
@@ -57,11 +61,11 @@ def parse(base: ExperimentSpec, grid: Sequence[str], points: Sequence[str] = ())
             for point in points
         ]
         return Sweep.model_validate({"base": base, "grid": values, "points": settings})
-    except yaml.YAMLError as error:
-        said = str([*grid, *points])[:200]
-        raise InvalidInput([FieldError("grid", said, " ".join(str(error).split()))]) from None
     except ValidationError as error:
         raise from_validation(error) from None
+    except (ValueError, yaml.YAMLError) as error:  # a ValueError: a date that is none
+        said = str([*grid, *points])[:200]
+        raise InvalidInput([FieldError("grid", said, " ".join(str(error).split()))]) from None
 
 
 def _settings(field: str, texts: Sequence[str]) -> dict[str, str]:

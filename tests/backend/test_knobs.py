@@ -41,7 +41,7 @@ def test_assign_reads_values_as_yaml(setting: str, value: Any) -> None:
     assert target == {"a": {"c": 1, "b": value}}
 
 
-@pytest.mark.parametrize("setting", ["updates", "=3", "a.c.d=1", "a.c={b: "])
+@pytest.mark.parametrize("setting", ["updates", "=3", "a.c.d=1", "a.c={b: ", "a.c=2024-13-45"])
 def test_a_malformed_setting_is_refused(setting: str) -> None:
     """A setting without path or '=', or below a plain value, names what is wrong."""
     with pytest.raises(InvalidInput):

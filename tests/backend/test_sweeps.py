@@ -64,10 +64,12 @@ def test_nothing_to_sweep_changes_nothing() -> None:
         ({"grid": {"bhf.damping": list(range(100)), "bhf.momentum": [0, 0.5, 1]}}, "grid"),
         ({"grid": {"bhf.max_cg_iterations": list(range(1, 60))}}, "optimizers"),
         ({"points": [{"sgd.lr": 1}]}, "grid"),
+        ({"grid": {"bhf.damping.x": [1]}}, "bhf.damping.x"),
+        ({"points": [{"adam.learning_rate.a": 0.1}]}, "adam.learning_rate.a"),
     ],
 )
 def test_what_cannot_be_swept_is_named(fields: dict[str, Any], field: str) -> None:
-    """A kind that is not there, a knob that does not exist, a value out of bounds, and too many are errors."""
+    """A kind or a knob that is not there, a value out of bounds, a field of a number, and too many are errors."""
     with pytest.raises(InvalidInput) as caught:
         expanded(**fields)
     assert caught.value.errors[0].field == field
