@@ -170,13 +170,16 @@ def _with_token(settings: Settings) -> Settings:
 
 @contextmanager
 def stop_signals() -> Iterator[Callable[[], bool]]:
-    """Turn SIGINT and SIGTERM into a question: has one come?"""
+    """Turn SIGINT, SIGTERM and, unless it is ignored (nohup), SIGHUP into a question: has one come?"""
     received: list[int] = []
 
     def note(number: int, _frame: FrameType | None) -> None:
         received.append(number)
 
-    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    wanted = {signal.SIGINT, signal.SIGTERM}
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        wanted.add(signal.SIGHUP)  # the terminal was closed
+    before = {number: signal.signal(number, note) for number in wanted}
     try:
         yield lambda: bool(received)
     finally:

@@ -83,11 +83,23 @@ def test_a_refusal_is_not_waited_for(name: ServiceName, status: int) -> None:
         answers(name, Settings(port=port, backend_url=""))
 
 
-def test_a_signal_is_noted_and_the_old_handler_returns() -> None:
-    """SIGTERM sets the answer to true instead of ending the process; afterwards all is as before."""
-    before = signal.getsignal(signal.SIGTERM)
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_is_noted_and_the_old_handler_returns(number: signal.Signals) -> None:
+    """Ctrl-C, SIGTERM and a closed terminal are noted instead of ending the process; afterwards all is as before."""
+    before = signal.getsignal(number)
     with stop_signals() as stopped:
         assert not stopped()
-        os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), number)
         assert stopped()
-    assert signal.getsignal(signal.SIGTERM) is before
+    assert signal.getsignal(number) is before
+
+
+def test_nohup_outlives_its_terminal() -> None:
+    """Where a closed terminal is ignored, as nohup has it, it stays so."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with stop_signals() as stopped:
+            os.kill(os.getpid(), signal.SIGHUP)
+            assert not stopped()
+    finally:
+        signal.signal(signal.SIGHUP, before)
