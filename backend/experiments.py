@@ -113,7 +113,7 @@ class Experiments:
     def delete(self, experiment_id: str) -> Experiment:
         """Mark an experiment as deleted and cancel its runs that wait, rest or train; no row is removed."""
         now = self._clock()
-        with self._database.write() as connection:
+        with self._database.write(alone=True) as connection:  # a retry is alone, too
             row = _row(connection, EXPERIMENTS.c.id == experiment_id, experiment_id)
             cancel_experiment(connection, row.number, now)
             return _written(connection, experiment_id, {"deleted_at": row.deleted_at or now})

@@ -120,7 +120,8 @@ class Queue:
                     raise
                 return
             status: RunStatus = body.status
-            if status is RunStatus.PAUSED and not lease.pause_requested:  # the user has changed their mind
+            changed = lease.cancel_requested or not lease.pause_requested
+            if status is RunStatus.PAUSED and changed:  # the user's mind, since the worker was told
                 status = RunStatus.CANCELLED if lease.cancel_requested else RunStatus.QUEUED
             change(
                 connection,
@@ -230,6 +231,8 @@ def check_room(connection: Connection, count: int, most: int) -> None:
 def cancel_experiment(connection: Connection, experiment: int, now: float) -> None:
     """Cancel an experiment's runs: at once where no worker holds them, else by its next heartbeat."""
     its = RUNS.c.experiment == experiment
+    # On PostgreSQL a claim that has not committed would be missed by both: it is waited for.
+    connection.execute(select(RUNS.c.number).where(its).order_by(RUNS.c.number).with_for_update())
     held = and_(RUNS.c.status == RunStatus.RUNNING, RUNS.c.lease_until >= now)
     free = or_(RUNS.c.status.in_([RunStatus.QUEUED, RunStatus.PAUSED]), lost(now))
     asked = {"cancel_requested": True, "pause_requested": False}

@@ -22,6 +22,7 @@ Title = Annotated[str, StringConstraints(min_length=1, max_length=120, strip_whi
 # Tabs and line ends are text too, in a note.
 _LINES = _VISIBLE.replace(r"\u0000-\u001f", r"\u0000-\u0008\u000b\u000c\u000e-\u001f")
 Note = Annotated[str, StringConstraints(max_length=10_000, pattern=_LINES)]
+Plain = Annotated[str, StringConstraints(pattern=r"^[^\u0000]*$")]  # PostgreSQL takes no NUL
 Seed = Annotated[int, Field(ge=0, le=2**31 - 1)]
 
 

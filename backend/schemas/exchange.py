@@ -20,6 +20,7 @@ from backend.schemas.contract import (
     Id,
     LayerName,
     Note,
+    Plain,
     Slug,
     Title,
 )
@@ -36,7 +37,7 @@ BLOCK_FIELDS = (
     "ritz_max", "step_norm",
 )  # fmt: skip
 
-Token = Annotated[int, Field(ge=1, le=2**53, description="the claim's fencing token")]
+Token = Annotated[int, Field(ge=1, le=2**31 - 1, description="the claim's fencing token")]
 
 
 class ExportKind(StrEnum):
@@ -264,7 +265,7 @@ class Finish(Contract):
 
     token: Token
     status: Literal[RunStatus.FINISHED, RunStatus.FAILED, RunStatus.CANCELLED, RunStatus.PAUSED]
-    ended_by: str = Field("", max_length=200, description="which limit of the budget ended it, or what cancelled it")
+    ended_by: Plain = Field("", max_length=200, description="which limit of the budget ended it, or what cancelled it")
     error: RunError | None = None
     weights: Sha256 | None = Field(None, description="of the file with the final weights")
 

@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import Field, StringConstraints
 
 from backend.schemas.configuration import ExperimentSpec, RunConfig
-from backend.schemas.contract import MAX_TAGS, MAX_TRACEBACK, MAX_UPDATES, Contract, Id, Note, Slug, Title
+from backend.schemas.contract import MAX_TAGS, MAX_TRACEBACK, MAX_UPDATES, Contract, Id, Note, Plain, Slug, Title
 
 
 class RunStatus(StrEnum):
@@ -61,7 +61,7 @@ class BlockStats(Contract):
         description="decrease of the quadratic model, -q(x) = -(x'(G + d I)x / 2 + g'x); null: not finite"
     )
     way: Slug | None = Field(None, description="how curvature was multiplied; null here and below: not reported")
-    note: str | None = Field(None, max_length=500, description="why a faster way does not serve, where there is none")
+    note: Plain | None = Field(None, max_length=500, description="why a faster way does not serve, where there is none")
     cost: float | None = Field(None, ge=0, description="work of the solve, its set-up included [gradients of S_g]")
     predicted_cost: float | None = Field(
         None, ge=0, description="the planner's prediction, vector operations converted to matrix products' [same unit]"

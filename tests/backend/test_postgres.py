@@ -5,15 +5,17 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from subprocess import run
-from time import time
+from threading import Event
+from time import sleep, time
 
 import pytest
-from sqlalchemy import create_engine, func, select, text
+from sqlalchemy import Connection, create_engine, func, select, text
 
 from backend.client import Client
 from backend.database import Database, Unusable, reserved
 from backend.errors import StorageUnavailable
-from backend.schemas import Adam, Announcement, Append, RunStatus
+from backend.runs import get_run
+from backend.schemas import Adam, Announcement, Append, Run, RunStatus
 from backend.settings import Settings
 from backend.store import Store
 from backend.tables import UPDATES
@@ -175,3 +177,56 @@ def test_a_table_of_another_server_is_left_alone(url: str) -> None:
         found = connection.execute(text("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")).scalars().all()
     assert found == ["updates"]
     engine.dispose()
+
+
+@pytest.mark.parametrize("other", ["claim", "retry"])
+def test_a_deletion_waits_for_claims_and_retries(
+    tmp_path: Path, url: str, monkeypatch: pytest.MonkeyPatch, other: str
+) -> None:
+    """A run that is being claimed, or queued again, while its comparison is deleted does not outlive it."""
+    stores = [opened(tmp_path, url) for _ in range(2)]
+    worker = announce(stores[0])
+    made = stores[0].experiments.launch(spec(optimizers=[Adam(gradient_batch=10)], seeds=[0]))
+    run_id = made.runs[0].id
+    if other == "retry":
+        stores[0].queue.cancel(run_id)
+    inside, go = Event(), Event()
+
+    def slow(connection: Connection, name: str) -> Run:
+        inside.set()
+        go.wait(30)
+        return get_run(connection, name)
+
+    with ThreadPoolExecutor(2) as pool:
+        monkeypatch.setattr("backend.queue.get_run", slow)  # the last step of both
+        queue = stores[0].queue
+        act = pool.submit(lambda: queue.claim(worker) if other == "claim" else queue.retry(run_id))
+        assert inside.wait(30)
+        monkeypatch.undo()
+        deletion = pool.submit(stores[1].experiments.delete, made.id)
+        waits = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        with stores[1].database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            while not deletion.done() and not connection.scalar(text(waits)):
+                sleep(0.01)
+        go.set()
+        act.result(30)
+        deletion.result(30)
+    run = stores[0].runs.get(run_id)
+    assert run.cancel_requested if other == "claim" else run.status is RunStatus.CANCELLED
+    for store in stores:
+        store.close()
+
+
+def test_what_the_tables_cannot_hold_is_refused(tmp_path: Path, url: str) -> None:
+    """A NUL in a note, and a token beyond the column, are errors of the field, as on SQLite."""
+    history = "update,train_loss,block0_cg_iterations,block0_stop_reason,block0_note\n1,0.5,1,residual,a\0b\n"
+    with backend(Settings(home=tmp_path, database_url=url)) as http:
+        sent = {"spec": {"optimizers": [{"kind": "adam"}]}, "csv": history}
+        answers = [
+            http.post("/api/v1/imports", json=sent),
+            http.post("/api/v1/runs/aaaaaaaaaaaa/heartbeat", json={"token": 2**31}),
+            http.post("/api/v1/runs/aaaaaaaaaaaa/finish", json={"token": 1, "status": "finished", "ended_by": "a\0b"}),
+        ]
+    assert [answer.status_code for answer in answers] == [422, 422, 422]
+    fields = [answer.json()["errors"][0]["field"] for answer in answers]
+    assert fields == ["csv.line2.block0_note", "token", "ended_by"]

@@ -84,6 +84,15 @@ def test_a_pause_can_be_taken_back(scene: Scene) -> None:
     assert scene.run(claim).status is RunStatus.QUEUED
 
 
+def test_a_cancel_goes_before_a_pause(scene: Scene) -> None:
+    """Where a run pauses after the user cancelled it, it is cancelled."""
+    claim = scene.claim()
+    scene.store.queue.pause(claim.run.id)
+    scene.store.queue.cancel(claim.run.id)
+    scene.store.queue.finish(claim.run.id, Finish(token=1, status=RunStatus.PAUSED, ended_by="paused"))
+    assert scene.run(claim).status is RunStatus.CANCELLED
+
+
 def test_a_waiting_run_pauses_at_once_and_can_be_cancelled(scene: Scene) -> None:
     """Where no worker holds the run nobody needs to be asked."""
     first, second = scene.experiment.runs

@@ -122,7 +122,7 @@ class Workers(Users):
         body = Finish(token=token, status=status, ended_by=word, weights=word * 64, error=error)
         if run.held(token):
             self.store.queue.finish(run.id, body)
-            if status is RunStatus.PAUSED and not run.pause:
+            if status is RunStatus.PAUSED and (run.cancel or not run.pause):
                 status = RunStatus.CANCELLED if run.cancel else RunStatus.QUEUED
             run.end(status, word)
             run.kept = 0 if status is RunStatus.FINISHED else run.kept
