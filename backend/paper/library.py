@@ -79,7 +79,7 @@ def own(database: Database) -> dict[str, Own]:
     with database.read() as connection:
         for row in connection.execute(query):
             spec = json.loads(row.spec)
-            mark = spec.get("reproduces") or named.get(spec["name"])
+            mark = spec["reproduces"] if "reproduces" in spec else named.get(spec["name"])
             if mark:
                 found[mark] = Own(
                     experiment=row.id,

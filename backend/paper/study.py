@@ -68,16 +68,23 @@ def empty(question: Question) -> Answer:
 
 
 def _choice(question: Question, optimizer: Optimizer, results: Results) -> Choice | None:
-    """Sum up one optimizer's runs; None where none has been evaluated."""
-    assert isinstance(optimizer, HessianFree | BlockHessianFree)
+    """Sum up one optimizer's runs; None where none has been evaluated, or it is one that the study does not ask of."""
+    if not isinstance(optimizer, HessianFree | BlockHessianFree):
+        return None
     curves = results.of(optimizer)
-    ended = [curve for curve in curves if curve.status is RunStatus.FINISHED and curve.columns["update"]]
+    ended = [curve for curve in curves if curve.status is RunStatus.FINISHED and _tells(curve)]
     diverged = sum(curve.status is RunStatus.FAILED for curve in curves)
     if not ended and not diverged:
         return None
     began, losses = ([float(curve.columns["train_loss"][i]) for curve in ended] for i in (0, -1))
     cost = fmean(_cost(curve) for curve in ended) if ended else 0.0
     return Choice(optimizer.kind, _label(question, optimizer), began, losses, cost, diverged, _course(ended))
+
+
+def _tells(curve: Curve) -> bool:
+    """Tell whether a run has what the study's own runs have: losses above 0, and a cost; another's may be imported."""
+    losses = curve.columns["train_loss"]
+    return bool(losses) and min(losses) > 0 and _cost(curve) > 0
 
 
 def _course(curves: Sequence[Curve]) -> dict[int, float]:

@@ -1,11 +1,14 @@
 """A reproduction's newest launch is found, whatever it is called by now and however long ago it was."""
 
+import orjson
 import pytest
+from sqlalchemy import update
 
 from backend.paper.library import own
 from backend.paper.reproductions import LONG, PaperProblem, Question, Scale, reproduction, study
 from backend.schemas import Adam, Announcement, ExperimentChange, ExperimentSpec
 from backend.store import Store
+from backend.tables import EXPERIMENTS
 from tests.backend.samples import INFO, Clock
 from worker.problems.registry import discover
 
@@ -60,8 +63,13 @@ def test_the_newest_that_is_not_deleted_counts_its_runs(able: Store, clock: Cloc
 
 def test_a_launch_from_before_the_marks_is_found(able: Store) -> None:
     """It is known by the name it was launched with, also where it was renamed since; others' names are not marks."""
-    made = able.experiments.launch(SWEEP.model_copy(update={"reproduces": None}))
+    unmarked = SWEEP.model_copy(update={"reproduces": None})
+    made = able.experiments.launch(unmarked)
+    with able.database.write() as connection:
+        older = orjson.dumps(unmarked.model_dump(mode="json", exclude={"reproduces"})).decode()
+        connection.execute(update(EXPERIMENTS).values(spec=older))
     able.experiments.change(made.id, ExperimentChange(name="mine"))
+    able.experiments.launch(unmarked)
     mine = ExperimentSpec(name='Study: my own "reproduces":"study.damping"', optimizers=[Adam()])
     able.experiments.launch(mine)
     assert {mark: one.experiment for mark, one in own(able.database).items()} == {"study.momentum": made.id}

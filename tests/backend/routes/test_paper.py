@@ -5,7 +5,7 @@ import pytest
 from backend.client import Client
 from backend.errors import NotFound
 from backend.paper.reproductions import PaperProblem, Question, Scale, reproduction, study
-from backend.schemas import Verdict
+from backend.schemas import Adam, BlockHessianFree, ExperimentSpec, HessianFree, Optimizer, Verdict
 from tests.backend.samples import INFO, spec
 from worker.problems.registry import discover
 
@@ -55,3 +55,37 @@ def test_the_study_takes_own_sweeps_first(client: Client) -> None:
     answers = {answer.question: answer for answer in client.study().answers}
     assert (answers["momentum"].experiment, answers["momentum"].recorded) == (None, True)
     assert list(answers) == [question.value for question in Question]
+
+
+ODD = {
+    "no cost": "update,train_loss\n1,0.5\n2,0.4\n",
+    "no loss": "update,test_loss\n1,0.5\n",
+    "below 0": "update,train_loss,cost\n1,-1,1\n2,-5,2\n",
+    "zero": "update,train_loss,cost\n1,0.5,1\n2,0,2\n",
+    "huge": "update,train_loss,test_loss,cost\n1,1e308,1e308,1\n2,1e308,1e308,1e300\n",
+    "diverged": "update,train_loss,diverged\n1,,1\n",
+}
+
+
+@pytest.mark.parametrize("history", ODD.values(), ids=ODD)
+@pytest.mark.parametrize("optimizer", [Adam(), HessianFree(), BlockHessianFree()], ids=lambda one: one.kind)
+@pytest.mark.parametrize("mark", [True, False], ids=["by mark", "by name"])
+def test_odd_runs_break_no_page(client: Client, optimizer: Optimizer, history: str, mark: bool) -> None:
+    """Whatever is launched or imported under a reproduction's mark or name, its pages are answered."""
+    for question in Question:
+        whole = study(question)
+        fields = {"name": whole.name, "optimizers": [optimizer]} | ({"reproduces": whole.reproduces} if mark else {})
+        run = client.import_run(ExperimentSpec.model_validate(fields), history)
+        client.paper(run.experiment_id)
+    assert len(client.study().answers) == len(Question)
+    assert client.reproductions().reproductions
+
+
+def test_one_of_a_reproductions_name_is_none(client: Client) -> None:
+    """A comparison that was cloned from a sweep and changed does not stand in for it."""
+    client.register(INFO, discover().catalog())
+    whole = study(Question.MOMENTUM)
+    changed = [Adam(), *whole.optimizers]
+    client.launch(whole.model_copy(update={"reproduces": None, "optimizers": changed}))
+    answers = {answer.question: answer for answer in client.study().answers}
+    assert (answers["momentum"].experiment, answers["momentum"].recorded) == (None, True)
