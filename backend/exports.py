@@ -45,7 +45,7 @@ def to_csv(reading: Reading) -> Iterator[Part]:
 
 def to_json(run: Run, reading: Reading) -> Iterator[Part]:
     """Write the run and its columns as one document."""
-    yield b'{"run":' + orjson.dumps(run.model_dump(mode="json")) + b',"columns":{'
+    yield b'{"run":' + run.model_dump_json().encode() + b',"columns":{'
     yield ColumnPages([(b"," if n else b"") + _opening(name) for n, name in enumerate(_header(reading))], reading.pages)
     yield b"}}"
 

@@ -210,6 +210,8 @@ class Feed:
 
     def _read(self, run_id: str, position: Position, until: Position | None = None) -> Piece:
         """Read what follows a position, at most until another: from the beginning where the run has begun again."""
+        if until is not None and until.attempt == position.attempt and until.update < position.update:
+            until = None  # the viewer was another backend's, whose tailer was ahead of this one
         answer = self._metrics.series([run_id], after=[position.update], points=_PIECE_ROWS)[run_id]
         if answer["attempt"] != position.attempt and position.update:
             answer = self._metrics.series([run_id], points=_PIECE_ROWS)[run_id]

@@ -175,6 +175,25 @@ async def test_a_run_that_begins_again(store: Store, claims: list[Claim], clock:
     assert after[claim.run.id].attempt > at[claim.run.id].attempt
 
 
+async def test_a_viewer_that_is_ahead_never_goes_back(store: Store, claims: list[Claim]) -> None:
+    """Whoever comes from another backend, whose tailer was ahead of this one's, gets no row again."""
+    run_id = claims[0].run.id
+    append(store, claims[0], 1, 5)
+    other = Feed(store.database, store.metrics)
+    other._publish(*other._look({run_id: None}))
+    append(store, claims[0], 6, 8)
+    at = {run_id: Position(*store.metrics.heads([run_id])[run_id])}
+    append(store, claims[0], 9, 9)
+    seen = []
+    for _ in range(2):
+        async for piece in other._after(run_id, at[run_id]):
+            seen += orjson.loads(piece.data)["runs"][run_id]["update"]
+            at[run_id] = piece.upto
+        other._publish(*other._look({run_id: other._pieces[run_id][-1].upto}))
+    assert seen == [9]
+    assert at[run_id].update == 9
+
+
 async def test_a_viewer_of_an_end_that_was_none_goes_on(store: Store, claims: list[Claim]) -> None:
     """Whoever knew a run as failed, and comes back while it trains again, gets its rows and its true end."""
     claim, ids = claims[0], [claims[0].run.id]

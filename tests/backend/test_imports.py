@@ -161,3 +161,11 @@ def test_pieces_are_cut_between_rows(client: Client, claim: Claim) -> None:
     found = [row for part in parts for row in parse(part, whole=False)]
     assert found == parse(text)
     assert [row.update for row in found] == list(range(1, 40))
+
+
+def test_any_option_can_be_exported(client: Client, http: httpx.Client) -> None:
+    """An option's number may be larger than 64 bits hold: a plug-in elsewhere may have such."""
+    theirs = {"name": "unknown-here", "data": "theirs", "options": {"x": 2**70}}
+    made = client.import_run(spec(optimizers=[Adam()], problem=theirs), "update,train_loss\n1,0.5\n")
+    document = http.get(f"/api/v1/runs/{made.id}/export.json").json()
+    assert document["run"]["config"]["problem"]["options"] == {"x": 2**70}
