@@ -48,7 +48,9 @@ class Workers:
             "seen_at": now,
         }
         with self._database.write() as connection:
-            connection.execute(delete(WORKERS).where(WORKERS.c.seen_at < now - _FORGET_SECONDS))
+            holding = select(RUNS.c.worker).where(RUNS.c.status == RunStatus.RUNNING, RUNS.c.worker.is_not(None))
+            old = WORKERS.c.seen_at < now - _FORGET_SECONDS
+            connection.execute(delete(WORKERS).where(old, WORKERS.c.id.not_in(holding)))
             connection.execute(insert(WORKERS).values(values))
         return Registration(
             worker_id=worker_id,

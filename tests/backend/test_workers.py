@@ -118,6 +118,18 @@ def test_workers_are_forgotten_after_a_day(store: Store, clock: Clock) -> None:
     assert [worker.id for worker in store.workers.catalog().workers] == [newer]
 
 
+def test_a_worker_that_has_a_run_is_not_forgotten(store: Store, clock: Clock) -> None:
+    """Where the backend was away for days, a worker that trained on meanwhile goes on with its run."""
+    worker = register(store, catalog())
+    store.experiments.launch(spec())
+    claim = store.queue.claim(worker)
+    assert claim is not None
+    clock.now += 3 * DAY
+    store.queue.forgive()
+    register(store, catalog())
+    assert not store.queue.heartbeat(claim.run.id, claim.token).cancel
+
+
 def test_a_clock_that_jumps_back_does_no_harm(store: Store, clock: Clock) -> None:
     """A worker heard of in the future is heard of now."""
     worker = register(store, catalog())
