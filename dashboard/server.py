@@ -12,6 +12,7 @@ from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from backend.settings import Settings
+from dashboard.guard import Guard
 from dashboard.preload import Preload
 from dashboard.rooted import Rooted
 from dashboard.routes import create_routes
@@ -40,7 +41,7 @@ def streamlit_options(settings: Settings) -> dict[str, Any]:
 
 
 def create_app(settings: Settings) -> "streamlit.App":
-    """Assemble the ASGI application: pages, routes, and the check of the Host header."""
+    """Assemble the ASGI application: pages, routes, and the checks of whose page a request comes from."""
     http = httpx.AsyncClient(base_url=settings.api, headers=settings.authorization, timeout=10, trust_env=False)
 
     @asynccontextmanager
@@ -55,6 +56,7 @@ def create_app(settings: Settings) -> "streamlit.App":
             Middleware(
                 TrustedHostMiddleware, allowed_hosts=settings.names(settings.dashboard_host), www_redirect=False
             ),
+            Middleware(Guard),
             Middleware(Preload),
             Middleware(Rooted),
         ],

@@ -19,6 +19,12 @@ from backend.schemas import RunStatus
 from tests.e2e.conftest import wait_until
 from tests.processes import free_port
 
+PATHS = ("/", "/launch", "/queue", "/healthz", "/api/v1/experiments", "/plotly.min.js", "/assets/live.js")
+HANDSHAKE = {
+    "Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13",
+    "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
+}  # fmt: skip
+
 
 class Up:
     """A running `blockhf up` with its output."""
@@ -99,9 +105,18 @@ def test_the_dashboard_has_an_address_of_its_own(page: Page, tmp_path: Path, hos
     try:
         wait_until(lambda: "BlockHF is ready" in up.words(), "all three answer")
         assert httpx.get(f"{url}/api/v1/experiments", trust_env=False).json() == {"experiments": []}
-        for path in ("/", "/launch", "/healthz", "/api/v1/experiments", "/plotly.min.js", "/assets/live.js"):
+        for path in PATHS:
             foreign = httpx.get(f"{url}{path}", headers={"Host": "evil.example"}, trust_env=False)
             assert (foreign.status_code, foreign.text) == (400, "Invalid host header")
+            framed = httpx.get(f"{url}{path}", headers={"Origin": "http://evil.example"}, trust_env=False)
+            assert framed.status_code == 403
+            ours = httpx.get(f"{url}{path}", trust_env=False)
+            assert (ours.headers["x-frame-options"], ours.headers["x-content-type-options"]) == ("DENY", "nosniff")
+        for origin, status in ((url, 101), ("http://evil.example", 403)):
+            with httpx.stream(
+                "GET", f"{url}/_stcore/stream", headers=HANDSHAKE | {"Origin": origin}, trust_env=False
+            ) as answer:
+                assert answer.status_code == status
         page.goto(url)
         page.get_by_role("link", name="Launch").first.wait_for()
     finally:
