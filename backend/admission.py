@@ -1,6 +1,7 @@
 """Whether a comparison may be queued: everything about it that needs a worker's catalog."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
+from math import prod
 
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import SchemaError
@@ -8,7 +9,7 @@ from referencing import Registry
 from referencing.exceptions import Unresolvable
 
 from backend.errors import FieldError, InvalidInput
-from backend.partitions import check_blocks, expand, layer_sizes, option_values
+from backend.partitions import check_blocks, expand, layer_shapes, layer_sizes, option_values
 from backend.schemas import (
     Adam,
     BlockHessianFree,
@@ -28,8 +29,11 @@ _MAX_EXACT = 2**53
 _TITLES = {"adam": "Adam", "hf": "HF", "bhf": "BHF"}
 
 
-def plan(spec: ExperimentSpec, catalog: Catalog) -> Plan:
-    """Say what a comparison would queue; raise InvalidInput with every reason why it cannot be."""
+def plan(spec: ExperimentSpec, catalog: Catalog, memory: int | None = None) -> Plan:
+    """Say what a comparison would queue; raise InvalidInput with every reason why it cannot be.
+
+    `memory` is what the largest worker has [bytes]; None: not known.
+    """
     info, data = _problem(spec, catalog)
     errors = [*_option_errors(spec, info), *_size_errors(spec, data)]
     if errors:
@@ -38,6 +42,10 @@ def plan(spec: ExperimentSpec, catalog: Catalog) -> Plan:
     total = sum(sizes.values())
     if total > MAX_PARAMETERS:
         raise InvalidInput([_too_large(spec, info, total)])
+    if memory is not None:
+        errors += _memory_errors(spec, layer_shapes(info, data, spec.problem.options), memory)
+    if errors:
+        raise InvalidInput(errors)
     blocks = _blocks(spec.optimizers, info, sizes)
     plans = [[BlockPlan(layers=b, parameters=sum(sizes[n] for n in b)) for b in of_one] for of_one in blocks]
     labels = [_label(optimizer, of_one) for optimizer, of_one in zip(spec.optimizers, blocks, strict=True)]
@@ -132,6 +140,28 @@ def _size_errors(spec: ExperimentSpec, data: DataSet) -> Iterable[FieldError]:
         if optimizer.gradient_batch > train:
             limit = f"at most {train}, the number of training images"
             yield FieldError(f"optimizers.{i}.gradient_batch", optimizer.gradient_batch, limit)
+
+
+def _memory_errors(
+    spec: ExperimentSpec, shapes: Mapping[str, Sequence[Sequence[int]]], memory: int
+) -> Iterable[FieldError]:
+    """Refuse what cannot fit even if nothing but the following is held.
+
+    Adam holds weights, gradient and two moments; HF and BHF weights, gradient and step, and what each layer gives out
+    for each example of the curvature batch: at least a number per row of its matrices, of one step or place alone.
+    """
+    each = 8 if spec.precision == "float64" else 4
+    weights = each * sum(prod(shape) for of_layer in shapes.values() for shape in of_layer)
+    outputs = sum(max((shape[0] for shape in of_layer if len(shape) > 1), default=0) for of_layer in shapes.values())
+    for i, optimizer in enumerate(spec.optimizers):
+        if isinstance(optimizer, Adam):
+            field, needed = "kind", 4 * weights
+        else:
+            number = 2 if optimizer.product_precision == "bfloat16" else each
+            field, needed = "curvature_batch", 3 * weights + optimizer.curvature_batch * outputs * number
+        if needed > memory:
+            limit = f"needs at least {needed / 1e9:.1f} GB, and no worker has more than {memory / 1e9:.1f} GB"
+            yield FieldError(f"optimizers.{i}.{field}", getattr(optimizer, field), limit)
 
 
 def _too_large(spec: ExperimentSpec, info: ProblemInfo, total: int) -> FieldError:

@@ -14,7 +14,7 @@ from backend.errors import Conflict, NotFound, NoWorker
 from backend.ids import new_id
 from backend.queue import cancel_experiment, check_room
 from backend.runs import moment, select_runs, to_run
-from backend.schemas import Catalog, Experiment, ExperimentChange, ExperimentSpec, Plan, Run, RunStatus
+from backend.schemas import Experiment, ExperimentChange, ExperimentSpec, Plan, Run, RunStatus, WorkerInfo
 from backend.settings import Settings
 from backend.tables import EXPERIMENTS, RUNS
 from backend.workers import Workers
@@ -46,7 +46,7 @@ class Experiments:
 
     def check(self, spec: ExperimentSpec) -> Plan:
         """Say what a launch would queue, or raise what it would raise."""
-        return plan(spec, self._catalog())
+        return self._plan(spec)
 
     def launch(self, spec: ExperimentSpec, *, idempotency_key: str | None = None) -> Experiment:
         """Queue every run of a comparison; a key seen before returns what it queued then.
@@ -56,7 +56,7 @@ class Experiments:
         earlier = self._earlier(spec, idempotency_key)
         if earlier is not None:
             return earlier
-        plan(spec, self._catalog())
+        self._plan(spec)
         with self._database.write(alone=True) as connection:
             # Two requests with the same key may both have come this far.
             if (number := _keyed(connection, spec, idempotency_key)) is None:
@@ -131,11 +131,11 @@ class Experiments:
                 raise Conflict(f"the experiment {experiment_id} is being purged: its rows go, it cannot be restored")
             return _written(connection, experiment_id, {})
 
-    def _catalog(self) -> Catalog:
-        catalog = self._workers.catalog().catalog
-        if catalog is None:
+    def _plan(self, spec: ExperimentSpec) -> Plan:
+        answer = self._workers.catalog()
+        if answer.catalog is None:
             raise NoWorker("no worker has registered yet, so nothing can be queued: start one, or wait a moment")
-        return catalog
+        return plan(spec, answer.catalog, _memory([one.info for one in answer.workers if one.alive], spec.device))
 
     def _earlier(self, spec: ExperimentSpec, key: str | None) -> Experiment | None:
         with self._database.read() as connection:
@@ -143,6 +143,14 @@ class Experiments:
             if number is None:
                 return None
             return _experiments(connection, [_row(connection, EXPERIMENTS.c.number == number)])[0]
+
+
+def _memory(workers: Sequence[WorkerInfo], device: str) -> int | None:
+    """Return the memory of the largest worker's device; None: not known, or it is of another device than is asked."""
+    kind = device.partition(":")[0]
+    of_each = [one.memory if kind == "auto" or one.device.startswith(kind) else None for one in workers]
+    known = [memory for memory in of_each if memory is not None]
+    return max(known) if known and len(known) == len(of_each) else None
 
 
 def _keyed(connection: Connection, spec: ExperimentSpec, key: str | None) -> int | None:

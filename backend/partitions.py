@@ -32,13 +32,17 @@ def layer_sizes(info: ProblemInfo, data: DataSet, options: Mapping[str, OptionVa
     A dimension given by name is that option's value, or one of the data set's inputs, classes, channels, height and
     width. Raises InvalidInput where a name is neither, or where its value is not a count.
     """
+    return {name: sum(map(prod, shapes)) for name, shapes in layer_shapes(info, data, options).items()}
+
+
+def layer_shapes(info: ProblemInfo, data: DataSet, options: Mapping[str, OptionValue]) -> dict[str, list[list[int]]]:
+    """Return the shapes of each layer's parameters, likewise."""
     channels, height, width = [*data.shape, 1, 1, 1][:3]
     known: dict[str, OptionValue] = {"channels": channels, "height": height, "width": width}
     known |= {"inputs": data.inputs, "classes": data.classes}
     known |= option_values(info, options)
     return {
-        layer.name: sum(prod(_size(d, known) for d in shape) for shape in layer.parameters.values())
-        for layer in info.layers
+        layer.name: [[_size(d, known) for d in shape] for shape in layer.parameters.values()] for layer in info.layers
     }
 
 

@@ -1,13 +1,15 @@
 """Tests of what may be queued."""
 
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
 
 from backend.admission import check_catalog, plan
 from backend.errors import InvalidInput
-from backend.schemas import Adam, BlockHessianFree, Catalog, HessianFree, Layer
-from tests.backend.samples import LAYERS, catalog, spec
+from backend.schemas import Adam, Announcement, BlockHessianFree, Catalog, HessianFree, Layer, Optimizer
+from backend.store import Store
+from tests.backend.samples import INFO, LAYERS, catalog, spec
 
 AT_OPTIONS = "catalog.problems.0.options"
 SECOND_ORDER: dict[str, Any] = {"gradient_batch": 10, "curvature_batch": 5}
@@ -127,3 +129,46 @@ def test_a_broken_catalog_is_refused(changes: dict[str, Any], field: str) -> Non
     with pytest.raises(InvalidInput) as caught:
         check_catalog(catalog(**changes))
     assert caught.value.errors[0].field == field
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "precision", "needed"),
+    [
+        (Adam(gradient_batch=10), "float32", 4 * 4 * 90),
+        (Adam(gradient_batch=10), "float64", 8 * 4 * 90),
+        (HessianFree(**SECOND_ORDER), "float32", 4 * (3 * 90 + 5 * (6 + 2 + 6 + 4))),
+        (BlockHessianFree(**SECOND_ORDER, product_precision="bfloat16"), "float32", 4 * 3 * 90 + 2 * 5 * 18),
+    ],
+)
+def test_what_no_worker_can_hold_is_refused(optimizer: Optimizer, precision: str, needed: int) -> None:
+    """Weights and what belongs to them, and activations of the curvature batch, must fit: at least those."""
+    wanted = spec(optimizers=[optimizer], precision=precision)
+    plan(wanted, catalog())
+    plan(wanted, catalog(), needed)
+    with pytest.raises(InvalidInput, match="no worker has more than") as caught:
+        plan(wanted, catalog(), needed - 1)
+    field = "kind" if optimizer.kind == "adam" else "curvature_batch"
+    assert [error.field for error in caught.value.errors] == [f"optimizers.0.{field}"]
+
+
+@pytest.mark.parametrize(
+    ("workers", "device", "refused"),
+    [
+        ([("cpu (a)", 100)], "auto", True),
+        ([("cpu (a)", 100), ("cpu (b)", 10**9)], "auto", False),
+        ([("cpu (a)", 100), ("cpu (b)", None)], "auto", False),
+        ([("cuda:0 (a)", 100)], "cpu", False),
+        ([("cuda:0 (a)", 100)], "cuda:1", True),
+        ([("cuda:0 (a)", 100), ("cpu (b)", 10**9)], "auto", False),
+    ],
+)
+def test_the_largest_worker_counts(
+    store: Store, workers: list[tuple[str, int | None]], device: str, refused: bool
+) -> None:
+    """What one living worker can hold is queued; where a worker does not tell its memory, nothing is refused for it."""
+    for name, memory in workers:
+        info = INFO.model_copy(update={"device": name, "memory": memory})
+        store.workers.register(Announcement(info=info, catalog=catalog()))
+    with pytest.raises(InvalidInput) if refused else nullcontext():
+        store.experiments.launch(spec(device=device))
+    assert len(store.experiments.list()) == (not refused)
