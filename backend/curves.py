@@ -12,7 +12,7 @@ import typer
 
 from backend import terminal
 from backend.client import Client
-from backend.errors import FieldError, InvalidInput
+from backend.errors import FieldError, InvalidInput, NotFound
 from backend.schemas import ExportKind
 from backend.specification import read, settings, specify
 from backend.steering import Ids, runs_of
@@ -30,7 +30,8 @@ COLUMNS = (
 def _write(ids: list[str], to: Path | None, fetch: Callable[[Client, str], bytes], ending: str) -> None:
     """Write a file per run into a folder, each whole or not at all, or one run's to standard output.
 
-    Raises InvalidInput for several runs without a folder, and where the folder cannot be written.
+    A run that has no such file keeps no other from its turn; the exit code is 1 then. Raises InvalidInput for several
+    runs without a folder, and where the folder cannot be written.
     """
     with Client.of() as client:
         found = runs_of(client, ids)
@@ -41,12 +42,22 @@ def _write(ids: list[str], to: Path | None, fetch: Callable[[Client, str], bytes
             return
         try:
             to.mkdir(parents=True, exist_ok=True)
-            for run in found:
-                path = to / f"{run.id}.{ending}"
-                _put(path, fetch(client, run.id))
-                typer.echo(path)
+            lacking = [run.id for run in found if not _written(client, run.id, to / f"{run.id}.{ending}", fetch)]
         except OSError as error:
             raise InvalidInput([FieldError("to", str(to), str(error))]) from None
+    if lacking:
+        raise typer.Exit(1)
+
+
+def _written(client: Client, run_id: str, path: Path, fetch: Callable[[Client, str], bytes]) -> bool:
+    """Write one run's file, and say its path; or say why there is none."""
+    try:
+        _put(path, fetch(client, run_id))
+    except NotFound as error:
+        typer.echo(f"{run_id}: {error}", err=True)
+        return False
+    typer.echo(path)
+    return True
 
 
 def _put(path: Path, content: bytes) -> None:

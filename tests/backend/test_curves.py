@@ -12,7 +12,7 @@ from backend.errors import InvalidInput
 from backend.schemas import Adam, Claim, RunStatus
 from backend.settings import Settings
 from tests.backend.conftest import Run
-from tests.backend.samples import checkpoint, updates
+from tests.backend.samples import checkpoint, spec, updates
 from tests.backend.test_imports import long
 
 
@@ -161,3 +161,23 @@ def test_several_runs_need_a_folder(run: Run, client: Client, claim: Claim) -> N
     with pytest.raises(InvalidInput, match=r"^ids is 2: several runs need a folder: add --to FOLDER"):
         run("export", client.experiments()[0].id)
     assert run("export", claim.run.id).stdout == client.export(claim.run.id)
+
+
+def test_a_run_without_weights_hides_no_others(
+    run: Run, client: Client, worker: str, settings: Settings, tmp_path: Path
+) -> None:
+    """Where one run of a comparison was cancelled, the weights of the others are written; the exit code is 1."""
+    made = client.launch(spec(optimizers=[Adam(gradient_batch=10)], seeds=[0, 1, 2]))
+    for status in ("finished", "cancelled", "finished"):
+        claim = client.claim(worker)
+        assert claim is not None
+        held = settings.home / "checkpoints" / claim.run.id / "weights.safetensors"
+        held.parent.mkdir(parents=True)
+        held.write_bytes(b"weights")
+        weights = sha256(b"weights").hexdigest() if status == "finished" else None
+        client.finish(claim.run.id, claim.token, status, weights=weights)
+    done = run("weights", made.id, "--to", str(tmp_path / "to"))
+    first, second, third = (run.id for run in made.runs)
+    assert done.exit_code == 1
+    assert f"{second}: run {second} has no final weights" in done.stderr
+    assert {path.name for path in (tmp_path / "to").iterdir()} == {f"{first}.safetensors", f"{third}.safetensors"}

@@ -32,7 +32,7 @@ def test_a_deletion_says_what_it_cancels(run: Run, client: Client, worker: str) 
     made = client.launch(spec())
     asked = run("delete", made.id, answer="n\n")
     assert (asked.exit_code, client.experiment(made.id)) == (1, made)
-    assert "2 of their runs wait or train and will be cancelled" in asked.stdout
+    assert "2 of their runs wait or train and will be cancelled" in asked.output
     assert run("delete", made.id, "--yes").exit_code == 0
     assert client.experiments() == []
     assert made.id in run("experiments", "--deleted").stdout
@@ -64,3 +64,18 @@ def test_a_launch_starts_from_a_preset(run: Run, client: Client, worker: str) ->
     with pytest.raises(InvalidInput, match="a file is given too"):
         run("launch", "--preset", "mine", "some.yaml")
     assert run("presets", "--delete", "mine").stdout == ""
+
+
+def test_scripts_read_what_was_changed(run: Run, client: Client, worker: str) -> None:
+    """With --json each command prints the comparisons, or presets, as they are now, and nothing else."""
+    assert worker
+    made = client.launch(spec())
+    (edited,) = json.loads(run("edit", made.id, "--name", "new", "--json").stdout)
+    assert (edited["id"], edited["name"]) == (made.id, "new")
+    (deleted,) = json.loads(run("delete", made.id, "--yes", "--json").stdout)
+    assert deleted["deleted_at"] is not None
+    (restored,) = json.loads(run("restore", made.id, "--json").stdout)
+    assert (restored["id"], restored["deleted_at"]) == (made.id, None)
+    client.save_preset("mine", "Mine", spec())
+    (preset,) = json.loads(run("presets", "--json").stdout)
+    assert (preset["slug"], preset["spec"]["name"]) == ("mine", "sample")
