@@ -1,5 +1,6 @@
 """Tests of a run's state on disk."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -127,3 +128,24 @@ def test_a_write_that_fails_leaves_what_was_there(tmp_path: Path, monkeypatch: p
         write_durably(path, b"new")
     assert path.read_bytes() == b"old"
     assert names(tmp_path) == ["file"]
+
+
+def test_a_file_is_on_the_disk_before_it_has_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The file is synced, then renamed, then its folder is synced: after a loss of power it is whole or not there."""
+    done: list[tuple[str, int]] = []
+    sync, replace = os.fsync, Path.replace
+
+    def synced(number: int) -> None:
+        done.append(("sync", os.fstat(number).st_ino))
+        sync(number)
+
+    def replaced(path: Path, target: Path) -> Path:
+        done.append(("rename", path.stat().st_ino))
+        return replace(path, target)
+
+    monkeypatch.setattr(os, "fsync", synced)
+    monkeypatch.setattr(Path, "replace", replaced)
+    path = tmp_path / "run" / "1-1.safetensors"
+    write_durably(path, b"state")
+    file, folder = path.stat().st_ino, path.parent.stat().st_ino
+    assert done == [("sync", file), ("rename", file), ("sync", folder)]

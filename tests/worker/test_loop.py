@@ -143,6 +143,40 @@ def test_cancel_interrupts_a_long_update(processes: Processes, monkeypatch: pyte
     assert (ended.status, ended.ended_by) == (RunStatus.CANCELLED, "cancelled before update 1 was done")
 
 
+def test_a_pause_ends_a_child_that_hangs(processes: Processes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A child that does not react to a pause is killed in time; its run is paused, and goes on when it is resumed."""
+    monkeypatch.setattr(loop, "PAUSE_SECONDS", 0.1)
+    monkeypatch.setattr(loop, "KILL_SECONDS", 0.5)
+    background = Background(processes)
+    (run,) = launch(processes, [Adam(gradient_batch=30)], budget=Budget(updates=None, seconds=2)).runs
+    background.begin(run)
+    os.kill(background.engine.last.pid, signal.SIGSTOP)
+    processes.client.pause(run.id)
+    background.end()
+    paused = processes.client.run(run.id)
+    assert paused.status is RunStatus.PAUSED
+    assert paused.ended_by == "paused; the training process had to be killed"
+    processes.client.resume(run.id)
+    assert background.worker.iterate()
+    assert processes.client.run(run.id).status is RunStatus.FINISHED
+
+
+def test_a_pause_interrupts_an_update_that_takes_too_long(
+    processes: Processes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An update that takes minutes is given up for a pause after a while, by the child itself."""
+    monkeypatch.setattr(loop, "PAUSE_SECONDS", 0.3)
+    monkeypatch.setattr(loop, "KILL_SECONDS", 30)
+    background = Background(processes)
+    (run,) = launch(processes, [ONE_LONG_UPDATE], problem=Problem()).runs
+    background.begin(run, rows=0)
+    processes.wait_until(lambda: processes.client.run(run.id).parameters)
+    processes.client.pause(run.id)
+    background.end()
+    ended = processes.client.run(run.id)
+    assert (ended.status, ended.ended_by) == (RunStatus.PAUSED, "paused before update 1 was done")
+
+
 def test_cancel_kills_a_child_that_hangs(processes: Processes, monkeypatch: pytest.MonkeyPatch) -> None:
     """A child that does not react at all is killed, and its run is cancelled."""
     monkeypatch.setattr(loop, "INTERRUPT_SECONDS", 0.1)
