@@ -88,7 +88,7 @@ class Course:
         self.updates, self.seconds, self.cost = document["updates"], document["seconds"], document["cost"]
         self.cpu_seconds = document.get("cpu_seconds")
         _set_generators(_below("random", state.tensors), self.device)
-        return _differences(document, devices.environment(self.device))
+        return _differences(document, devices.environment(self.device)) or _inexact(document, self.device)
 
     def weights(self) -> State:
         """Return the weights by name, and their mean, if one was taken, as average.NAME."""
@@ -113,6 +113,16 @@ def _differences(document: dict[str, Any], now: dict[str, str]) -> str:
         f"from an uninterrupted run's: {'; '.join(changed)}"
     )
     return text[:NOTE_CHARACTERS]
+
+
+def _inexact(document: dict[str, Any], device: torch.device) -> str:
+    """Say where even the same device may round otherwise the second time."""
+    if device.type != "cuda":
+        return ""
+    return (
+        f"went on after update {document['updates']} on a GPU, whose kernels may add in another order each time: later "
+        "figures may differ in their last digits from an uninterrupted run's"
+    )
 
 
 def _generators(device: torch.device) -> dict[str, Tensor]:

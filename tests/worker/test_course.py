@@ -11,6 +11,7 @@ import torch
 from backend.schemas import Adam, Budget, Evaluation, Optimizer, Problem, RunConfig, RunStatus
 from tests.worker.cases import CLOCKS, NOWHERE, OPTIMIZERS, SMALL, Rows, registry, small_run
 from worker.checkpoints import State
+from worker.course import NOTE_CHARACTERS, _inexact
 from worker.problems.registry import discover
 from worker.training import Outcome, train
 
@@ -206,3 +207,11 @@ def test_a_run_whose_data_changed_begins_again(tmp_path: Path, size: int) -> Non
     again = trained_on(Memory(whole.states[3]))
     assert again.started["resumed_from"] == 0
     assert again.started["note"].endswith("(the data set has changed since)")
+
+
+def test_a_gpu_promises_no_digits() -> None:
+    """On a GPU a run that goes on says that its last digits may differ; on a CPU it need not."""
+    assert _inexact({"updates": 4}, torch.device("cpu")) == ""
+    note = _inexact({"updates": 4}, torch.device("cuda", 0))
+    assert note.startswith("went on after update 4 on a GPU, whose kernels may add in another order each time")
+    assert len(note) <= NOTE_CHARACTERS
