@@ -44,7 +44,8 @@ class Adam(torch.optim.Adam):
         norm = torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
         before = self._remember(parameters)
         super().step()
-        torch._foreach_sub_(before, parameters)
+        with torch.no_grad():
+            torch._foreach_sub_(before, parameters)
         return StepResult(
             loss=value.item(),
             gradient_norm=norm.item(),

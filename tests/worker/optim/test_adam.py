@@ -57,3 +57,12 @@ def test_unequal_numbers_are_refused() -> None:
     case = make("autoencoder")
     with pytest.raises(BatchError, match="12 inputs and 3 targets"):
         Adam(case.model, case.loss).step(case.inputs, case.targets[:3])
+
+
+def test_keeps_no_graph() -> None:
+    """What is kept from update to update has no history: it would grow with every one."""
+    case = make("autoencoder")
+    adam = Adam(case.model, case.loss)
+    for _ in range(3):
+        adam.step(case.inputs, case.targets)
+    assert not any(before.requires_grad for before in adam._before.values())
