@@ -112,7 +112,8 @@ class CompiledPeepholeRule(Rule):
 @covers(PeepholeLSTM)
 def lstm(module: PeepholeLSTM, x: Tensor) -> tuple[Tensor, Rule]:
     """Run the layer, in C where that serves."""
-    if not passes.serves(x, module.weight.shape[2], module.weight.shape[1]):
+    weights = (module.weight, module.recurrent, module.peephole, module.bias)
+    if not passes.serves(x, weights):
         return peephole_lstm(module, x)
-    states, layer = passes.linearize(x, (module.weight, module.recurrent, module.peephole, module.bias))
+    states, layer = passes.linearize(x, weights)
     return states, CompiledPeepholeRule(matrix=layer.matrix, kept=layer.kept, examples=layer.examples)

@@ -18,9 +18,12 @@ Weights = tuple[Tensor, Tensor, Tensor, Tensor]
 """W (4 x H x I), R (4 x H x H), p (3 x H) and b (4 x H)"""
 
 
-def serves(tensor: Tensor, inputs: int, hidden: int) -> bool:
-    """Whether the passes exist for such a layer, and win."""
-    return max(inputs, hidden) <= WIDEST and native.serves(tensor)
+def serves(x: Tensor, weights: Weights) -> bool:
+    """Whether the passes exist for such a layer and input, and win. C checks nothing: torch says what does not fit."""
+    _, hidden, inputs = weights[0].shape
+    fits = x.dim() == 3 and x.shape[2] == inputs
+    alike = all(w.dtype == x.dtype and w.device == x.device for w in weights)
+    return fits and alike and max(inputs, hidden) <= WIDEST and native.serves(x)
 
 
 class _Layer(ctypes.Structure):

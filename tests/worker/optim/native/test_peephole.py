@@ -242,10 +242,30 @@ def test_no_memory_is_an_error() -> None:
         native.spread(lambda *_: 0, [(0, 1)])
 
 
+def of(inputs: int, hidden: int) -> passes.Weights:
+    """Make the weights of a layer."""
+    layer = PeepholeLSTM(inputs, hidden)
+    return layer.weight, layer.recurrent, layer.peephole, layer.bias
+
+
+@needs_passes
 def test_wide_layers_are_left_to_torch() -> None:
-    """Above 64 units or inputs torch's products win."""
-    x = torch.zeros(1)
-    assert not passes.serves(x, 1, 65)
-    assert not passes.serves(x, 65, 1)
-    assert not passes.serves(x.bfloat16(), 1, 1)
-    assert not passes.serves(torch.empty(1, device="meta"), 1, 1)
+    """Above 64 units or inputs torch's products win; other types and devices C does not know."""
+    x = torch.zeros(2, 3, 1)
+    assert passes.serves(x, of(1, 64))
+    assert not passes.serves(x, of(1, 65))
+    assert not passes.serves(torch.zeros(2, 3, 65), of(65, 1))
+    assert not passes.serves(x.bfloat16(), of(1, 1))
+    assert not passes.serves(torch.empty(2, 3, 1, device="meta"), of(1, 1))
+
+
+@pytest.mark.parametrize(
+    ("inputs", "double"), [(torch.zeros(8, 5, 7), False), (torch.zeros(8, 5), False), (torch.zeros(8, 5, 1), True)]
+)
+def test_what_does_not_fit_is_torchs_error(inputs: Tensor, double: bool) -> None:
+    """Inputs of another width, shape or type than the layer's never reach C, which checks nothing."""
+    layer = PeepholeLSTM(1, 10).double() if double else PeepholeLSTM(1, 10)
+    with native.once(), pytest.raises((RuntimeError, IndexError, ValueError)):
+        layer(inputs)
+    with pytest.raises((RuntimeError, IndexError, ValueError)):
+        layer(inputs)
