@@ -33,7 +33,7 @@ def measure(problem: Problem, model: nn.Module, split: Split, dtype: torch.dtype
         split: n images.
         dtype: floating-point type of the model.
     """
-    training = model.training
+    modes = [(module, module.training) for module in model.modules()]
     model.eval()
     total = torch.zeros((), dtype=torch.float64, device=split.labels.device)
     correct = torch.zeros((), dtype=torch.int64, device=split.labels.device)
@@ -43,7 +43,8 @@ def measure(problem: Problem, model: nn.Module, split: Split, dtype: torch.dtype
             outputs = model(problem.inputs(images))
         total += problem.loss.value(outputs, problem.targets(images, labels)).double() * len(labels)
         correct += _correct(problem, outputs, labels)
-    model.train(training)
+    for module, mode in modes:
+        module.training = mode
     return Measures(loss=float(total) / len(split), accuracy=int(correct) / len(split) if problem.accuracy else None)
 
 

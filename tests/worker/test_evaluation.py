@@ -66,3 +66,11 @@ def test_model_keeps_its_mode(test_digits: Split) -> None:
     measure(CLASSIFIER, model, test_digits.head(5), torch.float32)
     assert seen == [False]
     assert model.training
+
+
+def test_frozen_parts_stay_frozen(test_digits: Split) -> None:
+    """A part that its maker put into evaluation mode is still in it afterwards."""
+    model = nn.Sequential(nn.Flatten(), nn.Linear(784, 8), nn.BatchNorm1d(8).eval(), nn.Linear(8, 10))
+    modes = [module.training for module in model.modules()]
+    measure(CLASSIFIER, model, test_digits.head(5), torch.float32)
+    assert [module.training for module in model.modules()] == modes
