@@ -82,6 +82,7 @@ def make_blocks(model: nn.Module, partition: Sequence[Sequence[str]]) -> list[Bl
     and ModelError where the parameters differ in type or device.
     """
     known = layer_names(model)
+    first_names = {id(p): name for name, p in model.named_parameters()}  # of a tied parameter, the one that torch uses
     owner: dict[int, tuple[int, str]] = {}
     blocks = []
     for index, layers in enumerate(partition):
@@ -95,7 +96,7 @@ def make_blocks(model: nn.Module, partition: Sequence[Sequence[str]]) -> list[Bl
                     f"parameters {first!r} and {name!r} are tied but in blocks {other} and {index}: "
                     "put their layers in one block"
                 )
-        unique = {id(p): (name, p) for name, p in reversed(named.items())}
+        unique = {id(p): (first_names[id(p)], p) for p in reversed(named.values())}
         names, parameters = zip(*reversed(unique.values()), strict=True) if unique else ((), ())
         if not names:
             raise PartitionError(f"block {index} is empty: give it at least one layer")

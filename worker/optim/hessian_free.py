@@ -19,7 +19,7 @@ from worker.optim.curvature.generic import GenericBatch
 from worker.optim.curvature.source import Source
 from worker.optim.curvature.systems import FlatSystem, System, Task
 from worker.optim.curvature.written import WrittenBatch
-from worker.optim.errors import BatchError
+from worker.optim.errors import BatchError, ModelError, PartitionError
 from worker.optim.losses import Loss
 from worker.optim.phases import Phases
 from worker.optim.precision import PRECISIONS, float32_products
@@ -111,6 +111,13 @@ class BlockHessianFree(Optimizer):
             },
         )  # fmt: skip
         self._source = Source(model, loss, self.blocks, generic=way == "generic")
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on from a state of the same blocks; raises PartitionError where its blocks are others."""
+        layers = [list(group["layers"]) for group in state_dict["param_groups"]]
+        if layers != [list(block.layers) for block in self.blocks]:
+            raise PartitionError(f"the state is of the blocks {layers}: make the optimizer with these")
+        super().load_state_dict(state_dict)
 
     @property
     def blocks(self) -> list[Block]:
@@ -253,6 +260,10 @@ class BlockHessianFree(Optimizer):
             raise BatchError(
                 f"curvature_batch is {self.curvature_batch}: must not be larger than the batch, which has {len(inputs)}"
             )
+        for block in self.blocks:
+            for name, p in zip(block.names, block.parameters, strict=True):
+                if not p.requires_grad:
+                    raise ModelError(f"the parameter {name!r} was frozen after the optimizer was made: make a new one")
 
 
 class HessianFree(BlockHessianFree):

@@ -8,7 +8,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from worker.optim import ModelError, PartitionError, equal_partition, layer_names, layer_partition
+from worker.optim import (
+    BlockHessianFree,
+    ModelError,
+    PartitionError,
+    SquaredError,
+    equal_partition,
+    layer_names,
+    layer_partition,
+)
 from worker.optim.blocks import make_blocks
 
 
@@ -94,3 +102,18 @@ def test_mixed_and_small_types_are_refused() -> None:
         make_blocks(mixed, [["0", "1"]])
     with pytest.raises(ModelError, match="bfloat16"):
         make_blocks(chain(2, 2).to(torch.bfloat16), [["0"]])
+
+
+@pytest.mark.parametrize("way", ["auto", "generic"])
+def test_tied_parameters_are_found_in_any_order(way: str) -> None:
+    """A block may name the layers in another order than the model has them: the step is the same."""
+    steps = []
+    for order in (["0", "2"], ["2", "0"]):
+        torch.manual_seed(0)
+        model = nn.Sequential(nn.Linear(4, 4), nn.Tanh(), nn.Linear(4, 4)).double()
+        model[2].weight = model[0].weight
+        inputs = torch.rand(8, 4, dtype=torch.float64)
+        made = BlockHessianFree(model, SquaredError(), [order], curvature_batch=4, damping=0.1, way=way)
+        made.step(inputs, inputs)
+        steps.append(torch.cat([p.detach().flatten() for p in model.parameters()]))
+    torch.testing.assert_close(steps[0], steps[1], rtol=1e-9, atol=1e-12)

@@ -1,6 +1,7 @@
 """What the optimizer refuses, and what it says of a module that no rule covers."""
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -8,7 +9,16 @@ import torch
 from torch import Tensor, nn
 
 from tests.worker.optim.cases import make, optimizer, weights
-from worker.optim import BatchError, BlockHessianFree, HessianFree, ModelError, PartitionError, SquaredError
+from worker.optim import (
+    BatchError,
+    BlockHessianFree,
+    HessianFree,
+    ModelError,
+    PartitionError,
+    SoftmaxCrossEntropy,
+    SquaredError,
+)
+from worker.optim.blocks import layer_names
 
 
 def test_unknown_ways_are_refused() -> None:
@@ -127,3 +137,79 @@ def test_partition_must_fit_the_model() -> None:
     case = make("autoencoder")
     with pytest.raises(PartitionError, match=r"'1.2.weight' is in no block"):
         BlockHessianFree(case.model, case.loss, [["0.0", "0.2"], ["1.0"]], curvature_batch=8)
+
+
+def test_a_state_of_other_blocks_is_refused() -> None:
+    """Blocks in another order, or others, would get each other's solutions."""
+    case = make("autoencoder")
+    layers = [[name] for name in layer_names(case.model)]
+    made = BlockHessianFree(case.model, case.loss, layers, curvature_batch=6)
+    made.step(case.inputs, case.targets)
+    for other in (layers[::-1], [layer_names(case.model)]):
+        with pytest.raises(PartitionError, match="the state is of the blocks"):
+            BlockHessianFree(case.model, case.loss, other, curvature_batch=6).load_state_dict(made.state_dict())
+
+
+@pytest.mark.parametrize("way", ["auto", "generic"])
+def test_a_parameter_that_was_frozen_since_is_refused(way: str) -> None:
+    """It is named; it was moved, or not found."""
+    case = make("autoencoder")
+    made = optimizer(case, way=way)
+    made.step(case.inputs, case.targets)
+    name, parameter = next(iter(case.model.named_parameters()))
+    parameter.requires_grad_(False)
+    with pytest.raises(ModelError, match=f"the parameter '{name}' was frozen after the optimizer was made"):
+        made.step(case.inputs, case.targets)
+
+
+class Attends(nn.Module):
+    """A transformer's layer before a dense one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer, self.dense = nn.TransformerEncoderLayer(4, 2, 8, dropout=0.0, batch_first=True), nn.Linear(12, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Run it."""
+        result: Tensor = self.dense(self.layer(x).flatten(1))
+        return result
+
+
+def test_attention_is_trained() -> None:
+    """Its fused kernels cannot be differentiated twice, so others are taken."""
+    torch.manual_seed(0)
+    model, inputs, targets = Attends().double(), torch.rand(12, 3, 4, dtype=torch.float64), torch.arange(12) % 3
+    made = HessianFree(model, SoftmaxCrossEntropy(), curvature_batch=6, lr=0.5, damping=0.1)
+    losses = [made.step(inputs, targets).loss for _ in range(8)]
+    assert losses[-1] < 0.5 * losses[0]
+
+
+class Called(nn.Module):
+    """A function called in a form that its rule does not take."""
+
+    def __init__(self, call: Callable[[Tensor, Tensor], Tensor]) -> None:
+        super().__init__()
+        self.dense, self.call = nn.Linear(6, 6), call
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Run it."""
+        return self.call(self.dense(x), x)
+
+
+CALLS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "alpha": lambda h, x: torch.add(h, x, alpha=2),
+    "method": lambda h, x: h.add(x, alpha=0.5),
+    "named": lambda h, x: torch.add(input=h, other=x),
+    "relu": lambda h, _: torch.relu(input=h),
+    "flatten": lambda h, _: torch.flatten(input=h, start_dim=1),
+}
+
+
+@pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
+def test_a_call_that_no_rule_knows_takes_the_generic_way(call: Callable[[Tensor, Tensor], Tensor]) -> None:
+    """What a rule's maker does not take is not covered; double backward serves."""
+    torch.manual_seed(0)
+    model, inputs = Called(call).double(), torch.rand(12, 6, dtype=torch.float64)
+    block = HessianFree(model, SquaredError(), curvature_batch=6, damping=0.1).step(inputs, inputs).blocks[0]
+    assert block.way == "generic"
+    assert "does not know how it is called" in block.note

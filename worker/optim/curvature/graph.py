@@ -1,5 +1,6 @@
 """A module as a list of operations that have rules, and the paths a block's tangents take through it."""
 
+import inspect
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -176,6 +177,10 @@ def _operation(model: nn.Module, node: fx.Node, steps: dict[fx.Node, int]) -> Op
     factory = factory_of(target)
     if factory is None or node.op == "get_attr":
         raise NotCovered(f"no rule for {node.name!r} ({getattr(target, '__name__', target)})")
+    try:
+        inspect.signature(factory).bind(*arguments, **options)
+    except TypeError as error:
+        raise NotCovered(f"the rule for {node.name!r} does not know how it is called: {error}") from error
     values = [a for a in (*arguments, *options.values()) if isinstance(a, _Value)]
     if len(values) != len(node.all_input_nodes):
         raise NotCovered(f"{node.name!r} takes its inputs in a way that no rule knows")
