@@ -45,7 +45,7 @@ class Part:
 
     def decrease(self) -> float:
         """Return q(lr x) = lr g'x + lr^2 x'G_b x / 2, without a product: phi(x) holds x'G_b x."""
-        slope = self.slope() / self.lr
+        slope = FlatInner().inner(self.gradient, self.x).item()
         half = self.model - slope - self.damping / 2 * FlatInner().inner(self.x, self.x).item()
         return self.lr * slope + self.lr**2 * half
 
@@ -114,6 +114,8 @@ class _Trials:
         for part in self._parts:
             for p, view in zip(part.block.parameters, part.block.views(part.x).values(), strict=True):
                 p.add_(view, alpha=part.lr * scale)
-        value = self._evaluate().item()
-        torch._foreach_copy_(self._weights, self._before)
+        try:
+            value = self._evaluate().item()
+        finally:
+            torch._foreach_copy_(self._weights, self._before)
         return value if math.isfinite(value) else math.inf

@@ -256,3 +256,34 @@ def test_all_options_together_lower_the_loss(name: str) -> None:
     losses = [step(case, under_test).loss for _ in range(8)]
     assert all(b <= a for a, b in pairwise(losses))
     assert losses[-1] < losses[0]
+
+
+def test_a_step_size_of_zero_changes_nothing() -> None:
+    """A schedule may begin or end at 0: no ratio is known, and no weight moves."""
+    case = make("autoencoder")
+    before = weights(case)
+    made = optimizer(case, adaptive_damping=True, line_search=True)
+    made.param_groups[0]["lr"] = made.param_groups[-1]["lr"] = 0.0
+    result = made.step(case.inputs, case.targets)
+    assert result.reduction_ratio is None
+    assert torch.equal(weights(case), before)
+
+
+def test_an_interrupt_leaves_the_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a trial breaks off, by Ctrl-C or for want of memory, the weights are as they were, bit for bit."""
+    case = make("autoencoder")
+    made = optimizer(case, lr=1.0, damping=0.1, line_search=True)
+    before, forward, calls = weights(case), case.model.forward, []
+
+    def breaks_off(x: Tensor) -> Tensor:
+        if not torch.equal(weights(case), before):
+            calls.append(1)
+            raise KeyboardInterrupt
+        result: Tensor = forward(x)
+        return result
+
+    monkeypatch.setattr(case.model, "forward", breaks_off)
+    with pytest.raises(KeyboardInterrupt):
+        made.step(case.inputs, case.targets)
+    assert calls == [1]
+    assert torch.equal(weights(case), before)
