@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -43,33 +44,54 @@ def traversals(secret: Path) -> list[str]:
     return list(payloads)[:: max(1, len(payloads) // 500)][:500]
 
 
+def places() -> list[tuple[str, str]]:
+    """List every place of an id, as method and target with %s for it: each parameter of each path, and of queries."""
+    found = [("GET", "%s"), ("GET", "runs/%s/%s"), ("GET", "paper/%s/%s")]
+    for path, operations in create_app(Settings()).openapi()["paths"].items():
+        target = re.sub(r"{\w+}", "%s", path.removeprefix("/api/v1/"))
+        for method, operation in operations.items():
+            found += [(method.upper(), target)] if "%s" in target else []
+            queries = [one["name"] for one in operation.get("parameters", []) if one["in"] == "query"]
+            found += [(method.upper(), f"{target}?{name}=%s") for name in queries if name in {"runs", "before"}]
+    return found
+
+
+def test_every_place_of_an_id_is_known() -> None:
+    """Those that read files by an id are among them."""
+    known = places()
+    assert len(known) > 25
+    assert {("GET", f"runs/%s/{name}.safetensors") for name in ("weights", "checkpoint")} < set(known)
+
+
 def test_no_path_leads_out_of_the_store(tmp_path: Path) -> None:
     """Each of 500 payloads in each place of an id is a 404, 405 or 422, and no file's content comes back."""
     secret = tmp_path / "secret.txt"
     secret.write_text(SECRET)
-    (tmp_path / "linkedlink").symlink_to(secret)
+    folder = tmp_path / "checkpoints" / "linkedlink"
+    folder.mkdir(parents=True)
+    for name in ("weights.safetensors", "1-1.safetensors"):
+        (folder / name).symlink_to(secret)
     payloads = [*traversals(secret), "linkedlink"]
     assert len(payloads) >= 500
-    places = ["runs/%s", "runs/%s/export.csv", "experiments/%s", "series?runs=%s", "%s"]
-    statuses = anyio.run(
-        _ask_all, Settings(home=tmp_path), [f"/api/v1/{place}" % p for p in payloads for place in places]
-    )
+    known = places()
+    asked = [(method, f"/api/v1/{place}".replace("%s", one)) for one in payloads for method, place in known]
+    statuses = anyio.run(_ask_all, Settings(home=tmp_path, address_rate=0), asked)
     assert {status for status, _ in statuses} <= {400, 404, 405, 422}
     assert not any(SECRET.encode() in body or b"root:" in body for _, body in statuses)
 
 
-async def _ask_all(settings: Settings, targets: list[str]) -> list[tuple[int, bytes]]:
-    """Send targets as they are: a client would tidy them up before."""
+async def _ask_all(settings: Settings, asked: list[tuple[str, str]]) -> list[tuple[int, bytes]]:
+    """Send requests with targets as they are: a client would tidy them up before."""
     app = create_app(settings)
     async with app.router.lifespan_context(app):
-        return [await _ask(app, target) for target in targets]
+        return [await _ask(app, method, target) for method, target in asked]
 
 
-async def _ask(app: Any, target: str) -> tuple[int, bytes]:
+async def _ask(app: Any, method: str, target: str) -> tuple[int, bytes]:
     path, _, query = target.partition("?")
     raw = path.encode(errors="surrogatepass")
     scope = {
-        "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": "GET", "scheme": "http",
+        "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": method, "scheme": "http",
         "path": httpx.URL("http://h/").copy_with(raw_path=raw.replace(b"?", b"")).path if raw.isascii() else path,
         "raw_path": raw, "query_string": query.encode(), "root_path": "", "headers": [(b"host", b"127.0.0.1")],
         "client": ("127.0.0.1", 1), "server": ("127.0.0.1", 80),

@@ -38,9 +38,9 @@ def test_launch_watch_list_export(service: Service, tmp_path: Path) -> None:
         "--set", "budget.updates=4", "--name", "from a terminal", *SMALL, "--json", "--watch",
     )  # fmt: skip
     assert launched.returncode == 0, launched.stderr
-    answer = json.loads(launched.stdout.splitlines()[0])
+    answer = json.loads(launched.stdout)
     assert len(answer["runs"]) == 4
-    assert launched.stdout.count("finished") >= 4
+    assert launched.stderr.count("finished") >= 4
 
     rows = json.loads(blockhf(service, "runs", "--experiment", answer["id"], "--json").stdout)
     assert {row["id"] for row in rows} == set(answer["runs"])

@@ -16,7 +16,7 @@ from playwright.sync_api import Page
 
 from backend.client import Client
 from backend.schemas import RunStatus
-from tests.e2e.conftest import wait_until
+from tests.e2e.conftest import settled, wait_until
 from tests.processes import free_port
 
 PATHS = ("/", "/launch", "/queue", "/healthz", "/api/v1/experiments", "/plotly.min.js", "/assets/live.js")
@@ -119,6 +119,8 @@ def test_the_dashboard_has_an_address_of_its_own(page: Page, tmp_path: Path, hos
                 assert answer.status_code == status
         page.goto(url)
         page.get_by_role("link", name="Launch").first.wait_for()
+        settled(page)
+        page.goto("about:blank")  # before the scripts that it still fetches are gone
     finally:
         up.end()
 

@@ -247,8 +247,8 @@ def test_one_that_is_refused_keeps_no_other_back(
     tmp_path: Path, claim: Claim, caplog: pytest.LogCaptureFixture
 ) -> None:
     """What the backend does not take stays where it is; what comes after it is delivered."""
-    name = path_of(tmp_path, "a" * 16, 1).name
-    refused = [tmp_path / name, tmp_path / "a-b.jsonl"]
+    name = path_of(tmp_path, "0" * 16, 1).name
+    refused = [tmp_path / name, tmp_path / "0-b.jsonl"]
     for path in refused:
         path.write_text(Entry(row=row(1)).model_dump_json() + "\n")
     die(fill(tmp_path, claim, Entry(row=row(1))))
@@ -265,6 +265,6 @@ def test_one_that_is_refused_keeps_no_other_back(
 
     client = Client(http=httpx.Client(transport=httpx.MockTransport(answer), base_url="http://backend"))
     deliver_all(tmp_path, client)
-    assert told == ["a" * 16, claim.run.id]
+    assert told == ["0" * 16, claim.run.id]
     assert sorted(tmp_path.glob("*.jsonl")) == sorted(refused)
     assert f"{name} cannot be delivered, and stays: the body may hold at most 1000 bytes" in caplog.text
