@@ -16,9 +16,10 @@ import argparse
 import json
 import sqlite3
 import statistics
+import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
 
@@ -40,6 +41,8 @@ BATCH = 100
 RUNS = 12
 POINTS = 5000
 TOKEN = "a token for the length of a benchmark"
+LEAST = {"store_ratio": 0.6, "rest_over_mlflow": 5, "read_over_mlflow": 5}
+MOST = {"read_ratio": 2, "thinned_ratio": 0.6, "memory_mib": 150}
 TOKENS = {"Authorization": f"Bearer {TOKEN}"}
 
 
@@ -230,8 +233,15 @@ def beside(home: Path, figures: dict[str, float], rounds: int) -> dict[str, floa
     }
 
 
+def missed(figures: Mapping[str, float]) -> list[str]:
+    """Name the ratios, and the memory, that are not what is promised; those that were not measured are left out."""
+    low = [(name, f"at least {bound}") for name, bound in LEAST.items() if figures.get(name, bound) < bound]
+    high = [(name, f"at most {bound}") for name, bound in MOST.items() if figures.get(name, bound) > bound]
+    return [f"{name} is {figures[name]:.3g}: {goal}" for name, goal in low + high]
+
+
 def main() -> None:
-    """Measure everything and print it."""
+    """Measure everything, print it, and end with 1 where a goal is missed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--no-mlflow", action="store_true", help="leave MLflow out")
@@ -257,6 +267,8 @@ def main() -> None:
     else:
         for name, value in figures.items():
             print(f"{name:32} {value:12.4g}")
+    if faults := missed(figures):
+        sys.exit("goal missed: " + "; ".join(faults))
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ import argparse
 import asyncio
 import json
 import statistics
+import sys
 import tempfile
 import time
 from contextlib import suppress
@@ -99,6 +100,7 @@ def main() -> None:
     parser.add_argument("--viewers", type=int, default=200)
     parser.add_argument("--rate", type=int, default=1000)
     parser.add_argument("--seconds", type=float, default=10)
+    parser.add_argument("--longest", type=float, default=2, help="99th percentile of the delay that is allowed [s]")
     parser.add_argument("--json", action="store_true")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as home:
@@ -108,6 +110,7 @@ def main() -> None:
         finally:
             processes.stop()
     print(json.dumps(found) if given.json else "\n".join(f"{name:20} {value}" for name, value in found.items()))
+    sys.exit(found["complete"] < given.viewers or found["delay_p99_s"] > given.longest)
 
 
 if __name__ == "__main__":
