@@ -41,14 +41,18 @@ def partition(
         with st.container(width=220):
             return {"kind": kind, "count": form.knob(f"{path}.count", count, held.get("count", 2), key=f"{key}.count")}
     if kind == "explicit":
-        return {"kind": kind, "blocks": _assign(form, f"{path}.blocks", key, held.get("blocks", own), layers)}
+        start, least = (held["blocks"], 1) if held.get("blocks") else (own, 2)
+        return {"kind": kind, "blocks": _assign(form, f"{path}.blocks", key, start, layers, least=least)}
     return {"kind": kind or "problem"}
 
 
 def _assign(
-    form: Form, path: str, key: str, held: Sequence[Sequence[str]], layers: Sequence[LayerRow]
+    form: Form, path: str, key: str, held: Sequence[Sequence[str]], layers: Sequence[LayerRow], *, least: int
 ) -> list[list[str]]:
-    """Draw one row per layer with a choice of its block; a layer may stand in none, which the backend will refuse."""
+    """Draw one row per layer with a choice of its block; a layer may stand in none, which the backend will refuse.
+
+    There are as many blocks as are `held` at first, and at least so many.
+    """
     form.slot(path)
     with st.container(width=220):
         count = int(
@@ -56,7 +60,7 @@ def _assign(
                 "How many blocks",
                 1,
                 MAX_BLOCKS,
-                value=max(2, len(held)),
+                value=max(least, len(held)),
                 key=form.key(f"{key}.blocks"),
                 persist_state="session",
             )

@@ -91,7 +91,8 @@ def _draw(knob: Knob, value: Any, key: str) -> Any:
             return st.toggle(label, value=bool(value), **kept)
         case "choice":
             options = list(knob.choices)
-            return st.selectbox(label, options, index=options.index(str(value)) if str(value) in options else 0, **kept)
+            index = options.index(value) if value in options else 0
+            return st.selectbox(label, options, index=index, format_func=_choice, **kept)
         case "text":
             text: str = st.text_input(label, value="" if value is None else str(value), **kept)
             return None if knob.optional and not text else text
@@ -99,6 +100,10 @@ def _draw(knob: Knob, value: Any, key: str) -> Any:
             return _number(knob, label, None if value is None else int(value), kept)
         case "number":
             return _number(knob, label, None if value is None else float(value), kept)
+
+
+def _choice(value: Any) -> str:
+    return "none" if value is None else str(value)
 
 
 def _number(knob: Knob, label: str, value: int | float | None, kept: dict[str, Any]) -> int | float | None:

@@ -27,7 +27,7 @@ class Knob:
     help: str
     paper: Any
     limits: str
-    choices: tuple[str, ...] = ()
+    choices: tuple[Any, ...] = ()
 
     @property
     def title(self) -> str:
@@ -71,7 +71,7 @@ def _knob(name: str, field: Mapping[str, Any], whole: Mapping[str, Any]) -> Knob
         help=merged.get("description", ""),
         paper=merged.get("paper"),
         limits=", ".join(dict.fromkeys(limits)),
-        choices=tuple(str(choice) for choice in merged.get("enum", ())),
+        choices=(*[None] * optional, *(choice for choice in merged.get("enum", ()) if choice is not None)),
     )
 
 

@@ -39,7 +39,7 @@ def optimizers(
             for place, (position, entry) in zip(st.columns(3), row, strict=False):
                 with place:
                     answers.append(_card(form, held, entry, position))
-        sweep(form, held, answers, [_name(held, entry) for entry in held.entries], MODELS)
+        sweeping = st.container()
         for answer, (position, entry) in zip(answers, enumerate(held.entries), strict=True):
             if entry.kind == "bhf":
                 st.markdown(f"**Blocks of {_name(held, entry)}**")
@@ -47,6 +47,8 @@ def optimizers(
                 before = entry.values.get("partition", {})
                 answer["partition"] = blocks.partition(form, path, f"{entry.id}.partition", before, layers, own)
                 places[position] = st.empty()
+        with sweeping:  # of the cards with their blocks
+            sweep(form, held, answers, [_name(held, entry) for entry in held.entries], MODELS)
     return answers, places
 
 

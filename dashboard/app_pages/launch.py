@@ -9,7 +9,15 @@ import streamlit as st
 from pydantic import ValidationError
 from streamlit.delta_generator import DeltaGenerator
 
-from backend.errors import BackendUnavailable, BlockHFError, FieldError, InvalidInput, from_validation
+from backend.errors import (
+    BackendUnavailable,
+    BlockHFError,
+    Conflict,
+    FieldError,
+    InvalidInput,
+    StorageUnavailable,
+    from_validation,
+)
 from backend.schemas import (
     OPTIMIZER_NAMES,
     Budget,
@@ -116,6 +124,9 @@ def _problem(form: Form, held: Draft, catalog: Catalog) -> tuple[ProblemInfo, Da
         with second:
             chosen = _pick(form, "problem.data", "Data set", list(sets), held.spec.problem.data, sets)
         sizes = {knob.name: knob for knob in knobs(Problem) if knob.name in {"train_size", "test_size"}}
+        _say_unknown("network", held.spec.problem.name, list(problems))
+        if held.spec.problem.name in problems:
+            _say_unknown("data set", held.spec.problem.data, [data.name for data in catalog.data])
         answer: dict[str, Any] = {"name": name, "data": chosen}
         for place, size in ((third, "train_size"), (fourth, "test_size")):
             with place:
@@ -123,14 +134,21 @@ def _problem(form: Form, held: Draft, catalog: Catalog) -> tuple[ProblemInfo, Da
         st.caption(f"{info.summary} Loss: {info.loss_unit}. {_described(sets[chosen])}")
         form.slot("problem.options")
         options = knobs(info.options)
-        answer["options"] = form.knobs(
+        given = form.knobs(
             "problem.options",
             options,
-            held.spec.problem.options,
+            held.spec.problem.options if name == held.spec.problem.name else {},
             columns=max(1, min(5, len(options))),
             key=f"{name}.options",
         )
+        answer["options"] = {option: value for option, value in given.items() if value is not None}
     return info, sets[chosen], answer
+
+
+def _say_unknown(kind: str, name: str, known: Sequence[str]) -> None:
+    """Warn where the form's start, a clone for instance, has what no worker can train now."""
+    if name not in known:
+        st.warning(f"No worker knows the {kind} {escape(name)}, so another one is chosen here.")
 
 
 def _pick(form: Form, path: str, label: str, names: list[str], now: str, titles: Mapping[str, Any]) -> str:
@@ -258,8 +276,16 @@ def _launch(form: Form, held: Draft, spec: ExperimentSpec) -> None:
     except InvalidInput as error:
         _refused(form, error.errors)
         return
+    except Conflict as error:
+        held.token = uuid4().hex
+        st.warning(f"An earlier press was queued after all: {escape(str(error))}. Press again to queue these settings.")
+        return
     except BlockHFError as error:
-        st.error(f"Nothing was queued: {escape(str(error))}")
+        if isinstance(error, BackendUnavailable) and not isinstance(error, StorageUnavailable):
+            words = "It may have been queued, or not; press again: the same settings are not queued twice"
+            st.warning(f"{words}. ({escape(str(error))})")
+        else:
+            st.error(f"Nothing was queued: {escape(str(error))}")
         return
     held.token = uuid4().hex
     shown = ",".join(filter(None, [held.beside, experiment.id]))

@@ -1,15 +1,18 @@
 """The launch page, without a browser."""
 
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from streamlit.testing.v1 import AppTest
 
 from backend.client import Client
+from backend.errors import BackendUnavailable
+from backend.schemas import BlockHessianFree, Experiment, ExperimentSpec, ExplicitPartition, WorkerInfo, knob
+from backend.schemas import Contract as Options
 from dashboard.knobs import knobs
 from dashboard.optimizers import MODELS
 from tests.dashboard.conftest import OpenPage
-from tests.dashboard.samples import SPEC
+from tests.dashboard.samples import CATALOG, SPEC
 
 KINDS = ("number_input", "text_input", "selectbox", "multiselect", "toggle", "checkbox", "button_group", "button")
 
@@ -29,11 +32,11 @@ def test_every_knob_is_drawn_with_the_presets_value(open_page: OpenPage) -> None
     """Each optimizer's card holds every knob of the contract, at the value of the problem's preset."""
     page = open_page("launch")
     for position, optimizer in enumerate(SPEC.optimizers):
-        for knob in knobs(MODELS[optimizer.kind]):
-            held = widget(page, f"{optimizer.kind}{position}.{knob.name}")
-            assert held.value == getattr(optimizer, knob.name)
-            if knob.paper is not None:
-                assert f"(paper: {knob.paper:g})" in held.label
+        for one in knobs(MODELS[optimizer.kind]):
+            held = widget(page, f"{optimizer.kind}{position}.{one.name}")
+            assert held.value == getattr(optimizer, one.name)
+            if one.paper is not None:
+                assert f"(paper: {one.paper:g})" in held.label
 
 
 def test_it_says_what_will_be_queued(api: Client, open_page: OpenPage) -> None:
@@ -204,3 +207,89 @@ def test_a_comparison_is_started_from_under_its_new_name(api: Client, open_page:
     page.selectbox(key="start0").set_value(f"Renamed ({one.id})").run()
     assert page.text_input(key="launch1.name").value == "Renamed"
     api.delete(one.id)
+
+
+@pytest.mark.usefixtures("api")
+def test_a_sweep_keeps_the_forms_blocks(open_page: OpenPage) -> None:
+    """Every configuration of a sweep has the blocks that the form shows, not those that it began with."""
+    page = open_page("launch")
+    widget(page, "bhf2.partition.kind").set_value("layers").run()
+    widget(page, "sweep.entry.3").set_value(2).run()
+    widget(page, "sweep.knobs.bhf").set_value(["damping"]).run()
+    widget(page, "sweep.values.bhf.damping").set_value("0, 0.1, 0.2").run()
+    widget(page, "sweep.add").click().run()
+    assert [widget(page, f"bhf{i}.partition.kind").value for i in (3, 4)] == ["layers", "layers"]
+
+
+class OddOptions(Options):
+    """Options of types that a plug-in may have."""
+
+    depth: Literal[1, 2, 4] = knob(2, "layers")
+    skip: int | None = knob(None, "skips every so many; empty: none", ge=1)
+    activation: Literal["relu", "tanh"] | None = knob(None, "function after each layer; none: none")
+    hidden: int = knob(10, "width", ge=1)
+
+
+def test_options_of_any_type_are_sent_as_they_are(api: Client, open_page: OpenPage) -> None:
+    """Numbers stay numbers, and what is left empty is left out, so that the problem's default stands."""
+    sample = CATALOG.problems[0]
+    odd = sample.model_copy(update={"name": "odd", "title": "Odd", "options": OddOptions.model_json_schema()})
+    both = CATALOG.model_copy(update={"problems": [sample, odd]})
+    api.register(WorkerInfo(name="by hand", device="cpu", threads=1), both)
+    page = open_page("launch")
+    widget(page, "problem.name").set_value("odd").run()
+    assert not page.exception
+    assert not widget(page, "launch").disabled
+    assert widget(page, "odd.options.activation").value is None
+    widget(page, "odd.options.depth").set_value(4).run()
+    widget(page, "preset").set_value("Odd ones").run()
+    widget(page, "save").click().run()
+    assert api.preset("odd-ones").spec.problem.options == {"depth": 4, "hidden": 10}
+    api.delete_preset("odd-ones")
+
+
+def test_a_clone_of_what_nobody_knows_says_so(api: Client, open_page: OpenPage) -> None:
+    """A problem that no worker can train is not replaced in silence, and its options are not taken for another's."""
+    theirs = SPEC.problem.model_copy(update={"name": "moons", "data": "mine", "options": {"hidden": 7}})
+    spec = SPEC.model_copy(update={"problem": theirs, "optimizers": SPEC.optimizers[:1]})
+    run = api.import_run(spec, "update,train_loss\n1,0.5\n")
+    page = open_page("launch", query={"from": run.id})
+    assert [found.value for found in page.warning] == [
+        "No worker knows the network moons, so another one is chosen here."
+    ]
+    assert widget(page, "sample.options.hidden").value == 10
+
+
+def test_a_clone_keeps_its_one_block(api: Client, open_page: OpenPage) -> None:
+    """An assignment of all layers to one block is not cut in two."""
+    one = ExplicitPartition(kind="explicit", blocks=[["first", "second"]])
+    run = api.launch(SPEC.model_copy(update={"optimizers": [BlockHessianFree(partition=one)]})).runs[0]
+    page = open_page("launch", query={"from": run.id})
+    assert widget(page, "bhf0.partition.blocks").value == 1
+    assert "1 blocks" in texts(page)
+
+
+def test_a_launch_without_an_answer_is_not_called_none(
+    api: Client, open_page: OpenPage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What may have been queued is said to be so; where it was, changed settings can be launched all the same."""
+    launch, answers = Client.launch, [BackendUnavailable("no answer within 10 s")]
+
+    def slow(client: Client, spec: ExperimentSpec, *, idempotency_key: str | None = None) -> Experiment:
+        made = launch(client, spec, idempotency_key=idempotency_key)
+        if answers:
+            raise answers.pop()
+        return made
+
+    before = len(api.experiments(limit=1000))
+    monkeypatch.setattr(Client, "launch", slow)
+    page = open_page("launch")
+    widget(page, "name").set_value("slow").run()
+    widget(page, "launch").click().run()
+    assert page.warning[0].value.startswith("It may have been queued, or not")
+    widget(page, "seeds").set_value("5").run()
+    widget(page, "launch").click().run()
+    assert page.warning[0].value.startswith("An earlier press was queued after all")
+    assert len(api.experiments(limit=1000)) == before + 1
+    widget(page, "launch").click().run()  # goes on to the page Compare, which a test of one page has not
+    assert api.experiments()[0].spec.seeds == [5]
