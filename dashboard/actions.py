@@ -7,12 +7,14 @@ from itertools import pairwise
 import streamlit as st
 
 from backend.client import Client
-from backend.errors import BlockHFError
+from backend.errors import BackendUnavailable, BlockHFError
 from backend.schemas import Run, RunStatus
 from dashboard.connection import client
+from dashboard.forms import escape
 from dashboard.runs import counted
 
 MOST = 100  # the highest priority; its negative is the lowest
+MOST_SAID = 3  # refusals; more would cover the page
 
 
 @dataclass(frozen=True)
@@ -90,17 +92,26 @@ def move_to(run_id: str, place: int, waiting: Sequence[Run]) -> None:
             client().prioritize(moved, value)
         st.toast(f"Moved to place {place}")
     except BlockHFError as error:
-        st.toast(str(error), icon=":material/error:")
+        st.toast(escape(str(error)), icon=":material/error:")
 
 
 def perform(name: str, run_ids: Sequence[str], waiting: Sequence[Run] = ()) -> None:
-    """Ask it of each run and say so; where the backend refuses, say why."""
-    try:
-        for run_id in run_ids:
+    """Ask it of each run and say so; where the backend refuses one, say why, and go on with the others."""
+    refused: list[str] = []
+    done = 0
+    for run_id in run_ids:
+        try:
             _ask(client(), name, run_id, [run for run in waiting if run.id not in run_ids])
-        st.toast(f"{ACTIONS[name].doing} {counted(len(run_ids), 'run')}")
-    except BlockHFError as error:
-        st.toast(str(error), icon=":material/error:")
+            done += 1
+        except BackendUnavailable as error:
+            refused.append(str(error))
+            break
+        except BlockHFError as error:
+            refused.append(str(error))
+    if done:
+        st.toast(f"{ACTIONS[name].doing} {counted(done, 'run')}")
+    for text in refused[:MOST_SAID]:
+        st.toast(escape(text), icon=":material/error:")
 
 
 def _ask(backend: Client, name: str, run_id: str, others: Sequence[Run]) -> None:

@@ -16,6 +16,8 @@ from dashboard.tables import table
 
 SHOWN = 30
 SHOWN_ENDED = 10
+PAGE = 1000
+WATCHED = 200  # the newest of each, by which the browser sees that something has changed
 REFRESH_SECONDS = 5
 STANDING = ("id", "experiment_name", "status", "cancel_requested", "pause_requested", "priority")
 HOLDING = ("id", "alive", "silent", "run_id")
@@ -31,9 +33,9 @@ def page() -> None:
 def _now() -> None:
     """Draw what changes by itself: anew where runs or workers stand otherwise than shown, else in its numbers alone."""
     known = ask(
-        running=lambda backend: backend.runs(status="running", limit=200),
-        queued=lambda backend: backend.runs(status="queued", limit=200),
-        paused=lambda backend: backend.runs(status="paused", limit=200),
+        running=lambda backend: _all(backend, "running"),
+        queued=lambda backend: _all(backend, "queued"),
+        paused=lambda backend: _all(backend, "paused"),
         ended=_ended_badly,
         catalog=lambda backend: backend.catalog(),
     )
@@ -60,7 +62,7 @@ def _now() -> None:
 def _fresh(listed: Sequence[Sequence[Run]], workers: Sequence[Worker]) -> None:
     """Have this drawn again when a run or a worker stands otherwise; a run that ends has stood in one of these."""
     reads = [
-        Read(f"/api/v1/runs?status={status}&limit=200", "runs", STANDING, rows)
+        Read(f"/api/v1/runs?status={status}&limit={WATCHED}", "runs", STANDING, rows[:WATCHED])
         for status, rows in zip(("running", "queued", "paused"), listed, strict=True)
     ]
     fresh(
@@ -69,6 +71,16 @@ def _fresh(listed: Sequence[Sequence[Run]], workers: Sequence[Worker]) -> None:
         every=REFRESH_SECONDS,
         patch="queue",
     )
+
+
+def _all(backend: Client, status: str) -> list[Run]:
+    """Return every run that stands so, newest first."""
+    found: list[Run] = []
+    while more := backend.runs(status=status, limit=PAGE, before=found[-1].id if found else None):
+        found += more
+        if len(more) < PAGE:
+            break
+    return found
 
 
 def _ended_badly(backend: Client) -> list[Run]:

@@ -110,3 +110,29 @@ def test_without_a_backend_nothing_is_said_of_the_queue(open_page: OpenPage) -> 
     page = open_page("queue", url="http://127.0.0.1:9")
     assert "cannot be reached" in page.warning[0].value
     assert list(page.subheader) == []
+
+
+def test_the_line_is_whole_however_long(empty: Client, open_page: OpenPage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first to start stands first, and all are counted, also where more wait than one answer holds."""
+    monkeypatch.setattr("dashboard.app_pages.queue.PAGE", 5)
+    first = empty.launch(SPEC.model_copy(update={"name": "older"}))
+    for _ in range(3):
+        empty.launch(SPEC)
+    page = open_page("queue")
+    assert headings(page)["Waiting"] == 12
+    line = [found.proto.body for found in page.get("html") if "bhf-layer" in found.proto.body]
+    assert f"/run?id={first.runs[0].id}" in line[0]
+    assert "older" in line[0]
+
+
+def test_one_that_refuses_keeps_no_other_from_its_turn(empty: Client, open_page: OpenPage) -> None:
+    """Where one of several runs has ended meanwhile, the others are cancelled, and it is said why it was not."""
+    runs = empty.launch(SPEC).runs
+    empty.cancel(runs[1].id)
+    open_page("queue")
+    ids = [runs[0].id, runs[1].id, runs[2].id]
+    page = AppTest.from_string(f"from dashboard.actions import perform\nperform('pause', {ids})\n").run()
+    assert [empty.run(run.id).status for run in runs] == [RunStatus.PAUSED, RunStatus.CANCELLED, RunStatus.PAUSED]
+    done, refused = (toast.value for toast in page.toast)
+    assert done == "Pausing 2 runs"
+    assert "cancelled already" in refused
