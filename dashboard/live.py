@@ -75,9 +75,10 @@ class View:
     optimizer: str = ""
     problem: str = ""
 
-    def query(self) -> dict[str, str]:
-        """Return what differs from the default, as parts of a URL."""
-        return {name: _text(value) for name, value in vars(self).items() if value != getattr(View(), name)}
+    def query(self, *, accuracy: bool) -> dict[str, str]:
+        """Return what differs from the default, to which a panel of `accuracy` may belong, as parts of a URL."""
+        default = vars(read_view({}, accuracy=accuracy))
+        return {name: _text(value) for name, value in vars(self).items() if value != default[name]}
 
 
 _CHOICES: dict[str, tuple[Any, ...]] = {

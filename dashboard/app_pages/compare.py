@@ -91,7 +91,7 @@ def _empty(*, known: bool) -> None:
 def _choose(experiments: Sequence[Experiment], tags: Sequence[str], asked: Filters) -> list[Experiment]:
     """Let the user pick comparisons; the choice stands in the URL."""
     by_id = {experiment.id: experiment for experiment in experiments}
-    named = [id_ for id_ in st.query_params.get("experiments", "").split(",") if id_]
+    named = list(dict.fromkeys(id_ for id_ in st.query_params.get("experiments", "").split(",") if id_))
     gone = []
     for id_ in dict.fromkeys([*named, *st.session_state.get("chosen", [])]):
         if id_ not in by_id and (other := _find(id_)):
@@ -209,6 +209,6 @@ def _live(groups: list[dict[str, Any]], kept: dict[str, str], accuracy: bool, lo
         loss_unit=loss_unit,
         key="live",
     )
-    st.query_params.from_dict(kept | below_query(st.query_params.to_dict()) | asked.view.query())
+    st.query_params.from_dict(kept | below_query(st.query_params.to_dict()) | asked.view.query(accuracy=accuracy))
     if asked.verb in ACTIONS:
         perform(asked.verb, asked.runs)

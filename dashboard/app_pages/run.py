@@ -138,7 +138,7 @@ def _curves(run: Run) -> None:
         key=f"live-{run.id}",
         comparing=False,
     )
-    st.query_params.from_dict({"id": run.id} | asked.view.query())
+    st.query_params.from_dict({"id": run.id} | asked.view.query(accuracy=accuracy))
     if asked.verb in ACTIONS:
         perform(asked.verb, asked.runs)
 

@@ -92,11 +92,16 @@ function median(values) {
   return sorted.length % 2 ? sorted[Math.floor(middle)] : (sorted[middle - 1] + sorted[middle]) / 2;
 }
 
+/** The 97.5 % point of Student's t; beyond the table by the first terms of its expansion in 1/f (0.002 off at 11). */
+function t975(freedom) {
+  return T975[freedom] ?? 1.95996 + 2.37227 / freedom + 2.8225 / freedom ** 2;
+}
+
 function spread(values, centre, band) {
   if (values.length < 2 || band === "range") return [Math.min(...values), Math.max(...values)];
   const variance = values.reduce((sum, value) => sum + (value - centre) ** 2, 0) / (values.length - 1);
   let half = Math.sqrt(variance);
-  if (band === "confidence") half *= (T975[values.length - 1] ?? 1.96) / Math.sqrt(values.length);
+  if (band === "confidence") half *= t975(values.length - 1) / Math.sqrt(values.length);
   return [centre - half, centre + half];
 }
 

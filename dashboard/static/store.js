@@ -168,7 +168,7 @@ export class Store {
       if (this.cursors.size) await Promise.all([this.readRuns(), this.readSeries(this.bucket)]);
       else await this.begin();
       const wanted = bucketFor(Math.max(1, ...[...this.cursors.values()].map((cursor) => cursor.after)));
-      if (wanted !== this.bucket) {
+      if (this.cursors.size && wanted !== this.bucket) {
         this.cursors.clear();
         this.bucket = wanted;
         await this.readSeries(wanted);
@@ -182,7 +182,8 @@ export class Store {
 
   /** All at once: how long the runs are, and so how coarsely to ask for their series, is known about already. */
   async begin() {
-    this.bucket = bucketFor(Math.max(1, this.expected));
+    const known = this.ids.map((id) => this.runs.get(id)?.summary.updates ?? 0);
+    this.bucket = bucketFor(Math.max(1, this.expected, ...known));
     await Promise.all([this.readRuns(), this.readSeries(this.bucket)]);
   }
 

@@ -1,5 +1,7 @@
 """The view in the page's URL."""
 
+import pytest
+
 from dashboard.live import View, read_view
 
 
@@ -31,12 +33,12 @@ def test_a_view_survives_its_url() -> None:
         optimizer="bhf",
         problem="autoencoder",
     )
-    assert read_view(view.query(), accuracy=False) == view
+    assert read_view(view.query(accuracy=False), accuracy=False) == view
 
 
 def test_the_default_view_leaves_the_url_clean() -> None:
     """A view that differs from the default in nothing adds nothing to the URL."""
-    assert View().query() == {}
+    assert View().query(accuracy=False) == {}
 
 
 def test_nonsense_in_a_url_is_left_out() -> None:
@@ -60,3 +62,11 @@ def test_nonsense_in_a_url_is_left_out() -> None:
 def test_accuracy_has_a_panel_where_it_exists() -> None:
     """A problem with an accuracy shows it from the start."""
     assert read_view({}, accuracy=True).panels == ("train_loss", "test_loss", "test_accuracy")
+
+
+@pytest.mark.parametrize("panels", [("train_loss", "test_loss"), ("train_loss", "test_loss", "test_accuracy")])
+@pytest.mark.parametrize("accuracy", [True, False])
+def test_panels_survive_a_reload(panels: tuple[str, ...], accuracy: bool) -> None:
+    """What is shown at first depends on whether there is an accuracy; the URL says what differs from that."""
+    view = View(panels=panels)
+    assert read_view(view.query(accuracy=accuracy), accuracy=accuracy) == view

@@ -1,5 +1,7 @@
 """The browser's own arithmetic: buckets, joining, means over seeds, targets, against values computed by hand."""
 
+import re
+import statistics
 import time
 from typing import Any
 
@@ -87,6 +89,44 @@ def test_the_band_of_three_seeds(call: Call, band: str, low: float, high: float)
         found = call("series", "mean", [line(1), line(2), line(6)], 1, {"band": band, "centre": centre})
         assert (found["n"], found["y"]) == (3, [value])
         assert (found["low"][0], found["high"][0]) == pytest.approx((low, high))
+
+
+@pytest.mark.parametrize(("count", "t"), [(2, 12.706), (11, 2.228), (12, 2.201), (20, 2.093), (100, 1.984)])
+def test_the_confidence_of_many_seeds(call: Call, count: int, t: float) -> None:
+    """Half the band is the 97.5 % point of Student's t, deviation and root of the number of seeds, however many."""
+    found = call("series", "mean", [line(n) for n in range(count)], 1, {"band": "confidence"})
+    deviation = statistics.stdev(range(count))
+    half = found["high"][0] - found["y"][0]
+    assert half == pytest.approx(t * deviation / count**0.5, rel=2e-3)
+
+
+def test_long_runs_are_asked_for_in_buckets_at_once(page: Page, service: Service) -> None:
+    """When another measure is wanted of runs that have grown long meanwhile, their raw rows are not read again."""
+    page.goto(f"{service.dashboard_url}/healthz")
+    asked: list[str] = []
+    columns = {"status": "running", "attempt": 1, "last_update": 5000, "update": [5000], "train_loss": [1]}
+
+    def answer(route: Route) -> None:
+        if "/series" in route.request.url:
+            asked.append(re.findall(r"bucket=([0-9]+)", route.request.url)[0])
+            route.fulfill(json={"runs": {"r": columns}})
+        else:
+            route.fulfill(json={"runs": [{"id": "r", "status": "running", "summary": {"updates": 5000}}]})
+
+    page.route("**/api/v1/**", answer)
+    page.evaluate("""async () => {
+      const { Store } = await import("/assets/store.js");
+      const rest = () => new Promise((done) => setTimeout(done, 700));
+      const store = new Store(() => {});
+      store.expect(0);
+      store.want(["r"], ["e"], ["train_loss"]);
+      await rest();
+      store.want(["r"], ["e"], ["train_loss", "test_loss"]);
+      await rest();
+      store.stop();
+    }""")
+    assert asked[:2] == ["1", "16"]  # the page was drawn when the run was new
+    assert set(asked[2:]) == {"16"}
 
 
 def test_the_mean_ends_where_a_seed_ended(call: Call) -> None:
