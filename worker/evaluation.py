@@ -44,7 +44,7 @@ def measure(problem: Problem, model: nn.Module, split: Split, dtype: torch.dtype
         total += problem.loss.value(outputs, problem.targets(images, labels)).double() * len(labels)
         correct += _correct(problem, outputs, labels)
     for module, mode in modes:
-        module.training = mode
+        module.train(mode)  # parents come first
     return Measures(loss=float(total) / len(split), accuracy=int(correct) / len(split) if problem.accuracy else None)
 
 

@@ -74,3 +74,22 @@ def test_frozen_parts_stay_frozen(test_digits: Split) -> None:
     modes = [module.training for module in model.modules()]
     measure(CLASSIFIER, model, test_digits.head(5), torch.float32)
     assert [module.training for module in model.modules()] == modes
+
+
+class Merges(nn.Linear):
+    """A layer that does something when its mode changes."""
+
+    merged = False
+
+    def train(self, mode: bool = True) -> "Merges":
+        """Note the mode."""
+        self.merged = not mode
+        super().train(mode)
+        return self
+
+
+def test_layers_that_watch_their_mode_are_told(test_digits: Split) -> None:
+    """A layer that changes with its mode changes back."""
+    model = nn.Sequential(nn.Flatten(), Merges(784, 10))
+    measure(CLASSIFIER, model, test_digits.head(5), torch.float32)
+    assert not model[1].merged

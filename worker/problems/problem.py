@@ -71,9 +71,9 @@ class Problem(ABC):
 
 
 def layers_of(module: nn.Module) -> list[Layer]:
-    """List the layers of a network: the submodules that own parameters."""
+    """List the layers of a network: the submodules that own trainable parameters, with these."""
     shapes = {
-        name: {key: list(parameter.shape) for key, parameter in layer.named_parameters(recurse=False)}
+        name: {key: list(p.shape) for key, p in layer.named_parameters(recurse=False) if p.requires_grad}
         for name, layer in module.named_modules()
     }
     return [Layer(name=name, parameters=parameters) for name, parameters in shapes.items() if parameters]

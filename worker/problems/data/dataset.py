@@ -30,7 +30,7 @@ class Split:
         digest = sha256()
         for tensor in (self.images, self.labels):
             digest.update(f"{tensor.dtype} {list(tensor.shape)} ".encode())
-            digest.update(tensor.cpu().contiguous().numpy().data)
+            digest.update(tensor.cpu().contiguous().flatten().view(torch.uint8).numpy().data)
         return digest.hexdigest()
 
     def to(self, device: torch.device) -> "Split":
