@@ -7,7 +7,7 @@ from itertools import pairwise
 import streamlit as st
 
 from backend.client import Client
-from backend.errors import BackendUnavailable, BlockHFError
+from backend.errors import BlockHFError, Conflict, NotFound, QueueFull
 from backend.schemas import Run, RunStatus
 from dashboard.connection import client
 from dashboard.forms import escape
@@ -103,11 +103,11 @@ def perform(name: str, run_ids: Sequence[str], waiting: Sequence[Run] = ()) -> N
         try:
             _ask(client(), name, run_id, [run for run in waiting if run.id not in run_ids])
             done += 1
-        except BackendUnavailable as error:
+        except (Conflict, NotFound, QueueFull) as error:  # of this run, or of those that would wait
+            refused.append(str(error))
+        except BlockHFError as error:  # of all of them: the backend is away, or lets nobody in
             refused.append(str(error))
             break
-        except BlockHFError as error:
-            refused.append(str(error))
     if done:
         st.toast(f"{ACTIONS[name].doing} {counted(done, 'run')}")
     for text in refused[:MOST_SAID]:

@@ -2,6 +2,7 @@
 
 import html
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 from uuid import uuid4
 
@@ -38,7 +39,7 @@ from dashboard.connection import ask, await_backend, client, finished
 from dashboard.drafts import Draft, clone, draft, presets, seeds_of, start
 from dashboard.forms import Form, escape
 from dashboard.fresh import Read, fresh
-from dashboard.knobs import knobs
+from dashboard.knobs import Knob, knobs
 
 
 def page() -> None:
@@ -124,16 +125,18 @@ def _problem(form: Form, held: Draft, catalog: Catalog) -> tuple[ProblemInfo, Da
         with second:
             chosen = _pick(form, "problem.data", "Data set", list(sets), held.spec.problem.data, sets)
         sizes = {knob.name: knob for knob in knobs(Problem) if knob.name in {"train_size", "test_size"}}
-        _say_unknown("network", held.spec.problem.name, list(problems))
-        if held.spec.problem.name in problems:
-            _say_unknown("data set", held.spec.problem.data, [data.name for data in catalog.data])
+        if held.spec.problem.name not in problems:
+            st.warning(f"No worker knows the network {escape(held.spec.problem.name)}, so another one is chosen here.")
+        elif name == held.spec.problem.name and held.spec.problem.data not in sets:
+            data = escape(held.spec.problem.data)
+            st.warning(f"No worker has the data set {data} for this network, so another one is chosen here.")
         answer: dict[str, Any] = {"name": name, "data": chosen}
         for place, size in ((third, "train_size"), (fourth, "test_size")):
             with place:
                 answer[size] = form.knob(f"problem.{size}", sizes[size], getattr(held.spec.problem, size))
         st.caption(f"{info.summary} Loss: {info.loss_unit}. {_described(sets[chosen])}")
         form.slot("problem.options")
-        options = knobs(info.options)
+        options = [_sendable(knob) for knob in knobs(info.options)]
         given = form.knobs(
             "problem.options",
             options,
@@ -145,10 +148,11 @@ def _problem(form: Form, held: Draft, catalog: Catalog) -> tuple[ProblemInfo, Da
     return info, sets[chosen], answer
 
 
-def _say_unknown(kind: str, name: str, known: Sequence[str]) -> None:
-    """Warn where the form's start, a clone for instance, has what no worker can train now."""
-    if name not in known:
-        st.warning(f"No worker knows the {kind} {escape(name)}, so another one is chosen here.")
+def _sendable(knob: Knob) -> Knob:
+    """Return an option without what cannot be sent: none, which is left out, where that means something else."""
+    if knob.default is None:
+        return knob
+    return replace(knob, optional=False, choices=tuple(choice for choice in knob.choices if choice is not None))
 
 
 def _pick(form: Form, path: str, label: str, names: list[str], now: str, titles: Mapping[str, Any]) -> str:

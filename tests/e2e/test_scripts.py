@@ -116,7 +116,9 @@ def test_long_runs_are_asked_for_in_buckets_at_once(page: Page, service: Service
     page.route("**/api/v1/**", answer)
     page.evaluate("""async () => {
       const { Store } = await import("/assets/store.js");
-      const rest = () => new Promise((done) => setTimeout(done, 700));
+      const rest = async () => {
+        do await new Promise((done) => setTimeout(done, 50)); while (store.busy || store.again);
+      };
       const store = new Store(() => {});
       store.expect(0);
       store.want(["r"], ["e"], ["train_loss"]);

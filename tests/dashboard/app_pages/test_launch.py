@@ -227,6 +227,8 @@ class OddOptions(Options):
     depth: Literal[1, 2, 4] = knob(2, "layers")
     skip: int | None = knob(None, "skips every so many; empty: none", ge=1)
     activation: Literal["relu", "tanh"] | None = knob(None, "function after each layer; none: none")
+    clip: float | None = knob(5.0, "largest gradient; empty: any", gt=0)
+    final: Literal["relu", "tanh"] | None = knob("relu", "function of the last layer; none: none")
     hidden: int = knob(10, "width", ge=1)
 
 
@@ -241,10 +243,14 @@ def test_options_of_any_type_are_sent_as_they_are(api: Client, open_page: OpenPa
     assert not page.exception
     assert not widget(page, "launch").disabled
     assert widget(page, "odd.options.activation").value is None
+    assert widget(page, "odd.options.activation").options == ["none", "relu", "tanh"]
+    assert widget(page, "odd.options.final").options == ["relu", "tanh"]  # none would be left out, and be relu
     widget(page, "odd.options.depth").set_value(4).run()
     widget(page, "preset").set_value("Odd ones").run()
     widget(page, "save").click().run()
-    assert api.preset("odd-ones").spec.problem.options == {"depth": 4, "hidden": 10}
+    assert api.preset("odd-ones").spec.problem.options == {
+        "depth": 4, "clip": 5.0, "final": "relu", "hidden": 10,
+    }  # fmt: skip
     api.delete_preset("odd-ones")
 
 
@@ -293,3 +299,18 @@ def test_a_launch_without_an_answer_is_not_called_none(
     assert len(api.experiments(limit=1000)) == before + 1
     widget(page, "launch").click().run()  # goes on to the page Compare, which a test of one page has not
     assert api.experiments()[0].spec.seeds == [5]
+
+
+def test_a_clone_whose_data_its_network_has_no_more_says_so(api: Client, open_page: OpenPage) -> None:
+    """Data that some worker has, but not for this network, are not replaced in silence."""
+    theirs = CATALOG.data[0].model_copy(update={"name": "mine", "title": "Mine"})
+    for data in ([*CATALOG.data, theirs], CATALOG.data):
+        problem = CATALOG.problems[0].model_copy(update={"data": [one.name for one in data]})
+        announced = CATALOG.model_copy(update={"problems": [problem], "data": data})
+        api.register(WorkerInfo(name="by hand", device="cpu", threads=1), announced)
+    spec = SPEC.model_copy(update={"optimizers": SPEC.optimizers[:1]})
+    cloned = spec.model_copy(update={"problem": spec.problem.model_copy(update={"data": "mine"})})
+    run = api.import_run(cloned, "update,train_loss\n1,0.5\n")
+    page = open_page("launch", query={"from": run.id})
+    (warning,) = page.warning
+    assert warning.value.startswith("No worker has the data set mine for this network")

@@ -4,6 +4,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from backend.client import Client
+from backend.errors import Forbidden
 from backend.schemas import RunStatus, WorkerInfo
 from tests.dashboard.conftest import OpenPage
 from tests.dashboard.samples import CATALOG, SPEC
@@ -136,3 +137,21 @@ def test_one_that_refuses_keeps_no_other_from_its_turn(empty: Client, open_page:
     done, refused = (toast.value for toast in page.toast)
     assert done == "Pausing 2 runs"
     assert "cancelled already" in refused
+
+
+def test_what_is_refused_to_all_is_asked_once(
+    empty: Client, open_page: OpenPage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the dashboard's token is not good for it, no further run is asked."""
+    ids = [run.id for run in empty.launch(SPEC).runs]
+    open_page("queue")
+    asked: list[str] = []
+
+    def forbidden(_client: Client, run_id: str) -> None:
+        asked.append(run_id)
+        raise Forbidden("this needs a token with the scope launch")
+
+    monkeypatch.setattr(Client, "cancel", forbidden)
+    page = AppTest.from_string(f"from dashboard.actions import perform\nperform('cancel', {ids})\n").run()
+    assert asked == ids[:1]
+    assert [toast.value for toast in page.toast] == ["this needs a token with the scope launch"]
