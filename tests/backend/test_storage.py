@@ -85,7 +85,9 @@ def test_a_worker_takes_it_for_an_absence() -> None:
     assert issubclass(StorageUnavailable, BackendUnavailable)
 
 
-@pytest.mark.skipif(not replaceable(), reason="this Python's SQLite is no shared library, so its writes cannot fail")
+@pytest.mark.skipif(
+    not replaceable(), reason="the calls of this Python's SQLite cannot be replaced, so its writes cannot fail"
+)
 @pytest.mark.parametrize("how", FAULTS.values(), ids=FAULTS)
 def test_each_write_may_fail(tmp_path: Path, how: dict[str, Any]) -> None:
     """Whichever write of SQLite's fails: a clear error, the database as before, whole after a loss of power; a repeat

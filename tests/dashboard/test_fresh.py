@@ -22,7 +22,7 @@ NODE = shutil.which("node")
 def same(body: object, read: Read, tmp_path: Path) -> bool:
     """Ask the browser's script whether an answer says what the page shows."""
     if NODE is None:
-        pytest.skip("no node on this machine")
+        pytest.skip("no node on PATH")
     for script in ("fresh.js", "queue.js", "store.js", "detail.js", "series.js", "filter.js"):
         (tmp_path / script).write_text((STATIC / script).read_text())
     (tmp_path / "package.json").write_text('{"type": "module"}')

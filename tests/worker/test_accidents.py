@@ -11,14 +11,13 @@ import pytest
 from pydantic import SecretStr
 
 from backend.client import Client
-from backend.schemas import MAX_TRACEBACK, Adam, Budget, ExperimentSpec, RunStatus, WorkerInfo
+from backend.schemas import MAX_TRACEBACK, Adam, Budget, ExperimentSpec, RunStatus
 from backend.tokens import Scope, Tokens
 from tests.processes import Processes
-from tests.worker.cases import registry, small_run
+from tests.worker.cases import small_run
 from tests.worker.conftest import launch, make_worker
 from worker.engines.engine import Exit, Task
-from worker.engines.local import LocalEngine, LocalExecution
-from worker.loop import Worker
+from worker.engines.local import LocalExecution
 
 
 class Dying(LocalExecution):
@@ -98,15 +97,9 @@ def test_a_token_that_is_refused_for_a_while_ends_no_run(guarded: Processes, cap
     tokens, aside = settings.home / "tokens.json", settings.home / "aside"
     of_worker = settings.model_copy(update={"token": SecretStr(os.environ["BLOCKHF_TOKEN"])})
     with Client.of(settings) as user, Client.of(of_worker) as client:
-        worker = Worker(
-            client,
-            LocalEngine(),
-            info=WorkerInfo(name="test", device="cpu", threads=1),
-            catalog=registry().catalog(),
-            settings=settings,
-            stopped=stopped,
-        )
-        thread = threading.Thread(target=worker.loop)
+        guarded.client.close()
+        guarded.client = client
+        thread = threading.Thread(target=make_worker(guarded, stopped=stopped).loop)
         thread.start()
         try:
             guarded.wait_until(lambda: user.catalog().catalog)

@@ -5,9 +5,11 @@ import os
 import shutil
 import signal
 import threading
+from collections.abc import Callable
 
 import pytest
 
+from backend.client import Client
 from backend.schemas import (
     Adam,
     BlockHessianFree,
@@ -129,18 +131,31 @@ def test_cancel_ends_a_run_after_its_update(processes: Processes) -> None:
     assert updates(processes, run) == list(range(1, ended.summary.updates + 1))
 
 
-def test_cancel_interrupts_a_long_update(processes: Processes, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A run in the middle of an update that takes minutes is cancelled all the same, by the child itself."""
-    monkeypatch.setattr(loop, "INTERRUPT_SECONDS", 0.3)
+@pytest.mark.parametrize(
+    ("verb", "patience", "status"),
+    [
+        (Client.cancel, "INTERRUPT_SECONDS", RunStatus.CANCELLED),
+        (Client.pause, "PAUSE_SECONDS", RunStatus.PAUSED),
+    ],
+)
+def test_a_long_update_is_given_up(
+    processes: Processes,
+    monkeypatch: pytest.MonkeyPatch,
+    verb: Callable[[Client, str], Run],
+    patience: str,
+    status: RunStatus,
+) -> None:
+    """A run in the middle of an update that takes minutes is cancelled, or paused, by the child itself."""
+    monkeypatch.setattr(loop, patience, 0.3)
     monkeypatch.setattr(loop, "KILL_SECONDS", 30)
     background = Background(processes)
     (run,) = launch(processes, [ONE_LONG_UPDATE], problem=Problem()).runs
     background.begin(run, rows=0)
     processes.wait_until(lambda: processes.client.run(run.id).parameters)
-    processes.client.cancel(run.id)
+    verb(processes.client, run.id)
     background.end()
     ended = processes.client.run(run.id)
-    assert (ended.status, ended.ended_by) == (RunStatus.CANCELLED, "cancelled before update 1 was done")
+    assert (ended.status, ended.ended_by) == (status, f"{status} before update 1 was done")
 
 
 def test_a_pause_ends_a_child_that_hangs(processes: Processes, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -159,22 +174,6 @@ def test_a_pause_ends_a_child_that_hangs(processes: Processes, monkeypatch: pyte
     processes.client.resume(run.id)
     assert background.worker.iterate()
     assert processes.client.run(run.id).status is RunStatus.FINISHED
-
-
-def test_a_pause_interrupts_an_update_that_takes_too_long(
-    processes: Processes, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """An update that takes minutes is given up for a pause after a while, by the child itself."""
-    monkeypatch.setattr(loop, "PAUSE_SECONDS", 0.3)
-    monkeypatch.setattr(loop, "KILL_SECONDS", 30)
-    background = Background(processes)
-    (run,) = launch(processes, [ONE_LONG_UPDATE], problem=Problem()).runs
-    background.begin(run, rows=0)
-    processes.wait_until(lambda: processes.client.run(run.id).parameters)
-    processes.client.pause(run.id)
-    background.end()
-    ended = processes.client.run(run.id)
-    assert (ended.status, ended.ended_by) == (RunStatus.PAUSED, "paused before update 1 was done")
 
 
 def test_cancel_kills_a_child_that_hangs(processes: Processes, monkeypatch: pytest.MonkeyPatch) -> None:
