@@ -37,7 +37,7 @@ faults: $(TEST_STAMP)
 	$(BIN)/python -m tests.benchmarks.storage
 
 schemathesis: $(TEST_STAMP)
-	BLOCKHF_CASES=10000 $(BIN)/pytest -q tests/backend/test_openapi_cases.py
+	BLOCKHF_CASES=10000 $(BIN)/pytest -q tests/backend/api/test_openapi_cases.py
 
 # Known vulnerabilities of what is installed; it fails where there are some, and where the database of them is not reached.
 audit: $(STAMP)

@@ -4,11 +4,12 @@ import sys
 
 import uvicorn
 
-from backend import heap, logs
-from backend.app import create_app
-from backend.database import Unusable, reserved
+from backend import heap
+from backend.api import logging
+from backend.api.app import create_app
+from backend.security.tokens import Unsafe, check_address
 from backend.settings import Settings, from_environment
-from backend.tokens import Unsafe, check_address
+from backend.storage.database import Unusable, reserved
 
 
 def main() -> None:
@@ -16,7 +17,7 @@ def main() -> None:
     settings = from_environment()
     try:
         check_address(settings)
-        logs.configure(settings)
+        logging.configure(settings)
         heap.tighten()
         with reserved(settings.url):
             _serve(settings)

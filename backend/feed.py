@@ -18,12 +18,12 @@ import orjson
 from fastapi.concurrency import run_in_threadpool
 from sqlalchemy import Connection, func, select
 
-from backend.database import Database
 from backend.errors import NotFound, TooManyViewers
-from backend.metrics import Metrics
-from backend.readings import Columns
-from backend.schemas import RunStatus
-from backend.tables import EXPERIMENTS, RUNS
+from backend.metrics.reader import Columns
+from backend.metrics.writer import Metrics
+from backend.schemas.runs import RunStatus
+from backend.storage.database import Database
+from backend.storage.tables import EXPERIMENTS, RUNS
 
 _LOG = logging.getLogger(__name__)
 

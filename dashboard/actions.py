@@ -8,7 +8,7 @@ import streamlit as st
 
 from backend.client import Client
 from backend.errors import BlockHFError, Conflict, NotFound, QueueFull
-from backend.schemas import Run, RunStatus
+from backend.schemas.runs import Run, RunStatus
 from dashboard.connection import client
 from dashboard.forms import escape
 from dashboard.runs import counted

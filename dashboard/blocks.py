@@ -7,7 +7,9 @@ from typing import Any
 
 import streamlit as st
 
-from backend.schemas import MAX_BLOCKS, BlockPlan, EqualPartition
+from backend.schemas.api import BlockPlan
+from backend.schemas.base import MAX_BLOCKS
+from backend.schemas.optimizers import EqualPartition
 from dashboard.forms import Form
 from dashboard.frames import LayerRow, imbalance
 from dashboard.knobs import knobs

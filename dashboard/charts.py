@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import plotly.graph_objects as go
 
-from backend.schemas import OPTIMIZER_COLOURS, OPTIMIZER_NAMES
+from backend.schemas.looks import OPTIMIZER_COLOURS, OPTIMIZER_NAMES
 from dashboard.comparing import Outcome, Value
 
 NAMED = 4  # values of an axis that are written out

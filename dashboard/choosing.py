@@ -7,7 +7,7 @@ from typing import Any
 
 import streamlit as st
 
-from backend.schemas import Experiment
+from backend.schemas.runs import Experiment
 from dashboard import frames
 
 MOST_AT_FIRST = 8  # comparisons of a tag that are shown where the URL names none

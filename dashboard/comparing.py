@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from backend.schemas import Run, Summary
+from backend.schemas.runs import Run, Summary
 from dashboard.frames import Group, knobs_of, show, spoken
 
 

@@ -7,7 +7,7 @@ import streamlit as st
 
 from backend.client import Client
 from backend.errors import BackendUnavailable, BlockHFError
-from backend.schemas import Run
+from backend.schemas.runs import Run
 
 
 @st.cache_resource(show_spinner=False, on_release=Client.close)

@@ -9,16 +9,11 @@ from uuid import uuid4
 
 import streamlit as st
 
-from backend.schemas import (
-    OPTIMIZER_NAMES,
-    Adam,
-    BlockHessianFree,
-    Catalog,
-    ExperimentSpec,
-    HessianFree,
-    Run,
-    RunConfig,
-)
+from backend.schemas.catalog import Catalog
+from backend.schemas.experiments import ExperimentSpec, RunConfig
+from backend.schemas.looks import OPTIMIZER_NAMES
+from backend.schemas.optimizers import Adam, BlockHessianFree, HessianFree
+from backend.schemas.runs import Run
 
 _KEY = "draft"
 _RANGE = re.compile(r"(?P<low>[-+.0-9e]+)\.\.(?P<high>[-+.0-9e]+)/(?P<count>[0-9]{1,3})", re.IGNORECASE)

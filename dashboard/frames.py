@@ -7,17 +7,10 @@ from dataclasses import dataclass, field
 from math import prod
 from typing import Any
 
-from backend.schemas import (
-    OPTIMIZER_NAMES,
-    Catalog,
-    DataSet,
-    Dimension,
-    Experiment,
-    OptionValue,
-    ProblemInfo,
-    Run,
-    RunConfig,
-)
+from backend.schemas.catalog import Catalog, DataSet, Dimension, ProblemInfo
+from backend.schemas.experiments import OptionValue, RunConfig
+from backend.schemas.looks import OPTIMIZER_NAMES
+from backend.schemas.runs import Experiment, Run
 
 TIMES = " \N{MULTIPLICATION SIGN} "
 OPTIMIZER_TITLES = {"adam": "Adam", "hf": "Hessian-free (HF)", "bhf": "Block-diagonal Hessian-free (BHF)"}

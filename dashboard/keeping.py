@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import streamlit as st
 
 from backend.errors import BlockHFError, InvalidInput
-from backend.schemas import MAX_TAGS, Experiment
+from backend.schemas.base import MAX_TAGS
+from backend.schemas.runs import Experiment
 from dashboard.connection import client
 from dashboard.forms import escape
 from dashboard.runs import counted

@@ -8,7 +8,7 @@ from typing import Any
 
 import streamlit as st
 
-from backend.schemas import OPTIMIZER_COLOURS, OPTIMIZER_NAMES
+from backend.schemas.looks import OPTIMIZER_COLOURS, OPTIMIZER_NAMES
 from dashboard.theme import OTHER_COLOURS
 
 # The scripts come from the dashboard's own route, so that they are fetched once and not with every rerun. They arrive

@@ -6,7 +6,9 @@ from typing import Any
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from backend.schemas import OPTIMIZER_NAMES, Adam, BlockHessianFree, Contract, HessianFree
+from backend.schemas.base import Contract
+from backend.schemas.looks import OPTIMIZER_NAMES
+from backend.schemas.optimizers import Adam, BlockHessianFree, HessianFree
 from dashboard import blocks
 from dashboard.drafts import Draft, Entry
 from dashboard.forms import Form

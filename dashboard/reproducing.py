@@ -10,16 +10,10 @@ import streamlit as st
 
 from backend.client import Client
 from backend.errors import BlockHFError
-from backend.schemas import (
-    MAX_RUNS_PER_EXPERIMENT,
-    Budget,
-    Experiment,
-    ExperimentSpec,
-    Own,
-    PlotlyFigure,
-    Reproduction,
-    Run,
-)
+from backend.schemas.base import MAX_RUNS_PER_EXPERIMENT
+from backend.schemas.experiments import Budget, ExperimentSpec
+from backend.schemas.paper import Own, PlotlyFigure, Reproduction
+from backend.schemas.runs import Experiment, Run
 from dashboard import runs
 from dashboard.connection import ask, client, finished
 from dashboard.forms import escape

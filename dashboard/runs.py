@@ -4,7 +4,9 @@ from collections.abc import Sequence
 from datetime import datetime
 from statistics import median
 
-from backend.schemas import OPTIMIZER_NAMES, ExperimentSpec, Run, RunConfig, RunStatus
+from backend.schemas.experiments import ExperimentSpec, RunConfig
+from backend.schemas.looks import OPTIMIZER_NAMES
+from backend.schemas.runs import Run, RunStatus
 
 LOST = "its worker is gone, the next one goes on with it"
 

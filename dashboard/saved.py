@@ -6,7 +6,8 @@ from collections.abc import Sequence
 import streamlit as st
 
 from backend.errors import BlockHFError
-from backend.schemas import ExperimentSpec, Preset
+from backend.schemas.experiments import ExperimentSpec
+from backend.schemas.runs import Preset
 from dashboard.connection import client
 from dashboard.forms import Form, escape
 from dashboard.keeping import MAX_NAME, slug_of

@@ -6,7 +6,7 @@ from typing import Any
 
 import streamlit as st
 
-from backend.schemas import ExperimentSpec
+from backend.schemas.experiments import ExperimentSpec
 from dashboard.drafts import Draft, Entry, values_of
 from dashboard.forms import Form
 from dashboard.knobs import Knob, knobs

@@ -8,7 +8,7 @@ import httpx
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 from fastapi import FastAPI
 
-from backend.app import create_app
+from backend.api.app import create_app
 from backend.settings import Settings
 
 

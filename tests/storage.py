@@ -11,11 +11,13 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+from backend.api.services import Store
 from backend.client import Client
 from backend.errors import StorageUnavailable
-from backend.schemas import Adam, Announcement, Append, Claim, RunStatus
+from backend.schemas.api import Announcement, Append, Claim
+from backend.schemas.optimizers import Adam
+from backend.schemas.runs import RunStatus
 from backend.settings import Settings
-from backend.store import Store
 from tests.backend.samples import INFO, Clock, catalog, checkpoint, spec, updates
 from tests.disks import Disk
 

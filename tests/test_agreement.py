@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch import nn
 
-from backend.admission import check_catalog, plan
-from backend.partitions import equal_blocks, layer_sizes
-from backend.schemas import ProblemInfo
+from backend.catalog.partitions import equal_blocks, layer_sizes
+from backend.catalog.validation import check_catalog, plan
+from backend.schemas.catalog import ProblemInfo
 from worker.optim import equal_partition, layer_names
 from worker.problems.registry import discover
 

@@ -10,12 +10,12 @@ from types import FrameType
 import torch
 
 from backend.client import Client
-from backend.schemas import WorkerInfo
+from backend.schemas.catalog import WorkerInfo
 from backend.settings import from_environment
-from worker import device
-from worker.engines.local import LocalEngine
-from worker.loop import Worker
+from worker.agent.local_process import LocalEngine
+from worker.agent.loop import Worker
 from worker.problems.registry import discover
+from worker.training import device
 
 
 def main() -> None:

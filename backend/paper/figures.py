@@ -5,8 +5,10 @@ from math import log10
 from statistics import fmean, median
 from typing import Any, Literal
 
-from backend.paper.results import Curve, Results
-from backend.schemas import OPTIMIZER_COLOURS, OPTIMIZER_NAMES, Adam, Optimizer, PlotlyFigure
+from backend.paper.curves import Curve, Results
+from backend.schemas.looks import OPTIMIZER_COLOURS, OPTIMIZER_NAMES
+from backend.schemas.optimizers import Adam, Optimizer
+from backend.schemas.paper import PlotlyFigure
 
 Mode = Literal["light", "dark"]
 Axis = Literal["update", "epoch", "seconds", "cost"]

@@ -6,22 +6,13 @@ from math import log10
 from statistics import fmean, median
 from typing import Any
 
+from backend.paper.curves import Curve, Results
 from backend.paper.figures import Mode, axis_looks, axis_title, base_layout
-from backend.paper.reproductions import LONG, QUESTIONS, Question, study
-from backend.paper.results import Curve, Results
-from backend.schemas import (
-    OPTIMIZER_COLOURS,
-    OPTIMIZER_NAMES,
-    Answer,
-    BlockHessianFree,
-    CgStop,
-    EqualPartition,
-    HessianFree,
-    LayerPartition,
-    Optimizer,
-    PlotlyFigure,
-    RunStatus,
-)
+from backend.paper.specifications import LONG, QUESTIONS, Question, study
+from backend.schemas.looks import OPTIMIZER_COLOURS, OPTIMIZER_NAMES
+from backend.schemas.optimizers import BlockHessianFree, CgStop, EqualPartition, HessianFree, LayerPartition, Optimizer
+from backend.schemas.paper import Answer, PlotlyFigure
+from backend.schemas.runs import RunStatus
 
 CLOSE = 1.05
 """a loss within this factor of the lowest is as good"""

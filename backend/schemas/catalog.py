@@ -4,8 +4,8 @@ from typing import Any
 
 from pydantic import Field
 
-from backend.schemas.configuration import ExperimentSpec
-from backend.schemas.contract import Contract, LayerName, Slug
+from backend.schemas.base import Contract, LayerName, Slug
+from backend.schemas.experiments import ExperimentSpec
 
 Dimension = int | str
 

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
-from backend.schemas.contract import MAX_BLOCKS, MAX_IMAGES, Contract, LayerName, knob
+from backend.schemas.base import MAX_BLOCKS, MAX_IMAGES, Contract, LayerName, knob
 
 MAX_DAMPING = 1e6
 _NUMBER = r"[0-9]{1,9}(\.[0-9]{1,12})?(e-?[0-9]{1,2})?"

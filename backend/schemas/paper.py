@@ -6,8 +6,8 @@ from typing import Any
 
 from pydantic import Field
 
-from backend.schemas.configuration import ExperimentSpec
-from backend.schemas.contract import Contract, Id, Title
+from backend.schemas.base import Contract, Id, Title
+from backend.schemas.experiments import ExperimentSpec
 
 
 class Verdict(StrEnum):

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import streamlit as st
 
 from backend.client import Client
-from backend.schemas import Answer, PlotlyFigure, Reproduction
+from backend.schemas.paper import Answer, PlotlyFigure, Reproduction
 from dashboard import reproducing
 from dashboard.connection import ask
 from dashboard.runs import counted

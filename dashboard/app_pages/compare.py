@@ -6,7 +6,7 @@ from typing import Any
 import streamlit as st
 
 from backend.errors import BlockHFError
-from backend.schemas import Experiment
+from backend.schemas.runs import Experiment
 from dashboard import charts, comparing, frames, keeping
 from dashboard.actions import ACTIONS, perform
 from dashboard.choosing import (

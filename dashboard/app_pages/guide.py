@@ -2,7 +2,8 @@
 
 import streamlit as st
 
-from backend.schemas import Adam, BlockHessianFree, Budget, Evaluation, HessianFree
+from backend.schemas.experiments import Budget, Evaluation
+from backend.schemas.optimizers import Adam, BlockHessianFree, HessianFree
 from dashboard.frames import OPTIMIZER_TITLES, show
 from dashboard.knobs import Knob, knobs
 from dashboard.tables import table

@@ -19,21 +19,11 @@ from backend.errors import (
     StorageUnavailable,
     from_validation,
 )
-from backend.schemas import (
-    OPTIMIZER_NAMES,
-    Budget,
-    Catalog,
-    CatalogAnswer,
-    DataSet,
-    Evaluation,
-    Experiment,
-    ExperimentSpec,
-    Plan,
-    Preset,
-    Problem,
-    ProblemInfo,
-    Worker,
-)
+from backend.schemas.api import CatalogAnswer, Plan, Worker
+from backend.schemas.catalog import Catalog, DataSet, ProblemInfo
+from backend.schemas.experiments import Budget, Evaluation, ExperimentSpec, Problem
+from backend.schemas.looks import OPTIMIZER_NAMES
+from backend.schemas.runs import Experiment, Preset
 from dashboard import blocks, frames, optimizers, runs, saved
 from dashboard.connection import ask, await_backend, client, finished
 from dashboard.drafts import Draft, clone, draft, presets, seeds_of, start

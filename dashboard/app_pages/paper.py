@@ -9,7 +9,7 @@ import streamlit as st
 
 from backend.client import Client
 from backend.errors import BlockHFError
-from backend.schemas import Evidence, Finding, Own, PaperView, Reproduction, Verdict
+from backend.schemas.paper import Evidence, Finding, Own, PaperView, Reproduction, Verdict
 from dashboard import reproducing
 from dashboard.connection import ask, client
 from dashboard.forms import escape

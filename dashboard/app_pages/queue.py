@@ -7,7 +7,8 @@ from datetime import UTC, datetime
 import streamlit as st
 
 from backend.client import Client
-from backend.schemas import Run, RunStatus, Worker
+from backend.schemas.api import Worker
+from backend.schemas.runs import Run, RunStatus
 from dashboard import runs
 from dashboard.actions import ACTIONS, buttons, in_line, mover, perform, possible
 from dashboard.connection import ask

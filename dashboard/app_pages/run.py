@@ -5,7 +5,8 @@ import html
 import streamlit as st
 
 from backend.errors import BackendUnavailable, BlockHFError
-from backend.schemas import OPTIMIZER_NAMES, Run, RunStatus
+from backend.schemas.looks import OPTIMIZER_NAMES
+from backend.schemas.runs import Run, RunStatus
 from dashboard import frames, runs
 from dashboard.actions import ACTIONS, buttons, perform
 from dashboard.connection import ask, await_backend, client

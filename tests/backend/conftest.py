@@ -7,13 +7,13 @@ import httpx
 import pytest
 from typer.testing import CliRunner, Result
 
-from backend import commands
+from backend.api.services import Store
+from backend.cli import main
 from backend.client import Client
-from backend.database import Database
 from backend.errors import InvalidInput
-from backend.schemas import Claim
+from backend.schemas.api import Claim
 from backend.settings import Settings
-from backend.store import Store
+from backend.storage.database import Database
 from tests.backend.samples import INFO, Clock, catalog, spec
 from tests.backend.scene import Scene
 from tests.inprocess import backend
@@ -115,7 +115,7 @@ def run(http: httpx.Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(Client, "of", lambda _settings=None: _Lasting(http=http))
 
     def invoke(*arguments: str, answer: str | None = None) -> Result:
-        done = CliRunner().invoke(commands.app, arguments, input=answer)
+        done = CliRunner().invoke(main.app, arguments, input=answer)
         if isinstance(done.exception, InvalidInput):
             raise done.exception
         return done

@@ -3,20 +3,10 @@
 from dataclasses import dataclass
 from typing import Any
 
-from backend.schemas import (
-    Adam,
-    BlockHessianFree,
-    BlockStats,
-    Catalog,
-    Checkpoint,
-    DataSet,
-    ExperimentSpec,
-    Layer,
-    ProblemInfo,
-    StopReason,
-    Update,
-    WorkerInfo,
-)
+from backend.schemas.catalog import Catalog, DataSet, Layer, ProblemInfo, WorkerInfo
+from backend.schemas.experiments import ExperimentSpec
+from backend.schemas.optimizers import Adam, BlockHessianFree
+from backend.schemas.runs import BlockStats, Checkpoint, StopReason, Update
 
 INFO = WorkerInfo(name="tester", device="cpu", threads=1)
 LAYERS = ["encoder.0", "encoder.2", "decoder.0", "decoder.2"]

@@ -2,9 +2,11 @@
 
 from dataclasses import dataclass, field
 
-from backend.schemas import Announcement, Append, Catalog, Claim, Experiment, Run, Start
+from backend.api.services import Store
+from backend.schemas.api import Announcement, Append, Claim, Start
+from backend.schemas.catalog import Catalog
+from backend.schemas.runs import Experiment, Run
 from backend.settings import Settings
-from backend.store import Store
 from tests.backend.samples import INFO, Clock, catalog, checkpoint, spec, updates
 
 

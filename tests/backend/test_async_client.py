@@ -10,7 +10,7 @@ import pytest
 from backend.async_client import AsyncClient
 from backend.client import Client
 from backend.errors import NotFound
-from backend.schemas import Claim
+from backend.schemas.api import Claim
 from tests.backend.samples import INFO, catalog, spec, updates
 from tests.processes import Processes
 

@@ -5,7 +5,7 @@ from pydantic import ValidationError
 
 from backend import errors
 from backend.errors import BlockHFError, FieldError, InvalidInput, LeaseLost, from_validation
-from backend.schemas import Adam
+from backend.schemas.optimizers import Adam
 
 
 def tree(kind: type[BlockHFError]) -> list[type[BlockHFError]]:

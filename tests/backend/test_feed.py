@@ -11,11 +11,13 @@ import pytest
 from sqlalchemy import delete
 
 from backend import feed as feed_module
+from backend.api.services import Store
 from backend.errors import TooManyViewers
 from backend.feed import START, Feed, Position, digest
-from backend.schemas import Adam, Announcement, Append, Claim, Finish, RunError, RunStatus
-from backend.store import Store
-from backend.tables import RUNS
+from backend.schemas.api import Announcement, Append, Claim, Finish
+from backend.schemas.optimizers import Adam
+from backend.schemas.runs import RunError, RunStatus
+from backend.storage.tables import RUNS
 from tests.backend.samples import INFO, Clock, catalog, spec, updates
 
 pytestmark = [pytest.mark.anyio, pytest.mark.every_database]

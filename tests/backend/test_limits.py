@@ -7,14 +7,15 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
-from backend.app import create_app
+from backend.api.app import create_app
+from backend.api.guard import _sender
 from backend.client import Client
 from backend.errors import TooManyRequests
 from backend.limits import MAX_KEYS, RateLimit, network_of
-from backend.schemas import Adam, Claim
-from backend.security import _sender
+from backend.schemas.api import Claim
+from backend.schemas.optimizers import Adam
+from backend.security.tokens import Scope, Tokens
 from backend.settings import Settings
-from backend.tokens import Scope, Tokens
 from tests.backend.samples import INFO, Clock, catalog, spec, updates
 from tests.inprocess import backend
 
@@ -159,7 +160,7 @@ def test_the_client_waits_as_it_is_told(slow: httpx.Client) -> None:
 def test_the_client_gives_up_in_the_end(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where waiting does not help, the error says so, with the seconds to wait."""
     waited: list[float] = []
-    monkeypatch.setattr("backend.transport.time.sleep", waited.append)
+    monkeypatch.setattr("backend.client.transport.time.sleep", waited.append)
     with backend(settings.model_copy(update={"address_rate": 0.01})) as http:
         client = Client(http=http)
         client.runs()

@@ -17,12 +17,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from backend import spool
+from backend.api.exports import to_series
+from backend.api.routes import series
+from backend.api.services import Store
 from backend.client import Client
-from backend.exports import to_series
-from backend.routes import series
-from backend.schemas import Adam, Announcement, Append, Claim
+from backend.schemas.api import Announcement, Append, Claim
+from backend.schemas.optimizers import Adam
 from backend.spool import ColumnPages, OpenFile, Part, Spool
-from backend.store import Store
 from backend.validators import etag
 from tests.backend.samples import INFO, catalog, spec, update, updates
 

@@ -4,7 +4,7 @@ import httpx
 import pytest
 
 from backend.client import Client
-from backend.schemas import Claim
+from backend.schemas.api import Claim
 from tests.backend.samples import updates
 
 

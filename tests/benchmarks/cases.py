@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from backend.schemas import DataSet
+from backend.schemas.catalog import DataSet
 from worker.problems import autoencoder, cnn, lstm
 from worker.problems.data import cifar10, mnist
 from worker.problems.problem import Problem

@@ -14,20 +14,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from backend.schemas import (
-    Adam,
-    BlockHessianFree,
-    Budget,
-    Evaluation,
-    HessianFree,
-    Optimizer,
-    Problem,
-    RunConfig,
-    Update,
-)
+from backend.schemas.experiments import Budget, Evaluation, Problem, RunConfig
+from backend.schemas.optimizers import Adam, BlockHessianFree, HessianFree, Optimizer
+from backend.schemas.runs import Update
 from tests.benchmarks.picture import Line, draw
 from worker.problems.registry import discover
-from worker.training import train
+from worker.training.trainer import train
 
 CHECKPOINTS = (5, 10, 20, 30)
 OPTIMIZERS: dict[str, Optimizer] = {"BHF": BlockHessianFree(), "HF": HessianFree(), "Adam": Adam()}

@@ -32,7 +32,8 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from backend.schemas import Optimizer, RunConfig
+from backend.schemas.experiments import RunConfig
+from backend.schemas.optimizers import Optimizer
 from tests.benchmarks.ledger import Ledger
 from tests.benchmarks.storm import OPTIMIZERS, SETTINGS, Storm, Uninterrupted, compare, configuration
 from tests.benchmarks.tally import Tally

@@ -17,12 +17,12 @@ from unittest.mock import patch
 import torch
 from torch import Tensor
 
-from backend.schemas import BlockHessianFree, CurvatureWay, HessianFree
+from backend.schemas.optimizers import BlockHessianFree, CurvatureWay, HessianFree
 from backend.settings import Settings
 from tests.benchmarks.time_to_target import course
-from worker.device import threads
 from worker.optim.cg import FlatInner
 from worker.problems.data import Dataset, mnist
+from worker.training.device import threads
 
 
 @contextmanager

@@ -5,9 +5,10 @@ from random import Random
 
 from backend.client import Client
 from backend.errors import BackendUnavailable, BlockHFError
-from backend.schemas import Adam, Catalog
+from backend.schemas.catalog import Catalog
+from backend.schemas.optimizers import Adam
 from tests.backend.samples import INFO, catalog, checkpoint, spec, updates
-from worker.reporting import persist
+from worker.delivery.reporter import persist
 
 _PAUSE = 0.02
 

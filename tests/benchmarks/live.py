@@ -20,7 +20,8 @@ import psutil
 from playwright.sync_api import Browser, CDPSession, Page, sync_playwright
 
 from backend.client import Client
-from backend.schemas import Budget, WorkerInfo
+from backend.schemas.catalog import WorkerInfo
+from backend.schemas.experiments import Budget
 from tests.e2e.conftest import CHROMIUM, DEADLINE, QUIET, Service, draws, running_service, settled
 from tests.e2e.samples import SPEC, claims, register, row
 from worker.problems.registry import discover

@@ -21,7 +21,7 @@ from typing import Any
 import httpx
 import psutil
 
-from backend.schemas import Adam
+from backend.schemas.optimizers import Adam
 from tests.backend.samples import INFO, catalog, spec
 from tests.benchmarks.viewers import view, write
 from tests.processes import Processes

@@ -16,8 +16,9 @@ from typing import Literal
 from PIL import Image
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
-from backend.demo import DEMO
-from backend.schemas import BlockHessianFree, CgStop, HessianFree, Problem
+from backend.cli.demo import DEMO
+from backend.schemas.experiments import Problem
+from backend.schemas.optimizers import BlockHessianFree, CgStop, HessianFree
 from tests.e2e.conftest import CHROMIUM, DEADLINE, QUIET, draws, running_service, seen, settled, wait_until
 
 PICTURES = Path(__file__).parents[2] / "dashboard" / "pictures"

@@ -13,11 +13,11 @@ from urllib.parse import unquote
 
 from playwright.sync_api import sync_playwright
 
+from backend.paper.claims import findings
+from backend.paper.curves import Results
 from backend.paper.figures import paper_figure
-from backend.paper.library import recorded
-from backend.paper.reproductions import TITLES, PaperProblem
-from backend.paper.results import Results
-from backend.paper.verdicts import findings
+from backend.paper.results_catalog import recorded
+from backend.paper.specifications import TITLES, PaperProblem
 
 PICTURES = Path(__file__).parent / "pictures"
 WIDTH = 1100

@@ -25,8 +25,8 @@ from sqlalchemy import event
 from sqlalchemy.exc import OperationalError
 
 from backend.settings import Settings
-from tests.backend.play.machine import PLAYS, play
-from tests.backend.play.stage import Stage, stage
+from tests.backend.queue.play.machine import PLAYS, play
+from tests.backend.queue.play.stage import Stage, stage
 
 
 @dataclass

@@ -19,14 +19,17 @@ from typing import Any
 import torch
 
 from backend.client import Client
-from backend.schemas import Adam, Budget, Evaluation, ExperimentSpec, Problem, RunConfig, Update, WorkerInfo
+from backend.schemas.catalog import WorkerInfo
+from backend.schemas.experiments import Budget, Evaluation, ExperimentSpec, Problem, RunConfig
+from backend.schemas.optimizers import Adam
+from backend.schemas.runs import Update
 from tests.processes import Processes
-from worker.device import threads
+from worker.delivery.reporter import Reporter
 from worker.problems.autoencoder import PROBLEM, AutoencoderOptions
 from worker.problems.data import mnist_5k
 from worker.problems.registry import discover
-from worker.reporting import Reporter
-from worker.training import train
+from worker.training.device import threads
+from worker.training.trainer import train
 
 NOWHERE = Path("nowhere")
 NETWORKS: dict[str, dict[str, int]] = {

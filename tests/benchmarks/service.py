@@ -27,11 +27,13 @@ import httpx
 import orjson
 import psutil
 
+from backend.api.services import Store
 from backend.client import Client
-from backend.schemas import BLOCK_FIELDS, SERIES_FIELDS, Adam, Announcement, Append, Claim, Update
+from backend.schemas.api import BLOCK_FIELDS, SERIES_FIELDS, Announcement, Append, Claim
+from backend.schemas.optimizers import Adam
+from backend.schemas.runs import Update
 from backend.settings import Settings
-from backend.store import Store
-from backend.tables import BLOCKS, UPDATES
+from backend.storage.tables import BLOCKS, UPDATES
 from tests.backend.samples import INFO, catalog, spec, update
 from tests.benchmarks.load import hammer
 from tests.benchmarks.mlflow import mlflow

@@ -13,28 +13,16 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from backend.schemas import (
-    BLOCK_FIELDS,
-    SERIES_FIELDS,
-    Adam,
-    BlockHessianFree,
-    Budget,
-    Evaluation,
-    ExperimentSpec,
-    HessianFree,
-    Optimizer,
-    Problem,
-    Run,
-    RunConfig,
-    RunStatus,
-    Update,
-)
+from backend.schemas.api import BLOCK_FIELDS, SERIES_FIELDS
+from backend.schemas.experiments import Budget, Evaluation, ExperimentSpec, Problem, RunConfig
+from backend.schemas.optimizers import Adam, BlockHessianFree, HessianFree, Optimizer
+from backend.schemas.runs import Run, RunStatus, Update
 from tests.processes import Processes
 from tests.recorder import Recorder
-from worker.checkpoints import State
+from worker.checkpoints.files import State
+from worker.delivery.reporter import persist
 from worker.problems.registry import discover
-from worker.reporting import persist
-from worker.training import train
+from worker.training.trainer import train
 
 NARROW = {"hidden_1": 64, "hidden_2": 32, "hidden_3": 16, "code": 8}
 OPTIMIZERS: list[Optimizer] = [

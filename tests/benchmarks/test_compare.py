@@ -6,7 +6,8 @@ from xml.etree import ElementTree
 
 import pytest
 
-from backend.schemas import Adam, BlockHessianFree, HessianFree, Optimizer, Problem
+from backend.schemas.experiments import Problem
+from backend.schemas.optimizers import Adam, BlockHessianFree, HessianFree, Optimizer
 from tests.benchmarks import compare
 from tests.benchmarks.compare import curves
 from tests.benchmarks.picture import Line, draw

@@ -7,15 +7,16 @@ from collections.abc import Iterator
 
 import pytest
 
-from backend.schemas import Adam, Run, RunStatus
+from backend.schemas.optimizers import Adam
+from backend.schemas.runs import Run, RunStatus
 from backend.settings import Settings
 from tests.benchmarks.timings import COOPERATIVE_SECONDS, FORCED_SECONDS, holder, launch
 from tests.processes import Processes
 from tests.worker.conftest import make_worker
-from worker import loop
-from worker.engines.engine import Exit, Task
-from worker.engines.local import LocalExecution
-from worker.loop import Worker
+from worker.agent import loop
+from worker.agent.executor import Exit, Task
+from worker.agent.local_process import LocalExecution
+from worker.agent.loop import Worker
 
 pytestmark = [pytest.mark.skipif(os.name != "posix", reason="there is no SIGSTOP on this system")]
 SLOW_TO_NOTICE = 60.0

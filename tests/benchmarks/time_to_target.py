@@ -21,15 +21,16 @@ from typing import Any
 
 import torch
 
-from backend.schemas import Adam, BlockHessianFree, CgStop, Optimizer, RunConfig
+from backend.schemas.experiments import RunConfig
+from backend.schemas.optimizers import Adam, BlockHessianFree, CgStop, Optimizer
 from backend.settings import Settings
-from worker.device import threads
-from worker.evaluation import measure
-from worker.optimizers import make_optimizer, resolve_blocks
 from worker.problems.autoencoder import PROBLEM
 from worker.problems.data import Dataset, mnist
-from worker.sampling import Sampler
-from worker.training import initial_model
+from worker.training.device import threads
+from worker.training.evaluation import measure
+from worker.training.optimizer_factory import make_optimizer, resolve_blocks
+from worker.training.sampling import Sampler
+from worker.training.trainer import initial_model
 
 GRADIENT_BATCH = 2000
 CURVATURE_BATCHES = (50, 100, 250, 500)

@@ -9,7 +9,9 @@ from statistics import median
 from typing import Any
 
 from backend.client import Client
-from backend.schemas import ExperimentSpec, Optimizer, Run, RunStatus
+from backend.schemas.experiments import ExperimentSpec
+from backend.schemas.optimizers import Optimizer
+from backend.schemas.runs import Run, RunStatus
 from tests.benchmarks.storm import OPTIMIZERS, child_of, configuration
 from tests.processes import Processes
 

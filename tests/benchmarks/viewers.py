@@ -22,7 +22,7 @@ import orjson
 import psutil
 
 from backend.client import Client
-from backend.schemas import Adam
+from backend.schemas.optimizers import Adam
 from tests.backend.samples import INFO, catalog, spec, updates
 from tests.processes import Processes
 

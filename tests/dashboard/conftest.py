@@ -6,7 +6,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from backend.client import Client
-from backend.schemas import WorkerInfo
+from backend.schemas.catalog import WorkerInfo
 from dashboard import connection
 from tests.dashboard.samples import CATALOG
 from tests.e2e.conftest import Service, running_service

@@ -2,21 +2,12 @@
 
 from datetime import UTC, datetime
 
-from backend.schemas import (
-    Adam,
-    BlockHessianFree,
-    Catalog,
-    DataSet,
-    Experiment,
-    ExperimentSpec,
-    HessianFree,
-    Layer,
-    Problem,
-    ProblemInfo,
-    Run,
-    knob,
-)
-from backend.schemas import Contract as Options
+from backend.schemas.base import Contract as Options
+from backend.schemas.base import knob
+from backend.schemas.catalog import Catalog, DataSet, Layer, ProblemInfo
+from backend.schemas.experiments import ExperimentSpec, Problem
+from backend.schemas.optimizers import Adam, BlockHessianFree, HessianFree
+from backend.schemas.runs import Experiment, Run
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backend.schemas import Run, RunStatus
+from backend.schemas.runs import Run, RunStatus
 from dashboard import actions
 from tests.dashboard.samples import experiment
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from backend.schemas import Adam, CgStop, HessianFree
+from backend.schemas.optimizers import Adam, CgStop, HessianFree
 from dashboard import comparing, frames
 from tests.dashboard.samples import SPEC, experiment
 from tests.dashboard.test_frames import with_optimizers

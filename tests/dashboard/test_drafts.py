@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from backend.schemas import Adam, BlockHessianFree, HessianFree
+from backend.schemas.optimizers import Adam, BlockHessianFree, HessianFree
 from dashboard.drafts import Draft, clone, like, presets, seeds_of, values_of
 from tests.dashboard.samples import CATALOG, SPEC, experiment
 

@@ -2,7 +2,8 @@
 
 import pytest
 
-from backend.schemas import Adam, BlockHessianFree, ExperimentSpec, HessianFree, LayerPartition
+from backend.schemas.experiments import ExperimentSpec
+from backend.schemas.optimizers import Adam, BlockHessianFree, HessianFree, LayerPartition
 from dashboard import frames
 from tests.dashboard.samples import CATALOG, SPEC, experiment
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from backend.client import Client
-from backend.schemas import Run
+from backend.schemas.runs import Run
 from dashboard.app_pages.queue import STANDING
 from dashboard.app_pages.run import TOLD
 from dashboard.fresh import Read

@@ -1,6 +1,8 @@
 """Fields of the contract as a form's knobs."""
 
-from backend.schemas import Adam, BlockHessianFree, Budget, Contract, Evaluation, HessianFree, Problem
+from backend.schemas.base import Contract
+from backend.schemas.experiments import Budget, Evaluation, Problem
+from backend.schemas.optimizers import Adam, BlockHessianFree, HessianFree
 from dashboard.knobs import knobs
 from tests.dashboard.samples import WidthOptions
 

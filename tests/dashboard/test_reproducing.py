@@ -1,6 +1,8 @@
 """What the pages say of experiments that ship: how it stands, how long it takes."""
 
-from backend.schemas import Adam, Budget, RunStatus, Summary
+from backend.schemas.experiments import Budget
+from backend.schemas.optimizers import Adam
+from backend.schemas.runs import RunStatus, Summary
 from dashboard.reproducing import own, seconds, standing
 from tests.dashboard.samples import SPEC, experiment
 

@@ -10,7 +10,7 @@ import pytest
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 from starlette.applications import Starlette
 
-from backend.app import create_app
+from backend.api.app import create_app
 from backend.settings import Settings
 from dashboard.routes import create_routes
 

@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from backend.schemas import Adam, Checkpoint, HessianFree, Run, RunStatus
+from backend.schemas.optimizers import Adam, HessianFree
+from backend.schemas.runs import Checkpoint, Run, RunStatus
 from dashboard import runs
 from tests.dashboard.samples import NOON, SPEC, experiment
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from backend.schemas import OPTIMIZER_COLOURS
+from backend.schemas.looks import OPTIMIZER_COLOURS
 from dashboard.theme import OTHER_COLOURS, streamlit_theme
 
 THEME = streamlit_theme()

@@ -3,19 +3,10 @@
 import math
 
 from backend.client import Client
-from backend.schemas import (
-    Adam,
-    Budget,
-    Catalog,
-    DataSet,
-    ExperimentSpec,
-    HessianFree,
-    Layer,
-    Problem,
-    ProblemInfo,
-    Update,
-    WorkerInfo,
-)
+from backend.schemas.catalog import Catalog, DataSet, Layer, ProblemInfo, WorkerInfo
+from backend.schemas.experiments import Budget, ExperimentSpec, Problem
+from backend.schemas.optimizers import Adam, HessianFree
+from backend.schemas.runs import Update
 
 SPEC = ExperimentSpec(
     name="By hand",

@@ -6,7 +6,7 @@ from typing import Literal
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from backend.schemas import RunError
+from backend.schemas.runs import RunError
 from tests.e2e.conftest import DEADLINE, Service, running_service, settled
 from tests.e2e.samples import SPEC, claims, register, row
 

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from backend.schemas import Adam, Experiment
+from backend.schemas.optimizers import Adam
+from backend.schemas.runs import Experiment
 from tests.e2e.conftest import DEADLINE, Service, draws, fill, running_service, seen, settled, wait_until
 from tests.e2e.samples import SPEC, claims, register, row
 

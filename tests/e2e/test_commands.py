@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from backend.schemas import RunStatus
+from backend.schemas.runs import RunStatus
 from tests.e2e.conftest import Service, wait_until
 
 SMALL = [
@@ -23,7 +23,7 @@ def blockhf(service: Service, *arguments: str) -> subprocess.CompletedProcess[st
     """Run the command line to its end."""
     environment = os.environ | {"BLOCKHF_BACKEND_URL": service.backend_url, "COLUMNS": "160"}
     return subprocess.run(
-        [sys.executable, "-m", "backend.commands", *arguments],
+        [sys.executable, "-m", "backend.cli.main", *arguments],
         env=environment,
         capture_output=True,
         text=True,
@@ -142,7 +142,7 @@ def test_no_backend_is_one_line() -> None:
     """Where no backend answers, the command says so in one line."""
     environment = os.environ | {"BLOCKHF_BACKEND_URL": "http://127.0.0.1:9"}
     done = subprocess.run(
-        [sys.executable, "-m", "backend.commands", "runs"], env=environment, capture_output=True, text=True, timeout=60
+        [sys.executable, "-m", "backend.cli.main", "runs"], env=environment, capture_output=True, text=True, timeout=60
     )
     assert done.returncode == 1
     assert done.stderr.count("\n") == 1

@@ -9,7 +9,8 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 from pyarrow import parquet
 
-from backend.schemas import Adam, BlockStats, Experiment, HessianFree, StopReason
+from backend.schemas.optimizers import Adam, HessianFree
+from backend.schemas.runs import BlockStats, Experiment, StopReason
 from tests.e2e.conftest import Service, draws, ranges, seen, settled, wait_until, zoom
 from tests.e2e.samples import HOSTILE, SPEC, claims, register, row
 

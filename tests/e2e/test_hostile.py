@@ -7,7 +7,8 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from backend.errors import InvalidInput
-from backend.schemas import Adam, RunError, RunStatus
+from backend.schemas.optimizers import Adam
+from backend.schemas.runs import RunError, RunStatus
 from tests.e2e.conftest import Service, draws, fill, settled, wait_until
 from tests.e2e.samples import HOSTILE, SPEC, claims, register, row
 

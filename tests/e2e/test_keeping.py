@@ -5,7 +5,8 @@ import re
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
-from backend.schemas import Adam, Experiment, HessianFree
+from backend.schemas.optimizers import Adam, HessianFree
+from backend.schemas.runs import Experiment
 from tests.e2e.conftest import Service, choose, draws, settled, wait_until
 from tests.e2e.samples import SPEC, claims, register, row
 

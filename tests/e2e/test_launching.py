@@ -6,17 +6,9 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from backend.errors import InvalidInput
-from backend.schemas import (
-    Adam,
-    BlockHessianFree,
-    BlockStats,
-    Experiment,
-    ExperimentSpec,
-    HessianFree,
-    Run,
-    RunStatus,
-    StopReason,
-)
+from backend.schemas.experiments import ExperimentSpec
+from backend.schemas.optimizers import Adam, BlockHessianFree, HessianFree
+from backend.schemas.runs import BlockStats, Experiment, Run, RunStatus, StopReason
 from tests.e2e.conftest import Service, choose, draws, entry, fill, ranges, seen, settled, wait_until, zoom
 from tests.e2e.samples import SPEC, claims, register, row
 

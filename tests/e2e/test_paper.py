@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Page, expect
 
-from backend.schemas import WorkerInfo
+from backend.schemas.catalog import WorkerInfo
 from tests.e2e.conftest import Service, running_service, settled, wait_until
 from tests.e2e.samples import row
 from worker.problems.registry import discover

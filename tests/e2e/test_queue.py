@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
-from backend.schemas import Adam, Budget, Problem, RunError
+from backend.schemas.experiments import Budget, Problem
+from backend.schemas.optimizers import Adam
+from backend.schemas.runs import RunError
 from tests.e2e.conftest import DEADLINE, LEASE_SECONDS, Service, running_service, seen, settled, wait_until
 from tests.e2e.samples import SPEC, claims, register, row
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from backend.client import Client
-from backend.paper.reproductions import LONG, PaperProblem, Question, Scale, reproduction
-from backend.paper.results import read
+from backend.paper.curves import read
+from backend.paper.specifications import LONG, PaperProblem, Question, Scale, reproduction
 from tests.e2e.conftest import Service
 from tests.e2e.test_commands import blockhf
 

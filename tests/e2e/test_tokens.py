@@ -9,7 +9,9 @@ import pytest
 
 from backend.client import Client
 from backend.errors import Unauthorized
-from backend.schemas import Adam, ExperimentSpec, RunStatus
+from backend.schemas.experiments import ExperimentSpec
+from backend.schemas.optimizers import Adam
+from backend.schemas.runs import RunStatus
 from tests.e2e.conftest import running_service, wait_until
 
 TOKEN = "a-token-that-is-long-enough"
@@ -39,7 +41,7 @@ def test_a_token_guards_the_stack(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
             assert browser.request(method, f"/api/v1/runs/{run.id}/cancel").status_code == 405
 
         monkeypatch.setenv("BLOCKHF_BACKEND_URL", service.backend_url)
-        listed = subprocess.run([sys.executable, "-m", "backend.commands", "runs"], capture_output=True, text=True)
+        listed = subprocess.run([sys.executable, "-m", "backend.cli.main", "runs"], capture_output=True, text=True)
         assert run.id in listed.stdout, listed.stderr
     for file in tmp_path.rglob("*"):
         assert not file.is_file() or TOKEN.encode() not in file.read_bytes(), file

@@ -15,7 +15,7 @@ import pytest
 from playwright.sync_api import Page
 
 from backend.client import Client
-from backend.schemas import RunStatus
+from backend.schemas.runs import RunStatus
 from tests.e2e.conftest import settled, wait_until
 from tests.processes import free_port
 
@@ -39,7 +39,7 @@ class Up:
         }
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "backend.commands", "up"],
+                [sys.executable, "-m", "backend.cli.main", "up"],
                 env=os.environ | ours | environment,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -132,7 +132,7 @@ def test_a_taken_port_is_one_line(tmp_path: Path) -> None:
         taken.listen()
         port = taken.getsockname()[1]
         done = subprocess.run(
-            [sys.executable, "-m", "backend.commands", "up"],
+            [sys.executable, "-m", "backend.cli.main", "up"],
             env=os.environ | {"BLOCKHF_HOME": str(tmp_path), "BLOCKHF_PORT": str(port)},
             capture_output=True,
             text=True,

@@ -9,22 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from backend.schemas import (
-    Adam,
-    BlockHessianFree,
-    Budget,
-    Evaluation,
-    ExperimentSpec,
-    HessianFree,
-    LayerPartition,
-    Problem,
-    RunConfig,
-    RunStatus,
-)
+from backend.schemas.experiments import Budget, Evaluation, ExperimentSpec, Problem, RunConfig
+from backend.schemas.optimizers import Adam, BlockHessianFree, HessianFree, LayerPartition
+from backend.schemas.runs import RunStatus
 from tests.processes import Processes
 from tests.worker.cases import Rows
 from worker.problems.registry import discover
-from worker.training import train
+from worker.training.trainer import train
 
 PACKAGE = Path(__file__).parent / "two_moons"
 CHOICE = Problem(name="two-moons", data="moons")

@@ -4,19 +4,11 @@ from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any
 
-from backend.schemas import (
-    Adam,
-    BlockHessianFree,
-    Budget,
-    Evaluation,
-    HessianFree,
-    Optimizer,
-    Problem,
-    RunConfig,
-    Update,
-)
+from backend.schemas.experiments import Budget, Evaluation, Problem, RunConfig
+from backend.schemas.optimizers import Adam, BlockHessianFree, HessianFree, Optimizer
+from backend.schemas.runs import Update
 from worker.problems.registry import PROBLEMS, Registry, discover
-from worker.training import Outcome, train
+from worker.training.trainer import Outcome, train
 
 SMALL = {"hidden_1": 12, "hidden_2": 8, "hidden_3": 6, "code": 3}
 OPTIMIZERS: dict[str, Optimizer] = {

@@ -9,12 +9,15 @@ from typing import Any
 
 import pytest
 
-from backend.schemas import Adam, Experiment, ExperimentSpec, Optimizer, Run, WorkerInfo
+from backend.schemas.catalog import WorkerInfo
+from backend.schemas.experiments import ExperimentSpec
+from backend.schemas.optimizers import Adam, Optimizer
+from backend.schemas.runs import Experiment, Run
 from tests.processes import Processes
 from tests.worker.cases import PLUGINS, registry, small_run
-from worker.engines.engine import Engine
-from worker.engines.local import LocalEngine
-from worker.loop import Worker
+from worker.agent.executor import Engine
+from worker.agent.local_process import LocalEngine
+from worker.agent.loop import Worker
 from worker.problems.registry import PROBLEMS
 
 

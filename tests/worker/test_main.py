@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from backend.schemas import Adam, Budget, Problem, Run, RunStatus
+from backend.schemas.experiments import Budget, Problem
+from backend.schemas.optimizers import Adam
+from backend.schemas.runs import Run, RunStatus
 from tests.processes import Processes
 from tests.worker.conftest import alive, launch, updates
 

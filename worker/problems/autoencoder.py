@@ -6,17 +6,11 @@ from typing import ClassVar, Literal
 
 from torch import Tensor, nn
 
-from backend.schemas import (
-    Adam,
-    BlockHessianFree,
-    DataSet,
-    Dimension,
-    ExperimentSpec,
-    HessianFree,
-    Layer,
-    knob,
-)
-from backend.schemas import Problem as ProblemChoice
+from backend.schemas.base import knob
+from backend.schemas.catalog import DataSet, Dimension, Layer
+from backend.schemas.experiments import ExperimentSpec
+from backend.schemas.experiments import Problem as ProblemChoice
+from backend.schemas.optimizers import Adam, BlockHessianFree, HessianFree
 from worker.optim import SquaredError
 from worker.problems.problem import Options, Problem
 

@@ -5,19 +5,11 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from backend.schemas import (
-    Adam,
-    BlockHessianFree,
-    Budget,
-    DataSet,
-    Dimension,
-    Evaluation,
-    ExperimentSpec,
-    HessianFree,
-    Layer,
-    knob,
-)
-from backend.schemas import Problem as ProblemChoice
+from backend.schemas.base import knob
+from backend.schemas.catalog import DataSet, Dimension, Layer
+from backend.schemas.experiments import Budget, Evaluation, ExperimentSpec
+from backend.schemas.experiments import Problem as ProblemChoice
+from backend.schemas.optimizers import Adam, BlockHessianFree, HessianFree
 from worker.optim import SoftmaxCrossEntropy
 from worker.problems.problem import Options, Problem
 

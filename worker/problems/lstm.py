@@ -5,8 +5,11 @@ from typing import ClassVar
 from pydantic import field_validator
 from torch import Tensor, nn
 
-from backend.schemas import Adam, BlockHessianFree, DataSet, Dimension, ExperimentSpec, HessianFree, Layer, knob
-from backend.schemas import Problem as ProblemChoice
+from backend.schemas.base import knob
+from backend.schemas.catalog import DataSet, Dimension, Layer
+from backend.schemas.experiments import ExperimentSpec
+from backend.schemas.experiments import Problem as ProblemChoice
+from backend.schemas.optimizers import Adam, BlockHessianFree, HessianFree
 from worker.optim import PeepholeLSTM, SoftmaxCrossEntropy
 from worker.problems.problem import Options, Problem
 

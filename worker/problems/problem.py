@@ -7,7 +7,8 @@ import torch
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 
-from backend.schemas import DataSet, ExperimentSpec, Layer
+from backend.schemas.catalog import DataSet, Layer
+from backend.schemas.experiments import ExperimentSpec
 from worker.optim import Loss
 
 

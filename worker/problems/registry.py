@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from backend.errors import RunFailed
-from backend.schemas import Catalog, DataSet, ProblemInfo
+from backend.schemas.catalog import Catalog, DataSet, ProblemInfo
 from worker.problems.data import Source, cifar10, fashion_mnist, mnist, mnist_5k, user_file
 from worker.problems.problem import Problem
 

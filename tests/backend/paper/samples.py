@@ -3,8 +3,10 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from backend.paper.results import COLUMNS, Curve, Results
-from backend.schemas import Adam, BlockHessianFree, ExperimentSpec, HessianFree, Optimizer, RunConfig, RunStatus
+from backend.paper.curves import COLUMNS, Curve, Results
+from backend.schemas.experiments import ExperimentSpec, RunConfig
+from backend.schemas.optimizers import Adam, BlockHessianFree, HessianFree, Optimizer
+from backend.schemas.runs import RunStatus
 
 SMALL, LARGE = Adam(gradient_batch=10), Adam(gradient_batch=100)
 BHF = {n: BlockHessianFree(gradient_batch=100, curvature_batch=n) for n in (10, 50)}

@@ -5,8 +5,8 @@ from dataclasses import replace
 import plotly.graph_objects as go
 import pytest
 
+from backend.paper.curves import Results
 from backend.paper.figures import Axis, paper_figure
-from backend.paper.results import Results
 from tests.backend.paper.samples import GOOD, results
 
 

@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 
 from backend.client import Client
-from backend.paper.library import recorded
-from backend.paper.reproductions import PaperProblem, Question, Scale, reproduction, study
+from backend.paper.claims import findings
+from backend.paper.results_catalog import recorded
+from backend.paper.specifications import PaperProblem, Question, Scale, reproduction, study
 from backend.paper.study import answer
-from backend.paper.verdicts import findings
-from backend.schemas import Verdict
+from backend.schemas.paper import Verdict
 from tests.benchmarks.paper import PICTURES, table
 
 README = Path(__file__).parents[3] / "README.md"

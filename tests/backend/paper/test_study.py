@@ -2,10 +2,10 @@
 
 import pytest
 
-from backend.paper.reproductions import Question, study
-from backend.paper.results import Curve, Results
+from backend.paper.curves import Curve, Results
+from backend.paper.specifications import Question, study
 from backend.paper.study import answer, empty
-from backend.schemas import RunStatus
+from backend.schemas.runs import RunStatus
 from tests.backend.paper.samples import columns
 
 

@@ -3,7 +3,7 @@
 import html
 
 from backend.client import Client
-from backend.schemas import Answer, PlotlyFigure
+from backend.schemas.paper import Answer, PlotlyFigure
 from dashboard.app_pages.choose import numbers, training, whose
 from tests.dashboard.conftest import OpenPage
 from tests.e2e.conftest import Service

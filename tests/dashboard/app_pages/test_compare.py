@@ -1,7 +1,9 @@
 """The compare page, without a browser."""
 
 from backend.client import Client
-from backend.schemas import Experiment, HessianFree, WorkerInfo
+from backend.schemas.catalog import WorkerInfo
+from backend.schemas.optimizers import HessianFree
+from backend.schemas.runs import Experiment
 from tests.dashboard.conftest import OpenPage
 from tests.dashboard.samples import CATALOG, SPEC
 from tests.e2e.samples import claims, row

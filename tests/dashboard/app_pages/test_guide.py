@@ -1,6 +1,6 @@
 """The page "How to choose", without a browser."""
 
-from backend.schemas import BlockHessianFree
+from backend.schemas.optimizers import BlockHessianFree
 from dashboard.app_pages.guide import PICTURES
 from dashboard.knobs import knobs
 from tests.benchmarks.pages import VIEWS

@@ -7,8 +7,12 @@ from streamlit.testing.v1 import AppTest
 
 from backend.client import Client
 from backend.errors import BackendUnavailable
-from backend.schemas import BlockHessianFree, Experiment, ExperimentSpec, ExplicitPartition, WorkerInfo, knob
-from backend.schemas import Contract as Options
+from backend.schemas.base import Contract as Options
+from backend.schemas.base import knob
+from backend.schemas.catalog import WorkerInfo
+from backend.schemas.experiments import ExperimentSpec
+from backend.schemas.optimizers import BlockHessianFree, ExplicitPartition
+from backend.schemas.runs import Experiment
 from dashboard.knobs import knobs
 from dashboard.optimizers import MODELS
 from tests.dashboard.conftest import OpenPage

@@ -4,7 +4,8 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from backend.client import Client
-from backend.schemas import Evidence, Experiment, Finding, Reproduction, Verdict
+from backend.schemas.paper import Evidence, Finding, Reproduction, Verdict
+from backend.schemas.runs import Experiment
 from dashboard.app_pages.paper import VERDICTS, Shown, evidence_row, read_shown, summary
 from tests.dashboard.conftest import OpenPage
 from tests.e2e.conftest import Service

@@ -5,7 +5,8 @@ from streamlit.testing.v1 import AppTest
 
 from backend.client import Client
 from backend.errors import Forbidden
-from backend.schemas import RunStatus, WorkerInfo
+from backend.schemas.catalog import WorkerInfo
+from backend.schemas.runs import RunStatus
 from tests.dashboard.conftest import OpenPage
 from tests.dashboard.samples import CATALOG, SPEC
 from tests.e2e.conftest import Service

@@ -4,7 +4,8 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from backend.client import Client
-from backend.schemas import Checkpoint, RunError, RunStatus, WorkerInfo
+from backend.schemas.catalog import WorkerInfo
+from backend.schemas.runs import Checkpoint, RunError, RunStatus
 from tests.dashboard.conftest import OpenPage
 from tests.dashboard.samples import CATALOG, SPEC
 from tests.e2e.samples import row

@@ -10,14 +10,7 @@ from torch import Tensor, nn
 
 from tests.worker.optim.cases import CASES, CURVATURE, Case, make, optimizer, weights
 from tests.worker.optim.reference import Dense, conjugate_gradient
-from worker.optim import (
-    BlockHessianFree,
-    HessianFree,
-    SquaredError,
-    StopReason,
-    StopRule,
-    layer_names,
-)
+from worker.optim import BlockHessianFree, HessianFree, SquaredError, StopReason, StopRule, layer_names
 from worker.optim.curvature import planner
 
 WAYS = planner.WAYS

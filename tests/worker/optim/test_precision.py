@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from backend.schemas import DataSet
+from backend.schemas.catalog import DataSet
 from tests.worker.optim.cases import make
 from worker.optim import BlockHessianFree, StepResult
 from worker.optim.precision import float32_products

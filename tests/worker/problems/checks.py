@@ -7,19 +7,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from backend.schemas import (
-    Adam,
-    BlockHessianFree,
-    Budget,
-    DataSet,
-    Dimension,
-    Evaluation,
-    HessianFree,
-    Optimizer,
-    RunConfig,
-    RunStatus,
-)
-from backend.schemas import Problem as ProblemChoice
+from backend.schemas.catalog import DataSet, Dimension
+from backend.schemas.experiments import Budget, Evaluation, RunConfig
+from backend.schemas.experiments import Problem as ProblemChoice
+from backend.schemas.optimizers import Adam, BlockHessianFree, HessianFree, Optimizer
+from backend.schemas.runs import RunStatus
 from tests.worker.cases import NOWHERE, Rows
 from tests.worker.optim.reference import Dense
 from worker.optim import BlockHessianFree as Engine
@@ -30,7 +22,7 @@ from worker.optim.curvature.written import WrittenModel
 from worker.problems.data import Dataset, Source
 from worker.problems.problem import Problem, layers_of
 from worker.problems.registry import Registry
-from worker.training import train
+from worker.training.trainer import train
 
 CURVATURE = 4
 SECOND_ORDER: dict[str, Any] = {

@@ -6,8 +6,11 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from backend.schemas import Adam, DataSet, ExperimentSpec, knob
-from backend.schemas import Problem as ProblemChoice
+from backend.schemas.base import knob
+from backend.schemas.catalog import DataSet
+from backend.schemas.experiments import ExperimentSpec
+from backend.schemas.experiments import Problem as ProblemChoice
+from backend.schemas.optimizers import Adam
 from worker.optim import SoftmaxCrossEntropy
 from worker.problems.autoencoder import Autoencoder
 from worker.problems.problem import Options, Problem

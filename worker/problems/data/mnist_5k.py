@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from backend.errors import RunFailed
-from backend.schemas import DataSet
+from backend.schemas.catalog import DataSet
 from worker.problems.data.dataset import Dataset, Source, Split
 
 SHA256 = "8fbf6518d3620bce3610d8f68df4faff634f12211ff59dc1358b632a0defdaf5"

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from backend.errors import RunFailed
-from backend.schemas import DataSet
+from backend.schemas.catalog import DataSet
 from worker.problems.data.dataset import Dataset, Source, Split
 
 log = logging.getLogger(__name__)

@@ -1,0 +1,102 @@
+"""The web application: routes over a store, behind a guard."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from importlib.metadata import version
+
+from fastapi import Depends, FastAPI
+from fastapi.concurrency import run_in_threadpool
+from sqlalchemy.exc import SQLAlchemyError
+
+from backend.api import error_responses, openapi
+from backend.api.guard import Guard, for_users, for_workers
+from backend.api.monitoring import Observer, Telemetry
+from backend.api.routes import (
+    catalog,
+    events,
+    experiments,
+    health,
+    imports,
+    paper,
+    presets,
+    runs,
+    series,
+    sweeps,
+    updates,
+    workers,
+)
+from backend.api.routes import monitoring as metrics
+from backend.api.services import Store
+from backend.security.tokens import Tokens
+from backend.settings import Settings
+from backend.validators import Validators
+
+_LOG = logging.getLogger(__name__)
+_SWEEP_SECONDS = 5.0
+
+
+def create_app(settings: Settings, *, clock: Callable[[], float] | None = None) -> FastAPI:
+    """Build the application; the database is opened and brought up to date when it starts."""
+
+    telemetry = Telemetry()
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        store = await run_in_threadpool(Store, settings, clock=clock)
+        await run_in_threadpool(store.queue.forgive)
+        app.state.store = store
+        telemetry.observe(store)
+        sweeper = asyncio.create_task(_sweep(store))
+        try:
+            yield
+        finally:
+            sweeper.cancel()
+            with suppress(asyncio.CancelledError):
+                await sweeper
+            await store.feed.close()
+            await run_in_threadpool(store.close)
+
+    app = FastAPI(
+        title="BlockHF",
+        version=version("blockhf"),
+        description=openapi.DESCRIPTION,
+        lifespan=lifespan,
+        openapi_url="/api/v1/openapi.json",
+        docs_url=None,  # these pages load scripts from elsewhere
+        redoc_url=None,
+    )
+    app.state.telemetry = telemetry
+    error_responses.install(app)
+    # Routes are tried in this order, which takes as long as a small query: what is asked most often goes first.
+    app.include_router(series.router, prefix="/api/v1", dependencies=[Depends(for_users)])
+    for noun in (updates, workers):
+        app.include_router(noun.router, prefix="/api/v1", dependencies=[Depends(for_workers)])
+    for noun in (experiments, runs, events, catalog, presets, sweeps, weights, imports, paper):
+        app.include_router(noun.router, prefix="/api/v1", dependencies=[Depends(for_users)])
+    app.include_router(metrics.router, dependencies=[Depends(for_users)])
+    app.include_router(health.router)
+    app.include_router(health.router, prefix="/api/v1")
+    openapi.install(app)
+    app.add_middleware(Validators)
+    app.add_middleware(
+        Guard,
+        allowed_hosts=settings.names(settings.host),
+        tokens=Tokens(settings),
+        max_body_bytes=settings.max_body_bytes,
+        address_rate=settings.address_rate,
+        token_rate=settings.token_rate,
+    )
+    app.add_middleware(Observer, telemetry=telemetry)
+    return app
+
+
+async def _sweep(store: Store) -> None:
+    """End lost runs that nobody will claim, even while no worker asks for one."""
+    while True:
+        await asyncio.sleep(min(_SWEEP_SECONDS, store.settings.lease_seconds))
+        try:
+            await run_in_threadpool(store.queue.sweep)
+        except SQLAlchemyError:
+            _LOG.exception("the queue could not be swept; it is tried again")

@@ -1,0 +1,108 @@
+"""What an operator sees of the backend: Prometheus metrics, and one line of log per change, with the path's ids."""
+
+import logging
+import time
+from collections.abc import Iterator
+
+from prometheus_client import CollectorRegistry, Histogram, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+from sqlalchemy import func, select
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from backend.api.services import Store
+from backend.schemas.runs import RunStatus
+from backend.storage.tables import RUNS, WORKERS
+
+_LOG = logging.getLogger(__name__)
+_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10)
+_PREFIX = "/api/v1"
+_METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"}
+_OFTEN = {"/heartbeat", "/updates", "/claim"}
+
+
+class Telemetry:
+    """The metrics of one application; nothing is registered outside of it."""
+
+    def __init__(self) -> None:
+        self._registry = CollectorRegistry()
+        self.seconds = Histogram(
+            "blockhf_request_seconds",
+            "time to the beginning of the answer",
+            ["method", "route", "status"],
+            buckets=_SECONDS,
+            registry=self._registry,
+        )
+
+    def observe(self, store: Store) -> None:
+        """Report of a store too, whenever the metrics are asked for."""
+        self._registry.register(_OfStore(store))
+
+    def text(self) -> bytes:
+        """Return the metrics as Prometheus reads them."""
+        return generate_latest(self._registry)
+
+
+class _OfStore(Collector):
+    """Counts that the tables know, read when they are asked for."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def describe(self) -> list[Metric]:
+        """Say nothing before it is asked for: the tables may be away."""
+        return []
+
+    def collect(self) -> Iterator[Metric]:
+        """Read rows stored, runs by status, workers alive, age of the oldest lease, viewers."""
+        now, lease_seconds = self._store.clock(), self._store.settings.lease_seconds
+        with self._store.database.read() as connection:
+            counts = {
+                row[0]: row[1] for row in connection.execute(select(RUNS.c.status, func.count()).group_by("status"))
+            }
+            held = RUNS.c.status == RunStatus.RUNNING
+            lease = connection.scalar(select(func.min(RUNS.c.lease_until)).where(held))
+            alive = connection.scalar(select(func.count()).where(WORKERS.c.seen_at >= now - lease_seconds))
+        yield CounterMetricFamily("blockhf_rows", "updates stored since the start", value=self._store.metrics.stored)
+        runs = GaugeMetricFamily("blockhf_runs", "runs by status; queued is the queue's length", labels=["status"])
+        for status in RunStatus:
+            runs.add_metric([status.value], counts.get(status.value, 0))
+        yield runs
+        yield GaugeMetricFamily("blockhf_workers", "workers heard of within the lease", value=alive or 0)
+        age = 0.0 if lease is None else max(0.0, now - (lease - lease_seconds))
+        yield GaugeMetricFamily("blockhf_lease_age_seconds", "since the quietest run was heard of", value=age)
+        yield GaugeMetricFamily("blockhf_viewers", "streams of events that are open", value=self._store.feed.viewers)
+
+
+class Observer:
+    """ASGI middleware around everything: measures each request, and logs those that change something."""
+
+    def __init__(self, app: ASGIApp, *, telemetry: Telemetry) -> None:
+        self._app = app
+        self._telemetry = telemetry
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass on, and look at the clock when the answer begins."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        began = time.perf_counter()
+
+        async def observed(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                self._note(scope, message["status"], time.perf_counter() - began)
+            await send(message)
+
+        await self._app(scope, receive, observed)
+
+    def _note(self, scope: Scope, status: int, seconds: float) -> None:
+        found = getattr(scope.get("route"), "path", None)
+        prefix = _PREFIX if scope["path"].startswith(_PREFIX) else ""
+        route = "unknown" if found is None else prefix + found.removeprefix(prefix)
+        method = scope["method"] if found is not None and scope["method"] in _METHODS else "any"
+        self._telemetry.seconds.labels(method, route, status).observe(seconds)
+        if scope["method"] not in {"GET", "HEAD"} or status >= 400:
+            often = any(route.endswith(word) for word in _OFTEN) and status < 400
+            what = {"route": route, "method": method, "status": status, "milliseconds": round(seconds * 1000, 1)}
+            ids = {name: str(value)[:40] for name, value in scope.get("path_params", {}).items()}
+            _LOG.log(logging.DEBUG if often else logging.INFO, "request", extra={"fields": what | ids})

@@ -1,0 +1,104 @@
+"""Comparisons: check, launch, read, change, delete, restore."""
+
+from collections.abc import Iterable, Iterator
+from typing import Annotated
+
+from fastapi import APIRouter, Header, Query, Response
+from fastapi.concurrency import run_in_threadpool
+
+from backend.api.examples import CHANGE, DELETED, EXPERIMENT, PLAN, SPEC
+from backend.api.openapi import body_example, errors, example
+from backend.api.routes.parameters import ExperimentId, Limit
+from backend.api.services import Store, StoreOfRequest
+from backend.experiments.experiments import Wanted
+from backend.schemas.api import ExperimentChange, ExperimentList, Plan, TagList
+from backend.schemas.base import Id, Slug
+from backend.schemas.experiments import ExperimentSpec
+from backend.schemas.runs import Experiment
+from backend.spool import Spool, answer
+
+router = APIRouter(prefix="/experiments", tags=["experiments"])
+
+_MANY = 100
+"""Longer lists are made in the threads for files, so that no more than a few are at a time."""
+
+Key = Annotated[
+    str | None,
+    Header(alias="Idempotency-Key", min_length=1, max_length=200, description="repeats of a launch queue it once"),
+]
+
+
+@router.post(
+    "",
+    status_code=202,
+    responses=errors(409, 422, 429, 503) | example(EXPERIMENT, status=202),
+    openapi_extra=body_example(SPEC),
+)
+def launch(store: StoreOfRequest, spec: ExperimentSpec, idempotency_key: Key = None) -> Experiment:
+    """Queue every run of a comparison: each optimizer with each seed."""
+    return store.experiments.launch(spec, idempotency_key=idempotency_key)
+
+
+@router.post("/check", responses=errors(422, 503) | example(PLAN), openapi_extra=body_example(SPEC))
+def check(store: StoreOfRequest, spec: ExperimentSpec) -> Plan:
+    """Say what a launch would queue; nothing is queued."""
+    return store.experiments.check(spec)
+
+
+@router.get("", response_model=ExperimentList, responses=errors(404) | example({"experiments": [EXPERIMENT]}))
+async def list_experiments(
+    store: StoreOfRequest,
+    limit: Limit = 50,
+    before: Annotated[Id | None, Query(description="older than this experiment")] = None,
+    tag: Annotated[Slug | None, Query(description="only those with this tag")] = None,
+    archived: Annotated[bool, Query(description="archived ones too")] = False,
+    deleted: Annotated[bool, Query(description="deleted ones too")] = False,
+) -> Response:
+    """Experiments with their runs, newest first."""
+    wanted = Wanted(limit=limit, before=before, tag=tag, archived=archived, deleted=deleted)
+    if limit > _MANY:
+        return await store.apart(_listed, wanted)
+    return await run_in_threadpool(_listed, store, wanted)
+
+
+def _listed(store: Store, wanted: Wanted) -> Response:
+    with store.experiments.each(**wanted) as found:
+        return answer(Spool(_parts(found)), media_type="application/json")
+
+
+def _parts(found: Iterable[Experiment]) -> Iterator[bytes]:
+    """Write a list, one experiment after the other."""
+    yield b'{"experiments":['
+    for n, one in enumerate(found):
+        yield (b"," if n else b"") + one.model_dump_json().encode()
+    yield b"]}"
+
+
+@router.get("/tags", responses=errors() | example({"tags": ["damped", "paper"]}))
+def tags(store: StoreOfRequest) -> TagList:
+    """Every tag of the experiments that are not deleted."""
+    return TagList(tags=list(store.experiments.tags()))
+
+
+@router.get("/{experiment_id}", responses=errors(404) | example(EXPERIMENT))
+def experiment(store: StoreOfRequest, experiment_id: ExperimentId) -> Experiment:
+    """One experiment with its runs."""
+    return store.experiments.get(experiment_id)
+
+
+@router.patch("/{experiment_id}", responses=errors(404, 409) | example(EXPERIMENT), openapi_extra=body_example(CHANGE))
+def change(store: StoreOfRequest, experiment_id: ExperimentId, body: ExperimentChange) -> Experiment:
+    """Change name, note, tags or archive; what is left out stays."""
+    return store.experiments.change(experiment_id, body)
+
+
+@router.delete("/{experiment_id}", responses=errors(404) | example(DELETED))
+def delete(store: StoreOfRequest, experiment_id: ExperimentId) -> Experiment:
+    """Mark as deleted, and cancel the runs that have not ended; nothing is removed, and it can be restored."""
+    return store.experiments.delete(experiment_id)
+
+
+@router.post("/{experiment_id}/restore", responses=errors(404) | example(EXPERIMENT))
+def restore(store: StoreOfRequest, experiment_id: ExperimentId) -> Experiment:
+    """Take a deletion back; runs that it cancelled can be tried again, and go on from their checkpoints."""
+    return store.experiments.restore(experiment_id)

@@ -1,0 +1,66 @@
+"""The final weights and the checkpoint of a run, where the worker shares the backend's home."""
+
+from contextlib import ExitStack, suppress
+from hashlib import file_digest
+from pathlib import Path
+
+from fastapi import APIRouter, Response
+
+from backend.api.openapi import errors, example
+from backend.api.routes.parameters import RunId
+from backend.api.services import Store, StoreOfRequest
+from backend.errors import NotFound
+from backend.spool import OpenFile, answer
+
+router = APIRouter(prefix="/runs/{run_id}", tags=["runs"])
+
+_SAFETENSORS = "application/octet-stream"
+_FILE = errors(404) | example("...", media_type=_SAFETENSORS, schema={"type": "string", "format": "binary"})
+
+
+@router.get("/weights.safetensors", response_class=Response, responses=_FILE)
+async def weights(store: StoreOfRequest, run_id: RunId) -> Response:
+    """The final weights of a finished run by name, as safetensors; where a mean was taken, that too as average.NAME."""
+    return await store.apart(_weights, run_id)
+
+
+def _weights(store: Store, run_id: str) -> Response:
+    sha256 = store.runs.get(run_id).weights
+    if sha256 is None:
+        raise NotFound(f"run {run_id} has no final weights: it has not finished, or they could not be written")
+    file = _find(store.settings.home / "checkpoints" / run_id, "weights.safetensors", sha256)
+    if file is None:
+        raise NotFound(f"the final weights of run {run_id} are not on this machine; its worker has them")
+    return _answer(file, run_id)
+
+
+@router.get("/checkpoint.safetensors", response_class=Response, responses=_FILE)
+async def checkpoint(store: StoreOfRequest, run_id: RunId) -> Response:
+    """The state that an unfinished run would go on from, as safetensors: weights, optimizer's state, and a document."""
+    return await store.apart(_checkpoint, run_id)
+
+
+def _checkpoint(store: Store, run_id: str) -> Response:
+    named = store.runs.get(run_id).checkpoint
+    if named is None:
+        raise NotFound(f"run {run_id} has no checkpoint: none has been written yet, or the run has finished")
+    file = _find(store.settings.home / "checkpoints" / run_id, f"{named.update}-*.safetensors", named.sha256)
+    if file is None:
+        raise NotFound(f"the checkpoint of run {run_id} is not on this machine; its worker has it")
+    return _answer(file, f"{run_id}-{named.update}")
+
+
+def _find(folder: Path, pattern: str, sha256: str) -> OpenFile | None:
+    """Open the file with this SHA-256 among the files of a name; None: it is not here."""
+    for path in folder.glob(pattern):
+        with suppress(OSError), ExitStack() as held:
+            file = held.enter_context(path.open("rb"))
+            if file_digest(file, "sha256").hexdigest() == sha256:
+                held.pop_all()
+                return OpenFile(file, sha256)
+    return None
+
+
+def _answer(file: OpenFile, name: str) -> Response:
+    headers = {"Content-Disposition": f'attachment; filename="{name}.safetensors"'}
+    return answer(file, media_type=_SAFETENSORS, headers=headers)

@@ -1,0 +1,29 @@
+"""Whether the process answers, and whether its database does."""
+
+from fastapi import APIRouter
+from sqlalchemy.exc import SQLAlchemyError
+
+from backend.api.openapi import errors, example
+from backend.api.services import StoreOfRequest
+from backend.errors import BackendUnavailable
+from backend.schemas.api import Health
+
+router = APIRouter(tags=["health"])
+
+_OK = example({"status": "ok"})
+
+
+@router.get("/health", responses=errors() | _OK)
+async def health() -> Health:
+    """The process answers."""
+    return Health()
+
+
+@router.get("/ready", responses=errors(503) | _OK)
+def ready(store: StoreOfRequest) -> Health:
+    """The database can be read."""
+    try:
+        store.database.check()
+    except SQLAlchemyError as error:
+        raise BackendUnavailable("the database cannot be read") from error
+    return Health()

@@ -1,0 +1,65 @@
+"""The paper's figures and claims, drawn and judged from runs."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Path, Query
+
+from backend.api.examples import PAPER_VIEW, REPRODUCTIONS, STUDY
+from backend.api.openapi import errors, example
+from backend.api.routes.parameters import ExperimentId
+from backend.api.services import Store, StoreOfRequest
+from backend.errors import NotFound
+from backend.paper import results_catalog
+from backend.paper.curves import collect
+from backend.paper.figures import Axis, Mode
+from backend.paper.specifications import PaperProblem, Question, mark_of
+from backend.paper.study import answer, empty
+from backend.schemas.paper import Answer, Own, PaperView, Reproductions, Study
+
+router = APIRouter(tags=["paper"])
+
+AxisOfRequest = Annotated[Axis, Query(description="what the curves are drawn over")]
+ModeOfRequest = Annotated[Mode, Query(description="colours for a light or a dark page")]
+
+
+@router.get("/paper", responses=errors() | example(REPRODUCTIONS))
+def reproductions(store: StoreOfRequest) -> Reproductions:
+    """What reproduces the paper's figures, by scale, and the study's sweeps: experiments whose `spec` you launch."""
+    return Reproductions(reproductions=results_catalog.catalog(store.database))
+
+
+@router.get("/paper/{problem}", responses=errors(404) | example(PAPER_VIEW))
+def recorded_paper(
+    problem: Annotated[PaperProblem, Path(description="whose figure")],
+    axis: AxisOfRequest = "update",
+    mode: ModeOfRequest = "light",
+) -> PaperView:
+    """The figure and the verdicts of the runs that ship with BlockHF, at the scale `laptop`."""
+    results = results_catalog.recorded(problem)
+    if results is None:
+        raise NotFound(f"no results of {problem.value} ship with this version; launch its reproduction")
+    return results_catalog.view(results, is_recorded=True, axis=axis, mode=mode)
+
+
+@router.get("/experiments/{experiment_id}/paper", responses=errors(404) | example(PAPER_VIEW))
+def paper(
+    store: StoreOfRequest, experiment_id: ExperimentId, axis: AxisOfRequest = "update", mode: ModeOfRequest = "light"
+) -> PaperView:
+    """The figure and the verdicts of an experiment's runs so far, be it a reproduction or one of your own."""
+    results = collect(store.experiments.get(experiment_id), store.metrics.series)
+    return results_catalog.view(results, axis=axis, mode=mode)
+
+
+@router.get("/study", responses=errors() | example(STUDY))
+def study(store: StoreOfRequest, mode: ModeOfRequest = "light") -> Study:
+    """What to choose, and why: each question's newest sweep here, or else the one that ships with BlockHF."""
+    newest = results_catalog.own(store.database)
+    return Study(answers=[_answer(store, question, newest.get(mark_of(question)), mode) for question in Question])
+
+
+def _answer(store: Store, question: Question, own: Own | None, mode: Mode) -> Answer:
+    if own is not None:
+        results = collect(store.experiments.get(own.experiment), store.metrics.series)
+        return answer(question, results, recorded=False, experiment=own.experiment, mode=mode)
+    shipped = results_catalog.recorded(question)
+    return empty(question) if shipped is None else answer(question, shipped, recorded=True, mode=mode)

@@ -1,0 +1,126 @@
+"""Runs: read, cancel, pause, resume, retry, move in line, export."""
+
+from collections.abc import Iterable
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Response
+
+from backend.api.examples import CSV, EXPORT, RUN
+from backend.api.exports import to_csv, to_json, to_parquet
+from backend.api.openapi import body_example, errors, example
+from backend.api.routes.parameters import Limit, RunId
+from backend.api.services import Store, StoreOfRequest
+from backend.schemas.api import Priority, RunList
+from backend.schemas.base import Id
+from backend.schemas.runs import Run, RunStatus
+from backend.spool import Part, Spool, answer
+
+router = APIRouter(prefix="/runs", tags=["runs"])
+
+_PARQUET = "application/vnd.apache.parquet"
+
+
+@router.get("", responses=errors(404) | example({"runs": [RUN]}))
+def list_runs(
+    store: StoreOfRequest,
+    experiment: Annotated[Id | None, Query(description="only this experiment's")] = None,
+    status: Annotated[RunStatus | None, Query(description="only those that stand there")] = None,
+    limit: Limit = 100,
+    before: Annotated[Id | None, Query(description="older than this run")] = None,
+) -> RunList:
+    """Runs, newest first."""
+    return RunList(runs=list(store.runs.list(experiment=experiment, status=status, limit=limit, before=before)))
+
+
+@router.get("/{run_id}", responses=errors(404) | example(RUN))
+def run(store: StoreOfRequest, run_id: RunId) -> Run:
+    """One run."""
+    return store.runs.get(run_id)
+
+
+@router.post("/{run_id}/cancel", status_code=202, responses=errors(404, 409) | example(RUN, status=202))
+def cancel(store: StoreOfRequest, run_id: RunId) -> Run:
+    """Cancel a run: at once while it waits, within seconds while it trains."""
+    return store.queue.cancel(run_id)
+
+
+@router.post("/{run_id}/pause", status_code=202, responses=errors(404, 409) | example(RUN, status=202))
+def pause(store: StoreOfRequest, run_id: RunId) -> Run:
+    """Pause a run: at once while it waits, after its update while it trains; a checkpoint keeps where it was."""
+    return store.queue.pause(run_id)
+
+
+@router.post("/{run_id}/resume", status_code=202, responses=errors(404, 409) | example(RUN, status=202))
+def resume(store: StoreOfRequest, run_id: RunId) -> Run:
+    """Let a paused run go on, bit for bit as if it had not been paused where device, threads and versions are equal."""
+    return store.queue.resume(run_id)
+
+
+@router.post("/{run_id}/retry", status_code=202, responses=errors(404, 409) | example(RUN, status=202))
+def retry(store: StoreOfRequest, run_id: RunId) -> Run:
+    """Queue a run again that failed or was cancelled; it goes on from its last checkpoint."""
+    return store.queue.retry(run_id)
+
+
+@router.post(
+    "/{run_id}/priority",
+    status_code=202,
+    responses=errors(404, 409, 422) | example(RUN, status=202),
+    openapi_extra=body_example({"priority": 10}),
+)
+def prioritize(store: StoreOfRequest, run_id: RunId, body: Priority) -> Run:
+    """Move a run in line: of those that wait, the highest priority goes first, and of equals the oldest."""
+    return store.queue.prioritize(run_id, body.priority)
+
+
+@router.get(
+    "/{run_id}/export.csv",
+    response_class=Response,
+    responses=errors(404) | example(CSV, media_type="text/csv", schema={"type": "string"}),
+)
+async def export(store: StoreOfRequest, run_id: RunId) -> Response:
+    """Every row of a run as CSV, one line per update; a block's columns start with block0_, block1_ ..."""
+    return await store.apart(_csv, run_id)
+
+
+def _csv(store: Store, run_id: str) -> Response:
+    with store.metrics.whole(run_id) as reading:
+        return _file(f"{run_id}.csv", to_csv(reading), "text/csv; charset=utf-8")
+
+
+@router.get(
+    "/{run_id}/export.json",
+    response_class=Response,
+    responses=errors(404) | example(EXPORT, schema={"type": "object"}),
+)
+async def export_json(store: StoreOfRequest, run_id: RunId) -> Response:
+    """The run, and every row as columns, as one document."""
+    return await store.apart(_json, run_id)
+
+
+def _json(store: Store, run_id: str) -> Response:
+    run = store.runs.get(run_id)
+    with store.metrics.whole(run_id) as reading:
+        return _file(f"{run_id}.json", to_json(run, reading), "application/json")
+
+
+@router.get(
+    "/{run_id}/export.parquet",
+    response_class=Response,
+    responses=errors(404) | example("PAR1", media_type=_PARQUET, schema={"type": "string", "format": "binary"}),
+)
+async def export_parquet(store: StoreOfRequest, run_id: RunId) -> Response:
+    """Every row as Parquet, typed; the file's metadata has the run under `blockhf.run`."""
+    return await store.apart(_parquet, run_id)
+
+
+def _parquet(store: Store, run_id: str) -> Response:
+    run = store.runs.get(run_id)
+    with store.metrics.whole(run_id) as reading:
+        return _file(f"{run_id}.parquet", to_parquet(run, reading), _PARQUET)
+
+
+def _file(name: str, parts: Iterable[Part], media_type: str) -> Response:
+    return answer(
+        Spool(parts), media_type=media_type, headers={"Content-Disposition": f'attachment; filename="{name}"'}
+    )

@@ -1,0 +1,44 @@
+"""Workers: register, take runs, be heard of."""
+
+from fastapi import APIRouter, Response
+
+from backend.api.examples import ANNOUNCEMENT, CLAIM, HOLDING, REGISTRATION, STANDINGS
+from backend.api.openapi import body_example, errors, example
+from backend.api.routes.parameters import WorkerId
+from backend.api.services import StoreOfRequest
+from backend.schemas.api import Announcement, Claim, Holding, Registration, Standings
+
+router = APIRouter(prefix="/workers", tags=["workers"])
+
+
+@router.post(
+    "",
+    status_code=201,
+    responses=errors(422) | example(REGISTRATION, status=201),
+    openapi_extra=body_example(ANNOUNCEMENT),
+)
+def register(store: StoreOfRequest, body: Announcement) -> Registration:
+    """Announce a worker, its problems and its data sets."""
+    return store.workers.register(body)
+
+
+@router.post(
+    "/{worker_id}/claim",
+    response_model=Claim,
+    responses=errors(404) | example(CLAIM) | {204: {"description": "nothing to do"}},
+)
+def claim(store: StoreOfRequest, worker_id: WorkerId) -> Claim | Response:
+    """Take the first run in line that waits, or whose worker is lost; it goes on from its checkpoint if it has one."""
+    return store.queue.claim(worker_id) or Response(status_code=204)
+
+
+@router.post("/runs", responses=errors() | example(STANDINGS), openapi_extra=body_example(HOLDING))
+def standings(store: StoreOfRequest, body: Holding) -> Standings:
+    """Tell a worker how the runs stand whose files it has, so that it drops none that a run goes on from."""
+    return Standings(runs=store.queue.standings(body.runs))
+
+
+@router.post("/{worker_id}/heartbeat", status_code=204, responses=errors(404))
+def heartbeat(store: StoreOfRequest, worker_id: WorkerId) -> None:
+    """Say that an idle worker is alive."""
+    store.workers.heartbeat(worker_id)

@@ -1,0 +1,55 @@
+"""Everything the backend keeps, opened once and handed to every route."""
+
+from collections.abc import Callable
+from typing import Annotated
+
+from anyio import CapacityLimiter, to_thread
+from fastapi import Depends, Request, Response
+
+from backend.experiments.experiments import Experiments
+from backend.experiments.imports import Imports
+from backend.experiments.presets import Presets
+from backend.feed import Feed
+from backend.metrics.writer import Metrics
+from backend.queue.queue import Queue
+from backend.queue.workers import Workers
+from backend.settings import Settings
+from backend.storage.database import Database
+from backend.storage.run_rows import Runs
+
+FILES_AT_ONCE = 2
+"""so many exports are made at a time; more would take as long together, and more memory"""
+
+
+class Store:
+    """The verbs over one database."""
+
+    def __init__(self, settings: Settings, *, clock: Callable[[], float] | None = None) -> None:
+        self.settings = settings
+        self.database = Database(settings.url)
+        clock = self.clock = clock or self.database.now
+        self.workers = Workers(self.database, settings, clock=clock)
+        self.experiments = Experiments(self.database, settings, self.workers, clock=clock)
+        self.presets = Presets(self.database, clock=clock)
+        self.runs = Runs(self.database)
+        self.queue = Queue(self.database, settings, clock=clock)
+        self.metrics = Metrics(self.database, settings, clock=clock)
+        self.imports = Imports(self.database, clock=clock)
+        self.feed = Feed(self.database, self.metrics)
+        self._files = CapacityLimiter(FILES_AT_ONCE)
+
+    async def apart(self, make: Callable[..., Response], *given: object) -> Response:
+        """Call `make` with this and what is given in one of few threads for files: no other call waits for those."""
+        return await to_thread.run_sync(make, self, *given, limiter=self._files)
+
+    def close(self) -> None:
+        """Close the database."""
+        self.database.close()
+
+
+async def _of_request(request: Request) -> Store:
+    store: Store = request.app.state.store
+    return store
+
+
+StoreOfRequest = Annotated[Store, Depends(_of_request)]

@@ -1,0 +1,1 @@
+"""Whether a specification can be trained on what the workers announced, and into which blocks."""

@@ -1,0 +1,201 @@
+"""Whether a comparison may be queued: everything about it that needs a worker's catalog."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from math import prod
+
+from jsonschema import Draft202012Validator
+from jsonschema.exceptions import SchemaError
+from referencing import Registry
+from referencing.exceptions import Unresolvable
+
+from backend.catalog.partitions import check_blocks, expand, layer_shapes, layer_sizes, option_values
+from backend.errors import FieldError, InvalidInput
+from backend.schemas.api import BlockPlan, Plan, RunPlan
+from backend.schemas.catalog import Catalog, DataSet, ProblemInfo
+from backend.schemas.experiments import ExperimentSpec
+from backend.schemas.optimizers import Adam, BlockHessianFree, HessianFree, Optimizer
+
+MAX_PARAMETERS = 200_000_000
+_MAX_EXACT = 2**53
+_TITLES = {"adam": "Adam", "hf": "HF", "bhf": "BHF"}
+
+
+def plan(spec: ExperimentSpec, catalog: Catalog, memory: int | None = None) -> Plan:
+    """Say what a comparison would queue; raise InvalidInput with every reason why it cannot be.
+
+    `memory` is what the largest worker has [bytes]; None: not known.
+    """
+    info, data = _problem(spec, catalog)
+    errors = [*_option_errors(spec, info), *_size_errors(spec, data)]
+    if errors:
+        raise InvalidInput(errors)
+    sizes = layer_sizes(info, data, spec.problem.options)
+    total = sum(sizes.values())
+    if total > MAX_PARAMETERS:
+        raise InvalidInput([_too_large(spec, info, total)])
+    if memory is not None:
+        errors += _memory_errors(spec, layer_shapes(info, data, spec.problem.options), memory)
+    if errors:
+        raise InvalidInput(errors)
+    blocks = _blocks(spec.optimizers, info, sizes)
+    plans = [[BlockPlan(layers=b, parameters=sum(sizes[n] for n in b)) for b in of_one] for of_one in blocks]
+    labels = [_label(optimizer, of_one) for optimizer, of_one in zip(spec.optimizers, blocks, strict=True)]
+    return Plan(
+        runs=[
+            RunPlan(label=f"{label}, seed {seed}", blocks=of_one)
+            for seed in spec.seeds
+            for label, of_one in zip(labels, plans, strict=True)
+        ],
+        total=total,
+    )
+
+
+def check_catalog(catalog: Catalog) -> None:
+    """Raise InvalidInput where a worker announces something that could never be queued."""
+    data = {d.name: d for d in catalog.data}
+    errors: list[FieldError] = []
+    for i, info in enumerate(catalog.problems):
+        at = f"catalog.problems.{i}"
+        try:
+            Draft202012Validator.check_schema(info.options)
+            for name, knob in info.options.get("properties", {}).items():
+                list(_validator(info, name).iter_errors(knob.get("default") if isinstance(knob, dict) else None))
+        except (SchemaError, Unresolvable, RecursionError) as error:
+            errors.append(FieldError(f"{at}.options", info.name, f"not a JSON schema: {str(error)[:300]}"))
+            continue
+        for name in info.data:
+            if name not in data:
+                errors.append(FieldError(f"{at}.data", name, "a data set that the catalog does not describe"))
+                continue
+            try:
+                sizes = layer_sizes(info, data[name], {})
+                check_blocks(info.partition, list(sizes), field=f"{at}.partition")
+            except InvalidInput as error:
+                errors += error.errors
+    if errors:
+        raise InvalidInput(errors)
+
+
+def _problem(spec: ExperimentSpec, catalog: Catalog) -> tuple[ProblemInfo, DataSet]:
+    problems = {p.name: p for p in catalog.problems}
+    data = {d.name: d for d in catalog.data}
+    choice = spec.problem
+    if choice.name not in problems:
+        raise InvalidInput([_unknown("problem.name", choice.name, "problem", problems)])
+    info = problems[choice.name]
+    usable = [name for name in info.data if name in data]
+    if choice.data not in usable:
+        raise InvalidInput([_unknown("problem.data", choice.data, f"data set of {info.name}", usable)])
+    return info, data[choice.data]
+
+
+def _unknown(field: str, value: str, kind: str, allowed: Iterable[str]) -> FieldError:
+    return FieldError(field, value, f"no such {kind}; there are {', '.join(allowed) or 'none'}")
+
+
+def _option_errors(spec: ExperimentSpec, info: ProblemInfo) -> Iterable[FieldError]:
+    known = info.options.get("properties", {})
+    given = spec.problem.options
+    for name, value in given.items():
+        if name not in known:
+            yield _unknown(f"problem.options.{name}", str(value), f"option of {info.name}", known)
+        elif isinstance(value, int | float) and abs(value) > _MAX_EXACT:
+            yield FieldError(f"problem.options.{name}", str(value), f"must lie within -{_MAX_EXACT} and {_MAX_EXACT}")
+        else:
+            for error in _validator(info, name).iter_errors(value):
+                yield FieldError(f"problem.options.{name}", value, error.message[:300])
+    for name in info.options.get("required", []):
+        if name not in given:
+            yield FieldError(f"problem.options.{name}", None, "this option has no default: give a value")
+
+
+def _validator(info: ProblemInfo, name: str) -> Draft202012Validator:
+    """Validate one option, so that errors name it; without a registry, so that no reference is ever fetched."""
+    schema = {"$defs": info.options.get("$defs", {}), "allOf": [info.options["properties"][name]]}
+    return Draft202012Validator(schema, registry=Registry())
+
+
+def _size_errors(spec: ExperimentSpec, data: DataSet) -> Iterable[FieldError]:
+    choice = spec.problem
+    for name, value, size in [
+        ("train_size", choice.train_size, data.train_size),
+        ("test_size", choice.test_size, data.test_size),
+    ]:
+        if value is not None and value > size:
+            yield FieldError(f"problem.{name}", value, f"at most {size}, which is all that {data.name} has")
+    train = min(choice.train_size or data.train_size, data.train_size)
+    if spec.evaluation.train_subset > train:
+        limit = f"at most {train}, the number of training images"
+        yield FieldError("evaluation.train_subset", spec.evaluation.train_subset, limit)
+    for i, optimizer in enumerate(spec.optimizers):
+        if optimizer.gradient_batch > train:
+            limit = f"at most {train}, the number of training images"
+            yield FieldError(f"optimizers.{i}.gradient_batch", optimizer.gradient_batch, limit)
+
+
+def _memory_errors(
+    spec: ExperimentSpec, shapes: Mapping[str, Sequence[Sequence[int]]], memory: int
+) -> Iterable[FieldError]:
+    """Refuse what cannot fit even if nothing but the following is held.
+
+    Adam holds weights, gradient and two moments; HF and BHF weights, gradient and step, and what each layer gives out
+    for each example of the curvature batch: at least a number per row of its matrices, of one step or place alone.
+    """
+    each = 8 if spec.precision == "float64" else 4
+    weights = each * sum(prod(shape) for of_layer in shapes.values() for shape in of_layer)
+    outputs = sum(max((shape[0] for shape in of_layer if len(shape) > 1), default=0) for of_layer in shapes.values())
+    for i, optimizer in enumerate(spec.optimizers):
+        if isinstance(optimizer, Adam):
+            field, needed = "kind", 4 * weights
+        else:
+            number = 2 if optimizer.product_precision == "bfloat16" else each
+            field, needed = "curvature_batch", 3 * weights + optimizer.curvature_batch * outputs * number
+        if needed > memory:
+            limit = f"needs at least {needed / 1e9:.1f} GB, and no worker has more than {memory / 1e9:.1f} GB"
+            yield FieldError(f"optimizers.{i}.{field}", getattr(optimizer, field), limit)
+
+
+def _too_large(spec: ExperimentSpec, info: ProblemInfo, total: int) -> FieldError:
+    """Name the option that weighs most: the largest of those that are a layer's dimension."""
+    values = option_values(info, spec.problem.options)
+    names = {d for layer in info.layers for shape in layer.parameters.values() for d in shape if isinstance(d, str)}
+    sizes = {name: value for name, value in values.items() if name in names and isinstance(value, int | float)}
+    limit = f"makes {total:,} parameters; at most {MAX_PARAMETERS:,} are allowed"
+    if not sizes:
+        return FieldError("problem.name", info.name, limit)
+    largest = max(sizes, key=lambda name: sizes[name])
+    return FieldError(f"problem.options.{largest}", sizes[largest], limit)
+
+
+def _blocks(optimizers: list[Optimizer], info: ProblemInfo, sizes: dict[str, int]) -> list[list[list[str]]]:
+    """Return each optimizer's blocks; Adam has none, HF one."""
+    blocks: list[list[list[str]]] = []
+    errors: list[FieldError] = []
+    for i, optimizer in enumerate(optimizers):
+        match optimizer:
+            case Adam():
+                blocks.append([])
+            case HessianFree():
+                blocks.append([list(sizes)])
+            case BlockHessianFree(partition=partition):
+                try:
+                    blocks.append(expand(partition, info, sizes, field=f"optimizers.{i}.partition"))
+                except InvalidInput as error:
+                    errors += error.errors
+                else:
+                    errors += _damping_errors(optimizer, i, len(blocks[-1]))
+    if errors:
+        raise InvalidInput(errors)
+    return blocks
+
+
+def _damping_errors(optimizer: BlockHessianFree, i: int, count: int) -> Iterable[FieldError]:
+    given = len(optimizer.dampings)
+    if given not in {0, count}:
+        limit = f"must hold one number per block: {count}, not {given}"
+        yield FieldError(f"optimizers.{i}.block_damping", optimizer.block_damping, limit)
+
+
+def _label(optimizer: Optimizer, blocks: list[list[str]]) -> str:
+    title = _TITLES[optimizer.kind]
+    return f"{title}, {len(blocks)} blocks" if optimizer.kind == "bhf" else title

@@ -1,0 +1,199 @@
+"""The command line: start BlockHF; launch, watch, cancel and export comparisons over REST; the operator's commands."""
+
+import json
+import sys
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from pydantic import ValidationError
+from rich.console import Console
+from sqlalchemy.exc import DBAPIError
+
+from backend.cli import admin, experiments, files, optimizer_arguments, paper, run_table, runs, spec_arguments
+from backend.cli.demo import launch_demo
+from backend.cli.runs import Ids, runs_of
+from backend.client import Client
+from backend.errors import BlockHFError, InvalidInput
+from backend.experiments import sweeps
+from backend.operations.supervisor import ServiceName, Stack, answers, stop_signals
+from backend.schemas.runs import RunStatus
+from backend.settings import Settings, faults
+
+UNITS = (
+    "Units: a loss is in its problem's unit (the autoencoder's: squared error, summed over the pixels, mean over the "
+    "images); seconds are training time, evaluation not counted; cost is in gradients of one gradient batch."
+)
+
+app = typer.Typer(
+    help="Compare Adam, Hessian-free (HF) and block-diagonal Hessian-free (BHF) on the same network.",
+    epilog="BLOCKHF_BACKEND_URL says where the backend is (default http://127.0.0.1:8700).",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.add_typer(admin.app)
+app.add_typer(runs.app)
+app.add_typer(paper.app)
+app.add_typer(experiments.app)
+app.add_typer(files.app)
+Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+
+
+def main() -> None:
+    """Run the command line; an error that is foreseen is a line on standard error and exit code 1."""
+    try:
+        app()
+    except (BlockHFError, ValidationError, DBAPIError, OSError) as error:
+        for line in _lines(error):
+            typer.echo(f"error: {line}", err=True)
+        sys.exit(1)
+
+
+def _lines(error: Exception) -> Iterable[object]:
+    """Say what is wrong: an input by field, value and limit, the environment by variable; else raise it again."""
+    match error:
+        case InvalidInput():
+            return error.errors
+        case BlockHFError():
+            return [error]
+        case ValidationError(title=Settings.__name__):
+            return faults(error).errors
+        case DBAPIError():
+            return [f"the database cannot be used: {str(error.orig).splitlines()[0]}"]
+        case OSError(filename=str(file), strerror=str(words)):
+            return [f"{file}: {words}"]
+        case _:
+            raise error
+
+
+@app.command()
+def up() -> None:
+    """Start backend, worker and dashboard; Ctrl-C stops all three."""
+    settings = Settings()
+    stack = Stack(settings, lambda line: typer.echo(f"blockhf: {line}"))
+    with stop_signals() as stopped:
+        try:
+            stack.start(stopped)
+            if settings.demo and not stopped():
+                with Client.of(stack.settings) as client:
+                    launch_demo(client)
+            if not stopped():
+                typer.echo(f"\n  BlockHF is ready: {settings.dashboard}\n\n  Ctrl-C stops it.\n")
+            while not stopped():
+                stack.watch()
+                time.sleep(0.5)
+        finally:
+            stack.stop()
+
+
+def _knob_lines() -> str:
+    """List every knob, one paragraph each, for the help of `launch`."""
+    groups = {"Of the experiment (--set)": optimizer_arguments.shared_knobs()}
+    groups |= {f"Of {kind} (--optimizer)": rows for kind, rows in optimizer_arguments.optimizer_knobs().items()}
+    return "\n\n".join(f"{title}:\n\n" + "\n\n".join(f"- {knob}" for knob in rows) for title, rows in groups.items())
+
+
+@app.command(epilog=f"{UNITS}\n\n{_knob_lines()}")
+def launch(
+    file: Annotated[
+        Path | None, typer.Argument(help="A YAML or JSON file with an experiment's fields.", show_default=False)
+    ] = None,
+    preset: Annotated[
+        str | None, typer.Option("--preset", "-p", help="A saved preset to start from; `blockhf presets` lists them.")
+    ] = None,
+    optimizer: Annotated[
+        list[str] | None,
+        typer.Option("--optimizer", "-o", help="adam, hf or bhf with its knobs: 'bhf damping=0.1'. May be repeated."),
+    ] = None,
+    setting: Annotated[
+        list[str] | None,
+        typer.Option("--set", "-s", help="path=value of a knob: 'budget.updates=50'. May be repeated."),
+    ] = None,
+    grid: Annotated[
+        list[str] | None,
+        typer.Option("--grid", "-g", help="A sweep: each value of a knob, 'bhf.damping=0,0.1'. May be repeated."),
+    ] = None,
+    point: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--point", help="A sweep's settings that belong together: 'bhf.damping=0.1 bhf.learning_rate=0.5'."
+        ),
+    ] = None,
+    seed: Annotated[list[int] | None, typer.Option("--seed", help="One run per optimizer and seed.")] = None,
+    name: Annotated[str | None, typer.Option(help="How the comparison is called.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be queued.")] = False,
+    follow: Annotated[bool, typer.Option("--watch", help="Stay and show the progress.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Queue a comparison: the problem's preset, FILE or a saved one, with the options; prints the experiment's id."""
+    with Client.of() as client:
+        chosen = spec_arguments.settings(setting or [])
+        fields = spec_arguments.base(client, file, preset)
+        if fields is None:
+            fields = spec_arguments.problem_fields(client, chosen.get("problem", {}))
+        spec = spec_arguments.specify(fields, chosen, optimizers=optimizer or [], seeds=seed, name=name)
+        spec = sweeps.expand(sweeps.parse(spec, grid or [], point or []))
+        if dry_run:
+            plan = client.check(spec)
+            typer.echo(plan.model_dump_json(indent=2))
+            return
+        experiment = client.launch(spec)
+        runs = [run.id for run in experiment.runs]
+        typer.echo(json.dumps({"id": experiment.id, "runs": runs}) if as_json else experiment.id)
+        if follow:
+            _follow(client, [experiment.id], console=Console(stderr=as_json))
+
+
+@app.command()
+def health(
+    name: Annotated[ServiceName, typer.Argument(help="Which process.")],
+) -> None:
+    """Tell by the exit code whether a process answers: 0 yes, 1 no."""
+    if not answers(name, Settings()):
+        raise typer.Exit(1)
+
+
+@app.command(epilog=UNITS)
+def watch(
+    ids: Ids,
+    interval: Annotated[float, typer.Option(min=0.1, help="Seconds between looks.")] = 1.0,
+    as_json: Annotated[bool, typer.Option("--json", help="Show nothing; print the runs as JSON at the end.")] = False,
+) -> None:
+    """Show the runs' progress until all have ended; exit code 1 if one failed. Ctrl-C leaves them running."""
+    with Client.of() as client:
+        _follow(client, ids, interval, console=Console(quiet=as_json), as_json=as_json)
+
+
+def _follow(client: Client, ids: list[str], interval: float = 1.0, *, console: Console, as_json: bool = False) -> None:
+    try:
+        runs = run_table.watch(lambda: runs_of(client, ids), console, interval=interval)
+    except KeyboardInterrupt:
+        raise typer.Exit(130) from None
+    if as_json:
+        typer.echo(run_table.records(runs))
+    if any(run.status is RunStatus.FAILED for run in runs):
+        raise typer.Exit(1)
+
+
+@app.command(epilog=UNITS)
+def runs(
+    experiment: Annotated[str | None, typer.Option(help="Only this experiment's.")] = None,
+    status: Annotated[RunStatus | None, typer.Option(help="Only these.")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="At most so many, newest first.")] = 100,
+    as_json: Json = False,
+) -> None:
+    """List runs: status, updates done, last and best values."""
+    with Client.of() as client:
+        found = client.runs(experiment=experiment, status=status, limit=limit)
+    if as_json:
+        typer.echo(run_table.records(found))
+    else:
+        console = Console()
+        console.print(run_table.shown(found, width=console.width))
+
+
+if __name__ == "__main__":
+    main()

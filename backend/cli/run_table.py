@@ -1,0 +1,178 @@
+"""Runs as a terminal shows them: a table, and progress that grows while they train."""
+
+import json
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from rich import box
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from backend.client.transport import Patience
+from backend.errors import BackendUnavailable, BlockHFError, TooManyRequests
+from backend.schemas.optimizers import BlockHessianFree
+from backend.schemas.runs import Run, RunStatus
+
+STYLES = {
+    RunStatus.QUEUED: "dim",
+    RunStatus.RUNNING: "bold cyan",
+    RunStatus.PAUSED: "blue",
+    RunStatus.FINISHED: "green",
+    RunStatus.FAILED: "bold red",
+    RunStatus.CANCELLED: "yellow",
+}
+
+
+def optimizer_label(run: Run) -> str:
+    """Name the optimizer, with the number of blocks once it is known."""
+    optimizer = run.config.optimizer
+    if isinstance(optimizer, BlockHessianFree) and run.blocks:
+        return f"bhf, {len(run.blocks)} blocks"
+    return optimizer.kind
+
+
+def share_done(run: Run) -> float:
+    """Return how much of the budget is used, in [0, 1], by the limit that is nearest."""
+    if run.status is RunStatus.FINISHED:
+        return 1.0
+    budget, done = run.config.budget, run.summary
+    shares = [
+        used / limit
+        for used, limit in ((done.updates, budget.updates), (done.epoch, budget.epochs), (done.seconds, budget.seconds))
+        if limit is not None
+    ]
+    return min(1.0, max(shares, default=0.0))
+
+
+def run_record(run: Run) -> dict[str, Any]:
+    """Return what `blockhf runs --json` prints of a run."""
+    return {
+        "id": run.id,
+        "name": run.experiment_name,
+        "status": run.status.value,
+        "problem": run.config.problem.name,
+        "data": run.config.problem.data,
+        "optimizer": run.config.optimizer.kind,
+        "seed": run.config.seed,
+        "updates": run.summary.updates,
+        "progress": round(share_done(run), 4),
+        "last": _measures(run, "last"),
+        "best": _measures(run, "best"),
+        "ended_by": run.ended_by,
+        "error": run.error.message if run.error else None,
+    }
+
+
+def records(runs: Sequence[Run]) -> str:
+    """Write runs as `--json` prints them."""
+    return json.dumps([run_record(run) for run in runs], indent=2)
+
+
+def _measures(run: Run, which: str) -> dict[str, float | None]:
+    names = ("train_loss", "test_loss", "test_accuracy")
+    return {name: getattr(run.summary, f"{which}_{name}") for name in names}
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4g}"
+
+
+WIDE = 130
+"""Columns from which on a terminal has room for the experiment's name, training time and best values."""
+
+
+def runs_table(runs: Sequence[Run], *, width: int) -> Table:
+    """Build the table of runs: train, test: last losses in the problem's unit; best: the lowest test loss."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1 if width >= WIDE else 0, 0, 0))
+    columns = [column for column in _COLUMNS if width >= WIDE or not column.wide]
+    for column in columns:
+        table.add_column(column.title, justify=column.justify, no_wrap=True, overflow="ellipsis", width=column.width)
+    for run in runs:
+        table.add_row(*(column.cell(run) for column in columns))
+    return table
+
+
+def failures(runs: Sequence[Run]) -> list[Text]:
+    """Return one line per failed run: its id and the reason."""
+    return [Text(f"{run.id} failed: {run.error.message}", "red") for run in runs if run.error]
+
+
+@dataclass(frozen=True)
+class _Column:
+    """One column: what it shows of a run; `wide` ones are left out in a narrow terminal."""
+
+    title: str
+    cell: Callable[[Run], RenderableType]
+    wide: bool = False
+    justify: Literal["left", "right"] = "left"
+    width: int | None = None
+
+
+def _value(title: str, measure: str, *, wide: bool = False) -> _Column:
+    return _Column(title, lambda run: _number(getattr(run.summary, measure)), wide, "right", 8)
+
+
+_COLUMNS = (
+    _Column("id", lambda run: run.id, width=16),
+    _Column("name", lambda run: Text(run.experiment_name), wide=True, width=24),
+    _Column("optimizer", optimizer_label, width=13),
+    _Column("seed", lambda run: str(run.config.seed), justify="right"),
+    _Column("status", lambda run: Text(run.status.value, STYLES[run.status]), width=9),
+    _Column("progress", lambda run: ProgressBar(total=1.0, completed=share_done(run), width=8), width=8),
+    _Column("updates", lambda run: str(run.summary.updates), justify="right", width=7),
+    _Column("seconds", lambda run: f"{run.summary.seconds:.1f}", wide=True, justify="right", width=8),
+    _value("train", "last_train_loss"),
+    _value("test", "last_test_loss"),
+    _value("best", "best_test_loss", wide=True),
+    _value("accuracy", "last_test_accuracy", wide=True),
+)
+
+
+def shown(runs: Sequence[Run], *, width: int) -> Group:
+    """Return the table with the reasons of failed runs below it."""
+    return Group(runs_table(runs, width=width), *failures(runs))
+
+
+def _away(error: BlockHFError) -> Text:
+    """Say why nothing newer is known."""
+    return Text(f"The backend is away; the runs go on, and so does this once it is back: {error}", "yellow")
+
+
+def at_rest(run: Run) -> bool:
+    """Tell whether nothing more comes of a run unless somebody asks for it: it has ended, or is paused."""
+    return run.status.final or run.status is RunStatus.PAUSED
+
+
+def watch(fetch: Callable[[], list[Run]], console: Console, *, interval: float) -> list[Run]:
+    """Redraw the table every `interval` seconds until all runs have ended or are paused; return them.
+
+    A backend that goes away meanwhile is waited for, and the screen says so, or, where the console is none, a line on
+    standard error; raises BackendUnavailable or TooManyRequests where it does not answer for five minutes, and at the
+    first look.
+    """
+    runs, patience, away = fetch(), Patience(), False
+    with Live(shown(runs, width=console.width), console=console, auto_refresh=False) as live:
+        pause = interval
+        while not all(at_rest(run) for run in runs):
+            time.sleep(pause)
+            try:
+                runs, patience, pause, away = fetch(), Patience(), interval, False
+                live.update(shown(runs, width=console.width), refresh=True)
+            except (BackendUnavailable, TooManyRequests) as error:
+                longer = patience.pause()
+                if longer is None:
+                    raise
+                pause = max(interval, longer)
+                live.update(Group(shown(runs, width=console.width), _away(error)), refresh=True)
+                if not away and not console.is_terminal:
+                    Console(stderr=True).print(_away(error), soft_wrap=True)
+                away = True
+    paused = [run.id for run in runs if run.status is RunStatus.PAUSED]
+    if paused:
+        console.print(f"Paused; to let them go on: blockhf resume {' '.join(paused)}", soft_wrap=True, markup=False)
+    return runs

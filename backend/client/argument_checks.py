@@ -1,0 +1,60 @@
+"""Arguments of the client's calls, checked before anything is sent."""
+
+import re
+from typing import Any, TypeVar
+from uuid import uuid4
+
+from pydantic import ValidationError
+
+from backend.errors import FieldError, InvalidInput, from_validation
+from backend.schemas.api import ExportKind
+from backend.schemas.base import Contract
+
+_ID = re.compile(r"[a-z0-9]{8,32}")
+_SLUG = re.compile(r"[a-z0-9][a-z0-9_.-]{0,63}")
+_KEY = re.compile(r"[!-~]([ -~]{0,198}[!-~])?")
+
+M = TypeVar("M", bound=Contract)
+
+
+def run_id(value: str) -> str:
+    """Return a run's id; raises InvalidInput where it is none, and another path would be asked for."""
+    return _like(_ID, value, "run_id", "must be an id: 8 to 32 of the characters a-z and 0-9")
+
+
+def experiment_id(value: str) -> str:
+    """Return an experiment's id; raises InvalidInput."""
+    return _like(_ID, value, "experiment_id", "must be an id: 8 to 32 of the characters a-z and 0-9")
+
+
+def slug(value: str, field: str = "slug") -> str:
+    """Return a name that stands in addresses; raises InvalidInput."""
+    limit = "must be 1 to 64 of the characters a-z, 0-9, _, . and -, the first a letter or digit"
+    return _like(_SLUG, value, field, limit)
+
+
+def once(key: str | None) -> dict[str, str]:
+    """Return the header that keeps a repeat from being queued twice, with a new key for None; raises InvalidInput."""
+    limit = "must be 1 to 200 visible ASCII characters, with blanks only between them"
+    return {"Idempotency-Key": uuid4().hex if key is None else _like(_KEY, key, "idempotency_key", limit)}
+
+
+def export_kind(value: ExportKind | str) -> ExportKind:
+    """Return how an export writes rows; raises InvalidInput."""
+    if value not in list(ExportKind):
+        raise InvalidInput([FieldError("kind", str(value)[:200], f"must be one of {', '.join(ExportKind)}")])
+    return ExportKind(value)
+
+
+def made(kind: type[M], **fields: Any) -> M:
+    """Make a request's body, or raise what the backend would."""
+    try:
+        return kind.model_validate(fields)
+    except ValidationError as error:
+        raise from_validation(error) from None
+
+
+def _like(pattern: re.Pattern[str], value: str, field: str, limit: str) -> str:
+    if not isinstance(value, str) or not pattern.fullmatch(value):
+        raise InvalidInput([FieldError(field, str(value)[:200], limit)])
+    return value

@@ -1,0 +1,163 @@
+"""The calls about runs: find, steer and follow them, and fetch what they made."""
+
+import time
+from collections.abc import Generator, Iterator, Sequence
+from threading import Event
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from backend.client import argument_checks
+from backend.client.worker_client import WorkerCalls
+from backend.errors import BackendUnavailable, BlockHFError, TooManyRequests
+from backend.schemas.api import ExportKind, Priority, RunList
+from backend.schemas.base import Contract
+from backend.schemas.runs import Run, RunStatus
+
+if TYPE_CHECKING:
+    import pandas
+
+_POLL_SECONDS = 0.5
+
+
+class RunCalls(WorkerCalls):
+    """A backend as those see it who have runs trained."""
+
+    def runs(
+        self,
+        *,
+        experiment: str | None = None,
+        status: RunStatus | str | None = None,
+        limit: int = 100,
+        before: str | None = None,
+    ) -> list[Run]:
+        """Return runs, newest first, older than the run `before`."""
+        state = None if status is None else str(status)
+        answer = self._get("/runs", experiment=experiment, status=state, limit=limit, before=before)
+        return RunList.model_validate_json(answer).runs
+
+    def run(self, run_id: str) -> Run:
+        """Return one run."""
+        return Run.model_validate_json(self._get(f"/runs/{argument_checks.run_id(run_id)}"))
+
+    def cancel(self, run_id: str) -> Run:
+        """Cancel a run: at once while it waits, within seconds while it trains."""
+        return self._ask(run_id, "cancel")
+
+    def pause(self, run_id: str) -> Run:
+        """Pause a run: at once while it waits, after its update while it trains."""
+        return self._ask(run_id, "pause")
+
+    def resume(self, run_id: str) -> Run:
+        """Let a paused run go on."""
+        return self._ask(run_id, "resume")
+
+    def retry(self, run_id: str) -> Run:
+        """Queue a run again that failed or was cancelled; it goes on from its last checkpoint."""
+        return self._ask(run_id, "retry")
+
+    def prioritize(self, run_id: str, priority: int) -> Run:
+        """Move a run in line; the highest priority goes first."""
+        return self._ask(run_id, "priority", argument_checks.made(Priority, priority=priority))
+
+    def series(
+        self,
+        runs: Sequence[str],
+        *,
+        after: Sequence[int] | None = None,
+        until: Sequence[int] | None = None,
+        bucket: int = 1,
+        fields: Sequence[str] | None = None,
+        blocks: bool = False,
+    ) -> dict[str, dict[str, Any]]:
+        """Return each run's columns after its update `after`, up to `until`, thinned to buckets of 2^k updates."""
+        if not runs:
+            return {}
+        query = {
+            "runs": ",".join(runs),
+            "after": None if after is None else ",".join(map(str, after)),
+            "until": None if until is None else ",".join(map(str, until)),
+            "bucket": bucket,
+            "fields": None if fields is None else ",".join(fields),
+            "blocks": int(blocks),
+        }
+        answer: dict[str, dict[str, Any]] = orjson.loads(self._get_large("/series", **query))["runs"]
+        return answer
+
+    def export_file(self, run_id: str, kind: ExportKind | str) -> bytes:
+        """Return every row of a run as a file of this kind; `pandas.read_parquet` reads the last."""
+        return self._get_large(
+            f"/runs/{argument_checks.run_id(run_id)}/export.{argument_checks.export_kind(kind).value}"
+        )
+
+    def export(self, run_id: str) -> str:
+        """Return every row of a run as CSV, with a header."""
+        return self._get_large(f"/runs/{argument_checks.run_id(run_id)}/export.csv").decode()
+
+    def weights(self, run_id: str) -> bytes:
+        """Return a finished run's final weights, which `safetensors.torch.load` reads."""
+        return self._get_large(f"/runs/{argument_checks.run_id(run_id)}/weights.safetensors")
+
+    def checkpoint(self, run_id: str) -> bytes:
+        """Return the state that a run which has not finished would go on from, as safetensors."""
+        return self._get_large(f"/runs/{argument_checks.run_id(run_id)}/checkpoint.safetensors")
+
+    def series_frame(self, runs: Sequence[str], *, bucket: int = 1) -> "pandas.DataFrame":
+        """Return all rows of the runs as one pandas frame, with the run's id in the column `run`."""
+        import pandas
+
+        answer, after = self.series(runs, bucket=bucket), dict.fromkeys(runs, 0)
+        parts: list[pandas.DataFrame] = []
+        while answer:
+            for run_id, columns in answer.items():
+                values = {name: column for name, column in columns.items() if isinstance(column, list)}
+                parts += [pandas.DataFrame({"run": run_id} | values)] if columns["update"] else []
+                after[run_id] = columns["update"][-1] if columns["update"] else columns["last_update"]
+            left = [run_id for run_id, columns in answer.items() if after[run_id] < columns["last_update"]]
+            answer = self.series(left, after=[after[run_id] for run_id in left], bucket=bucket)
+        return pandas.concat(parts, ignore_index=True) if parts else pandas.DataFrame({"run": []})
+
+    def follow(
+        self, runs: Sequence[str] | None = None, *, experiment: str | None = None
+    ) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Yield a run's id and its new columns, as `series` gives them, until all runs have ended.
+
+        A backend that goes away meanwhile is waited for, five minutes at most: then BackendUnavailable is raised. It
+        begins with the rows that are stored; where `attempt` changes, the run began again: drop what you hold.
+        """
+        return self._follow(Event(), runs, experiment)
+
+    def _follow(
+        self, over: Event, runs: Sequence[str] | None, experiment: str | None
+    ) -> Generator[tuple[str, dict[str, Any]], None, None]:
+        chosen = None if runs is None else ",".join(runs)
+        for _, data in self._events(over, runs=chosen, experiment=experiment):
+            yield from data["runs"].items()
+
+    def wait(self, run_ids: Sequence[str], *, timeout: float) -> list[Run]:
+        """Wait until every run has ended; raise TimeoutError after `timeout` seconds.
+
+        A backend that goes away meanwhile is waited for, five minutes at most: then BackendUnavailable is raised.
+        """
+        deadline = time.monotonic() + timeout
+        waiting, patience = list(run_ids), self._patience()
+        while True:
+            away: BlockHFError | None = None
+            pause = _POLL_SECONDS
+            try:
+                runs = [self.run(run_id) for run_id in run_ids]
+                waiting, patience = [run.id for run in runs if not run.status.final], self._patience()
+                if not waiting:
+                    return runs
+            except (BackendUnavailable, TooManyRequests) as error:
+                if (longer := patience.pause()) is None:
+                    raise
+                away, pause = error, longer
+            left = deadline - time.monotonic()
+            if left <= 0:
+                reason = f" ({away})" if away else ""
+                raise TimeoutError(f"after {timeout:g} s these runs have not ended: {', '.join(waiting)}{reason}")
+            time.sleep(min(pause, left))
+
+    def _ask(self, run_id: str, verb: str, body: Contract | None = None) -> Run:
+        return Run.model_validate_json(self._post(f"/runs/{argument_checks.run_id(run_id)}/{verb}", body, retry=True))

@@ -1,0 +1,100 @@
+"""The calls that a worker makes: take a run, report its updates, end it."""
+
+from collections.abc import Sequence
+
+from backend.client.transport import Transport, batches
+from backend.schemas.api import (
+    Announcement,
+    Append,
+    Appended,
+    Claim,
+    Finish,
+    Heartbeat,
+    HeartbeatAnswer,
+    Holding,
+    Registration,
+    Standings,
+    Start,
+)
+from backend.schemas.base import MAX_HELD
+from backend.schemas.catalog import Catalog, WorkerInfo
+from backend.schemas.runs import Checkpoint, RunError, RunStatus, Update
+
+
+class WorkerCalls(Transport):
+    """A backend as its workers see it."""
+
+    def register(self, info: WorkerInfo, catalog: Catalog) -> Registration:
+        """Announce a worker and what it can do."""
+        body = Announcement(info=info, catalog=catalog)
+        return Registration.model_validate_json(self._post("/workers", body, retry=True))
+
+    def claim(self, worker_id: str) -> Claim | None:
+        """Take the next run that this worker can train; None when there is none."""
+        answer = self._post(f"/workers/{worker_id}/claim", None, retry=False)
+        return Claim.model_validate_json(answer) if answer else None
+
+    def worker_heartbeat(self, worker_id: str) -> None:
+        """Say that an idle worker is alive."""
+        self._post(f"/workers/{worker_id}/heartbeat", None, retry=True)
+
+    def heartbeat(self, run_id: str, token: int) -> HeartbeatAnswer:
+        """Renew the lease; return what the user wants of the run."""
+        answer = self._post(f"/runs/{run_id}/heartbeat", Heartbeat(token=token), retry=True)
+        return HeartbeatAnswer.model_validate_json(answer)
+
+    def standings(self, run_ids: Sequence[str]) -> dict[str, RunStatus]:
+        """Return how runs stand, however many; those that nobody can come back to are left out."""
+        found: dict[str, RunStatus] = {}
+        for i in range(0, len(run_ids), MAX_HELD):
+            answer = self._post("/workers/runs", Holding(runs=list(run_ids[i : i + MAX_HELD])), retry=True)
+            found |= Standings.model_validate_json(answer).runs
+        return found
+
+    def start(
+        self,
+        run_id: str,
+        token: int,
+        *,
+        environment: dict[str, str],
+        blocks: list[list[str]],
+        parameters: int,
+        resumed_from: int = 0,
+        note: str = "",
+    ) -> None:
+        """Report what the run is made of, before its first update; the rows after `resumed_from` are dropped."""
+        body = Start(
+            token=token, environment=environment, blocks=blocks, parameters=parameters, resumed_from=resumed_from,
+            note=note,
+        )  # fmt: skip
+        self._post(f"/runs/{run_id}/start", body, retry=True)
+
+    def append(self, run_id: str, token: int, rows: Sequence[Update], *, checkpoint: Checkpoint | None = None) -> int:
+        """Store the next updates, however many, and name a checkpoint of theirs; return the last update stored."""
+        last = 0
+        parts = list(batches(rows))
+        for batch in parts:
+            named = checkpoint if batch is parts[-1] else None
+            answer = self._post(
+                f"/runs/{run_id}/updates", Append(token=token, rows=batch, checkpoint=named), retry=True
+            )
+            last = Appended.model_validate_json(answer).last_update
+        return last
+
+    def finish(
+        self,
+        run_id: str,
+        token: int,
+        status: RunStatus | str,
+        *,
+        ended_by: str = "",
+        error: RunError | None = None,
+        weights: str | None = None,
+    ) -> None:
+        """End a run: finished (with the SHA-256 of its weights), failed (with an error) or cancelled; or pause it."""
+        body = {"token": token, "status": RunStatus(status), "ended_by": ended_by, "error": error, "weights": weights}
+        self.finish_as(run_id, Finish.model_validate(body))
+
+    def finish_as(self, run_id: str, body: Finish) -> None:
+        """End a run by a record made before."""
+        self._post(f"/runs/{run_id}/finish", body, retry=True)

@@ -1,0 +1,1 @@
+"""Comparisons: launch, list, edit, delete, restore; presets, sweeps, imports."""

@@ -1,0 +1,233 @@
+"""Comparisons: checked against the catalog, queued as a whole or not at all."""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, TypedDict, Unpack
+
+import orjson
+from sqlalchemy import Connection, Row, insert, select, update
+
+from backend.catalog.validation import plan
+from backend.errors import Conflict, NotFound, NoWorker
+from backend.queue.queue import cancel_experiment, check_room
+from backend.queue.workers import Workers
+from backend.schemas.api import ExperimentChange, Plan
+from backend.schemas.catalog import WorkerInfo
+from backend.schemas.experiments import ExperimentSpec
+from backend.schemas.runs import Experiment, Run, RunStatus
+from backend.settings import Settings
+from backend.storage.database import Database
+from backend.storage.ids import new_id
+from backend.storage.run_rows import moment, select_runs, to_run
+from backend.storage.tables import EXPERIMENTS, RUNS
+
+_PAGE = 5
+"""Experiments that are read at a time; each may have hundreds of runs."""
+
+
+class Wanted(TypedDict, total=False):
+    """Which experiments are listed: at most so many (50 where left out), older than one, with a tag, and so on."""
+
+    limit: int
+    before: str | None
+    tag: str | None
+    archived: bool
+    deleted: bool
+
+
+class Experiments:
+    """Named groups of runs over the same problem."""
+
+    def __init__(
+        self, database: Database, settings: Settings, workers: Workers, *, clock: Callable[[], float] = time.time
+    ) -> None:
+        self._database = database
+        self._settings = settings
+        self._workers = workers
+        self._clock = clock
+
+    def check(self, spec: ExperimentSpec) -> Plan:
+        """Say what a launch would queue, or raise what it would raise."""
+        return self._plan(spec)
+
+    def launch(self, spec: ExperimentSpec, *, idempotency_key: str | None = None) -> Experiment:
+        """Queue every run of a comparison; a key seen before returns what it queued then.
+
+        Raises NoWorker, InvalidInput, QueueFull, or Conflict where the key came with another comparison.
+        """
+        earlier = self._earlier(spec, idempotency_key)
+        if earlier is not None:
+            return earlier
+        self._plan(spec)
+        with self._database.write(alone=True) as connection:
+            # Two requests with the same key may both have come this far.
+            if (number := _keyed(connection, spec, idempotency_key)) is None:
+                check_room(connection, len(spec.seeds) * len(spec.optimizers), self._settings.max_queued)
+                number = queue_runs(connection, spec, idempotency_key, self._clock())
+            return _experiments(connection, [_row(connection, EXPERIMENTS.c.number == number)])[0]
+
+    def get(self, experiment_id: str) -> Experiment:
+        """Return one experiment with its runs, in the order of the queue."""
+        with self._database.read() as connection:
+            return _experiments(connection, [_row(connection, EXPERIMENTS.c.id == experiment_id, experiment_id)])[0]
+
+    def list(self, **wanted: Unpack[Wanted]) -> Sequence[Experiment]:
+        """Return experiments, newest first, older than `before`, with a tag; archived, deleted ones where asked."""
+        with self.each(**wanted) as found:
+            return list(found)
+
+    @contextmanager
+    def each(self, **wanted: Unpack[Wanted]) -> Iterator[Iterator[Experiment]]:
+        """Give what `list` returns a few at a time, so that a reader need not hold all of it; all are of one moment."""
+        query = select(EXPERIMENTS).order_by(EXPERIMENTS.c.number.desc()).limit(wanted.get("limit", 50))
+        if (tag := wanted.get("tag")) is not None:
+            query = query.where(EXPERIMENTS.c.tags.contains(f'"{tag}"', autoescape=True))
+        if not wanted.get("archived"):
+            query = query.where(~EXPERIMENTS.c.archived)
+        if not wanted.get("deleted"):
+            query = query.where(EXPERIMENTS.c.deleted_at.is_(None))
+        with self._database.read() as connection:
+            if (before := wanted.get("before")) is not None:
+                query = query.where(EXPERIMENTS.c.number < _row(connection, EXPERIMENTS.c.id == before, before).number)
+            rows = connection.execute(query).all()
+            yield (
+                one
+                for first in range(0, len(rows), _PAGE)
+                for one in _experiments(connection, rows[first : first + _PAGE])
+            )
+
+    def tags(self) -> Sequence[str]:
+        """Return every tag of the experiments that are not deleted, in alphabetical order."""
+        used = select(EXPERIMENTS.c.tags).where(EXPERIMENTS.c.deleted_at.is_(None), EXPERIMENTS.c.tags != "[]")
+        with self._database.read() as connection:
+            return sorted({tag for text in connection.scalars(used) for tag in orjson.loads(text)})
+
+    def change(self, experiment_id: str, body: ExperimentChange) -> Experiment:
+        """Change name, note, tags or archive; raises Conflict where the experiment was deleted."""
+        values = body.model_dump(exclude_none=True)
+        if "tags" in values:
+            values["tags"] = orjson.dumps(values["tags"]).decode()
+        with self._database.write() as connection:
+            if _row(connection, EXPERIMENTS.c.id == experiment_id, experiment_id).deleted_at is not None:
+                raise Conflict(f"the experiment {experiment_id} was deleted: restore it before you change it")
+            return _written(connection, experiment_id, values)
+
+    def delete(self, experiment_id: str) -> Experiment:
+        """Mark an experiment as deleted and cancel its runs that wait, rest or train; no row is removed."""
+        now = self._clock()
+        with self._database.write(alone=True) as connection:  # a retry is alone, too
+            row = _row(connection, EXPERIMENTS.c.id == experiment_id, experiment_id)
+            cancel_experiment(connection, row.number, now)
+            return _written(connection, experiment_id, {"deleted_at": row.deleted_at or now})
+
+    def restore(self, experiment_id: str) -> Experiment:
+        """Take the mark of deletion back; runs that were cancelled stay so, and can be tried again.
+
+        Raises Conflict where a purge has begun: it may have removed rows already.
+        """
+        here = EXPERIMENTS.c.id == experiment_id
+        with self._database.write() as connection:
+            _row(connection, here, experiment_id)
+            back = update(EXPERIMENTS).where(here, ~EXPERIMENTS.c.purging).values(deleted_at=None)
+            if not connection.execute(back).rowcount:
+                raise Conflict(f"the experiment {experiment_id} is being purged: its rows go, it cannot be restored")
+            return _written(connection, experiment_id, {})
+
+    def _plan(self, spec: ExperimentSpec) -> Plan:
+        answer = self._workers.catalog()
+        if answer.catalog is None:
+            raise NoWorker("no worker has registered yet, so nothing can be queued: start one, or wait a moment")
+        return plan(spec, answer.catalog, _memory([one.info for one in answer.workers if one.alive], spec.device))
+
+    def _earlier(self, spec: ExperimentSpec, key: str | None) -> Experiment | None:
+        with self._database.read() as connection:
+            number = _keyed(connection, spec, key)
+            if number is None:
+                return None
+            return _experiments(connection, [_row(connection, EXPERIMENTS.c.number == number)])[0]
+
+
+def _memory(workers: Sequence[WorkerInfo], device: str) -> int | None:
+    """Return the memory of the largest worker's device; None: not known, or it is of another device than is asked."""
+    kind = device.partition(":")[0]
+    of_each = [one.memory if kind == "auto" or one.device.startswith(kind) else None for one in workers]
+    known = [memory for memory in of_each if memory is not None]
+    return max(known) if known and len(known) == len(of_each) else None
+
+
+def _keyed(connection: Connection, spec: ExperimentSpec, key: str | None) -> int | None:
+    """Return the number of the experiment that this key queued; raise Conflict where it was another one."""
+    if key is None:
+        return None
+    row = connection.execute(select(EXPERIMENTS).where(EXPERIMENTS.c.idempotency_key == key)).one_or_none()
+    if row is None:
+        return None
+    # Not as texts: fields may have come since, with defaults that mean what was meant then.
+    if row.spec != spec.model_dump_json() and ExperimentSpec.model_validate_json(row.spec) != spec:
+        raise Conflict(f"the idempotency key {key} has queued another comparison, {row.id}")
+    return int(row.number)
+
+
+def queue_runs(connection: Connection, spec: ExperimentSpec, key: str | None, now: float) -> int:
+    """Insert an experiment with its runs, which wait; return its number."""
+    values = {
+        "id": new_id(),
+        "name": spec.name,
+        "spec": spec.model_dump_json(),
+        "idempotency_key": key,
+        "created_at": now,
+    }
+    inserted = connection.execute(insert(EXPERIMENTS).values(values).returning(EXPERIMENTS.c.number)).scalar_one()
+    number = int(inserted)
+    rows = [
+        {
+            "id": new_id(),
+            "experiment": number,
+            "problem": config.problem.name,
+            "data": config.problem.data,
+            "config": config.model_dump_json(),
+            "status": RunStatus.QUEUED,
+            "created_at": now,
+        }
+        for config in spec.runs()
+    ]
+    connection.execute(insert(RUNS), rows)
+    return number
+
+
+def _row(connection: Connection, where: Any, name: str = "") -> Row[Any]:
+    row = connection.execute(select(EXPERIMENTS).where(where)).one_or_none()
+    if row is None:
+        raise NotFound(f"there is no experiment {name}")
+    return row
+
+
+def _written(connection: Connection, experiment_id: str, values: dict[str, Any]) -> Experiment:
+    """Write values of an experiment, if any, and return it."""
+    here = EXPERIMENTS.c.id == experiment_id
+    if values:
+        connection.execute(update(EXPERIMENTS).where(here).values(values))
+    return _experiments(connection, [_row(connection, here, experiment_id)])[0]
+
+
+def _experiments(connection: Connection, rows: Sequence[Row[Any]]) -> list[Experiment]:
+    numbers = [row.number for row in rows]
+    of_all = connection.execute(select_runs().where(RUNS.c.experiment.in_(numbers)).order_by(RUNS.c.number))
+    runs: dict[int, list[Run]] = {number: [] for number in numbers}
+    for run in of_all:
+        runs[run.experiment].append(to_run(run))
+    return [
+        Experiment(
+            id=row.id,
+            name=row.name,
+            created_at=moment(row.created_at),
+            spec=ExperimentSpec.model_validate_json(row.spec),
+            runs=runs[row.number],
+            note=row.note,
+            tags=orjson.loads(row.tags),
+            archived=row.archived,
+            deleted_at=None if row.deleted_at is None else moment(row.deleted_at),
+        )
+        for row in rows
+    ]

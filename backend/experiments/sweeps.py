@@ -1,0 +1,110 @@
+"""Sweeps: a comparison whose optimizers take every value of a grid, or every point of a list."""
+
+import itertools
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from backend.errors import FieldError, InvalidInput, from_validation
+from backend.schemas.api import Sweep
+from backend.schemas.base import MAX_RUNS_PER_EXPERIMENT
+from backend.schemas.experiments import ExperimentSpec
+
+Point = Mapping[str, Any]
+
+
+def expand(sweep: Sweep) -> ExperimentSpec:
+    """Return the comparison that a sweep stands for; raises InvalidInput.
+
+    A knob's path begins with the optimizer's kind: `bhf.damping`. Each optimizer of that kind takes each combination
+    of its kind's values; the others stay as they are.
+    """
+    base = sweep.base.model_dump(mode="json")
+    kinds = [optimizer["kind"] for optimizer in base["optimizers"]]
+    _check(sweep, kinds)
+    variants: list[dict[str, Any]] = []
+    for optimizer in base["optimizers"]:
+        for point in _points(sweep, optimizer["kind"]):
+            variant = optimizer | {name: value for name, value in point.items() if "." not in name}
+            for name, value in point.items():
+                if "." in name:
+                    group, _, inner = name.partition(".")
+                    before = variant.get(group, {})
+                    if not isinstance(before, dict):
+                        limit = f"{group} is a value, and has no field {inner}"
+                        raise InvalidInput([FieldError(f"{optimizer['kind']}.{name}", value, limit)])
+                    variant[group] = {**before, inner: value}
+            if variant not in variants:
+                variants.append(variant)
+    try:
+        return ExperimentSpec.model_validate(base | {"optimizers": variants})
+    except ValidationError as error:
+        raise from_validation(error) from None
+
+
+def parse(base: ExperimentSpec, grid: Sequence[str], points: Sequence[str] = ()) -> Sweep:
+    """Read a sweep as the command line has it; raises InvalidInput.
+
+    Args:
+        base: what is swept.
+        grid: a knob and its values each, `bhf.damping=0,0.1`.
+        points: settings that belong together each, `bhf.damping=0.1 bhf.learning_rate=0.5`.
+    """
+    try:
+        values = {
+            name: [yaml.safe_load(value) for value in text.split(",") if value.strip()]
+            for name, text in _settings("grid", grid).items()
+        }
+        settings = [
+            {name: yaml.safe_load(text) for name, text in _settings("points", point.split()).items()}
+            for point in points
+        ]
+        return Sweep.model_validate({"base": base, "grid": values, "points": settings})
+    except ValidationError as error:
+        raise from_validation(error) from None
+    except (ValueError, yaml.YAMLError) as error:  # a ValueError: a date that is none
+        said = str([*grid, *points])[:200]
+        raise InvalidInput([FieldError("grid", said, " ".join(str(error).split()))]) from None
+
+
+def _settings(field: str, texts: Sequence[str]) -> dict[str, str]:
+    """Read `knob=value` each; raise InvalidInput where a knob is given twice."""
+    found: dict[str, str] = {}
+    for text in texts:
+        name, _, value = text.partition("=")
+        name = name.strip()
+        if name in found:
+            raise InvalidInput([FieldError(f"{field}.{name}", value, "is given twice; name each knob once")])
+        found[name] = value
+    return found
+
+
+def _check(sweep: Sweep, kinds: Sequence[str]) -> None:
+    errors = []
+    for name in dict.fromkeys([*sweep.grid, *(name for point in sweep.points for name in point)]):
+        kind, _, knob = name.partition(".")
+        if kind not in kinds or not knob:
+            allowed = ", ".join(f"{kind}.KNOB" for kind in dict.fromkeys(kinds))
+            errors.append(FieldError("grid", name, f"names no knob of the optimizers; there are {allowed}"))
+    count = math.prod(len(values) for values in sweep.grid.values()) * max(1, len(sweep.points))
+    if count > MAX_RUNS_PER_EXPERIMENT:
+        errors.append(FieldError("grid", count, f"combinations; at most {MAX_RUNS_PER_EXPERIMENT} are allowed"))
+    if errors:
+        raise InvalidInput(errors)
+
+
+def _points(sweep: Sweep, kind: str) -> Iterator[Point]:
+    """Yield the settings that optimizers of a kind take, each knob without the kind before it."""
+    grid = _of_kind(sweep.grid, kind)
+    points = [point for point in (_of_kind(point, kind) for point in sweep.points) if point] or [{}]
+    for point in points:
+        for values in itertools.product(*grid.values()):
+            yield {**point, **dict(zip(grid, values, strict=True))}
+
+
+def _of_kind(values: Point, kind: str) -> dict[str, Any]:
+    prefix = f"{kind}."
+    return {name.removeprefix(prefix): value for name, value in values.items() if name.startswith(prefix)}

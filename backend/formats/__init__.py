@@ -1,0 +1,1 @@
+"""A run's history as CSV and Parquet."""

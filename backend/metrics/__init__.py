@@ -1,0 +1,1 @@
+"""Update rows: writing them, and reading them whole or thinned."""

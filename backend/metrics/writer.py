@@ -1,0 +1,145 @@
+"""The rows that runs report: append without doubling, read from one consistent view."""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import cache
+from operator import attrgetter
+from typing import Any, Unpack
+
+from sqlalchemy import Connection, Table, bindparam, insert, update
+from sqlalchemy import Update as UpdateStatement
+
+from backend.errors import FieldError, InvalidInput
+from backend.metrics.reader import MAX_POINTS, Columns, Reading, Wanted, heads_of, joined, read
+from backend.queue.leases import hold
+from backend.schemas.api import BLOCK_FIELDS, SERIES_FIELDS, Append
+from backend.schemas.base import MAX_UPDATES
+from backend.schemas.runs import Checkpoint, Update
+from backend.settings import Settings
+from backend.storage.database import Database
+from backend.storage.tables import BLOCKS, RUNS, UPDATES
+
+_ROW_FIELDS = ("update", *SERIES_FIELDS)
+_values_of_row = attrgetter(*_ROW_FIELDS)
+_values_of_block = attrgetter(*BLOCK_FIELDS)
+_BEST: dict[str, Callable[[Sequence[float]], float]] = {"train_loss": min, "test_loss": min, "test_accuracy": max}
+
+
+class Metrics:
+    """Every update of every run."""
+
+    def __init__(self, database: Database, settings: Settings, *, clock: Callable[[], float] = time.time) -> None:
+        self._database = database
+        self._settings = settings
+        self._clock = clock
+        self.stored = 0
+        """Rows stored since the start."""
+
+    def append(self, run_id: str, body: Append) -> int:
+        """Store the next updates and renew the lease; skip what is stored already; return the last update stored.
+
+        A checkpoint is named in the same transaction as the rows up to it. Raises LeaseLost where the token is stale,
+        InvalidInput where an update is left out, or the checkpoint is ahead of the rows.
+        """
+        with self._database.write() as connection:
+            lease = hold(connection, run_id, body.token)
+            fresh = [row for row in body.rows if row.update > lease.updates]
+            _check_order(body.rows, lease.updates)
+            changes: Columns = {"lease_until": self._clock() + self._settings.lease_seconds, "begun": body.token}
+            if fresh:
+                store_rows(connection, lease.number, fresh)
+                changes |= summary_of(lease, fresh)
+            last = fresh[-1].update if fresh else int(lease.updates)
+            if body.checkpoint:
+                _check_checkpoint(body.checkpoint, last)
+                changes["checkpoint"] = body.checkpoint.model_dump_json()
+            connection.execute(_update(tuple(changes)), {"its_number": lease.number, **changes})
+        self.stored += len(fresh)
+        return last
+
+    def series(self, runs: Sequence[str], **wanted: Unpack[Wanted]) -> dict[str, Columns]:
+        """Return each run's columns, from one consistent view of the data.
+
+        With a `bucket` above 1 each point stands for the updates j * bucket to (j + 1) * bucket - 1: the last one's
+        axes, and mean, smallest and largest of each measure; every bucket with an update of that range is complete.
+        The runs share `points`: read on where `update` ends below `last_update`.
+        """
+        with self.readings(runs, **wanted) as readings:
+            return {reading.run_id: joined(reading, with_blocks=wanted.get("blocks", False)) for reading in readings}
+
+    @contextmanager
+    def readings(self, runs: Sequence[str], **wanted: Unpack[Wanted]) -> Iterator[Iterator[Reading]]:
+        """Give what `series` returns run by run and page by page, so that a reader need not hold all of it."""
+        limit = max(1, wanted.get("points", MAX_POINTS) // len(runs))
+        starts = wanted.get("after", [0] * len(runs))
+        ends = wanted.get("until", [MAX_UPDATES] * len(runs))
+        with self._database.read() as connection:
+            yield (
+                read(connection, run_id, part, limit, wanted) for run_id, *part in zip(runs, starts, ends, strict=True)
+            )
+
+    @contextmanager
+    def whole(self, run_id: str) -> Iterator[Reading]:
+        """Give every row of a run, with its blocks."""
+        with self.readings([run_id], blocks=True, points=MAX_UPDATES) as readings:
+            yield next(readings)
+
+    def heads(self, runs: Sequence[str]) -> dict[str, tuple[int, int, str]]:
+        """Return how far each run is: its attempt, its last update, its status; a run that is not there is left out."""
+        with self._database.read() as connection:
+            return heads_of(connection, runs)
+
+
+@cache
+def _update(names: tuple[str, ...]) -> UpdateStatement:
+    """Return the statement that changes these columns of a run, built once: building takes longer than running it."""
+    return (
+        update(RUNS).where(RUNS.c.number == bindparam("its_number")).values({name: bindparam(name) for name in names})
+    )
+
+
+def _check_order(rows: Sequence[Update], stored: int) -> None:
+    due = min(stored + 1, rows[0].update) if rows else 0
+    for i, row in enumerate(rows):
+        if row.update != due + i:
+            limit = f"updates follow each other without gaps; the next one is {due + i}"
+            raise InvalidInput([FieldError(f"rows.{i}.update", row.update, limit)])
+
+
+def _check_checkpoint(checkpoint: Checkpoint, stored: int) -> None:
+    if checkpoint.update > stored:
+        limit = f"a checkpoint cannot be ahead of the rows, of which the last is {stored}"
+        raise InvalidInput([FieldError("checkpoint.update", checkpoint.update, limit)])
+
+
+def store_rows(connection: Connection, number: int, rows: Sequence[Update]) -> None:
+    """Insert rows of a run, with their blocks."""
+    _insert(connection, UPDATES, ("run", *_ROW_FIELDS), [(number, *_values_of_row(row)) for row in rows])
+    parts = [(number, row.update, b, *_values_of_block(block)) for row in rows for b, block in enumerate(row.blocks)]
+    if parts:
+        _insert(connection, BLOCKS, ("run", "update", "block", *BLOCK_FIELDS), parts)
+
+
+def _insert(connection: Connection, table: Table, names: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> None:
+    """Insert rows whose values stand in the order of the names."""
+    if connection.dialect.positional:  # SQLite: tuples go down as they are; dictionaries take longer than the insert
+        places = ", ".join("?" * len(names))
+        columns = ", ".join(f'"{name}"' for name in names)
+        connection.exec_driver_sql(f'INSERT INTO "{table.name}" ({columns}) VALUES ({places})', list(rows))
+    else:  # PostgreSQL takes no boolean for a small integer
+        whole = ([int(value) if isinstance(value, bool) else value for value in row] for row in rows)
+        connection.execute(insert(table), [dict(zip(names, row, strict=True)) for row in whole])
+
+
+def summary_of(stored: Any, rows: Sequence[Update]) -> dict[str, Any]:
+    """Carry the run's summary on from what is stored, so that a list of runs never reads rows."""
+    last = rows[-1]
+    changes: dict[str, Any] = {"updates": last.update, "epoch": last.epoch, "seconds": last.seconds, "cost": last.cost}
+    for name, better in _BEST.items():
+        values = [value for row in rows if (value := getattr(row, name)) is not None]
+        if values:
+            best = getattr(stored, f"best_{name}")
+            changes[f"last_{name}"] = values[-1]
+            changes[f"best_{name}"] = better(values if best is None else [*values, best])
+    return changes

@@ -1,0 +1,1 @@
+"""Doctor, backup, purge and the supervisor of the three processes."""

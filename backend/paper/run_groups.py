@@ -1,0 +1,49 @@
+"""An experiment's runs, sorted by the part that they play in the paper's claims."""
+
+from collections.abc import Sequence
+
+from backend.paper.curves import Curve, Results
+from backend.paper.statistics import last_loss, middle
+from backend.schemas.optimizers import Adam, BlockHessianFree, HessianFree
+from backend.schemas.runs import RunStatus
+
+
+class Parts:
+    """Adam with its small and its large batch, BHF and HF by curvature batch.
+
+    Attributes:
+        shared: the curvature batches that both BHF and HF have.
+        complete: whether the experiment has all that the claims are about.
+    """
+
+    def __init__(self, results: Results) -> None:
+        self._results = results
+        adams = [o for o in results.spec.optimizers if isinstance(o, Adam)]
+        batches = [o.gradient_batch for o in adams]
+        self.complete = len(set(batches)) > 1
+        self.small = self._runs(adams[batches.index(min(batches))]) if adams else []
+        self.large = self._runs(adams[batches.index(max(batches))]) if adams else []
+        self.bhf = {o.curvature_batch: self._runs(o) for o in results.spec.optimizers if o.kind == "bhf"}
+        self.hf = {o.curvature_batch: self._runs(o) for o in results.spec.optimizers if o.kind == "hf"}
+        self.shared = sorted(self.bhf.keys() & self.hf.keys())
+        self.complete = self.complete and len(self.shared) > 1
+
+    def _runs(self, optimizer: Adam | HessianFree | BlockHessianFree) -> list[Curve]:
+        """Take the runs that came to their end or diverged; others cannot be judged."""
+        ended = {RunStatus.FINISHED, RunStatus.FAILED}
+        return [c for c in self._results.of(optimizer) if c.status in ended and c.columns["update"]]
+
+    def best(self) -> int:
+        """Return the curvature batch with which BHF ends lowest."""
+        return min(self.bhf, key=lambda n: middle([last_loss(curve) for curve in self.bhf[n]]))
+
+    def groups(self) -> list[Sequence[Curve]]:
+        """Return the runs of each optimizer's settings."""
+        return [self.small, self.large, *self.bhf.values(), *self.hf.values()]
+
+    def clock(self) -> str:
+        """Return the axis that tells time: processor time where every run had one CPU thread and reported it."""
+        curves = [curve for group in self.groups() for curve in group]
+        alone = all(c.config.threads == 1 and c.environment.get("device", "").startswith("cpu") for c in curves)
+        told = all(value is not None for curve in curves for value in curve.columns["cpu_seconds"])
+        return "cpu_seconds" if alone and told else "seconds"

@@ -1,0 +1,109 @@
+"""Workers: what they announced, when they were last heard of, and the catalog that follows."""
+
+import time
+from collections.abc import Callable, Iterable
+
+from sqlalchemy import Connection, and_, delete, insert, select, update
+
+from backend.catalog.validation import check_catalog
+from backend.errors import NotFound
+from backend.schemas.api import Announcement, CatalogAnswer, Registration, Worker
+from backend.schemas.catalog import Catalog, DataSet, ProblemInfo, WorkerInfo
+from backend.schemas.runs import RunStatus
+from backend.settings import Settings
+from backend.storage.database import Database
+from backend.storage.ids import new_id
+from backend.storage.run_rows import moment
+from backend.storage.tables import RUNS, WORKERS
+
+_FORGET_SECONDS = 24 * 3600
+_MAX_SHOWN = 100
+
+
+class Workers:
+    """Every worker heard of in the last day."""
+
+    def __init__(self, database: Database, settings: Settings, *, clock: Callable[[], float] = time.time) -> None:
+        self._database = database
+        self._settings = settings
+        self._clock = clock
+
+    def register(self, body: Announcement) -> Registration:
+        """Give a worker its id; forget those not heard of for a day (the catalog outlives them)."""
+        check_catalog(body.catalog)
+        now, worker_id = self._clock(), new_id()
+        values = {
+            "id": worker_id,
+            "info": body.info.model_dump_json(),
+            "catalog": body.catalog.model_dump_json(),
+            "registered_at": now,
+            "seen_at": now,
+        }
+        with self._database.write() as connection:
+            holding = select(RUNS.c.worker).where(RUNS.c.status == RunStatus.RUNNING, RUNS.c.worker.is_not(None))
+            old = WORKERS.c.seen_at < now - _FORGET_SECONDS
+            connection.execute(delete(WORKERS).where(old, WORKERS.c.id.not_in(holding)))
+            connection.execute(insert(WORKERS).values(values))
+        return Registration(
+            worker_id=worker_id,
+            lease_seconds=self._settings.lease_seconds,
+            heartbeat_seconds=self._settings.heartbeat_seconds,
+        )
+
+    def heartbeat(self, worker_id: str) -> None:
+        """Note that an idle worker is alive."""
+        with self._database.write() as connection:
+            see_worker(connection, worker_id, self._clock(), every=self._settings.heartbeat_seconds)
+
+    def catalog(self) -> CatalogAnswer:
+        """Return the catalog and the workers, newest first."""
+        now = self._clock()
+        alive_since = now - self._settings.lease_seconds
+        silent_since = now - max(self._settings.lease_seconds / 3, 2 * self._settings.heartbeat_seconds)
+        held = and_(RUNS.c.worker == WORKERS.c.id, RUNS.c.status == RunStatus.RUNNING)
+        query = (
+            select(WORKERS, RUNS.c.id.label("run_id"))
+            .outerjoin(RUNS, held)
+            .order_by(WORKERS.c.seen_at.desc(), WORKERS.c.id)  # so that none that lives is left out for the dead
+            .limit(_MAX_SHOWN)
+        )
+        with self._database.read() as connection:
+            rows = sorted(connection.execute(query), key=lambda row: (-row.registered_at, row.id))
+        workers = [
+            Worker(
+                id=row.id,
+                info=WorkerInfo.model_validate_json(row.info),
+                registered_at=moment(row.registered_at),
+                seen_at=moment(row.seen_at),
+                alive=row.seen_at >= alive_since,
+                silent=row.seen_at < silent_since,
+                run_id=row.run_id,
+            )
+            for row in rows
+        ]
+        # Where nobody is alive, what the newest worker could do is still what can be queued.
+        texts = [row.catalog for row in rows if row.seen_at >= alive_since] or [row.catalog for row in rows[:1]]
+        catalog = _union(Catalog.model_validate_json(text) for text in dict.fromkeys(texts)) if texts else None
+        return CatalogAnswer(catalog=catalog, workers=workers)
+
+
+def see_worker(connection: Connection, worker_id: str, now: float, *, every: float) -> Catalog:
+    """Note that a worker is alive, at most once per `every` seconds; return what it can do."""
+    row = connection.execute(select(WORKERS.c.catalog, WORKERS.c.seen_at).where(WORKERS.c.id == worker_id)).first()
+    if row is None:
+        raise NotFound(f"there is no worker {worker_id}: register again")
+    if not row.seen_at <= now < row.seen_at + every / 2:
+        connection.execute(update(WORKERS).where(WORKERS.c.id == worker_id).values(seen_at=now))
+    return Catalog.model_validate_json(row.catalog)
+
+
+def _union(catalogs: Iterable[Catalog]) -> Catalog:
+    """Join catalogs, newest first; of two things with one name the newer is taken."""
+    problems: dict[str, ProblemInfo] = {}
+    data: dict[str, DataSet] = {}
+    for catalog in catalogs:
+        for problem in catalog.problems:
+            problems.setdefault(problem.name, problem)
+        for data_set in catalog.data:
+            data.setdefault(data_set.name, data_set)
+    return Catalog(problems=list(problems.values()), data=list(data.values()))

@@ -1,0 +1,193 @@
+"""What a run reports, and a run as the queue knows it."""
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Annotated
+
+from pydantic import Field, StringConstraints
+
+from backend.schemas.base import MAX_TAGS, MAX_TRACEBACK, MAX_UPDATES, Contract, Id, Note, Plain, Slug, Title
+from backend.schemas.experiments import ExperimentSpec, RunConfig
+
+
+class RunStatus(StrEnum):
+    """Where a run stands; the last three are final."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    PAUSED = "paused"
+    FINISHED = "finished"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+    @property
+    def final(self) -> bool:
+        """Whether nothing can change any more."""
+        return self in {RunStatus.FINISHED, RunStatus.FAILED, RunStatus.CANCELLED}
+
+
+class StopReason(StrEnum):
+    """Why a block's conjugate gradient stopped."""
+
+    ITERATIONS = "iterations"
+    RESIDUAL = "residual"
+    PROGRESS = "progress"
+    CURVATURE = "curvature"
+    DIVERGED = "diverged"
+
+    @property
+    def text(self) -> str:
+        """Say the cause and, where something is wrong, the cure."""
+        return _STOP_TEXT[self]
+
+
+_STOP_TEXT = {
+    StopReason.ITERATIONS: "the iterations were used up",
+    StopReason.RESIDUAL: "the residual became small against the gradient",
+    StopReason.PROGRESS: "the last iterations hardly lowered the quadratic model",
+    StopReason.CURVATURE: "the curvature along the direction was not positive (rounding, when damping is 0): "
+    "the iterate was kept; more damping or fewer iterations avoid it",
+    StopReason.DIVERGED: "a value was not finite: more damping or a smaller learning rate may help",
+}
+
+
+class BlockStats(Contract):
+    """One block's conjugate gradient run within one update."""
+
+    cg_iterations: int = Field(ge=0, le=2**31 - 1, description="iterations done")
+    stop_reason: StopReason
+    residual: float | None = Field(description="norm of the last residual; null: not finite")
+    model_decrease: float | None = Field(
+        description="decrease of the quadratic model, -q(x) = -(x'(G + d I)x / 2 + g'x); null: not finite"
+    )
+    way: Slug | None = Field(None, description="how curvature was multiplied; null here and below: not reported")
+    note: Plain | None = Field(None, max_length=500, description="why a faster way does not serve, where there is none")
+    cost: float | None = Field(None, ge=0, description="work of the solve, its set-up included [gradients of S_g]")
+    predicted_cost: float | None = Field(
+        None, ge=0, description="the planner's prediction, vector operations converted to matrix products' [same unit]"
+    )
+    ritz_min: float | None = Field(None, description="least eigenvalue of G + d I, as conjugate gradient estimates it")
+    ritz_max: float | None = Field(None, description="largest eigenvalue of G + d I, likewise")
+    step_norm: float | None = Field(None, ge=0, description="Euclidean norm of the change of the block's weights")
+
+
+class Update(Contract):
+    """One update of a run. Losses not evaluated, or not finite, are null; `diverged` tells these apart."""
+
+    update: int = Field(ge=1, le=MAX_UPDATES, description="1 is the first")
+    epoch: float = Field(ge=0, description="passes over the training set so far")
+    samples: int = Field(ge=0, le=2**53, description="images drawn for gradients so far")
+    seconds: float = Field(ge=0, description="training time so far, evaluation not counted [s]")
+    cost: float = Field(ge=0, description="work so far [gradients of one image batch of size gradient_batch]")
+    cpu_seconds: float | None = Field(
+        None, ge=0, description="processor time so far, all threads, evaluation not counted; null: not reported [s]"
+    )
+    batch_loss: float | None = Field(description="loss over S_g before the update")
+    train_loss: float | None = Field(None, description="loss over the fixed evaluation subset, after the update")
+    test_loss: float | None = Field(None, description="loss over the test subset, after the update")
+    test_accuracy: float | None = Field(None, ge=0, le=1, description="share of test images classified correctly")
+    gradient_norm: float | None = Field(description="Euclidean norm of the gradient over S_g")
+    step_norm: float | None = Field(description="Euclidean norm of the change of the weights")
+    gradient_seconds: float | None = Field(
+        None, ge=0, description="the update's time for loss and gradient over S_g [s]"
+    )
+    curvature_seconds: float | None = Field(
+        None, ge=0, description="the update's time for the blocks' solves, their set-up included; null for Adam [s]"
+    )
+    evaluation_seconds: float | None = Field(
+        None, ge=0, description="time of the evaluation after the update; null where there is none [s]"
+    )
+    scale: float | None = Field(
+        None, description="share of the step that was taken; null where no rule of acceptance is on"
+    )
+    reduction_ratio: float | None = Field(
+        None,
+        description="decrease of the loss over S_g by that of the undamped model; null where damping does not adapt",
+    )
+    loss_decrease: float | None = Field(
+        None, description="decrease of the loss over S_g by the step before a line search, where the ratio is known"
+    )
+    diverged: bool = Field(False, description="a loss, gradient or step is not finite")
+    blocks: list[BlockStats] = Field([], max_length=1000)
+
+
+class RunError(Contract):
+    """Why a run failed."""
+
+    message: str = Field(max_length=2000)
+    traceback: str = Field("", max_length=MAX_TRACEBACK, description="its last lines")
+
+
+Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+
+
+class Checkpoint(Contract):
+    """The state after an update, kept where the run was trained: from there it can go on."""
+
+    update: int = Field(ge=1, le=MAX_UPDATES, description="the last update it holds")
+    sha256: Sha256 = Field(description="of the file")
+
+
+class Summary(Contract):
+    """What a table shows of a run's rows; null: not measured yet."""
+
+    updates: int = 0
+    epoch: float = 0
+    seconds: float = 0
+    cost: float = 0
+    last_train_loss: float | None = None
+    best_train_loss: float | None = None
+    last_test_loss: float | None = None
+    best_test_loss: float | None = None
+    last_test_accuracy: float | None = None
+    best_test_accuracy: float | None = None
+
+
+class Run(Contract):
+    """A run as the queue knows it."""
+
+    id: Id
+    experiment_id: Id
+    experiment_name: str
+    config: RunConfig
+    status: RunStatus
+    cancel_requested: bool = False
+    pause_requested: bool = False
+    priority: int = Field(0, description="of two runs that wait, the one with the higher number goes first")
+    attempts: int = Field(0, description="how many times a worker has claimed it; its rows are the last attempt's")
+    created_at: datetime
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    ended_by: str = Field("", description="which limit of the budget ended it, or what cancelled it")
+    error: RunError | None = None
+    worker_id: Id | None = None
+    environment: dict[str, str] = Field({}, description="device, threads and versions it runs with")
+    blocks: list[list[str]] = Field([], description="the layers of each block; empty for Adam")
+    parameters: int | None = Field(None, description="trainable parameters")
+    checkpoint: Checkpoint | None = Field(None, description="where the next worker can go on, if it has the file")
+    notes: list[str] = Field([], description="what to know of its history: where it began again, or on another device")
+    weights: Sha256 | None = Field(None, description="SHA-256 of the file with the final weights")
+    summary: Summary = Summary()
+
+
+class Experiment(Contract):
+    """A named group of runs over the same problem."""
+
+    id: Id
+    name: str
+    created_at: datetime
+    spec: ExperimentSpec = Field(description="as it was launched; its name stays what it was then")
+    runs: list[Run]
+    note: Note = Field("", description="what its owner wrote about it, plain text")
+    tags: list[Slug] = Field([], max_length=MAX_TAGS)
+    archived: bool = Field(False, description="lists leave it out unless asked")
+    deleted_at: datetime | None = Field(None, description="lists leave it out unless asked; it can be restored")
+
+
+class Preset(Contract):
+    """Settings that a user saved to start from again."""
+
+    slug: Slug
+    title: Title
+    spec: ExperimentSpec
+    saved_at: datetime

@@ -1,0 +1,1 @@
+"""API tokens, request origin rules and the limit on failed logins."""

@@ -1,0 +1,1 @@
+"""Connection, tables, migrations, SQL functions and run rows."""

@@ -1,0 +1,48 @@
+"""Tests of fetching final weights and checkpoints."""
+
+import hashlib
+
+import pytest
+
+from backend.client import Client
+from backend.errors import NotFound
+from backend.schemas.api import Claim
+from backend.schemas.runs import Checkpoint, RunStatus
+from backend.settings import Settings
+from tests.backend.samples import updates
+
+
+def test_final_weights_are_fetched(client: Client, claim: Claim, settings: Settings) -> None:
+    """They are there once the run has finished and the file is the one that the worker wrote; else 404 says why."""
+    with pytest.raises(NotFound, match="has not finished"):
+        client.weights(claim.run.id)
+    sha256 = hashlib.sha256(b"weights").hexdigest()
+    client.finish(claim.run.id, claim.token, RunStatus.FINISHED, ended_by="updates = 5 reached", weights=sha256)
+    with pytest.raises(NotFound, match="not on this machine; its worker has them"):
+        client.weights(claim.run.id)
+    path = settings.home / "checkpoints" / claim.run.id / "weights.safetensors"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"other weights")
+    with pytest.raises(NotFound, match="not on this machine"):
+        client.weights(claim.run.id)
+    path.write_bytes(b"weights")
+    assert client.weights(claim.run.id) == b"weights"
+
+
+def test_the_checkpoint_is_fetched(client: Client, claim: Claim, settings: Settings) -> None:
+    """It is there while the run may go on from it, and only as the file that the worker named."""
+    run, token = claim.run.id, claim.token
+    with pytest.raises(NotFound, match="none has been written yet"):
+        client.checkpoint(run)
+    named = Checkpoint(update=5, sha256=hashlib.sha256(b"state").hexdigest())
+    client.append(run, token, updates(1, 5), checkpoint=named)
+    with pytest.raises(NotFound, match="not on this machine; its worker has it"):
+        client.checkpoint(run)
+    folder = settings.home / "checkpoints" / run
+    folder.mkdir(parents=True)
+    (folder / "5-1.safetensors").write_bytes(b"another's state")
+    (folder / "5-2.safetensors").write_bytes(b"state")
+    assert client.checkpoint(run) == b"state"
+    client.finish(run, token, RunStatus.FINISHED, ended_by="updates = 5 reached")
+    with pytest.raises(NotFound, match="the run has finished"):
+        client.checkpoint(run)

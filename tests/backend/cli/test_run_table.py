@@ -1,0 +1,120 @@
+"""Tests of what a terminal shows while runs train."""
+
+from io import StringIO
+
+import pytest
+from rich.console import Console
+
+from backend.cli import run_table
+from backend.client import Client
+from backend.errors import BackendUnavailable
+from backend.schemas.api import Claim
+from backend.schemas.runs import Run
+
+
+def console() -> Console:
+    """Make a terminal that can be read afterwards."""
+    return Console(file=StringIO(), width=100)
+
+
+def written(console: Console) -> str:
+    """Read what a terminal shows."""
+    assert isinstance(console.file, StringIO)
+    return console.file.getvalue()
+
+
+def test_watching_ends_when_all_that_is_left_is_paused(
+    client: Client, claim: Claim, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It goes on while a run trains, and once the others are paused it ends and says how they go on."""
+    looks: list[float] = []
+
+    def finish(seconds: float) -> None:
+        looks.append(seconds)
+        client.finish(claim.run.id, claim.token, "finished")
+
+    monkeypatch.setattr("backend.cli.run_table.time.sleep", finish)
+    other = next(run for run in client.runs() if run.id != claim.run.id)
+    client.pause(other.id)
+    shown = console()
+
+    def fetch() -> list[Run]:
+        assert len(looks) < 3, "it never ends"
+        return [client.run(claim.run.id), client.run(other.id)]
+
+    assert [run.status for run in run_table.watch(fetch, shown, interval=0.5)] == ["finished", "paused"]
+    assert looks == [0.5]
+    assert f"blockhf resume {other.id}" in written(shown)
+
+
+def test_watching_says_nothing_of_pauses_where_there_are_none(client: Client, claim: Claim) -> None:
+    """Runs that have ended need no hint."""
+    client.finish(claim.run.id, claim.token, "finished")
+    shown = console()
+    run_table.watch(lambda: [client.run(claim.run.id)], shown, interval=0.5)
+    assert "finished" in written(shown)
+    assert "resume" not in written(shown)
+
+
+def test_watching_goes_on_while_the_backend_is_away(
+    client: Client, claim: Claim, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The screen says so, with what was known last; once the backend is back it says so no longer."""
+    looks: list[float] = []
+    monkeypatch.setattr("backend.cli.run_table.time.sleep", looks.append)
+    shown = Console(file=StringIO(), width=100, force_terminal=True)
+
+    def fetch() -> list[Run]:
+        if 0 < len(looks) < 8:
+            assert len(looks) == 1 or written(shown).count("The backend is away") == len(looks) - 1
+            raise BackendUnavailable("no answer from here")
+        if len(looks) == 8:
+            client.finish(claim.run.id, claim.token, "finished")
+        return [client.run(claim.run.id)]
+
+    (run,) = run_table.watch(fetch, shown, interval=0.5)
+    assert run.status == "finished"
+    assert looks == pytest.approx([0.5, 0.5, 0.5, 0.9, 2.7, 5, 5, 5])
+    assert "no answer from here" in written(shown)
+
+
+def test_watching_into_a_file_says_on_standard_error_that_the_backend_is_away(
+    client: Client, claim: Claim, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Once each time that it goes; the file holds the table alone."""
+    looks: list[float] = []
+    monkeypatch.setattr("backend.cli.run_table.time.sleep", looks.append)
+    shown = Console(file=StringIO(), width=100)
+
+    def fetch() -> list[Run]:
+        if len(looks) in {1, 2, 4}:
+            raise BackendUnavailable("no answer from here")
+        if len(looks) == 5:
+            client.finish(claim.run.id, claim.token, "finished")
+        return [client.run(claim.run.id)]
+
+    run_table.watch(fetch, shown, interval=0.5)
+    assert capsys.readouterr().err.count("no answer from here") == 2
+    assert "away" not in written(shown)
+    assert "finished" in written(shown)
+
+
+def test_watching_ends_when_the_backend_stays_away(
+    client: Client, claim: Claim, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At the first look at once, later after five minutes."""
+    looks: list[float] = []
+    monkeypatch.setattr("backend.cli.run_table.time.sleep", looks.append)
+    monkeypatch.setattr("backend.client.transport.time.monotonic", lambda: sum(looks))
+    known = client.run(claim.run.id)
+
+    def fetch() -> list[Run]:
+        if looks:
+            raise BackendUnavailable("gone")
+        return [known]
+
+    with pytest.raises(BackendUnavailable, match="gone"):
+        run_table.watch(fetch, console(), interval=0.5)
+    assert 300 <= sum(looks) <= 310
+    with pytest.raises(BackendUnavailable, match="gone"):
+        run_table.watch(fetch, console(), interval=0.5)

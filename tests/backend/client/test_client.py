@@ -1,0 +1,178 @@
+"""Tests of the client's calls, against the application."""
+
+import pytest
+
+from backend.client import Client
+from backend.errors import Conflict, InvalidInput, LeaseLost, NotFound, NoWorker
+from backend.schemas.api import Claim, HeartbeatAnswer
+from backend.schemas.runs import BlockStats, RunError, RunStatus, StopReason
+from tests.backend.samples import Clock, catalog, checkpoint, spec, update, updates
+
+
+def test_users_calls(client: Client, worker: str) -> None:
+    """A user checks, launches, lists, reads and cancels."""
+    assert client.health()
+    answer = client.catalog()
+    assert answer.catalog == catalog()
+    assert [known.id for known in answer.workers] == [worker]
+    assert len(client.check(spec()).runs) == 2
+    made = client.launch(spec())
+    assert client.experiment(made.id) == made
+    assert client.experiments(limit=1) == [made]
+    assert client.experiments(before=made.id) == []
+    assert client.runs(experiment=made.id) == made.runs[::-1]
+    assert client.runs(status="finished") == client.runs(status=RunStatus.FINISHED) == []
+    assert client.runs(limit=1, before=made.runs[1].id) == [made.runs[0]]
+    assert client.run(made.runs[0].id) == made.runs[0]
+    assert client.cancel(made.runs[0].id).status is RunStatus.CANCELLED
+
+
+def test_workers_calls(client: Client, claim: Claim, worker: str) -> None:
+    """A worker registers, claims, reports and finishes."""
+    run_id, token = claim.run.id, claim.token
+    client.worker_heartbeat(worker)
+    client.start(run_id, token, environment={"device": "cpu"}, blocks=[["a"]], parameters=3)
+    assert client.append(run_id, token, updates(1, 3)) == 3
+    assert client.append(run_id, token, []) == 3
+    assert client.heartbeat(run_id, token) == HeartbeatAnswer(cancel=False)
+    client.cancel(run_id)
+    assert client.heartbeat(run_id, token) == HeartbeatAnswer(cancel=True)
+    for _ in range(2):
+        client.finish(run_id, token, "failed", ended_by="error", error=RunError(message="broke"))
+    (run,) = client.wait([run_id], timeout=0)
+    assert (run.status, run.error, run.blocks) == (RunStatus.FAILED, RunError(message="broke"), [["a"]])
+
+
+def test_a_claim_may_find_nothing(client: Client, worker: str) -> None:
+    """Without anything to do there is no claim."""
+    assert client.claim(worker) is None
+
+
+def test_series_and_export(client: Client, claim: Claim) -> None:
+    """Curves come as columns, rows as CSV."""
+    client.append(claim.run.id, claim.token, updates(1, 4))
+    other = claim.run.id
+    found = client.series([other], after=[2], fields=["cost"], blocks=True)[other]
+    assert (found["update"], found["cost"]) == ([3, 4], [6.0, 8.0])
+    assert found["blocks"][0]["cg_iterations"] == [3, 4]
+    assert client.series([other], bucket=2, fields=["cost"])[other]["update"] == [1, 3, 4]
+    assert client.series([]) == {}
+    lines = client.export(other).splitlines()
+    assert lines[0].startswith("update,epoch,")
+    assert lines[1].startswith("1,0.1,10,0.5,2.0,0.75,100.0,")
+    assert len(lines) == 5
+
+
+def test_rows_as_a_frame(client: Client, claim: Claim, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A frame holds every row of every run, however many answers that takes, and knows whose they are."""
+    monkeypatch.setattr("backend.metrics.writer.MAX_POINTS", 8)
+    client.append(claim.run.id, claim.token, updates(1, 30))
+    other = client.runs(status="queued")[0].id
+    frame = client.series_frame([claim.run.id, other])
+    assert list(frame["update"]) == list(range(1, 31))
+    assert set(frame["run"]) == {claim.run.id}
+    assert frame["train_loss"].iloc[2] == 30.0
+    assert frame["diverged"].dtype.name == "bool"
+    assert client.series_frame([]).empty
+
+
+def test_runs_are_followed(client: Client, claim: Claim) -> None:
+    """Rows come as columns until the run has ended."""
+    client.append(claim.run.id, claim.token, updates(1, 30))
+    client.finish(claim.run.id, claim.token, "finished")
+    ((run_id, columns),) = client.follow([claim.run.id])
+    assert (run_id, columns["update"], columns["status"]) == (claim.run.id, list(range(1, 31)), "finished")
+    client.cancel(client.runs(status="queued")[0].id)
+    assert len({found for found, _ in client.follow(experiment=claim.run.experiment_id)}) == 2
+    with pytest.raises(NotFound):
+        list(client.follow(["nowhere0"]))
+
+
+def test_any_number_of_rows_is_appended(client: Client, claim: Claim) -> None:
+    """Rows beyond the limits on rows and bytes of one request are sent in several."""
+    stats = BlockStats(
+        cg_iterations=10_000, stop_reason=StopReason.ITERATIONS, residual=1 / 3, model_decrease=-1 / 3e-300
+    )
+    rows = [update(n, blocks=[stats] * 64) for n in range(1, 301)]
+    assert len(rows[0].model_dump_json()) * len(rows) > 1_000_000
+    assert client.append(claim.run.id, claim.token, rows) == 300
+    assert client.append(claim.run.id, claim.token, updates(301, 1500)) == 1500
+    assert client.run(claim.run.id).summary.updates == 1500
+
+
+def test_errors_come_back_as_they_were_raised(client: Client, claim: Claim, clock: Clock, worker: str) -> None:
+    """Problem details become the exception they were made of, with its fields."""
+    with pytest.raises(NotFound, match="there is no run nowhere0"):
+        client.run("nowhere0")
+    with pytest.raises(InvalidInput) as caught:
+        client.launch(spec(problem={"name": "squeeze", "data": "nowhere"}))
+    assert [(error.field, error.value) for error in caught.value.errors] == [("problem.data", "nowhere")]
+    client.launch(spec(name="one"), idempotency_key="k")
+    with pytest.raises(Conflict, match="idempotency key"):
+        client.launch(spec(name="two"), idempotency_key="k")
+    clock.now += 1000
+    client.claim(worker)
+    with pytest.raises(LeaseLost):
+        client.append(claim.run.id, claim.token, updates(1, 1))
+
+
+def test_a_key_may_be_long(client: Client, worker: str) -> None:
+    """The longest key that the backend takes is sent, once."""
+    assert worker
+    made = [client.launch(spec(), idempotency_key="k" * 199 + "!") for _ in range(2)]
+    assert made[0] == made[1]
+
+
+def test_no_worker_is_its_own_error(client: Client) -> None:
+    """A launch before any worker came can be told from a backend that is away."""
+    with pytest.raises(NoWorker):
+        client.launch(spec())
+
+
+def test_waiting_has_an_end(client: Client, claim: Claim) -> None:
+    """A run that does not end in time is named."""
+    with pytest.raises(TimeoutError, match=claim.run.id):
+        client.wait([claim.run.id], timeout=0)
+
+
+def test_runs_are_steered(client: Client, worker: str) -> None:
+    """Pause, resume, retry and priority reach the queue, and a checkpoint reaches the next claim."""
+    first, second = client.launch(spec()).runs
+    assert client.prioritize(second.id, 3).priority == 3
+    claim = client.claim(worker)
+    assert claim is not None
+    assert claim.run.id == second.id
+    client.append(second.id, claim.token, updates(1, 2), checkpoint=checkpoint(2))
+    assert client.pause(second.id).pause_requested
+    assert client.heartbeat(second.id, claim.token).pause
+    client.finish(second.id, claim.token, RunStatus.PAUSED, ended_by="paused")
+    assert client.resume(second.id).checkpoint == checkpoint(2)
+    client.cancel(first.id)
+    assert client.retry(first.id).status is RunStatus.QUEUED
+
+
+def test_comparisons_are_kept_in_order(client: Client, worker: str) -> None:
+    """Names, tags, archive, deletion and its undo reach the backend; bad input is refused before it is sent."""
+    assert worker
+    made = client.launch(spec())
+    assert client.edit(made.id, name="b", note="n", tags=["x"]).name == "b"
+    assert client.tags() == ["x"]
+    assert client.edit(made.id, archived=True, tags=[]).note == "n"
+    assert client.experiments() == []
+    assert [one.id for one in client.experiments(archived=True)] == [made.id]
+    assert client.delete(made.id).deleted_at is not None
+    assert client.experiments(archived=True) == []
+    assert [one.id for one in client.experiments(archived=True, deleted=True)] == [made.id]
+    assert client.restore(made.id).archived
+    with pytest.raises(InvalidInput, match="note"):
+        client.edit(made.id, note="x" * 10_001)
+
+
+def test_presets_are_saved_and_deleted(client: Client) -> None:
+    """What was saved comes back complete."""
+    saved = client.save_preset("mine", "Mine", spec(budget={"updates": None, "epochs": 2}))
+    assert client.presets() == [client.preset("mine")] == [saved]
+    assert saved.spec.budget.updates is None
+    client.delete_preset("mine")
+    with pytest.raises(NotFound, match="no preset mine"):
+        client.delete_preset("mine")

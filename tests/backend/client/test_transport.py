@@ -1,0 +1,310 @@
+"""Tests of how the client's requests travel: against servers that are slow, break, or are away."""
+
+import itertools
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import SimpleNamespace
+
+import httpx
+import pytest
+
+from backend.client import Client
+from backend.client.transport import batches
+from backend.errors import BackendUnavailable, BlockHFError, Forbidden, NotFound, StorageUnavailable, Unauthorized
+from backend.schemas.api import Append, Claim, ExportKind
+from backend.schemas.base import STEPS_PER_BATCH
+from backend.schemas.catalog import Catalog
+from backend.schemas.runs import RunStatus
+from backend.settings import Settings
+from tests.backend.samples import INFO, block, spec, update
+
+ROWS = 'event: rows\nid: {0}\ndata: {{"runs": {{"a": {{}}}}}}\n\n'
+
+AWAY: list[httpx.Response | httpx.TransportError] = [
+    httpx.ConnectError("refused"), httpx.Response(502, text="<html>"), httpx.Response(503, json=[]),
+    httpx.ReadTimeout("slow"), httpx.Response(503, json=StorageUnavailable("locked").body()),
+]  # fmt: skip
+
+
+@pytest.fixture
+def no_pause(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Record pauses instead of making them; the clock goes on by as much."""
+    pauses: list[float] = []
+
+    class Hurried(threading.Event):
+        def wait(self, timeout: float | None = None) -> bool:
+            pauses.append(timeout or 0.0)
+            return self.is_set()
+
+    monkeypatch.setattr(
+        "backend.client.transport.time", SimpleNamespace(sleep=pauses.append, monotonic=lambda: sum(pauses))
+    )
+    monkeypatch.setattr(
+        "backend.client.run_calls.time", SimpleNamespace(sleep=pauses.append, monotonic=lambda: sum(pauses))
+    )
+    monkeypatch.setattr("backend.client.run_calls.Event", Hurried)
+    return pauses
+
+
+def scripted(answers: Iterable[httpx.Response | httpx.TransportError]) -> tuple[Client, list[str]]:
+    """Make a client that is answered so, one after the other; record what it asked for."""
+    left, asked = iter(answers), []
+
+    def handle(request: httpx.Request) -> httpx.Response:
+        asked.append(request.headers.get("last-event-id", ""))
+        answer = next(left)
+        if isinstance(answer, httpx.TransportError):
+            raise answer
+        return answer
+
+    return Client(http=httpx.Client(transport=httpx.MockTransport(handle), base_url="http://127.0.0.1")), asked
+
+
+def unreliable(
+    failures: int, error: Callable[[str], httpx.TransportError], answer: httpx.Response
+) -> tuple[Client, list[str]]:
+    """Make a client whose first requests break; count them all."""
+    seen: list[str] = []
+
+    def handle(request: httpx.Request) -> httpx.Response:
+        seen.append(f"{request.method} {request.url.path} {request.headers.get('idempotency-key', '')}")
+        if len(seen) <= failures:
+            raise error("broken")
+        return answer
+
+    return Client(http=httpx.Client(transport=httpx.MockTransport(handle), base_url="http://127.0.0.1")), seen
+
+
+def test_a_broken_stream_is_taken_up_again(no_pause: list[float]) -> None:
+    """Where the connection breaks, the stream goes on after its last event; nothing comes twice."""
+    asked: list[str | None] = []
+
+    def handle(request: httpx.Request) -> httpx.Response:
+        asked.append(request.headers.get("last-event-id"))
+        if len(asked) in {2, 3}:
+            raise httpx.ReadError("broken")
+        if len(asked) == 5:
+            return httpx.Response(204)
+        return httpx.Response(200, text=f'event: rows\nid: {len(asked)}\ndata: {{"runs": {{"a": {{}}}}}}\n\n: hi\n\n')
+
+    client = Client(http=httpx.Client(transport=httpx.MockTransport(handle), base_url="http://127.0.0.1"))
+    assert len(list(client.follow(["a"]))) == 2
+    assert asked == [None, "1", "1", "1", "4"]
+    assert no_pause == pytest.approx([0.1, 0.3, 0.9, 0.1])
+
+
+def test_a_follower_waits_for_minutes(no_pause: list[float]) -> None:
+    """A backend that is away is asked again, ever more seldom, and the stream goes on after its last event."""
+    client, asked = scripted([httpx.Response(200, text=ROWS.format(7)), *AWAY * 8, httpx.Response(204)])
+    assert len(list(client.follow(["a"]))) == 1
+    assert asked == ["", *["7"] * 41]
+    assert no_pause == pytest.approx([0.1, 0.3, 0.9, 2.7, *[5.0] * 37])
+
+
+def test_a_follower_gives_up_after_minutes(no_pause: list[float]) -> None:
+    """What is raised in the end is what was always raised, and a server that never was there is left sooner."""
+    client, asked = scripted(itertools.chain([httpx.Response(200, text=ROWS.format(7))], itertools.cycle(AWAY[:1])))
+    with pytest.raises(BackendUnavailable, match=r"no answer from http://127\.0\.0\.1.*: refused"):
+        list(client.follow(["a"]))
+    assert 300 <= sum(no_pause) <= 305
+    no_pause.clear()
+    client, asked = scripted(itertools.cycle(AWAY[:1]))
+    with pytest.raises(BackendUnavailable, match="refused"):
+        list(client.follow(["a"]))
+    assert len(asked) == 5
+    assert sum(no_pause) == pytest.approx(4)
+
+
+def test_a_silent_stream_that_lives_is_no_absence(no_pause: list[float]) -> None:
+    """Connections that a proxy cuts, on which the backend said that it is there, do not add up."""
+    client, _ = scripted([*[httpx.Response(200, text=": still here\n\n")] * 100, httpx.Response(204)])
+    assert list(client.follow(["a"])) == []
+    assert no_pause == pytest.approx([0.1] * 100)
+
+
+@pytest.mark.parametrize("status", [401, 403, 404])
+def test_a_refusal_is_no_absence(no_pause: list[float], status: int) -> None:
+    """A token that is refused, or a run that is gone, ends a wait and a stream at once."""
+    kinds = {401: Unauthorized, 403: Forbidden, 404: NotFound}
+    refusal = httpx.Response(status, json=kinds[status]("no").body())
+    for begin in (
+        lambda client: list(client.follow(["a"])), lambda client: client.wait(["somerun0"], timeout=1000),
+    ):  # fmt: skip
+        client, asked = scripted([httpx.Response(200, json={"runs": []}), refusal])
+        client.runs()
+        with pytest.raises(kinds[status]):
+            begin(client)
+        assert len(asked) == 2
+    assert no_pause == []
+
+
+def test_waiting_goes_on_while_the_backend_is_away(no_pause: list[float], client: Client, claim: Claim) -> None:
+    """A wait survives a restart; after minutes it raises what it always raised, and its own time holds before."""
+    training = client.run(claim.run.id).model_dump(mode="json")
+    client.finish(claim.run.id, claim.token, "finished")
+    ended = client.run(claim.run.id).model_dump(mode="json")
+    answers = [httpx.Response(200, json=training), *AWAY[1:] * 5, httpx.Response(200, json=ended)]
+    waiting, _ = scripted(answers)
+    (run,) = waiting.wait([claim.run.id], timeout=1000)
+    assert run.status is RunStatus.FINISHED
+    assert no_pause[1:6] == pytest.approx([0.1, 0.3, 0.9, 2.7, 5.0])
+    waiting, _ = scripted([answers[0], *[httpx.Response(502)] * 100])
+    with pytest.raises(BackendUnavailable, match="answered 502"):
+        waiting.wait([claim.run.id], timeout=1000)
+    no_pause.clear()
+    waiting, _ = scripted([answers[0], *[httpx.Response(502)] * 100])
+    with pytest.raises(TimeoutError, match=rf"after 30 s .* not ended: {claim.run.id} \(the backend answered 502\)"):
+        waiting.wait([claim.run.id], timeout=30)
+    assert sum(no_pause) == pytest.approx(30)
+
+
+@pytest.mark.parametrize("error", [httpx.ConnectError, httpx.ReadError, httpx.RemoteProtocolError])
+def test_reads_are_repeated(no_pause: list[float], error: type[httpx.TransportError]) -> None:
+    """A read survives three broken connections, with growing pauses."""
+    client, seen = unreliable(3, error, httpx.Response(200, json={"runs": []}))
+    assert client.runs() == []
+    assert len(seen) == 4
+    assert no_pause == sorted(no_pause)
+    assert len(set(no_pause)) == 3
+
+
+def test_the_fourth_failure_is_reported(no_pause: list[float]) -> None:
+    """A backend that stays away is an error that names it."""
+    client, seen = unreliable(9, httpx.ConnectError, httpx.Response(200))
+    with pytest.raises(BackendUnavailable, match=r"no answer from http://127\.0\.0\.1.*: broken"):
+        client.runs()
+    assert len(seen) == 4
+    assert len(no_pause) == 3
+
+
+def test_slow_answers_are_not_asked_for_again(no_pause: list[float]) -> None:
+    """A request that timed out is not repeated: the backend may be at work on it."""
+    client, seen = unreliable(9, httpx.ReadTimeout, httpx.Response(200))
+    with pytest.raises(BackendUnavailable):
+        client.runs()
+    assert (len(seen), no_pause) == (1, [])
+
+
+class _Slow(BaseHTTPRequestHandler):
+    """Makes all of an answer before it sends the first byte, and takes a while."""
+
+    def do_GET(self) -> None:
+        """Answer after half a second."""
+        time.sleep(0.5)
+        self.send_response(200)
+        self.end_headers()
+        with suppress(OSError):  # who asked may have left
+            self.wfile.write(b'{"runs": {}}')
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture
+def slow() -> Iterator[Client]:
+    """Speak to a server that is slow, by a client that waits a tenth of a second."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _Slow)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    with Client(f"http://127.0.0.1:{server.server_port}", timeout=0.1) as client:
+        yield client
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def test_files_may_take_long_to_begin(slow: Client) -> None:
+    """Exports, curves, weights and checkpoints are waited for longer than anything else."""
+    for kind in ExportKind:
+        assert slow.export_file("somerun0", kind) == b'{"runs": {}}'
+    assert slow.export("somerun0") == '{"runs": {}}'
+    assert slow.weights("somerun0") == slow.checkpoint("somerun0") == b'{"runs": {}}'
+    assert slow.series(["somerun0"]) == {}
+    with pytest.raises(BackendUnavailable, match="timed out"):
+        slow.runs()
+
+
+@pytest.mark.parametrize(("mine", "read"), [(7.0, 600.0), (1000.0, 1000.0), (None, None)])
+def test_only_reading_takes_longer(mine: float | None, read: float | None) -> None:
+    """Connecting is given up as soon as for any call; a patience that is longer yet is kept."""
+    seen: list[dict[str, float | None]] = []
+
+    def handle(request: httpx.Request) -> httpx.Response:
+        seen.append(request.extensions["timeout"])
+        return httpx.Response(200, json={"runs": []})
+
+    http = httpx.Client(transport=httpx.MockTransport(handle), base_url="http://127.0.0.1", timeout=mine)
+    client = Client(http=http)
+    client.export("somerun0")
+    client.runs()
+    assert seen == [
+        {"connect": mine, "read": read, "write": mine, "pool": mine},
+        dict.fromkeys(("connect", "read", "write", "pool"), mine),
+    ]
+
+
+def test_claims_are_not_repeated(no_pause: list[float]) -> None:
+    """A claim whose answer is lost may have taken a run; the lease brings it back, a second claim would take two."""
+    client, seen = unreliable(9, httpx.ReadError, httpx.Response(204))
+    with pytest.raises(BackendUnavailable):
+        client.claim("someworker")
+    assert (len(seen), no_pause) == (1, [])
+
+
+def test_launches_are_repeated_with_their_key(no_pause: list[float]) -> None:
+    """A launch is safe to repeat because it always carries a key, the same at each try."""
+    client, seen = unreliable(2, httpx.ReadError, httpx.Response(500))
+    with pytest.raises(BlockHFError):
+        client.launch(spec())
+    assert len(seen) == 3
+    assert len(set(seen)) == 1
+    assert len(seen[0].split()[-1]) == 32
+    assert len(no_pause) == 2
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind"),
+    [
+        (httpx.Response(502, text="<html>"), BackendUnavailable),
+        (httpx.Response(503, json=[]), BackendUnavailable),
+        (httpx.Response(500, text="oops"), BlockHFError),
+        (httpx.Response(418, json={"type": "urn:blockhf:new", "title": "a new error", "status": 418}), BlockHFError),
+        (httpx.Response(422, json={"type": "urn:blockhf:invalid-input", "title": "x", "errors": None}), BlockHFError),
+        (httpx.Response(301, headers={"location": "https://elsewhere/"}), BlockHFError),
+        (httpx.Response(200, html="<html>"), BlockHFError),
+    ],
+)
+def test_answers_that_are_not_ours(answer: httpx.Response, kind: type[BlockHFError]) -> None:
+    """A proxy's page or its way elsewhere, or an error of a newer backend, is an error too."""
+    client, _ = unreliable(0, httpx.ReadError, answer)
+    with pytest.raises(BlockHFError) as caught:
+        client.catalog()
+    assert type(caught.value) is kind
+
+
+def test_a_closed_port_is_unhealthy() -> None:
+    """Where nobody listens, health is False and a call is BackendUnavailable."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    with Client(f"http://127.0.0.1:{port}", timeout=1) as client:
+        assert client.health() is False
+        with pytest.raises(BackendUnavailable):
+            client.register(INFO, Catalog(problems=[], data=[]))
+
+
+@pytest.mark.parametrize("letter", ["x", "é", '"'])
+@pytest.mark.parametrize("blocks", [0, 4, 64])
+def test_batches_are_let_in(blocks: int, letter: str) -> None:
+    """Rows of many blocks with long notes are cut so that the backend takes each batch; none is left out."""
+    full = [block(30, note=500 * letter, residual=1 / 3, model_decrease=-2e-300 / 3) for _ in range(blocks)]
+    rows = [update(number).model_copy(update={"blocks": full}) for number in range(1, 501)]
+    cut = list(batches(rows))
+    assert [row for batch in cut for row in batch] == rows
+    assert all(len(batch) <= STEPS_PER_BATCH for batch in cut)
+    sizes = [len(Append(token=1, rows=batch).model_dump_json().encode()) for batch in cut]
+    assert max(sizes) < Settings().max_body_bytes / 2

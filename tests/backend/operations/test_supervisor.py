@@ -1,0 +1,108 @@
+"""Tests of the supervisor's parts; the whole stack is started in tests/e2e/test_up.py."""
+
+import os
+import signal
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
+import pytest
+
+from backend.operations.supervisor import PortTaken, ServiceName, StartError, answers, check_port, stop_signals
+from backend.settings import Settings
+from tests.processes import free_port
+
+
+def test_a_taken_port_is_said_in_one_line() -> None:
+    """The message names the port, the address and the variable that moves it."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(PortTaken) as error:
+            check_port("127.0.0.1", port, "BLOCKHF_PORT")
+    text = str(error.value)
+    assert f"port {port} on 127.0.0.1" in text
+    assert "set BLOCKHF_PORT" in text
+    assert "\n" not in text
+
+
+def test_a_free_port_passes() -> None:
+    """A port that nobody listens on is accepted."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    check_port("127.0.0.1", port, "BLOCKHF_PORT")
+
+
+@pytest.mark.parametrize("name", list(ServiceName))
+def test_nothing_answers_where_nothing_runs(name: ServiceName) -> None:
+    """A process that is not there does not answer, and that is no exception."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    assert not answers(name, Settings(port=port, dashboard_port=port, backend_url=""))
+
+
+@contextmanager
+def answering(status: int, body: bytes) -> Iterator[int]:
+    """Answer one request on a port."""
+
+    class Here(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(status)
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    with HTTPServer(("127.0.0.1", 0), Here) as server:
+        thread = threading.Thread(target=server.handle_request)
+        thread.start()
+        yield server.server_port
+        thread.join()
+
+
+@pytest.mark.parametrize("name", list(ServiceName))
+def test_no_proxy_is_asked(name: ServiceName, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What runs here answers also where the environment names a proxy, which is not there."""
+    for variable in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(variable, f"http://127.0.0.1:{free_port()}")
+    with answering(200, b'{"workers": [{"alive": true}]}') as port:
+        assert answers(name, Settings(port=port, dashboard_port=port, backend_url=""))
+
+
+@pytest.mark.parametrize("name", [ServiceName.BACKEND, ServiceName.WORKER])
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_refusal_is_not_waited_for(name: ServiceName, status: int) -> None:
+    """A backend that is there and lets nobody in will not do so later: its words are said at once."""
+    with answering(status, b"Host is not allowed") as port, pytest.raises(StartError, match=r"refuses: Host is not"):
+        answers(name, Settings(port=port, backend_url=""))
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_is_noted_and_the_old_handler_returns(number: signal.Signals) -> None:
+    """Ctrl-C, SIGTERM and a closed terminal are noted instead of ending the process; afterwards all is as before."""
+    ours = signal.signal(number, signal.SIG_DFL)  # the tests themselves may run under nohup
+    try:
+        with stop_signals() as stopped:
+            assert not stopped()
+            os.kill(os.getpid(), number)
+            assert stopped()
+        assert signal.getsignal(number) is signal.SIG_DFL
+    finally:
+        signal.signal(number, ours)
+
+
+def test_nohup_outlives_its_terminal() -> None:
+    """Where a closed terminal is ignored, as nohup has it, it stays so."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with stop_signals() as stopped:
+            os.kill(os.getpid(), signal.SIGHUP)
+            assert not stopped()
+    finally:
+        signal.signal(signal.SIGHUP, before)

@@ -1,0 +1,87 @@
+"""A model of the queue: what it should be, in memory."""
+
+from dataclasses import dataclass, field
+
+from backend.schemas.runs import RunStatus
+from tests.backend.samples import Clock
+
+LEASE = 30.0
+MAX_ATTEMPTS = 3
+MAX_QUEUED = 4
+
+
+@dataclass
+class Expected:
+    """A run as it should be."""
+
+    id: str
+    experiment: str
+    status: RunStatus = RunStatus.QUEUED
+    cancel: bool = False
+    pause: bool = False
+    priority: int = 0
+    kept: int = 0
+    begun: int = 0
+    edition: int = 0
+    token: int = 0
+    worker: str | None = None
+    weights: str | None = None
+    ended_by: str = ""
+    lease_until: float = 0
+    rows: int = 0
+    furthest: int = 0
+    stalled: int = 0
+
+    def held(self, token: int) -> bool:
+        """Tell whether this token may write."""
+        return self.status is RunStatus.RUNNING and self.token == token
+
+    def end(self, status: RunStatus, ended_by: str | None = None) -> None:
+        """Take the run from its worker."""
+        self.status, self.pause = status, False
+        self.ended_by = status.value if ended_by is None else ended_by
+
+    def rewind(self, to: int) -> None:
+        """Drop the rows above."""
+        self.rows, self.edition = to, self.edition + 1
+
+
+@dataclass
+class Model:
+    """The queue as it should be."""
+
+    clock: Clock
+    runs: list[Expected] = field(default_factory=list)
+    deleted: set[str] = field(default_factory=set)
+
+    def lost(self, run: Expected) -> bool:
+        """Tell whether the lease has run out."""
+        return run.status is RunStatus.RUNNING and run.lease_until < self.clock.now
+
+    def full(self, count: int = 1) -> bool:
+        """Tell whether so many more may not wait."""
+        return sum(run.status is RunStatus.QUEUED for run in self.runs) + count > MAX_QUEUED
+
+    def sweep(self) -> None:
+        """End what nobody may claim."""
+        for run in filter(self.lost, self.runs):
+            if run.cancel:
+                run.end(RunStatus.CANCELLED)
+            elif run.pause:
+                run.end(RunStatus.PAUSED)
+            elif run.stalled >= MAX_ATTEMPTS and run.rows <= run.furthest:
+                run.end(RunStatus.FAILED, "attempts")
+
+    def claim(self, worker: str) -> Expected | None:
+        """Give away the first run in line that waits or is lost."""
+        self.sweep()
+        waiting = [run for run in self.runs if run.status is RunStatus.QUEUED or self.lost(run)]
+        run = max(waiting, key=lambda run: run.priority, default=None)
+        if run is not None:
+            run.stalled = 1 if run.rows > run.furthest else run.stalled + 1
+            run.furthest = max(run.furthest, run.rows)
+            run.status, run.token, run.worker = RunStatus.RUNNING, run.token + 1, worker
+            if not run.kept:
+                run.rewind(0)
+            run.lease_until = self.clock.now + LEASE
+        return run

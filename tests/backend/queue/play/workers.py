@@ -1,0 +1,135 @@
+"""What workers do, with good and stale tokens, and what befalls them: lost leases, a backend that restarts."""
+
+import pytest
+from hypothesis import strategies as st
+from hypothesis.stateful import precondition, rule
+
+from backend.errors import InvalidInput, LeaseLost
+from backend.schemas.api import Append, Finish, HeartbeatAnswer, Start
+from backend.schemas.runs import RunError, RunStatus
+from tests.backend.queue.play.agreement import PICK
+from tests.backend.queue.play.model import LEASE
+from tests.backend.queue.play.users import Users
+from tests.backend.samples import checkpoint, updates
+
+AGE = st.sampled_from([0, 0, 0, 1, 1, -1])  # how much older than the run's token a writer's is
+ENDS = (RunStatus.FINISHED, RunStatus.FAILED, RunStatus.CANCELLED, RunStatus.PAUSED)
+
+
+class Workers(Users):
+    """Workers who claim, report and end runs, and a clock that jumps."""
+
+    @rule(which=st.integers(0, 1))
+    def claim(self, which: int) -> None:
+        """A worker asks for a run; where all have ended, a user has launched another one."""
+        if all(run.status.final for run in self.model.runs):
+            self.launch(1)
+        worker = self.stage.workers[which]
+        claim, run = self.store.queue.claim(worker), self.model.claim(worker)
+        assert (claim and (claim.run.id, claim.token)) == (run and (run.id, run.token))
+
+    @rule()
+    def take_over(self) -> None:
+        """Every worker is lost, and another one asks for a run."""
+        self.model.clock.now += LEASE + 1
+        self.claim(1)
+
+    @rule(seconds=st.sampled_from([1.0, LEASE, LEASE + 1]))
+    def wait(self, seconds: float) -> None:
+        """Time passes, and may end leases."""
+        self.model.clock.now += seconds
+
+    @rule()
+    def sweep(self) -> None:
+        """The backend looks after lost runs."""
+        self.store.queue.sweep()
+        self.model.sweep()
+
+    @precondition(Users.has_runs)
+    @rule(which=PICK, age=AGE, later=st.sampled_from([0.0, 1.0]))
+    def heartbeat(self, which: tuple[bool, int], age: int, later: float) -> None:
+        """A worker says that it lives, perhaps a moment later, and hears what is asked."""
+        self.model.clock.now += later
+        run = self.pick(which)
+        token = max(1, run.token - age)
+        if run.held(token):
+            assert self.store.queue.heartbeat(run.id, token) == HeartbeatAnswer(cancel=run.cancel, pause=run.pause)
+            run.lease_until = self.model.clock.now + LEASE
+        else:
+            with pytest.raises(LeaseLost):
+                self.store.queue.heartbeat(run.id, token)
+
+    @rule()
+    def restart(self) -> None:
+        """The backend comes back, and gives every worker a lease's time to be heard of."""
+        self.store.queue.forgive()
+        for run in self.model.runs:
+            if run.status is RunStatus.RUNNING:
+                run.lease_until = max(run.lease_until, self.model.clock.now + LEASE)
+
+    @precondition(Users.has_runs)
+    @rule(which=PICK, age=AGE, at_hand=st.booleans())
+    def start(self, which: tuple[bool, int], age: int, at_hand: bool) -> None:
+        """A worker begins, from the checkpoint if it has the file, or says again that it began."""
+        run = self.pick(which)
+        token = max(1, run.token - age)
+        origin = run.kept if at_hand else 0
+        body = Start(token=token, environment={}, blocks=[], parameters=1, resumed_from=origin)
+        if not run.held(token):
+            with pytest.raises(LeaseLost):
+                self.store.queue.start(run.id, body)
+            return
+        self.store.queue.start(run.id, body)
+        run.lease_until = self.model.clock.now + LEASE
+        if run.begun < token:
+            run.begun = token
+            run.kept = origin
+            if origin < run.rows:
+                run.rewind(origin)
+
+    @precondition(Users.has_runs)
+    @rule(which=PICK, age=AGE, replayed=st.integers(0, 3), count=st.integers(1, 3), saved=st.integers(-1, 3))
+    def append(self, which: tuple[bool, int], age: int, replayed: int, count: int, saved: int) -> None:
+        """A worker reports new updates, with some that are stored already, and perhaps a checkpoint."""
+        run = self.pick(which)
+        token = max(1, run.token - age)
+        first, last = max(1, run.rows + 1 - replayed), run.rows + count
+        named = None if last - saved < 1 or saved == 3 else checkpoint(last - saved)
+        body = Append(token=token, rows=updates(first, last), checkpoint=named)
+        if run.held(token) and named and named.update > last:
+            with pytest.raises(InvalidInput):
+                self.store.metrics.append(run.id, body)
+        elif run.held(token):
+            assert self.store.metrics.append(run.id, body) == last
+            run.rows, run.lease_until, run.begun = last, self.model.clock.now + LEASE, token
+            run.kept = named.update if named else run.kept
+        else:
+            with pytest.raises(LeaseLost):
+                self.store.metrics.append(run.id, body)
+
+    @precondition(Users.has_running)
+    @rule(number=st.integers(0, 30), count=st.integers(1, 3), saved=st.integers(0, 3))
+    def train(self, number: int, count: int, saved: int) -> None:
+        """The worker that has a run goes on: without rows the other rules have little to lose."""
+        self.append((True, number), 0, 0, count, saved)
+
+    @precondition(Users.has_runs)
+    @rule(which=PICK, age=AGE, status=st.sampled_from(ENDS), word=st.sampled_from("ab"))
+    def finish(self, which: tuple[bool, int], age: int, status: RunStatus, word: str) -> None:
+        """A worker ends a run, perhaps again."""
+        run = self.pick(which)
+        token = max(1, run.token - age)
+        error = RunError(message=word) if status is RunStatus.FAILED else None
+        body = Finish(token=token, status=status, ended_by=word, weights=word * 64, error=error)
+        if run.held(token):
+            self.store.queue.finish(run.id, body)
+            if status is RunStatus.PAUSED and (run.cancel or not run.pause):
+                status = RunStatus.CANCELLED if run.cancel else RunStatus.QUEUED
+            run.end(status, word)
+            run.kept = 0 if status is RunStatus.FINISHED else run.kept
+            run.weights = word * 64
+        elif run.status is status and run.token == token:
+            self.store.queue.finish(run.id, body)
+        else:
+            with pytest.raises(LeaseLost):
+                self.store.queue.finish(run.id, body)

@@ -1,0 +1,67 @@
+"""Tests of how a run goes on after its worker was lost: from its checkpoint, or from the beginning."""
+
+import pytest
+
+from backend.errors import InvalidInput
+from backend.schemas.runs import Summary
+from tests.backend.samples import checkpoint
+from tests.backend.scene import Scene
+
+pytestmark = pytest.mark.every_database
+
+
+def test_a_lost_run_goes_on_from_its_checkpoint(scene: Scene) -> None:
+    """Rows up to the checkpoint stay, with the summary they had; later ones go when the next worker starts."""
+    claim = scene.claim()
+    scene.append(claim, 5, saved=3)
+    scene.lose()
+    again = scene.claim()
+    assert (again.run.checkpoint, again.run.summary.updates) == (checkpoint(3), 5)
+    edition = scene.store.metrics.series([claim.run.id])[claim.run.id]["attempt"]
+    scene.start(again, 3, "another device")
+    scene.start(again, 3, "another device")
+    run = scene.run(claim)
+    assert scene.rows(claim) == [1, 2, 3]
+    assert (run.summary.updates, run.summary.best_train_loss, run.notes) == (3, 30.0, ["another device"])
+    assert scene.store.metrics.series([claim.run.id])[claim.run.id]["attempt"] == edition + 1
+    assert scene.append(again, 6) == 6
+    scene.start(again, 3)  # a late replay of the start takes no row away
+    assert scene.rows(claim) == [1, 2, 3, 4, 5, 6]
+
+
+def test_a_run_without_a_checkpoint_says_that_it_begins_again(scene: Scene) -> None:
+    """Rows that no checkpoint was kept of are trained anew, and the run says how many they were."""
+    claim = scene.claim()
+    scene.start(claim, 0)
+    assert scene.run(claim).notes == []
+    scene.append(claim, 5)
+    scene.lose()
+    again = scene.claim()
+    scene.start(again, 0)
+    assert scene.run(claim).notes == ["began again: no checkpoint of its 5 updates had been kept"]
+    assert scene.rows(claim) == []
+
+
+def test_a_worker_without_the_checkpoint_begins_again(scene: Scene) -> None:
+    """Rows, summary and checkpoint of the course that nobody can follow any more are gone."""
+    claim = scene.claim()
+    scene.append(claim, 5, saved=3)
+    scene.lose()
+    again = scene.claim()
+    scene.start(again, 0, "the checkpoint is elsewhere")
+    run = scene.run(claim)
+    assert (scene.rows(claim), run.summary, run.checkpoint) == ([], Summary(), None)
+    assert run.notes == ["the checkpoint is elsewhere"]
+
+
+def test_a_checkpoint_fits_the_rows(scene: Scene) -> None:
+    """A checkpoint ahead of the rows is refused with them, and a run goes on from its checkpoint or the beginning."""
+    claim = scene.claim()
+    with pytest.raises(InvalidInput, match="cannot be ahead of the rows"):
+        scene.append(claim, 2, saved=3)
+    assert scene.rows(claim) == []
+    scene.append(claim, 3, saved=2)
+    scene.lose()
+    again = scene.claim()
+    with pytest.raises(InvalidInput, match="must be 0 or the checkpoint's update, 2"):
+        scene.start(again, 3)

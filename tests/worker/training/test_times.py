@@ -1,0 +1,48 @@
+"""Tests of the times that rows tell: what each covers, and what it leaves out."""
+
+import pytest
+
+from backend.schemas.experiments import Budget, Evaluation
+from backend.schemas.optimizers import Adam, Optimizer
+from tests.worker.cases import CLASSIFIER, OPTIMIZERS, small_run, trained
+
+
+def test_seconds_leave_out_evaluation() -> None:
+    """An evaluation that takes a second does not count as training."""
+    config = small_run(
+        OPTIMIZERS["adam"], problem=CLASSIFIER.model_copy(update={"name": "slow-evaluation"}), budget=Budget(updates=2)
+    )
+    _, rows = trained(config)
+    assert 0 < rows.rows[0].seconds < rows.rows[1].seconds < 0.9
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS.values(), ids=OPTIMIZERS)
+def test_rows_tell_where_the_time_went(optimizer: Optimizer) -> None:
+    """Gradient, curvature and evaluation have their time, in no more than the clock shows; Adam solves nothing."""
+    _, rows = trained(small_run(optimizer, evaluation=Evaluation(every=3)))
+    before = 0.0
+    for row in rows.rows:
+        gradient, curvature = row.gradient_seconds, row.curvature_seconds
+        assert gradient is not None
+        assert gradient > 0
+        assert (curvature is None) == isinstance(optimizer, Adam)
+        assert gradient + (curvature or 0) < row.seconds - before
+        before = row.seconds
+        assert (row.evaluation_seconds is None) == (row.train_loss is None)
+
+
+def test_the_evaluation_has_its_own_time() -> None:
+    """An evaluation that sleeps for a second shows there, and not in the time of gradient or processor."""
+    slow = CLASSIFIER.model_copy(update={"name": "slow-evaluation"})
+    (row,) = trained(small_run(OPTIMIZERS["bhf"], problem=slow, budget=Budget(updates=1)))[1].rows
+    assert row.evaluation_seconds is not None
+    assert row.evaluation_seconds > 1
+    assert (row.gradient_seconds or 0) + (row.curvature_seconds or 0) <= row.seconds < row.evaluation_seconds
+
+
+def test_processor_time_grows_with_work_and_not_with_waiting() -> None:
+    """A gradient that sleeps takes time, but the processor's time is that of the work alone."""
+    problem = CLASSIFIER.model_copy(update={"name": "slow-gradient"})
+    rows = trained(small_run(OPTIMIZERS["adam"], problem=problem, budget=Budget(updates=2)))[1].rows
+    first, second = (row.cpu_seconds or 0 for row in rows)
+    assert 0 < first < second < rows[1].seconds - 0.9

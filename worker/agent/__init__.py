@@ -1,0 +1,1 @@
+"""The process that claims runs and executes each in a child process."""

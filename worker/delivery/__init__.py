@@ -1,0 +1,1 @@
+"""Delivery of rows to the backend, also after an outage or the death of this process."""

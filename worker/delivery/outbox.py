@@ -1,0 +1,206 @@
+"""What a run has to tell, on disk until the backend has it: one JSON document per line, in order."""
+
+import fcntl
+import logging
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO
+
+from pydantic import ValidationError
+
+from backend.client import Client
+from backend.errors import (
+    BackendUnavailable,
+    BlockHFError,
+    Conflict,
+    Forbidden,
+    InvalidInput,
+    LeaseLost,
+    NotFound,
+    TooManyRequests,
+    Unauthorized,
+)
+from backend.schemas.api import Finish
+from backend.schemas.base import Contract
+from backend.schemas.runs import Checkpoint, RunStatus, Update
+
+log = logging.getLogger(__name__)
+
+CLEAR_BYTES = 256 * 1024
+WARN_SECONDS = 60.0
+
+
+class Entry(Contract):
+    """One line: one of the three."""
+
+    row: Update | None = None
+    checkpoint: Checkpoint | None = None
+    finish: Finish | None = None
+
+
+class Spool:
+    """The file of one claim. Its process holds a lock on it for as long as it lives.
+
+    Where the disk refuses, training goes on without: the file then ends at the last line that could be written, until
+    the backend has everything and it begins anew.
+    """
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._path = path
+        self._file = self._locked(path)
+        os.utime(path, (0, 0))  # nothing has happened yet
+        self._broken = False
+        self._warns = 0.0
+
+    @staticmethod
+    def _locked(path: Path) -> IO[bytes]:
+        """Open and lock the file; again where somebody took it for a dead process's between the two, and removed it."""
+        while True:
+            file = path.open("ab", buffering=0)
+            fcntl.flock(file, fcntl.LOCK_EX)
+            if _has_name(file, path):
+                return file
+            file.close()
+
+    def write(self, entry: Entry) -> None:
+        """Add a line, which outlives this process at once, and the machine after `sync`."""
+        if self._broken:
+            self.touch()
+            return
+        line = entry.model_dump_json(exclude_unset=True).encode() + b"\n"
+        try:
+            written = self._file.write(line)
+        except OSError as error:
+            self._refused(error)
+        else:
+            if written != len(line):  # what would follow could not be read
+                self._refused(f"only {written} of {len(line)} bytes fit")
+
+    def touch(self) -> None:
+        """Show the worker, which looks at the file's time, that the run goes on."""
+        with suppress(OSError):
+            os.utime(self._path)
+
+    def sync(self) -> None:
+        """Bring what was written to the disk itself.
+
+        Raises:
+            OSError: the disk refuses; what was written may not outlive the machine.
+        """
+        os.fsync(self._file.fileno())
+
+    def clear(self) -> None:
+        """Begin anew once the file has grown, or could not be written, for the backend has all that it holds."""
+        try:
+            if self._broken or os.fstat(self._file.fileno()).st_size > CLEAR_BYTES:
+                self._file.truncate(0)
+                self._broken = False
+        except OSError as error:
+            self._refused(error)
+
+    def remove(self) -> None:
+        """Remove the file: nobody needs it any more."""
+        try:
+            self._path.unlink(missing_ok=True)
+        except OSError as error:
+            log.warning("%s cannot be removed: %s", self._path, error)
+        self._file.close()
+
+    def _refused(self, reason: object) -> None:
+        if time.monotonic() >= self._warns:
+            self._warns = time.monotonic() + WARN_SECONDS
+            log.warning("rows cannot be kept on disk while the backend is away, but in memory: %s", reason)
+        self._broken = True
+        self.touch()
+
+
+def path_of(folder: Path, run_id: str, token: int) -> Path:
+    """Say where a claim's spool lies."""
+    return folder / f"{run_id}-{token}.jsonl"
+
+
+def deliver_all(
+    folder: Path, client: Client, *, finished: Callable[[str, int], None] = lambda _run_id, _token: None
+) -> None:
+    """Hand over what processes left that are dead by now, each under its own token; drop what comes too late.
+
+    What the backend refuses for another reason stays, and keeps nothing else from being handed over.
+
+    Args:
+        folder: where the spools lie.
+        client: the backend.
+        finished: is told run and token where a run has finished; its process may have died before it cleaned up.
+
+    Raises:
+        BackendUnavailable, TooManyRequests, Unauthorized, Forbidden: the backend is away, or lets nobody in; what was
+            not handed over is still there.
+    """
+    for path in sorted(folder.glob("*-*.jsonl")):
+        with _locked(path) as file:
+            if file is None:
+                continue
+            try:
+                _deliver(path, file, client, finished)
+            except (BackendUnavailable, TooManyRequests, Unauthorized, Forbidden):
+                raise
+            except (BlockHFError, ValueError) as error:  # of a ValueError's name the token is no number
+                log.error("%s cannot be delivered, and stays: %s", path, error)
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[IO[bytes] | None]:
+    """Open a spool whose process is dead; None where it lives, or somebody was faster."""
+    try:
+        with path.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            yield file if _has_name(file, path) else None
+    except (BlockingIOError, FileNotFoundError):
+        yield None
+
+
+def _has_name(file: IO[bytes], path: Path) -> bool:
+    """Tell whether an open file is the one that is called so, and not one that was removed since."""
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    except FileNotFoundError:
+        return False
+
+
+def _deliver(path: Path, file: IO[bytes], client: Client, finished: Callable[[str, int], None]) -> None:
+    run_id, _, token = path.stem.partition("-")
+    entries = list(_entries(file))
+    ends = [entry.finish for entry in entries if entry.finish]
+    try:
+        try:
+            _deliver_rows(run_id, int(token), entries, client)
+        except LeaseLost:
+            if not ends:  # otherwise the run may have ended by this very end
+                raise
+        for end in ends:
+            client.finish_as(run_id, end)
+        if ends and ends[-1].status is RunStatus.FINISHED:
+            finished(run_id, int(token))
+    except (Conflict, NotFound, InvalidInput) as error:
+        log.info("run %s: dropped what a dead process left: %s", run_id, error)
+    path.unlink(missing_ok=True)
+
+
+def _deliver_rows(run_id: str, token: int, entries: list[Entry], client: Client) -> None:
+    rows = [entry.row for entry in entries if entry.row]
+    checkpoints = [entry.checkpoint for entry in entries if entry.checkpoint]
+    if rows or checkpoints:
+        last = client.append(run_id, token, rows, checkpoint=checkpoints[-1] if checkpoints else None)
+        log.info("run %s: delivered what a dead process left, up to update %d", run_id, last)
+
+
+def _entries(file: IO[bytes]) -> Iterator[Entry]:
+    """Read whole lines; the last may be torn."""
+    for line in file:
+        try:
+            yield Entry.model_validate_json(line)
+        except ValidationError:
+            return

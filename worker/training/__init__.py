@@ -1,0 +1,1 @@
+"""One run: model, optimizer, data order, stopping, evaluation."""
