@@ -17,6 +17,7 @@ from backend.api.routes import (
     catalog,
     events,
     experiments,
+    files,
     health,
     imports,
     paper,
@@ -73,7 +74,7 @@ def create_app(settings: Settings, *, clock: Callable[[], float] | None = None) 
     app.include_router(series.router, prefix="/api/v1", dependencies=[Depends(for_users)])
     for noun in (updates, workers):
         app.include_router(noun.router, prefix="/api/v1", dependencies=[Depends(for_workers)])
-    for noun in (experiments, runs, events, catalog, presets, sweeps, weights, imports, paper):
+    for noun in (experiments, runs, events, catalog, presets, sweeps, files, imports, paper):
         app.include_router(noun.router, prefix="/api/v1", dependencies=[Depends(for_users)])
     app.include_router(metrics.router, dependencies=[Depends(for_users)])
     app.include_router(health.router)

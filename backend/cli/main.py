@@ -178,8 +178,8 @@ def _follow(client: Client, ids: list[str], interval: float = 1.0, *, console: C
         raise typer.Exit(1)
 
 
-@app.command(epilog=UNITS)
-def runs(
+@app.command("runs", epilog=UNITS)
+def list_runs(
     experiment: Annotated[str | None, typer.Option(help="Only this experiment's.")] = None,
     status: Annotated[RunStatus | None, typer.Option(help="Only these.")] = None,
     limit: Annotated[int, typer.Option(min=1, max=1000, help="At most so many, newest first.")] = 100,

@@ -107,7 +107,7 @@ class Database:
 
     def _migrate(self) -> None:
         config = Config()
-        config.set_main_option("script_location", "backend:migrations")
+        config.set_main_option("script_location", "backend.storage:migrations")
         config.set_main_option("path_separator", "os")
         with (
             self._writer,

@@ -80,7 +80,7 @@ def memory(device: torch.device) -> int | None:
         return None
 
 
-def commit(folder: Path = Path(__file__).parents[1]) -> str:
+def commit(folder: Path = Path(__file__).parents[2]) -> str:
     """Return the commit of a checkout that the package runs from; empty where it is installed."""
     git = folder / ".git"
     try:

@@ -4,7 +4,7 @@ from typing import Any
 
 from torch import nn
 
-from backend import schemas
+from backend.schemas import optimizers as schemas
 from backend.schemas.optimizers import EqualPartition, ExplicitPartition, LayerPartition
 from worker.optim import (
     Adam,

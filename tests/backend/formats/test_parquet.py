@@ -71,7 +71,7 @@ def test_no_room_is_an_error() -> None:
 def test_the_process_itself_stays_small(tmp_path: Path) -> None:
     """Reading and writing bring neither pyarrow nor pandas into a server."""
     code = f"""if True:
-        import sys, backend.app
+        import sys, backend.api.app
         from pathlib import Path
         from backend import parquet
         path = Path({str(tmp_path / "three.parquet")!r})

@@ -14,7 +14,7 @@ from sqlalchemy import func, insert, select
 
 from backend.api.services import Store
 from backend.errors import Conflict
-from backend.operations import purge
+from backend.operations import purge as purge_module
 from backend.operations.doctor import examine
 from backend.operations.purge import purge
 from backend.schemas.api import Announcement, Append, Claim, Finish
@@ -54,7 +54,7 @@ def test_a_purge_goes_in_portions(
     scene: Scene, settings: Settings, ended: list[Claim], clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Between portions nothing looks damaged, the comparison stays deleted, and what is left cannot be had back."""
-    monkeypatch.setattr(purge, "PORTION", 45)
+    monkeypatch.setattr(purge_module, "PORTION", 45)
     seen: list[list[tuple[int, int]]] = []
 
     def look(_seconds: float) -> None:
@@ -89,7 +89,7 @@ def test_a_purge_that_was_broken_off_goes_on(
     scene: Scene, settings: Settings, clock: Clock, monkeypatch: pytest.MonkeyPatch, after: int
 ) -> None:
     """The next purge removes the rest, however long ago it should have been deleted; until then it is remarked on."""
-    monkeypatch.setattr(purge, "PORTION", 45)
+    monkeypatch.setattr(purge_module, "PORTION", 45)
     left = [after]
 
     def die(_seconds: float) -> None:
@@ -139,8 +139,8 @@ def test_others_write_between_portions(
     scene: Scene, settings: Settings, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Another process' writer, which asks for SQLite's lock again and again, gets it before the purge is done."""
-    monkeypatch.setattr(purge, "PORTION", 6)  # 40 portions
-    monkeypatch.setattr(purge, "PAUSE_SECONDS", 0.02)
+    monkeypatch.setattr(purge_module, "PORTION", 6)  # 40 portions
+    monkeypatch.setattr(purge_module, "PAUSE_SECONDS", 0.02)
     writes: list[float] = []
     over = threading.Event()
 
@@ -178,8 +178,8 @@ def test_rows_without_blocks_and_runs_without_rows_are_purged(
     scene: Scene, settings: Settings, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A portion counts what there is: rows of an optimizer without blocks, none of a run that never started."""
-    monkeypatch.setattr(purge, "PORTION", 4)
-    monkeypatch.setattr(purge, "PAUSE_SECONDS", 0)
+    monkeypatch.setattr(purge_module, "PORTION", 4)
+    monkeypatch.setattr(purge_module, "PAUSE_SECONDS", 0)
     with scene.store.database.write() as connection:
         numbers = connection.scalars(select(RUNS.c.number).order_by(RUNS.c.number)).all()
         rows = [{"run": numbers[1], "update": n, **dict.fromkeys(_REQUIRED, 0)} for n in range(1, 10)]

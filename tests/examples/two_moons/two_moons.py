@@ -6,12 +6,15 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from backend import schemas
+from backend.schemas.catalog import DataSet
+from backend.schemas.experiments import ExperimentSpec
+from backend.schemas.experiments import Problem as ProblemChoice
+from backend.schemas.optimizers import Adam
 from worker.optim import SoftmaxCrossEntropy
 from worker.problems.data import Dataset, Source, Split
 from worker.problems.problem import Problem
 
-INFO = schemas.DataSet(
+INFO = DataSet(
     name="moons", title="Two moons", train_size=2000, test_size=500, shape=[1, 1, 2], classes=2, embedded=True
 )
 
@@ -32,13 +35,13 @@ class TwoMoons(Problem):
     name, title, summary = "two-moons", "Two moons", "Tells two half circles apart: three dense layers, tanh."
     loss, loss_unit, accuracy = SoftmaxCrossEntropy(), "cross-entropy [nats], mean over the points", True
     partition: ClassVar = [["1"], ["3", "5"]]
-    preset = schemas.ExperimentSpec(problem=schemas.Problem(name=name, data="moons"), optimizers=[schemas.Adam()])
+    preset = ExperimentSpec(problem=ProblemChoice(name=name, data="moons"), optimizers=[Adam()])
 
     def build(self, *_: object) -> nn.Module:
         """Make the network; the seed is set."""
         return nn.Sequential(nn.Flatten(), nn.Linear(2, 16), nn.Tanh(), nn.Linear(16, 16), nn.Tanh(), nn.Linear(16, 2))
 
-    def accepts(self, data: schemas.DataSet) -> bool:
+    def accepts(self, data: DataSet) -> bool:
         """Take data of two numbers."""
         return data.inputs == 2
 

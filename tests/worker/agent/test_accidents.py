@@ -88,7 +88,7 @@ def guarded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Process
     """Start a backend that wants tokens; the worker's is in the environment of its children, too."""
     started = Processes(tmp_path, LEASE_SECONDS=3, HEARTBEAT_SECONDS=0.2, TOKEN="a-token-for-everything-1")
     monkeypatch.setenv("BLOCKHF_TOKEN", Tokens(started.settings()).create("worker", frozenset({Scope.WORKER})))
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[3]))
     yield started
     started.stop()
 
