@@ -11,7 +11,6 @@ BlockHFError                 500
 ├── TooLarge                 413   the request's body is over the limit
 ├── InvalidInput             422   a list of problems: field, value, limit
 ├── QueueFull                429   too many runs wait
-├── TooManyViewers           429   too many streams are open
 ├── TooManyRequests          429   too many requests from one address or by one token; says how long to wait
 ├── NoWorker                 503   no worker has registered yet, so nothing can be checked or queued
 ├── BackendUnavailable       503   the client could not reach the backend
@@ -117,13 +116,6 @@ class QueueFull(BlockHFError):
 
     status = 429
     code = "queue-full"
-
-
-class TooManyViewers(BlockHFError):
-    """Too many streams of events are open."""
-
-    status = 429
-    code = "too-many-viewers"
 
 
 class TooManyRequests(BlockHFError):

@@ -15,7 +15,6 @@ from backend.api.guard import Guard, for_users, for_workers
 from backend.api.monitoring import Observer, Telemetry
 from backend.api.routes import (
     catalog,
-    events,
     experiments,
     health,
     imports,
@@ -55,7 +54,6 @@ def create_app(settings: Settings, *, clock: Callable[[], float] | None = None) 
             sweeper.cancel()
             with suppress(asyncio.CancelledError):
                 await sweeper
-            await store.feed.close()
             await run_in_threadpool(store.close)
 
     app = FastAPI(
@@ -73,7 +71,7 @@ def create_app(settings: Settings, *, clock: Callable[[], float] | None = None) 
     app.include_router(series.router, prefix="/api/v1", dependencies=[Depends(for_users)])
     for noun in (updates, workers):
         app.include_router(noun.router, prefix="/api/v1", dependencies=[Depends(for_workers)])
-    for noun in (experiments, runs, events, catalog, presets, sweeps, weights, imports, paper):
+    for noun in (experiments, runs, catalog, presets, sweeps, weights, imports, paper):
         app.include_router(noun.router, prefix="/api/v1", dependencies=[Depends(for_users)])
     app.include_router(metrics.router, dependencies=[Depends(for_users)])
     app.include_router(health.router)

@@ -6,8 +6,7 @@ sends for them (Origin, Sec-Fetch-Site). A token travels in a header, never in a
 
 import math
 import re
-from collections.abc import Callable, Iterable
-from functools import partial
+from collections.abc import Iterable
 
 from fastapi import Request
 from starlette.datastructures import Headers, MutableHeaders
@@ -23,7 +22,6 @@ PUBLIC = frozenset({"/health", "/ready", "/api/v1/health", "/api/v1/ready"})
 """What may be read without a token: that the process answers."""
 
 _SCOPES = "blockhf.scopes"
-_STILL = "blockhf.still-reads"
 _OF_WORKERS = re.compile(r"/api/v1/(workers(/.*)?|runs/[^/]*/(heartbeat|start|updates|finish))")
 """What workers alone call: counted apart, so that nobody who reads too much keeps rows from coming in."""
 
@@ -88,7 +86,6 @@ class Guard:
             self._check_rate(scope)
             self._check(scope)
             scope[_SCOPES] = self._scopes(scope)
-            scope[_STILL] = partial(self._still_reads, scope)
             body = await self._body(scope, receive)
         except BlockHFError as error:
             answer = response(error)
@@ -143,12 +140,6 @@ class Guard:
     def _needs_token(self, scope: Connection) -> bool:
         return self._tokens.required and not _public(scope)
 
-    def _still_reads(self, scope: Connection) -> bool:
-        try:
-            return Scope.READ in (self._granted(scope) or ())
-        except BlockHFError:  # the tokens cannot be read: nobody is let in
-            return False
-
     async def _body(self, scope: Connection, receive: Receive) -> bytes:
         """Read the whole body, or refuse it as soon as it is known to be too large."""
         limit = f"the body may hold at most {self._max_body_bytes} bytes"
@@ -178,12 +169,6 @@ async def for_users(request: Request) -> None:
 async def for_workers(request: Request) -> None:
     """Let pass whoever may work."""
     _require(request, Scope.WORKER)
-
-
-def still_reads(request: Request) -> bool:
-    """Tell whether a request that has been let in would be let in now: its token may have been deleted."""
-    asked: Callable[[], bool] = request.scope[_STILL]
-    return asked()
 
 
 def _require(request: Request, scope: Scope) -> None:

@@ -96,20 +96,6 @@ def test_a_backend_that_asks_to_wait_is_heard(tmp_path: Path) -> None:
     assert 1 <= int(answers[2].headers["retry-after"]) <= 4
 
 
-def test_streams_do_not_pass() -> None:
-    """A stream has no end, so that it would fill the memory: it is not read, and a 404 says where it is."""
-
-    async def endless() -> AsyncIterator[bytes]:
-        raise AssertionError
-        yield b""
-
-    answer = httpx.Response(200, headers={"content-type": "text/event-stream; charset=utf-8"}, content=endless())
-    http = httpx.AsyncClient(transport=httpx.MockTransport(lambda _: answer), base_url="http://127.0.0.1:9")
-    with start_blocking_portal() as portal:
-        found = Pages(portal, http).get("/api/v1/events?queue=1")
-    assert (found.status_code, found.json()["type"]) == (404, "urn:blockhf:not-found")
-
-
 def test_large_answers_pass_as_they_come() -> None:
     """A file is sent on piece by piece: the first leaves before the last has come; then the answer is closed."""
     happened: list[str] = []
