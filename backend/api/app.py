@@ -30,7 +30,6 @@ from backend.api.routes import monitoring as metrics
 from backend.api.services import Store
 from backend.security.tokens import Tokens
 from backend.settings import Settings
-from backend.validators import Validators
 
 _LOG = logging.getLogger(__name__)
 _SWEEP_SECONDS = 5.0
@@ -77,7 +76,6 @@ def create_app(settings: Settings, *, clock: Callable[[], float] | None = None) 
     app.include_router(health.router)
     app.include_router(health.router, prefix="/api/v1")
     openapi.install(app)
-    app.add_middleware(Validators)
     app.add_middleware(
         Guard,
         allowed_hosts=settings.names(settings.host),
