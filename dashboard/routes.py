@@ -23,7 +23,7 @@ PLOTLY = Path(plotly.__file__).parent / "package_data" / "plotly.min.js"
 _LARGE = 2**20
 _FILES = (".csv", ".json", ".parquet", ".safetensors")
 _FILE_SECONDS = 600
-_FORWARDED = ("content-type", "content-disposition", "cache-control", "retry-after")
+_FORWARDED = ("content-type", "content-disposition", "cache-control")
 
 
 class PassThrough:

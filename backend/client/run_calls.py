@@ -146,7 +146,7 @@ class RunCalls(WorkerCalls):
             raise InvalidInput([FieldError("runs", runs, "give either runs or experiment")])
         if experiment is not None:
             path = f"/experiments/{argument_checks.experiment_id(experiment)}"
-            found = Experiment.model_validate_json(self._patiently(partial(self._get, path)))
+            found = Experiment.model_validate_json(self._retry_unreachable(partial(self._get, path)))
             runs = [run.id for run in found.runs]
         known = {run_id: _Cursor(0, 0, "") for run_id in runs or ()}
         while known:
@@ -165,10 +165,10 @@ class RunCalls(WorkerCalls):
     def _after(self, known: Mapping[str, "_Cursor"]) -> dict[str, dict[str, Any]]:
         """Read what is new of each run: all of its rows where it was rolled back."""
         after = [cursor.update for cursor in known.values()]
-        answer = self._patiently(partial(self.series, list(known), after=after))
+        answer = self._retry_unreachable(partial(self.series, list(known), after=after))
         changed = [run_id for run_id, columns in answer.items() if columns["attempt"] != known[run_id].attempt]
         rolled_back = [run_id for run_id in changed if known[run_id].update]
-        return answer | self._patiently(partial(self.series, rolled_back))
+        return answer | self._retry_unreachable(partial(self.series, rolled_back))
 
     def wait(self, run_ids: Sequence[str], *, timeout: float) -> list[Run]:
         """Wait until every run has ended; while the backend is unreachable retry for five minutes.
@@ -186,7 +186,7 @@ class RunCalls(WorkerCalls):
         while True:
             left = deadline - time.monotonic()
             try:
-                runs = self._patiently(lambda: [self.run(run_id) for run_id in run_ids], max(0.0, left))
+                runs = self._retry_unreachable(lambda: [self.run(run_id) for run_id in run_ids], max(0.0, left))
                 waiting = [run.id for run in runs if not run.status.final]
                 if not waiting:
                     return runs

@@ -1,7 +1,6 @@
 """How requests travel: repeated where that is safe, errors turned back into exceptions."""
 
 import math
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -10,7 +9,7 @@ import httpx
 import orjson
 
 from backend.client.retry import call_with_retry
-from backend.errors import BackendUnavailable, BlockHFError, FieldError, InvalidInput, TooManyRequests
+from backend.errors import BackendUnavailable, BlockHFError, FieldError, InvalidInput
 from backend.schemas.base import STEPS_PER_BATCH, Contract
 from backend.schemas.runs import Update
 
@@ -18,8 +17,6 @@ T = TypeVar("T")
 
 _ATTEMPTS = 4
 _BATCH_BYTES = 400_000
-_WAITS = 5
-_LONGEST_WAIT = 60.0
 _FILE_SECONDS = 600.0
 """How long a file or a long curve may take to begin [s]: the backend makes all of it before it sends the first byte."""
 AWAY_SECONDS = 300.0
@@ -76,7 +73,7 @@ class Transport:
         content = {} if body is None else {"content": body.model_dump_json().encode()}
         return self._send(method, path, retry=True, headers={"Content-Type": "application/json"}, **content).content
 
-    def _patiently(self, call: Callable[[], T], seconds: float = math.inf) -> T:
+    def _retry_unreachable(self, call: Callable[[], T], seconds: float = math.inf) -> T:
         """Retry while the backend is unreachable: for minutes where it has answered before, else for seconds."""
         limit = AWAY_SECONDS if self._met else _FIRST_SECONDS
         return call_with_retry(call, on=BackendUnavailable, seconds=min(seconds, limit))
@@ -86,7 +83,7 @@ class Transport:
 
     def _send(self, method: str, path: str, *, retry: bool, **request: Any) -> httpx.Response:
         def once() -> httpx.Response:
-            return _patiently(lambda: self._http.request(method, f"/api/v1{path}", **request))
+            return self._http.request(method, f"/api/v1{path}", **request)
 
         try:
             # Not after a timeout: the backend may still be working on the request.
@@ -102,22 +99,6 @@ class Transport:
         return response
 
 
-def _patiently(once: Callable[[], httpx.Response]) -> httpx.Response:
-    """Call again after as long as the backend says, where it refused to look at the request."""
-    for _ in range(_WAITS):
-        response = once()
-        if response.status_code != TooManyRequests.status or "Retry-After" not in response.headers:
-            return response
-        time.sleep(_wait(response))
-    return once()
-
-
-def _wait(response: httpx.Response) -> float:
-    """Read how many seconds to wait; a date, or what else is no number, is a second."""
-    told = response.headers.get("Retry-After", "")
-    return min(float(told), _LONGEST_WAIT) if told.isascii() and told.isdigit() else 1.0
-
-
 def _error(response: httpx.Response) -> BlockHFError:
     """Turn problem details back into the exception they were made of."""
     try:
@@ -129,8 +110,6 @@ def _error(response: httpx.Response) -> BlockHFError:
         return (BackendUnavailable if unavailable else BlockHFError)(f"the backend answered {response.status_code}")
     if code == InvalidInput.code:
         return InvalidInput(errors)
-    if code == TooManyRequests.code:
-        return TooManyRequests(title, retry_after=_wait(response))
     kinds = {kind.code: kind for kind in _tree(BlockHFError)}
     return kinds.get(code, BlockHFError)(title)
 

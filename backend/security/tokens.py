@@ -61,7 +61,7 @@ class Tokens:
         self._own = fingerprint(settings.token.get_secret_value()) if settings.token.get_secret_value() else None
         self._read_at: tuple[int, int] | None = None
         self._known: list[Token] = []
-        self._closed = not (settings.host in _LOOPBACK or settings.open_network)
+        self._closed = not (settings.host in _LOOPBACK or settings.allow_unauthenticated_network)
 
     @property
     def exist(self) -> bool:
@@ -147,11 +147,12 @@ def check_address(settings: Settings) -> None:
     token = settings.token.get_secret_value()
     if token and len(token) < MIN_CHARACTERS:
         raise Unsafe(f"BLOCKHF_TOKEN has fewer than {MIN_CHARACTERS} characters, so that it could be guessed")
-    if settings.host in _LOOPBACK or settings.open_network or Tokens(settings).exist:
+    if settings.host in _LOOPBACK or settings.allow_unauthenticated_network or Tokens(settings).exist:
         return
     raise Unsafe(
         f"BLOCKHF_HOST is {settings.host}, which other machines can reach, and no token is needed: set BLOCKHF_TOKEN, "
-        "or make tokens with `blockhf token create`, or, where the network itself is closed, set BLOCKHF_OPEN_NETWORK=1"
+        "or create tokens with `blockhf token create`, or, in a closed network, set "
+        "BLOCKHF_ALLOW_UNAUTHENTICATED_NETWORK=1"
     )
 
 

@@ -78,12 +78,12 @@ class Room:
             if excess <= 0:
                 return
             if kept.remove():
-                log.info("made room under BLOCKHF_CHECKPOINT_BYTES: removed %s", kept.path)
+                log.info("made room under BLOCKHF_CHECKPOINT_QUOTA_BYTES: removed %s", kept.path)
                 excess -= kept.size
         if excess > 0:
             raise OSError(
-                f"{size} bytes more would be {excess} over BLOCKHF_CHECKPOINT_BYTES, which is {self._limit}, and no "
-                "file is left that may go: runs that wait, train or rest go on from the others"
+                f"{size} bytes more would be {excess} over BLOCKHF_CHECKPOINT_QUOTA_BYTES, which is {self._limit}, and "
+                "no file is left that may go: runs that wait, train or rest go on from the others"
             )
 
     def _in_order(self, found: list[Kept]) -> list[Kept]:

@@ -20,7 +20,7 @@ from backend.errors import (
     InvalidInput,
     LeaseLost,
     NotFound,
-    TooManyRequests,
+    TooManyFailedLogins,
     Unauthorized,
 )
 from backend.schemas.api import Finish
@@ -136,8 +136,8 @@ def deliver_all(
         finished: is told run and token where a run has finished; its process may have died before it cleaned up.
 
     Raises:
-        BackendUnavailable, TooManyRequests, Unauthorized, Forbidden: the backend is away, or lets nobody in; what was
-            not handed over is still there.
+        BackendUnavailable, TooManyFailedLogins, Unauthorized, Forbidden: the backend is unreachable, or refuses the
+            token; what was not handed over is still there.
     """
     for path in sorted(folder.glob("*-*.jsonl")):
         with _locked(path) as file:
@@ -145,7 +145,7 @@ def deliver_all(
                 continue
             try:
                 _deliver(path, file, client, finished)
-            except (BackendUnavailable, TooManyRequests, Unauthorized, Forbidden):
+            except (BackendUnavailable, TooManyFailedLogins, Unauthorized, Forbidden):
                 raise
             except (BlockHFError, ValueError) as error:  # of a ValueError's name the token is no number
                 log.error("%s cannot be delivered, and stays: %s", path, error)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from backend.client import Client
-from backend.errors import BackendUnavailable, LeaseLost, TooManyRequests
+from backend.errors import BackendUnavailable, LeaseLost
 from backend.schemas.api import Finish
 from backend.schemas.runs import Checkpoint, RunError, RunStatus, Update
 from worker.delivery.outbox import Entry, Spool
@@ -221,7 +221,7 @@ def persist(
         What the call returns.
 
     Raises:
-        BackendUnavailable, TooManyRequests: `stopped` was set while the backend was away, or had too much to do.
+        BackendUnavailable: `stopped` was set while the backend was away.
         BlockHFError: the backend's answer, LeaseLost for instance.
     """
     stopped = stopped or threading.Event()
@@ -229,7 +229,7 @@ def persist(
     while True:
         try:
             return send()
-        except (BackendUnavailable, TooManyRequests) as error:
+        except BackendUnavailable as error:
             away()
             log.warning("the backend is away, trying again in %.1f s: %s", pause, error)
             if stopped.wait(pause):

@@ -93,10 +93,10 @@ def test_a_paused_runs_checkpoint_stays(tmp_path: Path) -> None:
     tight = Checkpoints(tmp_path, "runrunrun", 1, limit=2 * size + 10, standings=lambda _: stands)
     tight.save(state(1), 1)
     assert names(tmp_path) == ["pausedrun/3-1.safetensors", "runrunrun/1-1.safetensors"]
-    with pytest.raises(OSError, match="BLOCKHF_CHECKPOINT_BYTES"):
+    with pytest.raises(OSError, match="BLOCKHF_CHECKPOINT_QUOTA_BYTES"):
         tight.save(state(1), 2)
     assert paused.load(named) is not None
-    with pytest.raises(OSError, match="BLOCKHF_CHECKPOINT_BYTES"):
+    with pytest.raises(OSError, match="BLOCKHF_CHECKPOINT_QUOTA_BYTES"):
         make(tmp_path / "alone", limit=size - 1).save(state(1), 2)
 
 
