@@ -1,7 +1,6 @@
 """Who may send requests: Host, Origin, tokens, failed logins, the body's size, headers that browsers obey.
 
-Together they stop pages of other sites: by a name that they made point here (Host), or by a request that the browser
-sends for them (Origin, Sec-Fetch-Site). A token travels in a header, never in a cookie that a browser would add.
+A token travels in a header, never in a cookie that a browser would add.
 """
 
 import ipaddress
@@ -16,6 +15,7 @@ from starlette.types import Scope as Connection
 
 from backend.api.error_responses import response, unforeseen
 from backend.errors import BadRequest, BlockHFError, Forbidden, TooLarge, TooManyFailedLogins, Unauthorized
+from backend.security.origin import allowed_host, foreign_page
 from backend.security.tokens import EVERYTHING, Scope, Tokens, fingerprint
 
 PUBLIC = frozenset({"/health", "/ready", "/api/v1/health", "/api/v1/ready"})
@@ -103,14 +103,10 @@ class Guard:
 
     def _check(self, scope: Connection) -> None:
         headers = Headers(scope=scope)
-        host = headers.get("host", "").lower()
-        if _name(host) not in self._hosts:
-            allowed = ", ".join(sorted(self._hosts))
-            raise Forbidden(f"Host {host[:200]!r} is not allowed; BLOCKHF_ALLOWED_HOSTS has {allowed}")
-        origin = headers.get("origin")
-        if origin is not None and origin.lower().partition("://")[2] != host:
-            raise Forbidden(f"requests from pages of {origin[:200]!r} are not allowed")
-        if headers.get("sec-fetch-site") == "cross-site":
+        if not allowed_host(headers, self._hosts):
+            host, allowed = headers.get("host", "")[:200], ", ".join(sorted(self._hosts))
+            raise Forbidden(f"Host {host!r} is not allowed; BLOCKHF_ALLOWED_HOSTS has {allowed}")
+        if foreign_page(headers):
             raise Forbidden("requests from pages of other sites are not allowed")
 
     def _scopes(self, scope: Connection) -> frozenset[Scope]:
@@ -223,10 +219,3 @@ def _replay(body: bytes, receive: Receive) -> Receive:
         return await receive()
 
     return again
-
-
-def _name(host: str) -> str:
-    """Take the port off a Host header; an IPv6 address keeps its brackets."""
-    if host.startswith("["):
-        return host.partition("]")[0] + "]"
-    return host.partition(":")[0]
