@@ -118,11 +118,6 @@ def remove_drafts(root: Path) -> None:
             log.info("removed a draft that a dead process left: %s", kept.path)
 
 
-def draft_of(path: Path) -> Path:
-    """Name the file that this process writes before it is `path`."""
-    return path.with_name(f".{path.name}.{os.getpid()}")
-
-
 def _files(root: Path) -> Iterator[Kept]:
     """Find checkpoints, final weights and drafts; what goes meanwhile is not there."""
     for path in [*root.glob(f"*/*{SUFFIX}"), *root.glob(f"*/.*{SUFFIX}.*")]:

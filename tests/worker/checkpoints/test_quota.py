@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from backend.durable import draft_of
 from backend.schemas.runs import RunStatus
-from worker.checkpoints.quota import Room, draft_of, remove_drafts
+from worker.checkpoints.quota import Room, remove_drafts
 
 STANDS = {
     "finished0": RunStatus.FINISHED,
