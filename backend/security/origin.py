@@ -4,16 +4,19 @@ Such a page sends requests under a name that its owner made point here (Host), o
 Sec-Fetch-Site).
 """
 
+import re
 from collections.abc import Collection
 
 from starlette.datastructures import Headers
 
+_HOST = re.compile(r"(\[[^\]]*\]|[^:\[\]]+)(:[0-9]*)?")
+"""A name, or an IPv6 address with its brackets, and perhaps a port."""
+
 
 def allowed_host(headers: Headers, names: Collection[str]) -> bool:
     """Return whether the Host header, without its port, is one of these lower-case names."""
-    host = headers.get("host", "").lower()
-    end = host.find("]") + 1 if host.startswith("[") else host.find(":")  # an IPv6 address includes its brackets
-    return (host[:end] if end > 0 else host) in names
+    host = _HOST.fullmatch(headers.get("host", "").lower())
+    return host is not None and host[1] in names
 
 
 def foreign_page(headers: Headers, *, links: bool = False) -> bool:

@@ -13,7 +13,7 @@ NAMES = {"localhost", "[::1]", "127.0.0.1"}
     [
         ("localhost", True), ("LOCALHOST:8700", True), ("[::1]", True), ("[::1]:8700", True), ("127.0.0.1:9", True),
         ("", False), (":8700", False), ("evil.example", False), ("localhost.evil.example", False), ("[::1", False),
-        ("::1", False), ("localhost@evil.example", False), ("[::1]evil.example", True),
+        ("::1", False), ("localhost@evil.example", False), ("[::1]evil.example", False),
     ],
 )  # fmt: skip
 def test_hosts(host: str, allowed: bool) -> None:

@@ -245,6 +245,7 @@ def test_a_worker_cleans_up_after_finished_runs(processes: Processes) -> None:
     spool = Spool(path_of(processes.home / "spool", run.id, 1))
     spool.write(Entry(finish=Finish(token=1, status=RunStatus.FINISHED)))
     spool._file.close()
+    spool._lock.release()
     assert not worker.iterate()
     assert list(left.parent.iterdir()) == [left.with_name("weights.safetensors")]
 
