@@ -42,12 +42,12 @@ def test_pauses_grow_to_a_limit(pauses: list[float]) -> None:
     assert 0.75 * retry.LONGEST_PAUSE <= pauses[-1] <= retry.LONGEST_PAUSE
 
 
-@pytest.mark.parametrize(("limit", "message"), [({"attempts": 3}, "failure 3"), ({"attempts": 1}, "failure 1")])
-def test_attempts_are_limited(pauses: list[float], limit: dict[str, float], message: str) -> None:
+@pytest.mark.parametrize(("attempts", "message"), [(3, "failure 3"), (1, "failure 1")])
+def test_attempts_are_limited(pauses: list[float], attempts: int, message: str) -> None:
     """The last error is raised after the last attempt, without a pause behind it."""
     with pytest.raises(BackendUnavailable, match=message):
-        call_with_retry(failing(99), on=BackendUnavailable, **limit)
-    assert len(pauses) == limit["attempts"] - 1
+        call_with_retry(failing(99), on=BackendUnavailable, attempts=attempts)
+    assert len(pauses) == attempts - 1
 
 
 def test_time_is_limited(pauses: list[float]) -> None:
