@@ -47,8 +47,6 @@ audit: $(STAMP)
 bench-service: $(TEST_STAMP)
 	$(BIN)/python -m tests.benchmarks.service
 	$(BIN)/python -m tests.benchmarks.reporting
-	$(BIN)/python -m tests.benchmarks.viewers
-	$(BIN)/python -m tests.benchmarks.viewers --viewers 500 --longest 60
 	$(BIN)/python -m tests.benchmarks.memory
 
 browser:

@@ -11,8 +11,7 @@ BlockHFError                 500
 ├── TooLarge                 413   the request's body is over the limit
 ├── InvalidInput             422   a list of problems: field, value, limit
 ├── QueueFull                429   too many runs wait
-├── TooManyViewers           429   too many streams are open
-├── TooManyRequests          429   too many requests from one address or by one token; says how long to wait
+├── TooManyFailedLogins      429   too many unknown tokens from one address
 ├── NoWorker                 503   no worker has registered yet, so nothing can be checked or queued
 ├── BackendUnavailable       503   the client could not reach the backend
 │   └── StorageUnavailable   503   the database cannot be read or written now: full disk, locked; nothing was stored
@@ -119,20 +118,13 @@ class QueueFull(BlockHFError):
     code = "queue-full"
 
 
-class TooManyViewers(BlockHFError):
-    """Too many streams of events are open."""
+class TooManyFailedLogins(BlockHFError):
+    """One address sent too many unknown tokens. `retry_after` is how long to wait [s]."""
 
     status = 429
-    code = "too-many-viewers"
+    code = "too-many-failed-logins"
 
-
-class TooManyRequests(BlockHFError):
-    """One address or one token asks too often; nothing was done. `retry_after` [s] is how long to wait."""
-
-    status = 429
-    code = "too-many-requests"
-
-    def __init__(self, message: str, *, retry_after: float = 1.0) -> None:
+    def __init__(self, message: str, *, retry_after: float = 60.0) -> None:
         super().__init__(message)
         self.retry_after = retry_after
 

@@ -1,13 +1,14 @@
 """Every environment variable, with its default and meaning."""
 
+import os
 import re
 import sys
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from annotated_types import Ge, Gt, Le, Lt
-from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
+from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from backend.errors import FieldError, InvalidInput, from_validation
@@ -19,10 +20,22 @@ _ALL = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 """what stands for all of a machine's addresses, and the one by which the machine itself reaches it"""
 
 
+_NO_RATES = "requests are no longer limited, only failed logins are; unset it"
+REPLACED = {
+    "address_rate": _NO_RATES,
+    "checkpoint_bytes": "it was renamed; set BLOCKHF_CHECKPOINT_QUOTA_BYTES instead",
+    "demo": "it was renamed; set BLOCKHF_QUEUE_DEMO instead",
+    "hang_seconds": "it was renamed; set BLOCKHF_STALL_TIMEOUT_SECONDS instead",
+    "open_network": "it was renamed; set BLOCKHF_ALLOW_UNAUTHENTICATED_NETWORK instead",
+    "token_rate": _NO_RATES,
+}
+"""Variables of earlier versions, and what to do with each; one that is set is refused."""
+
+
 class Settings(BaseSettings):
     """Read from the environment: `Settings().port` is BLOCKHF_PORT. Build it in a main function and pass it down."""
 
-    model_config = SettingsConfigDict(env_prefix="BLOCKHF_", extra="ignore")
+    model_config = SettingsConfigDict(env_prefix="BLOCKHF_", extra="forbid")
 
     home: Path = Field(Path(".blockhf"), description="folder of the database, fetched data sets and checkpoints")
     database_url: str = Field("", description="SQLAlchemy URL; empty: SQLite in BLOCKHF_HOME")
@@ -36,30 +49,35 @@ class Settings(BaseSettings):
         description="names a request may give in its Host header, without port, beside the address that is bound to",
     )
     token: SecretStr = Field(SecretStr(""), description="token to give; the backend lets it do everything")
-    open_network: bool = Field(False, description="let the backend listen beyond this machine without any token")
+    allow_unauthenticated_network: bool = Field(
+        False, description="let the backend listen beyond this machine without any token"
+    )
     heartbeat_seconds: float = Field(2, gt=0, description="how often a worker says that it is alive")
     lease_seconds: float = Field(
         30, gt=0, description="a worker not heard of for this long loses its run; at least 3 heartbeats"
     )
     max_attempts: int = Field(5, ge=1, description="claims of one run without progress until it is failed")
     checkpoint_seconds: float = Field(60, gt=0, description="how often a run's state is saved, to go on from")
-    checkpoint_bytes: int = Field(20 * 10**9, ge=0, description="room for all runs' checkpoints and final weights")
-    hang_seconds: float = Field(
+    checkpoint_quota_bytes: int = Field(
+        20 * 10**9, ge=0, description="limit on all runs' checkpoints and final weights together"
+    )
+    stall_timeout_seconds: float = Field(
         60, gt=0, description="a run without an update for this long, and 20 times its longest update, is ended"
     )
     max_queued: int = Field(10_000, ge=1, description="runs that may wait at once")
     max_body_bytes: int = Field(1_000_000, ge=1000, description="largest request body")
-    address_rate: float = Field(
-        1000, ge=0, le=1e6, allow_inf_nan=False, description="requests per second from one address; 0: no limit"
-    )
-    token_rate: float = Field(
-        1000, ge=0, le=1e6, allow_inf_nan=False, description="requests per second by one token; 0: no limit"
-    )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "warning", description="what the backend logs; info: each change"
     )
     log_format: Literal["text", "json"] = Field("text", description="json: one object per line")
-    demo: bool = Field(True, description="queue a small comparison on an empty database (`blockhf up`)")
+    queue_demo: bool = Field(True, description="queue a small comparison on an empty database (`blockhf up`)")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _add_replaced(cls, given: dict[str, Any]) -> dict[str, Any]:
+        """Add replaced variables that are set, which are then refused as fields that do not exist."""
+        names = {name: f"{cls.model_config['env_prefix']}{name}".upper() for name in REPLACED}
+        return {name: os.environ[variable] for name, variable in names.items() if variable in os.environ} | given
 
     @field_validator("backend_url")
     @classmethod
@@ -134,6 +152,8 @@ def _fault(fault: FieldError) -> FieldError:
         for kind, word in words.items()
         if isinstance(bound, kind)
     ]
+    if fault.field in REPLACED:
+        fault = FieldError(fault.field, fault.value, REPLACED[fault.field])
     no_number = fault.limit.startswith("Input should be a valid")
     limit = f"{fault.limit} ({', '.join(bounds)})" if bounds and no_number else fault.limit
     value = "***" if fault.field == "token" else fault.value

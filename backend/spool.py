@@ -12,7 +12,6 @@ from fastapi.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from backend.errors import StorageUnavailable
-from backend.validators import etag, tag_of
 
 _IN_MEMORY = 2**20
 _CHUNK = 2**18
@@ -57,11 +56,6 @@ class Spool:
             if isinstance(error, OSError):
                 raise StorageUnavailable(f"the answer needs room in {gettempdir()}: {error}") from error
             raise
-
-    @property
-    def tag(self) -> str:
-        """The content's ETag."""
-        return etag(self)
 
     def __len__(self) -> int:
         """Count the answer's bytes."""
@@ -116,11 +110,10 @@ class Spool:
 
 
 class OpenFile:
-    """A file as an answer, whose SHA-256 is known; it may lose its name while it is sent."""
+    """A file as an answer; it may lose its name while it is sent."""
 
-    def __init__(self, file: BinaryIO, sha256: str) -> None:
+    def __init__(self, file: BinaryIO) -> None:
         self._file = file
-        self.tag = tag_of(sha256)
 
     def __len__(self) -> int:
         """Count the answer's bytes."""
@@ -148,7 +141,7 @@ class _Piecewise(StreamingResponse):
     """An answer sent from a file, which is closed when the answer, or the connection, has ended."""
 
     def __init__(self, content: Spool | OpenFile, media_type: str, headers: Mapping[str, str]) -> None:
-        named = {"Content-Length": str(len(content)), "ETag": content.tag}
+        named = {"Content-Length": str(len(content))}
         super().__init__(content, headers=named | dict(headers), media_type=media_type)
         self._content = content
 

@@ -5,6 +5,7 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from backend.errors import Forbidden
+from backend.security.origin import foreign_page
 
 HEADERS = {
     "Content-Security-Policy": "frame-ancestors 'none'",
@@ -32,7 +33,7 @@ class Guard:
                 MutableHeaders(scope=message).update(HEADERS)
             await send(message)
 
-        if not _foreign(Headers(scope=scope)):
+        if not foreign_page(Headers(scope=scope), links=True):
             await self.app(scope, receive, careful)
         elif scope["type"] == "websocket":
             await send({"type": "websocket.close", "code": 1008})
@@ -40,11 +41,3 @@ class Guard:
             error = Forbidden("requests from pages of other sites are not allowed")
             refusal = JSONResponse(error.body(), error.status, media_type="application/problem+json")
             await refusal(scope, receive, careful)
-
-
-def _foreign(headers: Headers) -> bool:
-    """Tell whether a browser sends this for a page of another site, other than to go here."""
-    origin = headers.get("origin")
-    if origin is not None and origin.lower().partition("://")[2] != headers.get("host", "").lower():
-        return True
-    return headers.get("sec-fetch-site") == "cross-site" and headers.get("sec-fetch-mode") != "navigate"

@@ -16,14 +16,14 @@ from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import Receive, Scope, Send
 
-from backend.errors import BackendUnavailable, BlockHFError, NotFound
+from backend.errors import BackendUnavailable, BlockHFError
 from dashboard.theme import STATIC
 
 PLOTLY = Path(plotly.__file__).parent / "package_data" / "plotly.min.js"
 _LARGE = 2**20
 _FILES = (".csv", ".json", ".parquet", ".safetensors")
 _FILE_SECONDS = 600
-_FORWARDED = ("content-type", "content-disposition", "etag", "cache-control", "retry-after")
+_FORWARDED = ("content-type", "content-disposition", "cache-control")
 
 
 class PassThrough:
@@ -33,14 +33,11 @@ class PassThrough:
         self.http = http
 
     async def __call__(self, request: Request) -> Response:
-        """Ask the backend; 503 where it cannot be reached, 404 for streams, which have no end."""
+        """Ask the backend; 503 where it cannot be reached."""
         url = httpx.URL(raw_path=request.scope["raw_path"] + b"?" + request.scope["query_string"])
         try:
             patience = _FILE_SECONDS if url.path.endswith(_FILES) else httpx.USE_CLIENT_DEFAULT
             answer = await self.http.send(self.http.build_request("GET", url, timeout=patience), stream=True)
-            if answer.headers.get("content-type", "").startswith("text/event-stream"):
-                await answer.aclose()
-                return _problem(NotFound("streams are to be had from the backend itself"))
             headers = {name: answer.headers[name] for name in _FORWARDED if name in answer.headers}
             if int(answer.headers.get("content-length", 0)) > _LARGE:
                 return _Large(answer, headers)

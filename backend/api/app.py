@@ -15,7 +15,6 @@ from backend.api.guard import Guard, for_users, for_workers
 from backend.api.monitoring import Observer, Telemetry
 from backend.api.routes import (
     catalog,
-    events,
     experiments,
     files,
     health,
@@ -32,7 +31,6 @@ from backend.api.routes import monitoring as metrics
 from backend.api.services import Store
 from backend.security.tokens import Tokens
 from backend.settings import Settings
-from backend.validators import Validators
 
 _LOG = logging.getLogger(__name__)
 _SWEEP_SECONDS = 5.0
@@ -56,7 +54,6 @@ def create_app(settings: Settings, *, clock: Callable[[], float] | None = None) 
             sweeper.cancel()
             with suppress(asyncio.CancelledError):
                 await sweeper
-            await store.feed.close()
             await run_in_threadpool(store.close)
 
     app = FastAPI(
@@ -74,20 +71,17 @@ def create_app(settings: Settings, *, clock: Callable[[], float] | None = None) 
     app.include_router(series.router, prefix="/api/v1", dependencies=[Depends(for_users)])
     for noun in (updates, workers):
         app.include_router(noun.router, prefix="/api/v1", dependencies=[Depends(for_workers)])
-    for noun in (experiments, runs, events, catalog, presets, sweeps, files, imports, paper):
+    for noun in (experiments, runs, catalog, presets, sweeps, files, imports, paper):
         app.include_router(noun.router, prefix="/api/v1", dependencies=[Depends(for_users)])
     app.include_router(metrics.router, dependencies=[Depends(for_users)])
     app.include_router(health.router)
     app.include_router(health.router, prefix="/api/v1")
     openapi.install(app)
-    app.add_middleware(Validators)
     app.add_middleware(
         Guard,
         allowed_hosts=settings.names(settings.host),
         tokens=Tokens(settings),
         max_body_bytes=settings.max_body_bytes,
-        address_rate=settings.address_rate,
-        token_rate=settings.token_rate,
     )
     app.add_middleware(Observer, telemetry=telemetry)
     return app

@@ -1,13 +1,12 @@
-"""Who may ask, and how often: Host, Origin, tokens, limits on rates and the body, headers that browsers obey.
+"""Who may send requests: Host, Origin, tokens, failed logins, the body's size, headers that browsers obey.
 
-Together they stop pages of other sites: by a name that they made point here (Host), or by a request that the browser
-sends for them (Origin, Sec-Fetch-Site). A token travels in a header, never in a cookie that a browser would add.
+A token travels in a header, never in a cookie that a browser would add.
 """
 
+import ipaddress
 import math
-import re
+import time
 from collections.abc import Callable, Iterable
-from functools import partial
 
 from fastapi import Request
 from starlette.datastructures import Headers, MutableHeaders
@@ -15,17 +14,19 @@ from starlette.types import ASGIApp, Message, Receive, Send
 from starlette.types import Scope as Connection
 
 from backend.api.error_responses import response, unforeseen
-from backend.errors import BadRequest, BlockHFError, Forbidden, TooLarge, TooManyRequests, Unauthorized
-from backend.limits import RateLimit, network_of
+from backend.errors import BadRequest, BlockHFError, Forbidden, TooLarge, TooManyFailedLogins, Unauthorized
+from backend.security.origin import allowed_host, foreign_page
 from backend.security.tokens import EVERYTHING, Scope, Tokens, fingerprint
 
 PUBLIC = frozenset({"/health", "/ready", "/api/v1/health", "/api/v1/ready"})
 """What may be read without a token: that the process answers."""
 
 _SCOPES = "blockhf.scopes"
-_STILL = "blockhf.still-reads"
-_OF_WORKERS = re.compile(r"/api/v1/(workers(/.*)?|runs/[^/]*/(heartbeat|start|updates|finish))")
-"""What workers alone call: counted apart, so that nobody who reads too much keeps rows from coming in."""
+
+MAX_FAILURES = 10
+"""wrong tokens per minute from one address; more are refused unread"""
+_WINDOW_SECONDS = 60.0
+_MAX_ADDRESSES = 10_000
 
 _HEADERS = {
     "Cache-Control": "no-store",
@@ -45,8 +46,6 @@ class Guard:
         allowed_hosts: names that a request may give in its Host header.
         tokens: who is let in.
         max_body_bytes: the largest body.
-        address_rate: requests per second from one address; 0: no limit.
-        token_rate: requests per second by one token; 0: no limit.
     """
 
     def __init__(
@@ -56,13 +55,11 @@ class Guard:
         allowed_hosts: Iterable[str],
         tokens: Tokens,
         max_body_bytes: int,
-        address_rate: float = 0,
-        token_rate: float = 0,
     ) -> None:
         self._app = app
         self._tokens = tokens
-        self._addresses = RateLimit(address_rate, what="address", setting="BLOCKHF_ADDRESS_RATE")
-        self._of_tokens = RateLimit(token_rate, what="token", setting="BLOCKHF_TOKEN_RATE")
+        self._failed_logins = FailedLogins()
+        self._accepted: set[str] = set()
         self._hosts = frozenset(host.lower() for host in allowed_hosts)
         self._max_body_bytes = max_body_bytes
 
@@ -85,16 +82,14 @@ class Guard:
             await send(message)
 
         try:
-            self._check_rate(scope)
             self._check(scope)
             scope[_SCOPES] = self._scopes(scope)
-            scope[_STILL] = partial(self._still_reads, scope)
             body = await self._body(scope, receive)
         except BlockHFError as error:
             answer = response(error)
             if isinstance(error, Unauthorized):
                 answer.headers["WWW-Authenticate"] = "Bearer"
-            if isinstance(error, TooManyRequests):
+            if isinstance(error, TooManyFailedLogins):
                 answer.headers["Retry-After"] = str(math.ceil(error.retry_after))
             await answer(scope, receive, send_with_headers)
             return
@@ -106,48 +101,35 @@ class Guard:
                 raise
             await answer(scope, receive, send_with_headers)
 
-    def _check_rate(self, scope: Connection) -> None:
-        """Count a request of its address; health may always be asked."""
-        if not _public(scope):
-            address = scope["client"][0] if scope.get("client") else ""
-            self._addresses.take(f"{_sender(scope)} {network_of(address)}")
-
     def _check(self, scope: Connection) -> None:
         headers = Headers(scope=scope)
-        host = headers.get("host", "").lower()
-        if _name(host) not in self._hosts:
-            allowed = ", ".join(sorted(self._hosts))
-            raise Forbidden(f"Host {host[:200]!r} is not allowed; BLOCKHF_ALLOWED_HOSTS has {allowed}")
-        origin = headers.get("origin")
-        if origin is not None and origin.lower().partition("://")[2] != host:
-            raise Forbidden(f"requests from pages of {origin[:200]!r} are not allowed")
-        if headers.get("sec-fetch-site") == "cross-site":
+        if not allowed_host(headers, self._hosts):
+            host, allowed = headers.get("host", "")[:200], ", ".join(sorted(self._hosts))
+            raise Forbidden(f"Host {host!r} is not allowed; BLOCKHF_ALLOWED_HOSTS has {allowed}")
+        if foreign_page(headers):
             raise Forbidden("requests from pages of other sites are not allowed")
 
     def _scopes(self, scope: Connection) -> frozenset[Scope]:
-        """Return what the request may do; raise Unauthorized where its token is not known."""
-        scopes = self._granted(scope)
-        if scopes is None:
-            raise Unauthorized("a token that this backend knows is needed, as Authorization: Bearer TOKEN")
-        if self._needs_token(scope):
-            self._of_tokens.take(f"{_sender(scope)} {fingerprint(_token(scope))}")
-        return scopes
+        """Return what the request may do.
 
-    def _granted(self, scope: Connection) -> frozenset[Scope] | None:
-        """Return what the request may do as tokens are now; None where its token is not known."""
-        if not self._needs_token(scope):
+        Raises:
+            Unauthorized: its token is unknown.
+            TooManyFailedLogins: its address sent too many unknown tokens. A token that was accepted before is still.
+        """
+        if _public(scope) or not self._tokens.required:
             return EVERYTHING
-        token = _token(scope)
-        return self._tokens.scopes(token) if token else None
-
-    def _needs_token(self, scope: Connection) -> bool:
-        return self._tokens.required and not _public(scope)
-
-    def _still_reads(self, scope: Connection) -> bool:
-        try:
-            return Scope.READ in (self._granted(scope) or ())
-        except BlockHFError:  # the tokens cannot be read: nobody is let in
-            return False
+        token, address = _token(scope), _network(scope)
+        known = fingerprint(token)
+        if token and known not in self._accepted:
+            self._failed_logins.check(address)
+        scopes = self._tokens.scopes(token) if token else None
+        if scopes is None:
+            self._accepted.discard(known)
+            if token:
+                self._failed_logins.add(address)
+            raise Unauthorized("a token that this backend knows is needed, as Authorization: Bearer TOKEN")
+        self._accepted.add(known)
+        return scopes
 
     async def _body(self, scope: Connection, receive: Receive) -> bytes:
         """Read the whole body, or refuse it as soon as it is known to be too large."""
@@ -169,6 +151,29 @@ class Guard:
                 return bytes(body)
 
 
+class FailedLogins:
+    """Counts wrong tokens per address, from the first to a minute later, for a bounded number of addresses."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._failures: dict[str, tuple[float, int]] = {}
+
+    def check(self, address: str) -> None:
+        """Raise TooManyFailedLogins where the address must wait."""
+        began, count = self._failures.get(address, (0.0, 0))
+        wait = began + _WINDOW_SECONDS - self._clock()
+        if count >= MAX_FAILURES and wait > 0:
+            raise TooManyFailedLogins(f"more than {MAX_FAILURES} unknown tokens from {address}", retry_after=wait)
+
+    def add(self, address: str) -> None:
+        """Count a failure."""
+        now = self._clock()
+        began, count = self._failures.pop(address, (now, 0))
+        self._failures[address] = (began, count + 1) if now < began + _WINDOW_SECONDS else (now, 1)
+        if len(self._failures) > _MAX_ADDRESSES:
+            del self._failures[next(iter(self._failures))]  # the one that failed longest ago
+
+
 # Both are coroutines, as is the store's: a plain function would be sent to a thread and back for each request.
 async def for_users(request: Request) -> None:
     """Let pass whoever may read, or launch where something changes."""
@@ -180,12 +185,6 @@ async def for_workers(request: Request) -> None:
     _require(request, Scope.WORKER)
 
 
-def still_reads(request: Request) -> bool:
-    """Tell whether a request that has been let in would be let in now: its token may have been deleted."""
-    asked: Callable[[], bool] = request.scope[_STILL]
-    return asked()
-
-
 def _require(request: Request, scope: Scope) -> None:
     if scope not in request.scope.get(_SCOPES, ()):
         raise Forbidden(f"this needs a token with the scope {scope.value}")
@@ -195,8 +194,13 @@ def _public(scope: Connection) -> bool:
     return scope["path"] in PUBLIC and scope["method"] == "GET"
 
 
-def _sender(scope: Connection) -> str:
-    return "worker" if scope["method"] == "POST" and _OF_WORKERS.fullmatch(scope["path"]) else "user"
+def _network(scope: Connection) -> str:
+    """Return the sender's IPv4 address, or the IPv6 network of 64 bits from which it can choose addresses."""
+    address: str = scope["client"][0] if scope.get("client") else ""
+    try:
+        return str(ipaddress.ip_network((address.partition("%")[0], 64 if ":" in address else 32), strict=False))
+    except ValueError:
+        return address
 
 
 def _token(scope: Connection) -> str:
@@ -215,10 +219,3 @@ def _replay(body: bytes, receive: Receive) -> Receive:
         return await receive()
 
     return again
-
-
-def _name(host: str) -> str:
-    """Take the port off a Host header; an IPv6 address keeps its brackets."""
-    if host.startswith("["):
-        return host.partition("]")[0] + "]"
-    return host.partition(":")[0]

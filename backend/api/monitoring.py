@@ -54,7 +54,7 @@ class _OfStore(Collector):
         return []
 
     def collect(self) -> Iterator[Metric]:
-        """Read rows stored, runs by status, workers alive, age of the oldest lease, viewers."""
+        """Read rows stored, runs by status, workers alive, age of the oldest lease."""
         now, lease_seconds = self._store.clock(), self._store.settings.lease_seconds
         with self._store.database.read() as connection:
             counts = {
@@ -71,7 +71,6 @@ class _OfStore(Collector):
         yield GaugeMetricFamily("blockhf_workers", "workers heard of within the lease", value=alive or 0)
         age = 0.0 if lease is None else max(0.0, now - (lease - lease_seconds))
         yield GaugeMetricFamily("blockhf_lease_age_seconds", "since the quietest run was heard of", value=age)
-        yield GaugeMetricFamily("blockhf_viewers", "streams of events that are open", value=self._store.feed.viewers)
 
 
 class Observer:

@@ -17,7 +17,7 @@ _EVERYWHERE = {
     401: "no token, or one that nobody knows",
     403: "foreign Host or Origin, or a token without the scope that this needs",
     413: "the body is too large",
-    429: "too many requests of one address or token (Retry-After says how long to wait), runs that wait, or viewers",
+    429: "too many unknown tokens from one address (Retry-After: seconds to wait), or too many queued runs",
     500: "an error of ours; the log has it under the name in the title",
 }
 _TEXTS = _EVERYWHERE | {

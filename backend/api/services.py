@@ -9,7 +9,6 @@ from fastapi import Depends, Request, Response
 from backend.experiments.experiments import Experiments
 from backend.experiments.imports import Imports
 from backend.experiments.presets import Presets
-from backend.feed import Feed
 from backend.metrics.writer import Metrics
 from backend.queue.queue import Queue
 from backend.queue.workers import Workers
@@ -35,7 +34,6 @@ class Store:
         self.queue = Queue(self.database, settings, clock=clock)
         self.metrics = Metrics(self.database, settings, clock=clock)
         self.imports = Imports(self.database, clock=clock)
-        self.feed = Feed(self.database, self.metrics)
         self._files = CapacityLimiter(FILES_AT_ONCE)
 
     async def apart(self, make: Callable[..., Response], *given: object) -> Response:

@@ -1,12 +1,10 @@
 """The commands that carry curves out and in: exports, weights and checkpoints of runs here, imports from elsewhere."""
 
 import json
-import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
-from uuid import uuid4
 
 import typer
 
@@ -14,6 +12,7 @@ from backend.cli import run_table
 from backend.cli.runs import Ids, runs_of
 from backend.cli.spec_arguments import read, settings, specify
 from backend.client import Client
+from backend.durable import write_durably
 from backend.errors import FieldError, InvalidInput, NotFound
 from backend.schemas.api import ExportKind
 
@@ -52,25 +51,12 @@ def _write(ids: list[str], to: Path | None, fetch: Callable[[Client, str], bytes
 def _written(client: Client, run_id: str, path: Path, fetch: Callable[[Client, str], bytes]) -> bool:
     """Write one run's file, and say its path; or say why there is none."""
     try:
-        _put(path, fetch(client, run_id))
+        write_durably(path, fetch(client, run_id))
     except NotFound as error:
         typer.echo(f"{run_id}: {error}", err=True)
         return False
     typer.echo(path)
     return True
-
-
-def _put(path: Path, content: bytes) -> None:
-    """Write a file under another name, safe on disk, and rename it: what has the name is whole."""
-    beside = path.with_name(f".{path.name}.{uuid4().hex}.part")
-    try:
-        with beside.open("xb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
 
 
 Folder = Annotated[

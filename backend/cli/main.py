@@ -77,7 +77,7 @@ def up() -> None:
     with stop_signals() as stopped:
         try:
             stack.start(stopped)
-            if settings.demo and not stopped():
+            if settings.queue_demo and not stopped():
                 with Client.of(stack.settings) as client:
                     launch_demo(client)
             if not stopped():

@@ -13,8 +13,9 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from backend.client.transport import Patience
-from backend.errors import BackendUnavailable, BlockHFError, TooManyRequests
+from backend.client.retry import call_with_retry
+from backend.client.transport import AWAY_SECONDS
+from backend.errors import BackendUnavailable
 from backend.schemas.optimizers import BlockHessianFree
 from backend.schemas.runs import Run, RunStatus
 
@@ -138,9 +139,9 @@ def shown(runs: Sequence[Run], *, width: int) -> Group:
     return Group(runs_table(runs, width=width), *failures(runs))
 
 
-def _away(error: BlockHFError) -> Text:
-    """Say why nothing newer is known."""
-    return Text(f"The backend is away; the runs go on, and so does this once it is back: {error}", "yellow")
+def _unreachable(error: Exception) -> Text:
+    """Explain why nothing newer is known."""
+    return Text(f"The backend is unreachable; runs that train continue, and this retries: {error}", "yellow")
 
 
 def at_rest(run: Run) -> bool:
@@ -151,28 +152,33 @@ def at_rest(run: Run) -> bool:
 def watch(fetch: Callable[[], list[Run]], console: Console, *, interval: float) -> list[Run]:
     """Redraw the table every `interval` seconds until all runs have ended or are paused; return them.
 
-    A backend that goes away meanwhile is waited for, and the screen says so, or, where the console is none, a line on
-    standard error; raises BackendUnavailable or TooManyRequests where it does not answer for five minutes, and at the
-    first look.
+    While the backend is unreachable it retries for five minutes and says so, on standard error where the console is no
+    terminal.
+
+    Raises:
+        BackendUnavailable: the backend was unreachable at first, or for too long later.
     """
-    runs, patience, away = fetch(), Patience(), False
+    runs = fetch()
     with Live(shown(runs, width=console.width), console=console, auto_refresh=False) as live:
-        pause = interval
         while not all(at_rest(run) for run in runs):
-            time.sleep(pause)
-            try:
-                runs, patience, pause, away = fetch(), Patience(), interval, False
-                live.update(shown(runs, width=console.width), refresh=True)
-            except (BackendUnavailable, TooManyRequests) as error:
-                longer = patience.pause()
-                if longer is None:
-                    raise
-                pause = max(interval, longer)
-                live.update(Group(shown(runs, width=console.width), _away(error)), refresh=True)
-                if not away and not console.is_terminal:
-                    Console(stderr=True).print(_away(error), soft_wrap=True)
-                away = True
+            time.sleep(interval)
+            runs = _fetch_again(fetch, runs, live)
+            live.update(shown(runs, width=console.width), refresh=True)
     paused = [run.id for run in runs if run.status is RunStatus.PAUSED]
     if paused:
         console.print(f"Paused; to let them go on: blockhf resume {' '.join(paused)}", soft_wrap=True, markup=False)
     return runs
+
+
+def _fetch_again(fetch: Callable[[], list[Run]], known: Sequence[Run], live: Live) -> list[Run]:
+    """Fetch the runs; until that succeeds show the known ones and why there is nothing newer."""
+    reported = False
+
+    def report(error: Exception) -> None:
+        nonlocal reported
+        live.update(Group(shown(known, width=live.console.width), _unreachable(error)), refresh=True)
+        if not reported and not live.console.is_terminal:
+            Console(stderr=True).print(_unreachable(error), soft_wrap=True)
+        reported = True
+
+    return call_with_retry(fetch, on=BackendUnavailable, seconds=AWAY_SECONDS, failed=report)

@@ -1,23 +1,31 @@
 """The calls about runs: find, steer and follow them, and fetch what they made."""
 
 import time
-from collections.abc import Generator, Iterator, Sequence
-from threading import Event
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import orjson
 
 from backend.client import argument_checks
 from backend.client.worker_client import WorkerCalls
-from backend.errors import BackendUnavailable, BlockHFError, TooManyRequests
+from backend.errors import BackendUnavailable, FieldError, InvalidInput
 from backend.schemas.api import ExportKind, Priority, RunList
 from backend.schemas.base import Contract
-from backend.schemas.runs import Run, RunStatus
+from backend.schemas.runs import Experiment, Run, RunStatus
 
 if TYPE_CHECKING:
     import pandas
 
 _POLL_SECONDS = 0.5
+
+
+class _Cursor(NamedTuple):
+    """What a follower has of a run."""
+
+    attempt: int
+    update: int
+    status: str
 
 
 class RunCalls(WorkerCalls):
@@ -120,44 +128,76 @@ class RunCalls(WorkerCalls):
     def follow(
         self, runs: Sequence[str] | None = None, *, experiment: str | None = None
     ) -> Iterator[tuple[str, dict[str, Any]]]:
-        """Yield a run's id and its new columns, as `series` gives them, until all runs have ended.
+        """Yield a run's id and its new columns, as `series` returns them, until all runs have ended.
 
-        A backend that goes away meanwhile is waited for, five minutes at most: then BackendUnavailable is raised. It
-        begins with the rows that are stored; where `attempt` changes, the run began again: drop what you hold.
+        It begins with the stored rows. Where `attempt` changes, the run was rolled back: drop its earlier columns.
+        While the backend is unreachable it retries for five minutes.
+
+        Args:
+            runs: the runs' ids.
+            experiment: follow the runs of this experiment instead.
+
+        Raises:
+            InvalidInput: not exactly one of both was given.
+            NotFound: a run or the experiment does not exist.
+            BackendUnavailable: the backend was unreachable for too long.
         """
-        return self._follow(Event(), runs, experiment)
+        if (runs is None) == (experiment is None):
+            raise InvalidInput([FieldError("runs", runs, "give either runs or experiment")])
+        if experiment is not None:
+            path = f"/experiments/{argument_checks.experiment_id(experiment)}"
+            found = Experiment.model_validate_json(self._retry_unreachable(partial(self._get, path)))
+            runs = [run.id for run in found.runs]
+        known = {run_id: _Cursor(0, 0, "") for run_id in runs or ()}
+        while known:
+            answer = self._after(known)
+            for run_id, columns in answer.items():
+                last = columns["update"][-1] if columns["update"] else min(known[run_id].update, columns["last_update"])
+                cursor = _Cursor(columns["attempt"], last, columns["status"])
+                if cursor != known[run_id]:
+                    known[run_id] = cursor
+                    yield run_id, columns
+            if all(known[run_id].update == columns["last_update"] for run_id, columns in answer.items()):
+                if all(RunStatus(cursor.status).final for cursor in known.values()):
+                    return
+                time.sleep(_POLL_SECONDS)
 
-    def _follow(
-        self, over: Event, runs: Sequence[str] | None, experiment: str | None
-    ) -> Generator[tuple[str, dict[str, Any]], None, None]:
-        chosen = None if runs is None else ",".join(runs)
-        for _, data in self._events(over, runs=chosen, experiment=experiment):
-            yield from data["runs"].items()
+    def _after(self, known: Mapping[str, "_Cursor"]) -> dict[str, dict[str, Any]]:
+        """Read what is new of each run: all of its rows where it was rolled back."""
+        after = [cursor.update for cursor in known.values()]
+        answer = self._retry_unreachable(partial(self.series, list(known), after=after))
+        changed = [run_id for run_id, columns in answer.items() if columns["attempt"] != known[run_id].attempt]
+        rolled_back = [run_id for run_id in changed if known[run_id].update]
+        return answer | self._retry_unreachable(partial(self.series, rolled_back))
 
     def wait(self, run_ids: Sequence[str], *, timeout: float) -> list[Run]:
-        """Wait until every run has ended; raise TimeoutError after `timeout` seconds.
+        """Wait until every run has ended; while the backend is unreachable retry for five minutes.
 
-        A backend that goes away meanwhile is waited for, five minutes at most: then BackendUnavailable is raised.
+        Args:
+            run_ids: the runs.
+            timeout: how long to wait [s].
+
+        Raises:
+            TimeoutError: some runs have not ended in time.
+            BackendUnavailable: the backend was unreachable for too long.
         """
         deadline = time.monotonic() + timeout
-        waiting, patience = list(run_ids), self._patience()
+        waiting, reason = list(run_ids), ""
         while True:
-            away: BlockHFError | None = None
-            pause = _POLL_SECONDS
+            left = deadline - time.monotonic()
             try:
-                runs = [self.run(run_id) for run_id in run_ids]
-                waiting, patience = [run.id for run in runs if not run.status.final], self._patience()
+                runs = self._retry_unreachable(lambda: [self.run(run_id) for run_id in run_ids], max(0.0, left))
+                waiting = [run.id for run in runs if not run.status.final]
                 if not waiting:
                     return runs
-            except (BackendUnavailable, TooManyRequests) as error:
-                if (longer := patience.pause()) is None:
+            except BackendUnavailable as error:
+                if time.monotonic() < deadline:
                     raise
-                away, pause = error, longer
+                reason = f" ({error})"
             left = deadline - time.monotonic()
             if left <= 0:
-                reason = f" ({away})" if away else ""
                 raise TimeoutError(f"after {timeout:g} s these runs have not ended: {', '.join(waiting)}{reason}")
-            time.sleep(min(pause, left))
+            time.sleep(min(_POLL_SECONDS, left))
 
     def _ask(self, run_id: str, verb: str, body: Contract | None = None) -> Run:
         return Run.model_validate_json(self._post(f"/runs/{argument_checks.run_id(run_id)}/{verb}", body, retry=True))

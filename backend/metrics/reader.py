@@ -16,9 +16,6 @@ MAX_POINTS = 200_000
 _PAGE = 2_000
 
 _HEAD = select(RUNS.c.number, RUNS.c.status, RUNS.c.edition, RUNS.c.updates).where(RUNS.c.id == bindparam("its_id"))
-_HEADS = select(RUNS.c.id, RUNS.c.edition, RUNS.c.updates, RUNS.c.status).where(
-    RUNS.c.id.in_(bindparam("ids", expanding=True))
-)
 _NUMBER, _ABOVE, _MOST = (bindparam(name, type_=Integer) for name in ("number", "above", "most"))
 
 Columns = dict[str, Any]
@@ -86,14 +83,6 @@ def joined(reading: Reading, *, with_blocks: bool) -> Columns:
         rest = iter(columns[len(reading.names) :])
         found["blocks"] = [dict(zip(BLOCK_FIELDS, rest, strict=False)) for _ in range(reading.blocks)]
     return found
-
-
-def heads_of(connection: Connection, runs: Sequence[str]) -> dict[str, tuple[int, int, str]]:
-    """Return the attempt, the last update and the status of those runs that are there."""
-    return {
-        run_id: (edition, updates, status)
-        for run_id, edition, updates, status in connection.execute(_HEADS, {"ids": list(runs)})
-    }
 
 
 def _head(connection: Connection, run_id: str) -> tuple[int, Columns]:

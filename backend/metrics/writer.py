@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Table, bindparam, insert, update
 from sqlalchemy import Update as UpdateStatement
 
 from backend.errors import FieldError, InvalidInput
-from backend.metrics.reader import MAX_POINTS, Columns, Reading, Wanted, heads_of, joined, read
+from backend.metrics.reader import MAX_POINTS, Columns, Reading, Wanted, joined, read
 from backend.queue.leases import hold
 from backend.schemas.api import BLOCK_FIELDS, SERIES_FIELDS, Append
 from backend.schemas.base import MAX_UPDATES
@@ -84,11 +84,6 @@ class Metrics:
         """Give every row of a run, with its blocks."""
         with self.readings([run_id], blocks=True, points=MAX_UPDATES) as readings:
             yield next(readings)
-
-    def heads(self, runs: Sequence[str]) -> dict[str, tuple[int, int, str]]:
-        """Return how far each run is: its attempt, its last update, its status; a run that is not there is left out."""
-        with self._database.read() as connection:
-            return heads_of(connection, runs)
 
 
 @cache

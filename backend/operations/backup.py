@@ -1,10 +1,10 @@
 """`blockhf backup`: a consistent copy of the database while the backend works."""
 
-import os
 import sqlite3
 from contextlib import closing
 from pathlib import Path
 
+from backend.durable import draft_of, replace_durably
 from backend.errors import BlockHFError, FieldError, InvalidInput
 from backend.settings import Settings
 from backend.storage.database import parse
@@ -32,12 +32,10 @@ def backup(settings: Settings, target: Path) -> int:
     if not source.exists():
         raise BackupFailed(f"there is no database at {source}; BLOCKHF_HOME or BLOCKHF_DATABASE_URL say where it is")
     _refuse(source, target)
-    draft = target.with_name(f".{target.name}.{os.getpid()}")
+    draft = draft_of(target)
     try:
         _copy(source, draft)
-        _sync(draft)
-        draft.replace(target)
-        _sync(target.absolute().parent)
+        replace_durably(draft, target)
     except (sqlite3.Error, OSError) as error:
         raise BackupFailed(f"{target} could not be made: {error}") from error
     finally:
@@ -57,21 +55,11 @@ def _refuse(source: Path, target: Path) -> None:
 
 
 def _copy(source: Path, draft: Path) -> None:
-    """Copy in one step, so that writers never make it begin again; they go on beside it."""
-    with (
-        closing(sqlite3.connect(source.absolute().as_uri() + "?mode=ro", uri=True, timeout=_WAIT_SECONDS)) as reading,
-        closing(sqlite3.connect(draft)) as writing,
-    ):
-        reading.backup(writing, pages=-1)
-        (answer,) = writing.execute("PRAGMA integrity_check").fetchone()
-        if answer != "ok":
-            raise sqlite3.DatabaseError(f"the copy is not whole: {answer}")
-        writing.execute("PRAGMA journal_mode=DELETE")  # one file, without companions
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    """Write the database as it is at one moment to a new file, and check that; writers are not held up."""
+    with closing(sqlite3.connect(source.absolute().as_uri() + "?mode=ro", uri=True, timeout=_WAIT_SECONDS)) as reading:
+        reading.execute("VACUUM INTO ?", (str(draft),))
+    with closing(sqlite3.connect(draft)) as copy:
+        (tables,) = copy.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        (answer,) = copy.execute("PRAGMA integrity_check").fetchone()
+    if not tables or answer != "ok":
+        raise sqlite3.DatabaseError(f"the copy is damaged: {answer}" if tables else f"{source} has no tables")

@@ -4,17 +4,16 @@ Without any token every request is let in, which is why the backend then listens
 need a token, they do until the process ends: deleting the last one lets nobody in.
 """
 
-import fcntl
 import hashlib
 import hmac
-import os
 import secrets
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from enum import StrEnum
 
+from filelock import FileLock
 from pydantic import Field, ValidationError
 
+from backend.durable import write_durably
 from backend.errors import BlockHFError, Conflict, NotFound, from_validation
 from backend.schemas.base import Contract, Slug
 from backend.settings import Settings
@@ -61,7 +60,7 @@ class Tokens:
         self._own = fingerprint(settings.token.get_secret_value()) if settings.token.get_secret_value() else None
         self._read_at: tuple[int, int] | None = None
         self._known: list[Token] = []
-        self._closed = not (settings.host in _LOOPBACK or settings.open_network)
+        self._closed = not (settings.host in _LOOPBACK or settings.allow_unauthenticated_network)
 
     @property
     def exist(self) -> bool:
@@ -109,7 +108,7 @@ class Tokens:
             made = Token(name=name, scopes=sorted(scopes), sha256=fingerprint(secret))
         except ValidationError as error:
             raise from_validation(error) from None
-        with self._alone():
+        with self._locked():
             known = self.list()
             if any(token.name == name for token in known):
                 raise Conflict(f"there is a token {name} already")
@@ -118,28 +117,21 @@ class Tokens:
 
     def delete(self, name: str) -> None:
         """Forget a token: from the next request on it is not let in."""
-        with self._alone():
+        with self._locked():
             kept = [token for token in self.list() if token.name != name]
             if len(kept) == len(self.list()):
                 raise NotFound(f"there is no token {name}")
             self._write(kept)
 
-    @contextmanager
-    def _alone(self) -> Iterator[None]:
-        """Keep other processes from changing the file between what is read and what is written."""
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        with self._path.with_suffix(".lock").open("a") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
-            yield
-
     def _write(self, tokens: Sequence[Token]) -> None:
-        """Replace the file as a whole; only its owner can read it."""
-        draft = self._path.with_suffix(f".{os.getpid()}")
-        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-            file.write(_Document(tokens=list(tokens)).model_dump_json(indent=2))
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(self._path)
+        """Replace the whole file; only its owner can read it."""
+        document = _Document(tokens=list(tokens)).model_dump_json(indent=2)
+        write_durably(self._path, document.encode(), mode=0o600)
+
+    def _locked(self) -> FileLock:
+        """Lock the file against other processes from the read to the write."""
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        return FileLock(self._path.with_suffix(".lock"))
 
 
 def check_address(settings: Settings) -> None:
@@ -147,11 +139,12 @@ def check_address(settings: Settings) -> None:
     token = settings.token.get_secret_value()
     if token and len(token) < MIN_CHARACTERS:
         raise Unsafe(f"BLOCKHF_TOKEN has fewer than {MIN_CHARACTERS} characters, so that it could be guessed")
-    if settings.host in _LOOPBACK or settings.open_network or Tokens(settings).exist:
+    if settings.host in _LOOPBACK or settings.allow_unauthenticated_network or Tokens(settings).exist:
         return
     raise Unsafe(
         f"BLOCKHF_HOST is {settings.host}, which other machines can reach, and no token is needed: set BLOCKHF_TOKEN, "
-        "or make tokens with `blockhf token create`, or, where the network itself is closed, set BLOCKHF_OPEN_NETWORK=1"
+        "or create tokens with `blockhf token create`, or, in a closed network, set "
+        "BLOCKHF_ALLOW_UNAUTHENTICATED_NETWORK=1"
     )
 
 

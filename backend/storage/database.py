@@ -1,6 +1,5 @@
 """The engine with its pragmas, and short transactions for reading and writing."""
 
-import fcntl
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
@@ -12,6 +11,7 @@ from alembic import command
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from filelock import FileLock, Timeout
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, text
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, OperationalError
 from sqlalchemy.pool import QueuePool
@@ -162,10 +162,9 @@ def reserved(url: str) -> Iterator[None]:
 def _locked(file: Path) -> Iterator[None]:
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        with file.with_name(f"{file.name}.lock").open("ab") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        with FileLock(f"{file}.lock", blocking=False):
             yield
-    except BlockingIOError:
+    except Timeout:
         raise Unusable(
             f"another backend works with {file}: stop it, give this one another BLOCKHF_HOME, or give both a "
             "BLOCKHF_DATABASE_URL of PostgreSQL, which several backends can share"

@@ -21,11 +21,7 @@ export async function get(path, signal) {
   }
   if (answer.status >= 502) throw new Unreachable(`status ${answer.status}`);
   const body = await answer.json();
-  if (!answer.ok) {
-    const error = new Error(body.title ?? `status ${answer.status}`);
-    error.wait = Number(answer.headers.get("retry-after")) || 0; // seconds, where the backend says how long
-    throw error;
-  }
+  if (!answer.ok) throw new Error(body.title ?? `status ${answer.status}`);
   return body;
 }
 
@@ -51,7 +47,6 @@ export class Store {
     this.paused = false;
     this.unreachableSince = null;
     this.problem = "";
-    this.wait = 0; // seconds that the backend has asked to wait
     this.updatedAt = null;
     this.drawSeconds = 0; // what the last redraw took: a slow page is refreshed less often, and stays usable
     this.generation = 0; // an answer to an older question is dropped
@@ -138,12 +133,10 @@ export class Store {
       await this.read();
       this.unreachableSince = null;
       this.problem = "";
-      this.wait = 0;
       this.updatedAt = new Date();
     } catch (error) {
       if (error instanceof Unreachable) this.unreachableSince ??= new Date();
       else this.problem = error.message;
-      this.wait = error.wait ?? 0;
     }
     this.busy = false;
     if (this.stopped) return;
@@ -153,8 +146,7 @@ export class Store {
 
   schedule(spent) {
     clearTimeout(this.timer);
-    if (this.wait) this.timer = setTimeout(() => this.wake(), Math.min(this.wait, 60) * 1000);
-    else if (this.again) this.timer = setTimeout(() => this.wake(), 0);
+    if (this.again) this.timer = setTimeout(() => this.wake(), 0);
     else if (this.unreachableSince) this.timer = setTimeout(() => this.wake(), RETRY_SECONDS * 1000);
     else if (this.refresh && !this.paused && !this.ended) {
       this.timer = setTimeout(() => this.wake(), Math.max(0.05, this.refresh - spent, 2 * this.drawSeconds) * 1000);

@@ -1,13 +1,14 @@
 """Tests of the settings' addresses."""
 
 import os
+import re
 import subprocess
 import sys
 
 import pytest
 from pydantic import SecretStr, ValidationError
 
-from backend.settings import Settings, faults, from_environment
+from backend.settings import REPLACED, Settings, faults, from_environment
 
 
 @pytest.mark.parametrize(
@@ -44,10 +45,10 @@ def test_a_lease_is_at_least_three_heartbeats() -> None:
 WRONG = {
     "BLOCKHF_PORT": ("abc", "(at least 0, at most 65535)"),
     "BLOCKHF_LEASE_SECONDS": ("1", "must be at least 6, 3 times BLOCKHF_HEARTBEAT_SECONDS (2)"),
-    "BLOCKHF_HANG_SECONDS": ("-1", "Input should be greater than 0"),
+    "BLOCKHF_STALL_TIMEOUT_SECONDS": ("-1", "Input should be greater than 0"),
     "BLOCKHF_MAX_QUEUED": ("0", "Input should be greater than or equal to 1"),
     "BLOCKHF_LOG_LEVEL": ("loud", "Input should be 'debug', 'info', 'warning' or 'error'"),
-    "BLOCKHF_OPEN_NETWORK": ("maybe", "Input should be a valid boolean"),
+    "BLOCKHF_ALLOW_UNAUTHENTICATED_NETWORK": ("maybe", "Input should be a valid boolean"),
 }
 
 
@@ -64,6 +65,23 @@ def test_a_wrong_variable_is_named(name: str, monkeypatch: pytest.MonkeyPatch) -
     assert limit in line
     assert line.count("\n") == 0
     assert "secret" not in line
+
+
+@pytest.mark.parametrize("name", REPLACED)
+def test_a_replaced_variable_is_refused(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A variable of an earlier version ends the process; the message names what replaces it."""
+    variable = f"BLOCKHF_{name}".upper()
+    monkeypatch.setenv(variable, "1")
+    with pytest.raises(SystemExit) as caught:
+        from_environment()
+    assert str(caught.value.code) == f"error: {variable} is '1': {REPLACED[name]}"
+    assert name not in Settings.model_fields
+
+
+def test_replacements_exist() -> None:
+    """Every variable that a message names is a setting."""
+    named = {word for text in REPLACED.values() for word in re.findall(r"BLOCKHF_(\w+)", text)}
+    assert {name.lower() for name in named} <= set(Settings.model_fields)
 
 
 @pytest.mark.parametrize(

@@ -57,7 +57,7 @@ def loop(
 ) -> dict[str, Any]:
     """Train runs until so many faults have struck; return how many of each, and what else was counted."""
     chance, began = Random(seed), time.monotonic()
-    settings: dict[str, object] = {"LEASE_SECONDS": lease, "ADDRESS_RATE": 0, **SETTINGS}
+    settings: dict[str, object] = {"LEASE_SECONDS": lease, **SETTINGS}
     if server is not None:
         settings["DATABASE_URL"] = server.create()
     processes = Processes(home, **settings)

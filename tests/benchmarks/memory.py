@@ -21,13 +21,37 @@ from typing import Any
 import httpx
 import psutil
 
+from backend.client import Client
 from backend.schemas.optimizers import Adam
-from tests.backend.samples import INFO, catalog, spec
-from tests.benchmarks.viewers import view, write
+from backend.schemas.runs import RunStatus
+from tests.backend.samples import INFO, catalog, spec, updates
 from tests.processes import Processes
 
 LIMIT_MIB = 150
 READ_RUNS = 12
+BATCH = 100
+
+
+async def view(http: httpx.AsyncClient, run_id: str) -> list[int]:
+    """Follow a run to its end by polling, as a page does; return the updates in the order of their arrival."""
+    seen: list[int] = []
+    while True:
+        answer = await http.get("/api/v1/series", params={"runs": run_id, "after": seen[-1] if seen else 0})
+        (columns,) = answer.raise_for_status().json()["runs"].values()
+        seen += columns["update"]
+        if RunStatus(columns["status"]).final and (seen[-1] if seen else 0) == columns["last_update"]:
+            return seen
+        await asyncio.sleep(1)
+
+
+def write(client: Client, run_id: str, token: int, rate: int, seconds: float) -> int:
+    """Report rows at a rate [1/s], then finish the run; return the last update."""
+    last, began = 0, time.perf_counter()
+    for n in range(int(rate * seconds / BATCH)):
+        time.sleep(max(0.0, began + n * BATCH / rate - time.perf_counter()))
+        last = client.append(run_id, token, updates(n * BATCH + 1, n * BATCH + BATCH))
+    client.finish(run_id, token, "finished")
+    return last
 
 
 async def minute(processes: Processes, worker: str, rate: int, seconds: float, viewers: int) -> tuple[str, int]:
@@ -39,10 +63,10 @@ async def minute(processes: Processes, worker: str, rate: int, seconds: float, v
     assert claim.run.id == made.runs[0].id
     limits = httpx.Limits(max_connections=None)
     async with httpx.AsyncClient(base_url=processes.url, limits=limits, timeout=120, trust_env=False) as http:
-        tasks = [asyncio.create_task(view(http, claim.run.id, [])) for _ in range(viewers)]
-        done = await asyncio.to_thread(write, client, claim.run.id, claim.token, rate, seconds)
+        tasks = [asyncio.create_task(view(http, claim.run.id)) for _ in range(viewers)]
+        last = await asyncio.to_thread(write, client, claim.run.id, claim.token, rate, seconds)
         seen = await asyncio.gather(*tasks)
-    return claim.run.id, sum(rows == list(range(1, max(done) + 1)) for rows in seen)
+    return claim.run.id, sum(rows == list(range(1, last + 1)) for rows in seen)
 
 
 async def read(url: str, runs: list[str], asked: list[int]) -> None:

@@ -116,9 +116,8 @@ def _marks(columns: object) -> str:
 
 @contextmanager
 def server(home: Path) -> Iterator[Processes]:
-    """Run the backend on a free port; it asks for a token, and lets one address ask as often as it likes."""
-    rates = {"ADDRESS_RATE": 1_000_000, "TOKEN_RATE": 1_000_000}
-    processes = Processes(home, TOKEN=TOKEN, **rates)
+    """Run the backend on a free port; it asks for a token."""
+    processes = Processes(home, TOKEN=TOKEN)
     try:
         yield processes
     finally:

@@ -85,31 +85,6 @@ def test_a_lost_backend_is_said() -> None:
     assert (answer.status_code, answer.json()["type"]) == (503, "urn:blockhf:unavailable")
 
 
-def test_a_backend_that_asks_to_wait_is_heard(tmp_path: Path) -> None:
-    """A 429 comes back as it is, with the seconds to wait."""
-    app = create_app(Settings(home=tmp_path, address_rate=0.5))
-    http = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://127.0.0.1:8700")
-    with start_blocking_portal() as portal, portal.wrap_async_context_manager(app.router.lifespan_context(app)):
-        answers = [Pages(portal, http).get("/api/v1/runs") for _ in range(3)]
-    assert [answer.status_code for answer in answers] == [200, 429, 429]
-    assert answers[2].json()["type"] == "urn:blockhf:too-many-requests"
-    assert 1 <= int(answers[2].headers["retry-after"]) <= 4
-
-
-def test_streams_do_not_pass() -> None:
-    """A stream has no end, so that it would fill the memory: it is not read, and a 404 says where it is."""
-
-    async def endless() -> AsyncIterator[bytes]:
-        raise AssertionError
-        yield b""
-
-    answer = httpx.Response(200, headers={"content-type": "text/event-stream; charset=utf-8"}, content=endless())
-    http = httpx.AsyncClient(transport=httpx.MockTransport(lambda _: answer), base_url="http://127.0.0.1:9")
-    with start_blocking_portal() as portal:
-        found = Pages(portal, http).get("/api/v1/events?queue=1")
-    assert (found.status_code, found.json()["type"]) == (404, "urn:blockhf:not-found")
-
-
 def test_large_answers_pass_as_they_come() -> None:
     """A file is sent on piece by piece: the first leaves before the last has come; then the answer is closed."""
     happened: list[str] = []

@@ -2,7 +2,6 @@
 
 import re
 import statistics
-import time
 from typing import Any
 
 import pytest
@@ -237,33 +236,6 @@ def test_a_point_without_its_axis_is_left_out(call: Call) -> None:
     """Older rows have no processor time: they are not drawn over it."""
     columns = {"update": [1, 2], "cpu_seconds": [None, 2.0], "train_loss": [5, 4]}
     assert call("series", "points", columns, "cpu_seconds", "train_loss")["x"] == [2.0]
-
-
-def test_the_page_waits_as_long_as_it_is_told(page: Page, service: Service) -> None:
-    """After a 429 nothing is asked before the seconds of Retry-After are over; then all goes on."""
-    page.goto(f"{service.dashboard_url}/healthz")
-    asked: list[float] = []
-    limited = {"type": "urn:blockhf:too-many-requests", "title": "wait and go on more slowly", "status": 429}
-
-    def answer(route: Route) -> None:
-        asked.append(time.monotonic())
-        if len(asked) == 1:
-            route.fulfill(status=429, headers={"retry-after": "2"}, json=limited)
-        else:
-            route.fulfill(json={"runs": {"r": {"status": "running", "attempt": 1, "last_update": 1, "update": [1]}}})
-
-    page.route("**/api/v1/**", answer)
-    problem = page.evaluate("""async () => {
-      const { Store } = await import("/assets/store.js");
-      const seen = [];
-      const store = new Store(() => seen.push(store.problem));
-      store.want(["r"], [], ["train_loss"]);
-      while (seen.length < 2) await new Promise((done) => setTimeout(done, 50));
-      store.stop();
-      return seen;
-    }""")
-    assert problem == ["wait and go on more slowly", ""]
-    assert asked[1] - asked[0] >= 1.9
 
 
 def test_variants_beyond_the_dashes_have_another_shade(call: Call) -> None:

@@ -100,7 +100,9 @@ def test_first_start_to_the_end(up: Up) -> None:
 def test_the_dashboard_has_an_address_of_its_own(page: Page, tmp_path: Path, host: str) -> None:
     """It is called by the address that it listens on, by no foreign name, and asks the backend without any proxy."""
     proxy = f"http://127.0.0.1:{free_port()}"
-    up = Up(tmp_path, BLOCKHF_DASHBOARD_HOST=host, BLOCKHF_DEMO="0", HTTP_PROXY=proxy, http_proxy=proxy, no_proxy="")
+    up = Up(
+        tmp_path, BLOCKHF_DASHBOARD_HOST=host, BLOCKHF_QUEUE_DEMO="0", HTTP_PROXY=proxy, http_proxy=proxy, no_proxy=""
+    )
     url = f"http://{f'[{host}]' if ':' in host else host}:{up.dashboard_port}"
     try:
         wait_until(lambda: "BlockHF is ready" in up.words(), "all three answer")

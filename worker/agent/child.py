@@ -63,7 +63,7 @@ def main() -> int:
             task.checkpoints,
             claim.run.id,
             claim.token,
-            limit=task.checkpoint_bytes,
+            limit=task.checkpoint_quota_bytes,
             standings=lambda run_ids: standings(client, run_ids),
         )
         reporter = Reporter(

@@ -22,7 +22,7 @@ class Task(Contract):
     api: str
     home: Path
     checkpoint_seconds: float = 60
-    checkpoint_bytes: int = 20 * 10**9
+    checkpoint_quota_bytes: int = 20 * 10**9
 
     @property
     def data(self) -> Path:

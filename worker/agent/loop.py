@@ -114,7 +114,7 @@ class Worker:
             self._finish(claim, RunStatus.FAILED, error=RunError(message=f"the training process cannot start: {error}"))
             return
         with Pulse(self._client, claim, registration) as pulse:
-            end = self._watch(execution, pulse, Progress(execution, self._settings.hang_seconds))
+            end = self._watch(execution, pulse, Progress(execution, self._settings.stall_timeout_seconds))
         gone = "ended, or is another worker's now" if pulse.lost.is_set() else end.reason
         log.info("run %s: %s", run_id, "ended" if end.code == TOLD else gone)
         if end.code in {TOLD, LEASE_LOST, ABANDONED} or pulse.lost.is_set() or self._stopped.is_set():
@@ -143,7 +143,7 @@ class Worker:
             api=self._settings.api,
             home=self._home,
             checkpoint_seconds=self._settings.checkpoint_seconds,
-            checkpoint_bytes=self._settings.checkpoint_bytes,
+            checkpoint_quota_bytes=self._settings.checkpoint_quota_bytes,
         )
 
     def _watch(self, execution: Execution, pulse: "Pulse", progress: Progress) -> Exit:

@@ -3,7 +3,6 @@
 import hashlib
 import json
 import logging
-import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,8 +12,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
+from backend.durable import write_durably
 from backend.schemas.runs import Checkpoint
-from worker.checkpoints.quota import SUFFIX, WEIGHTS, Room, Standings, draft_of
+from worker.checkpoints.quota import SUFFIX, WEIGHTS, Room, Standings
 
 log = logging.getLogger(__name__)
 
@@ -126,26 +126,3 @@ def _order(name: str) -> tuple[int, int]:
     """Return a file's update and token."""
     update, _, token = name.removesuffix(SUFFIX).partition("-")
     return int(update), int(token)
-
-
-def write_durably(path: Path, data: bytes) -> None:
-    """Write a file so that it is there whole or not at all, whatever happens, and stays once this has returned.
-
-    Raises:
-        OSError: it cannot be written; nothing is left of it.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = draft_of(path)
-    try:
-        with temporary.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)

@@ -78,12 +78,12 @@ class Room:
             if excess <= 0:
                 return
             if kept.remove():
-                log.info("made room under BLOCKHF_CHECKPOINT_BYTES: removed %s", kept.path)
+                log.info("made room under BLOCKHF_CHECKPOINT_QUOTA_BYTES: removed %s", kept.path)
                 excess -= kept.size
         if excess > 0:
             raise OSError(
-                f"{size} bytes more would be {excess} over BLOCKHF_CHECKPOINT_BYTES, which is {self._limit}, and no "
-                "file is left that may go: runs that wait, train or rest go on from the others"
+                f"{size} bytes more would be {excess} over BLOCKHF_CHECKPOINT_QUOTA_BYTES, which is {self._limit}, and "
+                "no file is left that may go: runs that wait, train or rest go on from the others"
             )
 
     def _in_order(self, found: list[Kept]) -> list[Kept]:
@@ -116,11 +116,6 @@ def remove_drafts(root: Path) -> None:
     for kept in list(_files(root)):
         if _is_dead_draft(kept.path) and kept.remove():
             log.info("removed a draft that a dead process left: %s", kept.path)
-
-
-def draft_of(path: Path) -> Path:
-    """Name the file that this process writes before it is `path`."""
-    return path.with_name(f".{path.name}.{os.getpid()}")
 
 
 def _files(root: Path) -> Iterator[Kept]:

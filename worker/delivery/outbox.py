@@ -1,14 +1,13 @@
 """What a run has to tell, on disk until the backend has it: one JSON document per line, in order."""
 
-import fcntl
 import logging
 import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
-from typing import IO
 
+from filelock import FileLock, Timeout
 from pydantic import ValidationError
 
 from backend.client import Client
@@ -20,7 +19,7 @@ from backend.errors import (
     InvalidInput,
     LeaseLost,
     NotFound,
-    TooManyRequests,
+    TooManyFailedLogins,
     Unauthorized,
 )
 from backend.schemas.api import Finish
@@ -42,7 +41,7 @@ class Entry(Contract):
 
 
 class Spool:
-    """The file of one claim. Its process holds a lock on it for as long as it lives.
+    """The file of one claim, beside which its process holds a lock for as long as it lives.
 
     Where the disk refuses, training goes on without: the file then ends at the last line that could be written, until
     the backend has everything and it begins anew.
@@ -51,20 +50,12 @@ class Spool:
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._path = path
-        self._file = self._locked(path)
+        self._lock = _lock_of(path)
+        self._lock.acquire()  # before there is a file that others could take for a dead process's
+        self._file = path.open("ab", buffering=0)
         os.utime(path, (0, 0))  # nothing has happened yet
         self._broken = False
         self._warns = 0.0
-
-    @staticmethod
-    def _locked(path: Path) -> IO[bytes]:
-        """Open and lock the file; again where somebody took it for a dead process's between the two, and removed it."""
-        while True:
-            file = path.open("ab", buffering=0)
-            fcntl.flock(file, fcntl.LOCK_EX)
-            if _has_name(file, path):
-                return file
-            file.close()
 
     def write(self, entry: Entry) -> None:
         """Add a line, which outlives this process at once, and the machine after `sync`."""
@@ -104,11 +95,12 @@ class Spool:
 
     def remove(self) -> None:
         """Remove the file: nobody needs it any more."""
+        self._file.close()
         try:
-            self._path.unlink(missing_ok=True)
+            _remove(self._path)
         except OSError as error:
             log.warning("%s cannot be removed: %s", self._path, error)
-        self._file.close()
+        self._lock.release()
 
     def _refused(self, reason: object) -> None:
         if time.monotonic() >= self._warns:
@@ -136,43 +128,34 @@ def deliver_all(
         finished: is told run and token where a run has finished; its process may have died before it cleaned up.
 
     Raises:
-        BackendUnavailable, TooManyRequests, Unauthorized, Forbidden: the backend is away, or lets nobody in; what was
-            not handed over is still there.
+        BackendUnavailable, TooManyFailedLogins, Unauthorized, Forbidden: the backend is unreachable, or refuses the
+            token; what was not handed over is still there.
     """
     for path in sorted(folder.glob("*-*.jsonl")):
-        with _locked(path) as file:
-            if file is None:
-                continue
-            try:
-                _deliver(path, file, client, finished)
-            except (BackendUnavailable, TooManyRequests, Unauthorized, Forbidden):
-                raise
-            except (BlockHFError, ValueError) as error:  # of a ValueError's name the token is no number
-                log.error("%s cannot be delivered, and stays: %s", path, error)
+        try:
+            with _lock_of(path).acquire(blocking=False):
+                _deliver(path, client, finished)
+        except Timeout:  # its process lives, or another worker delivers it
+            continue
+        except (BackendUnavailable, TooManyFailedLogins, Unauthorized, Forbidden):
+            raise
+        except (BlockHFError, ValueError) as error:  # of a ValueError's name the token is no number
+            log.error("%s cannot be delivered, and stays: %s", path, error)
 
 
-@contextmanager
-def _locked(path: Path) -> Iterator[IO[bytes] | None]:
-    """Open a spool whose process is dead; None where it lives, or somebody was faster."""
-    try:
-        with path.open("rb") as file:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            yield file if _has_name(file, path) else None
-    except (BlockingIOError, FileNotFoundError):
-        yield None
+def _lock_of(path: Path) -> FileLock:
+    return FileLock(f"{path}.lock", thread_local=False)
 
 
-def _has_name(file: IO[bytes], path: Path) -> bool:
-    """Tell whether an open file is the one that is called so, and not one that was removed since."""
-    try:
-        return os.path.samestat(os.fstat(file.fileno()), path.stat())
-    except FileNotFoundError:
-        return False
+def _remove(path: Path) -> None:
+    """Remove a file, then its lock: whoever gets a lock later finds nothing to deliver."""
+    path.unlink(missing_ok=True)
+    Path(f"{path}.lock").unlink(missing_ok=True)
 
 
-def _deliver(path: Path, file: IO[bytes], client: Client, finished: Callable[[str, int], None]) -> None:
+def _deliver(path: Path, client: Client, finished: Callable[[str, int], None]) -> None:
     run_id, _, token = path.stem.partition("-")
-    entries = list(_entries(file))
+    entries = list(_entries(path))
     ends = [entry.finish for entry in entries if entry.finish]
     try:
         try:
@@ -186,7 +169,7 @@ def _deliver(path: Path, file: IO[bytes], client: Client, finished: Callable[[st
             finished(run_id, int(token))
     except (Conflict, NotFound, InvalidInput) as error:
         log.info("run %s: dropped what a dead process left: %s", run_id, error)
-    path.unlink(missing_ok=True)
+    _remove(path)
 
 
 def _deliver_rows(run_id: str, token: int, entries: list[Entry], client: Client) -> None:
@@ -197,10 +180,8 @@ def _deliver_rows(run_id: str, token: int, entries: list[Entry], client: Client)
         log.info("run %s: delivered what a dead process left, up to update %d", run_id, last)
 
 
-def _entries(file: IO[bytes]) -> Iterator[Entry]:
-    """Read whole lines; the last may be torn."""
-    for line in file:
-        try:
+def _entries(path: Path) -> Iterator[Entry]:
+    """Read whole lines; the last may be torn, and the file may be delivered already."""
+    with suppress(FileNotFoundError, ValidationError), path.open("rb") as file:
+        for line in file:
             yield Entry.model_validate_json(line)
-        except ValidationError:
-            return

@@ -7,7 +7,8 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from backend.client import Client
-from backend.errors import BackendUnavailable, LeaseLost, TooManyRequests
+from backend.client.retry import call_with_retry
+from backend.errors import BackendUnavailable, LeaseLost
 from backend.schemas.api import Finish
 from backend.schemas.runs import Checkpoint, RunError, RunStatus, Update
 from worker.delivery.outbox import Entry, Spool
@@ -19,8 +20,6 @@ T = TypeVar("T")
 POST_SECONDS = 0.3
 BATCH_ROWS = 100
 MOST_ROWS = 1000
-FIRST_PAUSE = 0.2
-LONGEST_PAUSE = 5.0
 ALIVE_SECONDS = 1.0
 
 
@@ -210,28 +209,15 @@ class Reporter:
 def persist(
     send: Callable[[], T], stopped: threading.Event | None = None, *, away: Callable[[], None] = lambda: None
 ) -> T:
-    """Send until the backend has answered, with growing pauses while it is away.
-
-    Args:
-        send: the call.
-        stopped: ends the trying.
-        away: is called each time that the backend is away.
-
-    Returns:
-        What the call returns.
+    """Call until the backend is reachable; call `away` after each failure.
 
     Raises:
-        BackendUnavailable, TooManyRequests: `stopped` was set while the backend was away, or had too much to do.
+        BackendUnavailable: `stopped` was set while the backend was unreachable.
         BlockHFError: the backend's answer, LeaseLost for instance.
     """
-    stopped = stopped or threading.Event()
-    pause = FIRST_PAUSE
-    while True:
-        try:
-            return send()
-        except (BackendUnavailable, TooManyRequests) as error:
-            away()
-            log.warning("the backend is away, trying again in %.1f s: %s", pause, error)
-            if stopped.wait(pause):
-                raise
-            pause = min(2 * pause, LONGEST_PAUSE)
+
+    def failed(error: Exception) -> None:
+        away()
+        log.warning("the backend is unreachable, retrying: %s", error)
+
+    return call_with_retry(send, on=BackendUnavailable, stopped=stopped, failed=failed)

@@ -57,7 +57,7 @@ def _find(folder: Path, pattern: str, sha256: str) -> OpenFile | None:
             file = held.enter_context(path.open("rb"))
             if file_digest(file, "sha256").hexdigest() == sha256:
                 held.pop_all()
-                return OpenFile(file, sha256)
+                return OpenFile(file)
     return None
 
 

@@ -7,9 +7,11 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
+from backend.api import guard
 from backend.api.app import create_app
-from backend.api.guard import PUBLIC, Guard
+from backend.api.guard import PUBLIC, FailedLogins, Guard, _network
 from backend.api.logging import JsonLines, PlainLines
+from backend.errors import TooManyFailedLogins
 from backend.security.tokens import EVERYTHING, Scope, Tokens
 from backend.settings import Settings
 from tests.inprocess import backend
@@ -35,7 +37,7 @@ FOREIGN = {
 @pytest.fixture(scope="module")
 def http(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
     """Start one application for all of these tests, which leave it as it is."""
-    with backend(Settings(home=tmp_path_factory.mktemp("home"), address_rate=0)) as http:
+    with backend(Settings(home=tmp_path_factory.mktemp("home"))) as http:
         yield http
 
 
@@ -118,9 +120,63 @@ WORKERS = {"workers", "updates"}
 @pytest.fixture(scope="module")
 def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[httpx.Client, Tokens]]:
     """Start an application that has tokens; the tests leave it as it is."""
-    settings = Settings(home=tmp_path_factory.mktemp("guarded"), token=SecretStr(OWN), address_rate=0, token_rate=0)
-    with backend(settings) as http:
+    settings = Settings(home=tmp_path_factory.mktemp("guarded"), token=SecretStr(OWN))
+    with pytest.MonkeyPatch.context() as patch, backend(settings) as http:
+        patch.setattr(guard, "MAX_FAILURES", 10**9)
         yield http, Tokens(settings)
+
+
+def test_failed_logins_are_limited(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After ten wrong tokens an address waits, though it sends a good one; one that was accepted before passes."""
+    now = [1000.0]
+    monkeypatch.setattr(guard, "FailedLogins", lambda: FailedLogins(lambda: now[0]))
+    with backend(settings.model_copy(update={"token": SecretStr(OWN)})) as http:
+
+        def ask(token: str) -> httpx.Response:
+            return http.get("/api/v1/runs", headers={"Authorization": f"Bearer {token}"})
+
+        fresh = Tokens(settings).create("fresh", EVERYTHING)
+        assert ask(OWN).status_code == 200
+        assert [ask(f"wrong {n}").status_code for n in range(12)] == [401] * 10 + [429] * 2
+        refused = ask(fresh)
+        assert (refused.status_code, refused.headers["Retry-After"]) == (429, "60")
+        assert refused.json()["type"] == "urn:blockhf:too-many-failed-logins"
+        assert refused.headers["X-Content-Type-Options"] == "nosniff"
+        assert ask(OWN).status_code == 200
+        assert http.get("/api/v1/runs").status_code == 401
+        assert http.get("/health").status_code == 200
+        now[0] += 60
+        assert ask(fresh).status_code == 200
+        assert ask("wrong").status_code == 401
+
+
+def test_addresses_are_limited_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One address does not block another; memory is bounded, and the address that failed longest ago is forgotten."""
+    monkeypatch.setattr(guard, "_MAX_ADDRESSES", 3)
+    monkeypatch.setattr(guard, "MAX_FAILURES", 2)
+    failed = FailedLogins(lambda: 5.0)
+    for _ in range(2):
+        failed.add("a")
+    with pytest.raises(TooManyFailedLogins) as caught:
+        failed.check("a")
+    assert caught.value.retry_after == 60
+    for address in "bcd":
+        failed.check(address)
+        failed.add(address)
+    failed.check("a")
+    assert len(failed._failures) == 3
+
+
+@pytest.mark.parametrize(
+    ("address", "network"),
+    [
+        ("127.0.0.1", "127.0.0.1/32"), ("2001:db8::1", "2001:db8::/64"), ("fe80::1%eth0", "fe80::/64"), ("a:b", "a:b"),
+        ("", ""),
+    ],
+)  # fmt: skip
+def test_an_ipv6_client_is_its_network(address: str, network: str) -> None:
+    """One client can choose any address of its IPv6 network of 64 bits."""
+    assert _network({"client": (address, 1)}) == network
 
 
 @pytest.mark.parametrize(

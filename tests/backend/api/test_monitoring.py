@@ -33,7 +33,6 @@ def test_metrics_count_what_happened(http: httpx.Client, client: Client, claim: 
     assert (found["blockhf_runs queued"], found["blockhf_runs running"], found["blockhf_runs failed"]) == (1, 1, 0)
     assert found["blockhf_workers"] == 1
     assert found["blockhf_lease_age_seconds"] == 5
-    assert found["blockhf_viewers"] == 0
     assert found["blockhf_request_seconds_count POST /api/v1/runs/{run_id}/updates 200"] == 2
 
 

@@ -43,14 +43,13 @@ def _takes_something(operation: Any) -> bool:
 
 SCHEMA = schemathesis.openapi.from_dict(create_app(Settings()).openapi())
 OPERATIONS = {found.ok().label: found.ok() for found in SCHEMA.get_all_operations() if isinstance(found, Ok)}
-ENDLESS = {"GET /api/v1/events"}
 IMPORTS = {"POST /api/v1/imports", "POST /api/v1/imports/{run_id}"}
 HEAVY = {"POST /api/v1/workers"}
 KINDS = [
     (label, mode)
     for label, operation in sorted(OPERATIONS.items())
     for mode in GenerationMode
-    if label not in ENDLESS and (mode is GenerationMode.POSITIVE or _takes_something(operation))
+    if mode is GenerationMode.POSITIVE or _takes_something(operation)
 ]
 VARIED = [label for label, _ in KINDS if label not in HEAVY and _takes_something(OPERATIONS[label])]
 CASES = int(os.environ.get("BLOCKHF_CASES", "2000"))

@@ -1,12 +1,16 @@
 """Tests of the client's calls, against the application."""
 
+import threading
+from pathlib import Path
+
 import pytest
 
 from backend.client import Client
 from backend.errors import Conflict, InvalidInput, LeaseLost, NotFound, NoWorker
 from backend.schemas.api import Claim, HeartbeatAnswer
 from backend.schemas.runs import BlockStats, RunError, RunStatus, StopReason
-from tests.backend.samples import Clock, catalog, checkpoint, spec, update, updates
+from tests.backend.samples import INFO, Clock, catalog, checkpoint, spec, update, updates
+from tests.processes import Processes
 
 
 def test_users_calls(client: Client, worker: str) -> None:
@@ -76,16 +80,92 @@ def test_rows_as_a_frame(client: Client, claim: Claim, monkeypatch: pytest.Monke
     assert client.series_frame([]).empty
 
 
-def test_runs_are_followed(client: Client, claim: Claim) -> None:
-    """Rows come as columns until the run has ended."""
+def test_runs_are_followed(client: Client, claim: Claim, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows come as columns until the run has ended, in several answers where one cannot hold them."""
     client.append(claim.run.id, claim.token, updates(1, 30))
     client.finish(claim.run.id, claim.token, "finished")
     ((run_id, columns),) = client.follow([claim.run.id])
     assert (run_id, columns["update"], columns["status"]) == (claim.run.id, list(range(1, 31)), "finished")
+    monkeypatch.setattr("backend.metrics.writer.MAX_POINTS", 8)
+    parts = [columns["update"] for _, columns in client.follow([claim.run.id])]
+    assert [len(part) for part in parts] == [8, 8, 8, 6]
+    assert [update for part in parts for update in part] == list(range(1, 31))
     client.cancel(client.runs(status="queued")[0].id)
-    assert len({found for found, _ in client.follow(experiment=claim.run.experiment_id)}) == 2
+    assert {found for found, _ in client.follow(experiment=claim.run.experiment_id)} == {
+        run.id for run in client.runs(experiment=claim.run.experiment_id)
+    }
+
+
+def test_what_cannot_be_followed(client: Client, claim: Claim) -> None:
+    """Runs or an experiment are named, and exist; no runs are no rows."""
     with pytest.raises(NotFound):
         list(client.follow(["nowhere0"]))
+    with pytest.raises(NotFound):
+        list(client.follow(experiment="nowhere0"))
+    for runs, experiment in ((None, None), ([claim.run.id], claim.run.experiment_id)):
+        with pytest.raises(InvalidInput):
+            list(client.follow(runs, experiment=experiment))
+    assert list(client.follow([])) == []
+
+
+def test_a_retried_run_is_followed(
+    client: Client, claim: Claim, worker: str, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run that a second claim trains again from its checkpoint is read anew; the follower ends with the last row."""
+    run, token = claim.run.id, claim.token
+    client.append(run, token, updates(1, 3), checkpoint=checkpoint(2))
+    held: dict[int, float] = {}
+    attempts: list[int] = []
+
+    def train_again(_: float) -> None:
+        """Let the lease expire, train again from update 2 with other rows, and finish."""
+        clock.now += 100
+        again = client.claim(worker)
+        assert again is not None
+        assert again.run.id == run
+        client.start(run, again.token, environment={}, blocks=[], parameters=1, resumed_from=2)
+        rows = [update(n).model_copy(update={"train_loss": 1000.0 + n}) for n in range(3, 6)]
+        client.append(run, again.token, rows)
+        client.finish(run, again.token, "finished")
+
+    monkeypatch.setattr("backend.client.run_calls.time.sleep", train_again)
+    for _, columns in client.follow([run]):
+        if columns["attempt"] not in attempts:
+            attempts.append(columns["attempt"])
+            held.clear()
+        held |= dict(zip(columns["update"], columns["train_loss"], strict=True))
+    assert len(attempts) == 2
+    assert list(held) == [1, 2, 3, 4, 5]
+    assert [held[n] for n in (3, 4, 5)] == [1003.0, 1004.0, 1005.0]
+
+
+def test_following_survives_a_restart_of_the_backend(tmp_path: Path) -> None:
+    """A follower of a real backend that is killed and started again gets every row once, in order."""
+    processes = Processes(tmp_path)
+    try:
+        client = processes.client
+        worker = client.register(INFO, catalog()).worker_id
+        run = client.launch(spec()).runs[0]
+        claim = client.claim(worker)
+        assert claim is not None
+        client.append(run.id, claim.token, updates(1, 3))
+        seen: list[int] = []
+
+        def follow() -> None:
+            with Client(processes.url) as follower:
+                for _, columns in follower.follow([run.id]):
+                    seen.extend(columns["update"])
+
+        thread = threading.Thread(target=follow)
+        thread.start()
+        processes.wait_until(lambda: len(seen) == 3)
+        processes.restart_backend(after=1)
+        client.append(run.id, claim.token, updates(4, 5))
+        client.finish(run.id, claim.token, "finished")
+        thread.join(60)
+        assert seen == [1, 2, 3, 4, 5]
+    finally:
+        processes.stop()
 
 
 def test_any_number_of_rows_is_appended(client: Client, claim: Claim) -> None:

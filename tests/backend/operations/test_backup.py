@@ -73,6 +73,21 @@ def test_a_failed_copy_leaves_the_old_one(store: Store, settings: Settings, tmp_
     assert not list(tmp_path.glob(".copy*"))
 
 
+def test_a_database_without_tables_makes_no_copy(store: Store, settings: Settings, tmp_path: Path) -> None:
+    """An empty file in the place of the database does not replace a good copy."""
+    target = tmp_path / "copy.sqlite3"
+    backup(settings, target)
+    before = target.read_bytes()
+    store.close()
+    for path in settings.home.glob("blockhf.sqlite3*"):
+        path.unlink()
+    (settings.home / "blockhf.sqlite3").touch()
+    with pytest.raises(BackupFailed, match="has no tables"):
+        backup(settings, target)
+    assert target.read_bytes() == before
+    assert not list(tmp_path.glob(".copy*"))
+
+
 @pytest.mark.parametrize("ending", ["", "-wal", "-shm", "-journal", ".lock"])
 @pytest.mark.parametrize("way", ["plain", "relative", "roundabout", "symlink", "hardlink", "linked folder"])
 def test_the_database_is_no_target(

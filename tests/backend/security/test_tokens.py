@@ -105,7 +105,7 @@ def test_other_machines_need_a_token(settings: Settings, host: str) -> None:
     outside = settings.model_copy(update={"host": host})
     with pytest.raises(Unsafe, match="BLOCKHF_TOKEN"):
         check_address(outside)
-    check_address(outside.model_copy(update={"open_network": True}))
+    check_address(outside.model_copy(update={"allow_unauthenticated_network": True}))
     check_address(outside.model_copy(update={"token": SecretStr(OWN)}))
     Tokens(settings).create("me", EVERYTHING)
     check_address(outside)

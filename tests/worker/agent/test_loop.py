@@ -245,6 +245,7 @@ def test_a_worker_cleans_up_after_finished_runs(processes: Processes) -> None:
     spool = Spool(path_of(processes.home / "spool", run.id, 1))
     spool.write(Entry(finish=Finish(token=1, status=RunStatus.FINISHED)))
     spool._file.close()
+    spool._lock.release()
     assert not worker.iterate()
     assert list(left.parent.iterdir()) == [left.with_name("weights.safetensors")]
 
@@ -265,7 +266,7 @@ def test_a_worker_begins_without_drafts(processes: Processes) -> None:
 def test_a_child_that_hangs_is_found(processes: Processes, monkeypatch: pytest.MonkeyPatch) -> None:
     """A child that makes no update any more is ended, and its run says so; tried again, it goes on."""
     monkeypatch.setattr(watchdog, "SLOWER", 2)
-    background = Background(processes, hang_seconds=1.5)
+    background = Background(processes, stall_timeout_seconds=1.5)
     (run,) = launch(processes, [Adam(gradient_batch=30)], budget=Budget(updates=None, seconds=2)).runs
     background.begin(run, rows=30)
     os.kill(background.engine.last.pid, signal.SIGSTOP)
@@ -306,7 +307,7 @@ def test_others_leave_a_paused_runs_checkpoint(processes: Processes) -> None:
     then = processes.client.run(run.id).summary.updates
     root = processes.home / "checkpoints"
     (kept,) = (root / run.id).iterdir()
-    worker = make_worker(processes, checkpoint_bytes=int(kept.stat().st_size * 1.5), checkpoint_seconds=0)
+    worker = make_worker(processes, checkpoint_quota_bytes=int(kept.stat().st_size * 1.5), checkpoint_seconds=0)
     assert not worker.iterate()
     others = launch(processes, [Adam(gradient_batch=30)], seeds=[1, 2]).runs
     assert [worker.iterate() for _ in others] == [True] * 2

@@ -1,13 +1,12 @@
 """Tests of a run's state on disk."""
 
-import os
 from pathlib import Path
 
 import pytest
 import torch
 
 from backend.schemas.runs import Checkpoint, RunStatus
-from worker.checkpoints.files import Checkpoints, State, write_durably
+from worker.checkpoints.files import Checkpoints, State
 
 
 def state(value: float) -> State:
@@ -93,10 +92,10 @@ def test_a_paused_runs_checkpoint_stays(tmp_path: Path) -> None:
     tight = Checkpoints(tmp_path, "runrunrun", 1, limit=2 * size + 10, standings=lambda _: stands)
     tight.save(state(1), 1)
     assert names(tmp_path) == ["pausedrun/3-1.safetensors", "runrunrun/1-1.safetensors"]
-    with pytest.raises(OSError, match="BLOCKHF_CHECKPOINT_BYTES"):
+    with pytest.raises(OSError, match="BLOCKHF_CHECKPOINT_QUOTA_BYTES"):
         tight.save(state(1), 2)
     assert paused.load(named) is not None
-    with pytest.raises(OSError, match="BLOCKHF_CHECKPOINT_BYTES"):
+    with pytest.raises(OSError, match="BLOCKHF_CHECKPOINT_QUOTA_BYTES"):
         make(tmp_path / "alone", limit=size - 1).save(state(1), 2)
 
 
@@ -113,39 +112,3 @@ def test_what_cannot_be_removed_stays(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setattr(Path, "unlink", refuse)
     checkpoints.named(named)
     assert names(tmp_path) == ["runrunrun/1-1.safetensors", "runrunrun/2-1.safetensors"]
-
-
-def test_a_write_that_fails_leaves_what_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """When the disk refuses, the old file is whole and nothing else is left."""
-    path = tmp_path / "file"
-    write_durably(path, b"old")
-
-    def refuse(_: int) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr("os.fsync", refuse)
-    with pytest.raises(OSError, match="No space"):
-        write_durably(path, b"new")
-    assert path.read_bytes() == b"old"
-    assert names(tmp_path) == ["file"]
-
-
-def test_a_file_is_on_the_disk_before_it_has_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The file is synced, then renamed, then its folder is synced: after a loss of power it is whole or not there."""
-    done: list[tuple[str, int]] = []
-    sync, replace = os.fsync, Path.replace
-
-    def synced(number: int) -> None:
-        done.append(("sync", os.fstat(number).st_ino))
-        sync(number)
-
-    def replaced(path: Path, target: Path) -> Path:
-        done.append(("rename", path.stat().st_ino))
-        return replace(path, target)
-
-    monkeypatch.setattr(os, "fsync", synced)
-    monkeypatch.setattr(Path, "replace", replaced)
-    path = tmp_path / "run" / "1-1.safetensors"
-    write_durably(path, b"state")
-    file, folder = path.stat().st_ino, path.parent.stat().st_ino
-    assert done == [("sync", file), ("rename", file), ("sync", folder)]

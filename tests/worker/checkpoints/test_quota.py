@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from backend.durable import draft_of
 from backend.schemas.runs import RunStatus
-from worker.checkpoints.quota import Room, draft_of, remove_drafts
+from worker.checkpoints.quota import Room, remove_drafts
 
 STANDS = {
     "finished0": RunStatus.FINISHED,
@@ -62,7 +63,7 @@ def test_what_nobody_needs_goes_first(tmp_path: Path, lacking: int) -> None:
 def test_without_room_nothing_more_is_written(tmp_path: Path) -> None:
     """Where runs that go on fill the limit, that is an error that names it, and their files stay."""
     fill(tmp_path)
-    with pytest.raises(OSError, match=r"10 bytes more would be 1 over BLOCKHF_CHECKPOINT_BYTES, which is 49"):
+    with pytest.raises(OSError, match=r"10 bytes more would be 1 over BLOCKHF_CHECKPOINT_QUOTA_BYTES, which is 49"):
         Room(tmp_path, limit=49, standings=lambda _: STANDS).make(SIZE, "runrunrun")
     assert all((tmp_path / run_id / name).exists() for run_id, name in STAY)
 
@@ -70,7 +71,7 @@ def test_without_room_nothing_more_is_written(tmp_path: Path) -> None:
 def test_where_nothing_is_known_checkpoints_stay(tmp_path: Path) -> None:
     """While the backend does not say how runs stand, final weights alone make room."""
     going = fill(tmp_path)
-    with pytest.raises(OSError, match="BLOCKHF_CHECKPOINT_BYTES"):
+    with pytest.raises(OSError, match="BLOCKHF_CHECKPOINT_QUOTA_BYTES"):
         Room(tmp_path, limit=0, standings=lambda _: None).make(SIZE, "runrunrun")
     assert [path.name for path in going if path.exists()] == [CHECKPOINT] * 3
 
@@ -106,5 +107,5 @@ def test_drafts_count(tmp_path: Path) -> None:
     dead = write(path.with_name(f".{path.name}.{dead_pid()}"))
     Room(tmp_path, limit=3 * SIZE, standings=lambda _: {}).make(SIZE, "runrunrun")
     assert (path.exists(), living.exists(), dead.exists()) == (True, True, False)
-    with pytest.raises(OSError, match="BLOCKHF_CHECKPOINT_BYTES"):
+    with pytest.raises(OSError, match="BLOCKHF_CHECKPOINT_QUOTA_BYTES"):
         Room(tmp_path, limit=3 * SIZE - 1, standings=lambda _: {}).make(SIZE, "runrunrun")

@@ -1,14 +1,12 @@
 """Tests of what a run has to tell, on disk until a real backend has it."""
 
-import fcntl
 import os
-import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
 
 import httpx
 import pytest
+from filelock import FileLock
 
 from backend.client import Client
 from backend.errors import BackendUnavailable, TooLarge
@@ -58,6 +56,7 @@ def fill(folder: Path, claim: Claim, *entries: Entry) -> Spool:
 def die(spool: Spool) -> None:
     """End the process that holds a spool, as far as others can see."""
     spool._file.close()
+    spool._lock.release()
 
 
 def test_a_dead_process_is_spoken_for(tmp_path: Path, client: Client, claim: Claim) -> None:
@@ -107,38 +106,25 @@ def test_a_living_process_speaks_for_itself(tmp_path: Path, client: Client, clai
     spool.remove()
 
 
-def test_a_spool_that_is_taken_for_a_dead_processs_has_a_name(tmp_path: Path, claim: Claim) -> None:
-    """Where another worker locks and removes the empty file before its process does, the process makes it anew."""
-    path, made = path_of(tmp_path, claim.run.id, claim.token), []
-    path.touch()
-    with path.open("rb") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        thread = threading.Thread(target=lambda: made.append(fill(tmp_path, claim, Entry(row=row(1)))))
-        thread.start()
-        thread.join(0.3)  # it waits for the lock
-        assert made == []
-        path.unlink()
-    thread.join()
-    assert path.read_bytes().count(b"\n") == 1
-    made[0].remove()
-
-
-def test_a_living_processs_new_file_is_left_alone(
+def test_a_file_that_another_worker_delivered_is_left_out(
     tmp_path: Path, client: Client, claim: Claim, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A worker that opened a file that was removed since removes nothing that has the name now."""
-    path, lock = path_of(tmp_path, claim.run.id, claim.token), fcntl.flock
-    path.touch()
+    """Where another worker delivers and removes a file just before this one gets its lock, nothing is left to do."""
+    path = path_of(tmp_path, claim.run.id, claim.token)
+    die(fill(tmp_path, claim, Entry(row=row(1))))
+    lock_of = module._lock_of
 
-    def late(file: IO[bytes], how: int) -> None:
+    def late(path: Path) -> FileLock:
         monkeypatch.undo()
-        path.unlink()
-        path.write_text("a new one")
-        lock(file, how)
+        deliver_all(tmp_path, client)
+        assert not path.exists()
+        return lock_of(path)
 
-    monkeypatch.setattr("worker.delivery.outbox.fcntl.flock", late)
+    monkeypatch.setattr(module, "_lock_of", late)
     deliver_all(tmp_path, client)
-    assert path.read_text() == "a new one"
+    assert client.run(claim.run.id).summary.updates == 1
+    assert not path.exists()
+    assert list(tmp_path.glob("*.lock")) == []
 
 
 def test_rows_wait_for_the_backend(tmp_path: Path, claim: Claim) -> None:

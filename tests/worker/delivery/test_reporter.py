@@ -189,7 +189,7 @@ def test_a_disk_that_refuses_loses_no_row(
 
     refused = threading.Event()
     monkeypatch.setattr(client, "append", append)
-    monkeypatch.setattr(reporter_module, "FIRST_PAUSE", 0.01)
+    monkeypatch.setattr("backend.client.retry.FIRST_PAUSE", 0.01)
     monkeypatch.setattr("os.fsync", refuse)
     reporter = Reporter(client, claim.run.id, claim.token, spool=Spool(path_of(tmp_path, claim.run.id, claim.token)))
     reporter.start(environment={}, blocks=[], parameters=7)
@@ -215,8 +215,8 @@ def test_a_run_that_waits_for_the_backend_does_not_hang(
         return call(*given, **named)
 
     monkeypatch.setattr(client, refused, when_back)
-    monkeypatch.setattr(reporter_module, "FIRST_PAUSE", 0.01)
-    monkeypatch.setattr(reporter_module, "LONGEST_PAUSE", 0.05)
+    monkeypatch.setattr("backend.client.retry.FIRST_PAUSE", 0.01)
+    monkeypatch.setattr("backend.client.retry.LONGEST_PAUSE", 0.05)
     monkeypatch.setattr(reporter_module, "ALIVE_SECONDS", 0.02)
     path = path_of(tmp_path, claim.run.id, claim.token)
     reporter = Reporter(client, claim.run.id, claim.token, spool=Spool(path))
@@ -239,7 +239,7 @@ def test_a_run_that_waits_for_the_backend_does_not_hang(
 
 def test_persist_tries_again_until_there_is_an_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     """A call that finds no backend twice is made a third time."""
-    monkeypatch.setattr(reporter_module, "FIRST_PAUSE", 0.001)
+    monkeypatch.setattr("backend.client.retry.FIRST_PAUSE", 0.001)
     calls: list[int] = []
 
     def send() -> str:
