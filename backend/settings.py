@@ -49,6 +49,9 @@ class Settings(BaseSettings):
     )
     max_queued: int = Field(10_000, ge=1, description="runs that may wait at once")
     max_body_bytes: int = Field(1_000_000, ge=1000, description="largest request body")
+    max_import_bytes: int = Field(
+        100_000_000, ge=1000, description="largest body of an import; 100,000 updates take about 20 MB"
+    )
     address_rate: float = Field(
         1000, ge=0, le=1e6, allow_inf_nan=False, description="requests per second from one address; 0: no limit"
     )

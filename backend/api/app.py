@@ -85,6 +85,7 @@ def create_app(settings: Settings, *, clock: Callable[[], float] | None = None) 
         allowed_hosts=settings.names(settings.host),
         tokens=Tokens(settings),
         max_body_bytes=settings.max_body_bytes,
+        max_import_bytes=settings.max_import_bytes,
         address_rate=settings.address_rate,
         token_rate=settings.token_rate,
     )

@@ -175,7 +175,6 @@ SERIES = {
 }
 SWEEP = _json(Sweep(base=_SPEC, grid={"bhf.damping": [0.0, 0.1], "bhf.max_cg_iterations": [10, 30]}))
 IMPORT = {"spec": _json(ExperimentSpec(name="elsewhere", optimizers=[Adam()])), "csv": "update,train_loss\n1,61.2\n"}
-IMPORT_PIECE = {"csv": "update,train_loss\n2,55.0\n", "more": False}
 EVENTS = f"event: rows\nid: 1.1.1\ndata: {json.dumps(SERIES)}\n\n"
 METRICS = 'blockhf_rows_total 1200.0\nblockhf_runs{status="queued"} 3.0\n'
 EXPORT = {"run": RUN, "columns": {"update": [1], "seconds": [0.8], "train_loss": [61.2]}}
