@@ -49,7 +49,6 @@ bench-service: $(TEST_STAMP)
 	$(BIN)/python -m tests.benchmarks.reporting
 	$(BIN)/python -m tests.benchmarks.viewers
 	$(BIN)/python -m tests.benchmarks.viewers --viewers 500 --longest 60
-	$(BIN)/python -m tests.benchmarks.memory
 
 browser:
 	@command -v chromium >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && \

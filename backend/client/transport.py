@@ -19,7 +19,7 @@ _BATCH_BYTES = 400_000
 _WAITS = 5
 _LONGEST_WAIT = 60.0
 _FILE_SECONDS = 600.0
-"""How long a file or a long curve may take to begin [s]: the backend makes all of it before it sends the first byte."""
+"""How long the backend may take for a file, a long curve or an import [s]."""
 _STREAM_SECONDS = 60.0
 """A stream that says nothing for so long is broken: the backend says every 15 s that it is there."""
 
