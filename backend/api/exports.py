@@ -25,13 +25,15 @@ def to_series(readings: Iterable[Reading], *, with_blocks: bool) -> Iterator[byt
         yield (b"," if n else b"") + orjson.dumps(reading.run_id) + b":" + orjson.dumps(reading.head)[:-1]
         lists = _lists(reading)
         for name in reading.names:
-            yield b"," + _opening(name) + next(lists)
+            yield b"," + _opening(name)
+            yield from next(lists)
         if with_blocks:
             yield b',"blocks":['
             for b in range(reading.blocks):
                 yield b",{" if b else b"{"
                 for n_field, name in enumerate(BLOCK_FIELDS):
-                    yield (b"," if n_field else b"") + _opening(name) + next(lists)
+                    yield (b"," if n_field else b"") + _opening(name)
+                    yield from next(lists)
                 yield b"}"
             yield b"]"
         yield b"}"
@@ -55,7 +57,8 @@ def to_json(run: Run, reading: Reading) -> Iterator[bytes]:
     """Yield the run and its columns as one document."""
     yield b'{"run":' + run.model_dump_json().encode() + b',"columns":{'
     for n, (name, values) in enumerate(zip(_header(reading), _lists(reading), strict=True)):
-        yield (b"," if n else b"") + _opening(name) + values
+        yield (b"," if n else b"") + _opening(name)
+        yield from values
     yield b"}}"
 
 
@@ -65,8 +68,8 @@ def to_parquet(run: Run, reading: Reading) -> Iterator[bytes]:
     return parquet.stream(kinds, {"blockhf.run": run.model_dump_json()}, reading.pages())
 
 
-def _lists(reading: Reading) -> Iterator[bytes]:
-    """Yield each column as a JSON list.
+def _lists(reading: Reading) -> Iterator[list[bytes]]:
+    """Yield each column as the parts of a JSON list.
 
     JSON has the columns one after the other, and the database the rows. So each pass over the rows reads as many
     columns as may be held: all of a short run, a few of a long one.
@@ -77,9 +80,9 @@ def _lists(reading: Reading) -> Iterator[bytes]:
         for page in reading.pages(slice(start, start + at_once)):
             for held, values in zip(texts, page, strict=True):
                 if values:
-                    held.append(orjson.dumps(values)[1:-1])
+                    held.append((b"," if held else b"[") + orjson.dumps(values)[1:-1])
         while texts:
-            yield b"[" + b",".join(texts.pop(0)) + b"]"
+            yield [*(texts.pop(0) or [b"["]), b"]"]
 
 
 def _header(reading: Reading) -> list[str]:
