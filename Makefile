@@ -47,7 +47,6 @@ audit: $(STAMP)
 bench-service: $(TEST_STAMP)
 	$(BIN)/python -m tests.benchmarks.service
 	$(BIN)/python -m tests.benchmarks.reporting
-	$(BIN)/python -m tests.benchmarks.memory
 
 browser:
 	@command -v chromium >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && \

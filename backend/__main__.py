@@ -4,7 +4,6 @@ import sys
 
 import uvicorn
 
-from backend import heap
 from backend.api import logging
 from backend.api.app import create_app
 from backend.security.tokens import Unsafe, check_address
@@ -18,7 +17,6 @@ def main() -> None:
     try:
         check_address(settings)
         logging.configure(settings)
-        heap.tighten()
         with reserved(settings.url):
             _serve(settings)
     except (Unsafe, Unusable) as error:

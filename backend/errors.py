@@ -7,7 +7,8 @@ BlockHFError                 500
 ├── NotFound                 404
 ├── MethodNotAllowed         405
 ├── Conflict                 409   the thing is in a state that does not allow this
-│   └── LeaseLost            409   another worker holds the run, or it ended: stop writing at once
+│   ├── LeaseLost            409   another worker holds the run, or it ended: stop writing at once
+│   └── RunChanged           409   the run began again, or was removed, while its rows were read
 ├── TooLarge                 413   the request's body is over the limit
 ├── InvalidInput             422   a list of problems: field, value, limit
 ├── QueueFull                429   too many runs wait
@@ -127,6 +128,12 @@ class TooManyFailedLogins(BlockHFError):
     def __init__(self, message: str, *, retry_after: float = 60.0) -> None:
         super().__init__(message)
         self.retry_after = retry_after
+
+
+class RunChanged(Conflict):
+    """The run began again, or was removed, while its rows were read; what was read belongs to nothing any more."""
+
+    code = "run-changed"
 
 
 class TooLarge(BlockHFError):

@@ -66,6 +66,9 @@ class Settings(BaseSettings):
     )
     max_queued: int = Field(10_000, ge=1, description="runs that may wait at once")
     max_body_bytes: int = Field(1_000_000, ge=1000, description="largest request body")
+    max_import_bytes: int = Field(
+        100_000_000, ge=1000, description="largest body of an import; 100,000 updates take about 20 MB"
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "warning", description="what the backend logs; info: each change"
     )

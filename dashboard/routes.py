@@ -39,7 +39,8 @@ class PassThrough:
             patience = _FILE_SECONDS if url.path.endswith(_FILES) else httpx.USE_CLIENT_DEFAULT
             answer = await self.http.send(self.http.build_request("GET", url, timeout=patience), stream=True)
             headers = {name: answer.headers[name] for name in _FORWARDED if name in answer.headers}
-            if int(answer.headers.get("content-length", 0)) > _LARGE:
+            length = answer.headers.get("content-length")
+            if length is None or int(length) > _LARGE:
                 return _Large(answer, headers)
             return Response(await answer.aread(), answer.status_code, headers)
         except httpx.HTTPError:
@@ -47,11 +48,12 @@ class PassThrough:
 
 
 class _Large(StreamingResponse):
-    """The backend's answer, passed on as it comes: a long run's file is not held in memory."""
+    """The backend's answer, passed on as it comes: a long run's file is not held in memory. It may have no length."""
 
     def __init__(self, answer: httpx.Response, headers: dict[str, str]) -> None:
-        whole = {} if "content-encoding" in answer.headers else {"content-length": answer.headers["content-length"]}
-        super().__init__(answer.aiter_bytes(), answer.status_code, headers | whole)
+        passed = () if "content-encoding" in answer.headers else ("content-length",)
+        length = {name: answer.headers[name] for name in passed if name in answer.headers}
+        super().__init__(answer.aiter_bytes(), answer.status_code, headers | length)
         self._answer = answer
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

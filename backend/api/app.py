@@ -82,6 +82,7 @@ def create_app(settings: Settings, *, clock: Callable[[], float] | None = None) 
         allowed_hosts=settings.names(settings.host),
         tokens=Tokens(settings),
         max_body_bytes=settings.max_body_bytes,
+        max_import_bytes=settings.max_import_bytes,
     )
     app.add_middleware(Observer, telemetry=telemetry)
     return app

@@ -174,7 +174,6 @@ SERIES = {
 }
 SWEEP = _json(Sweep(base=_SPEC, grid={"bhf.damping": [0.0, 0.1], "bhf.max_cg_iterations": [10, 30]}))
 IMPORT = {"spec": _json(ExperimentSpec(name="elsewhere", optimizers=[Adam()])), "csv": "update,train_loss\n1,61.2\n"}
-IMPORT_PIECE = {"csv": "update,train_loss\n2,55.0\n", "more": False}
 METRICS = 'blockhf_rows_total 1200.0\nblockhf_runs{status="queued"} 3.0\n'
 EXPORT = {"run": RUN, "columns": {"update": [1], "seconds": [0.8], "train_loss": [61.2]}}
 CSV = "update,epoch,samples,seconds,cost,batch_loss,train_loss\n1,0.25,1000,0.8,18.5,103.9,61.2\n"

@@ -1,4 +1,4 @@
-"""A run's rows as answers: the curves' JSON, and exports as CSV, JSON or Parquet, written page by page."""
+"""A run's rows as content of a response: JSON of the curves, and exports as CSV, JSON or Parquet, made page by page."""
 
 import csv
 import io
@@ -10,33 +10,42 @@ from backend.formats import parquet
 from backend.metrics.reader import Reading
 from backend.schemas.api import BLOCK_FIELDS
 from backend.schemas.runs import Run
-from backend.spool import ColumnPages, Part
+
+_HELD_VALUES = 500_000
+"""values of JSON columns that are held as text, about 10 MB"""
 
 _WHOLE = ("update", "samples", "cg_iterations")
 _TEXT = ("stop_reason", "way", "note")
 
 
-def to_series(readings: Iterable[Reading], *, with_blocks: bool) -> Iterator[Part]:
-    """Write runs as one document: each one's columns by name, its blocks as a list of such columns."""
+def to_series(readings: Iterable[Reading], *, with_blocks: bool) -> Iterator[bytes]:
+    """Yield one document of all runs: each one's columns by name, its blocks as a list of such columns."""
     yield b'{"runs":{'
     for n, reading in enumerate(readings):
         yield (b"," if n else b"") + orjson.dumps(reading.run_id) + b":" + orjson.dumps(reading.head)[:-1]
-        names = [b"," + _opening(name) for name in reading.names]
-        of_blocks = [[_opening(name) for name in BLOCK_FIELDS] for _ in range(reading.blocks)]
-        for b, openings in enumerate(of_blocks):
-            openings[0] = (b"},{" if b else b',"blocks":[{') + openings[0]
-            openings[1:] = [b"," + opening for opening in openings[1:]]
-        yield ColumnPages([*names, *(opening for openings in of_blocks for opening in openings)], reading.pages)
-        yield b"}]}" if reading.blocks else b',"blocks":[]}' if with_blocks else b"}"
+        lists = _lists(reading)
+        for name in reading.names:
+            yield b"," + _opening(name)
+            yield from next(lists)
+        if with_blocks:
+            yield b',"blocks":['
+            for b in range(reading.blocks):
+                yield b",{" if b else b"{"
+                for n_field, name in enumerate(BLOCK_FIELDS):
+                    yield (b"," if n_field else b"") + _opening(name)
+                    yield from next(lists)
+                yield b"}"
+            yield b"]"
+        yield b"}"
     yield b"}}"
 
 
-def to_csv(reading: Reading) -> Iterator[Part]:
-    """Write a header and then a line per update."""
+def to_csv(reading: Reading) -> Iterator[bytes]:
+    """Yield a header and then a line per update."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(_header(reading))
-    for page in reading.pages:
+    for page in reading.pages():
         writer.writerows(zip(*page, strict=True))
         yield text.getvalue().encode()
         text.seek(0)
@@ -44,17 +53,36 @@ def to_csv(reading: Reading) -> Iterator[Part]:
     yield text.getvalue().encode()
 
 
-def to_json(run: Run, reading: Reading) -> Iterator[Part]:
-    """Write the run and its columns as one document."""
+def to_json(run: Run, reading: Reading) -> Iterator[bytes]:
+    """Yield the run and its columns as one document."""
     yield b'{"run":' + run.model_dump_json().encode() + b',"columns":{'
-    yield ColumnPages([(b"," if n else b"") + _opening(name) for n, name in enumerate(_header(reading))], reading.pages)
+    for n, (name, values) in enumerate(zip(_header(reading), _lists(reading), strict=True)):
+        yield (b"," if n else b"") + _opening(name)
+        yield from values
     yield b"}}"
 
 
-def to_parquet(run: Run, reading: Reading) -> Iterator[Part]:
-    """Write the columns as Parquet; the file's metadata has the run as JSON under `blockhf.run`."""
+def to_parquet(run: Run, reading: Reading) -> Iterator[bytes]:
+    """Yield the columns as Parquet; the file's metadata has the run as JSON under `blockhf.run`."""
     kinds = {name: _kind(name) for name in _header(reading)}
-    return parquet.stream(kinds, {"blockhf.run": run.model_dump_json()}, reading.pages)
+    return parquet.stream(kinds, {"blockhf.run": run.model_dump_json()}, reading.pages())
+
+
+def _lists(reading: Reading) -> Iterator[list[bytes]]:
+    """Yield each column as the parts of a JSON list.
+
+    JSON has the columns one after the other, and the database the rows. So each pass over the rows reads as many
+    columns as may be held: all of a short run, a few of a long one.
+    """
+    at_once = max(1, _HELD_VALUES // max(1, reading.points))
+    for start in range(0, reading.width, at_once):
+        texts: list[list[bytes]] = [[] for _ in range(reading.width)[start : start + at_once]]
+        for page in reading.pages(slice(start, start + at_once)):
+            for held, values in zip(texts, page, strict=True):
+                if values:
+                    held.append((b"," if held else b"[") + orjson.dumps(values)[1:-1])
+        while texts:
+            yield [*(texts.pop(0) or [b"["]), b"]"]
 
 
 def _header(reading: Reading) -> list[str]:

@@ -21,6 +21,9 @@ from backend.security.tokens import EVERYTHING, Scope, Tokens, fingerprint
 PUBLIC = frozenset({"/health", "/ready", "/api/v1/health", "/api/v1/ready"})
 """What may be read without a token: that the process answers."""
 
+IMPORTS = "/api/v1/imports"
+"""The one route that accepts a larger body."""
+
 _SCOPES = "blockhf.scopes"
 
 MAX_FAILURES = 10
@@ -46,6 +49,7 @@ class Guard:
         allowed_hosts: names that a request may give in its Host header.
         tokens: who is let in.
         max_body_bytes: the largest body.
+        max_import_bytes: the largest body of an import, which holds a whole history.
     """
 
     def __init__(
@@ -55,6 +59,7 @@ class Guard:
         allowed_hosts: Iterable[str],
         tokens: Tokens,
         max_body_bytes: int,
+        max_import_bytes: int,
     ) -> None:
         self._app = app
         self._tokens = tokens
@@ -62,6 +67,7 @@ class Guard:
         self._accepted: set[str] = set()
         self._hosts = frozenset(host.lower() for host in allowed_hosts)
         self._max_body_bytes = max_body_bytes
+        self._max_import_bytes = max_import_bytes
 
     async def __call__(self, scope: Connection, receive: Receive, send: Send) -> None:
         """Check, then pass on."""
@@ -133,11 +139,12 @@ class Guard:
 
     async def _body(self, scope: Connection, receive: Receive) -> bytes:
         """Read the whole body, or refuse it as soon as it is known to be too large."""
-        limit = f"the body may hold at most {self._max_body_bytes} bytes"
+        most = self._max_import_bytes if scope["path"] == IMPORTS else self._max_body_bytes
+        limit = f"the body may hold at most {most} bytes"
         announced = Headers(scope=scope).get("content-length", "0")
         if not (announced.isascii() and announced.isdigit()):
             raise BadRequest(f"Content-Length {announced[:40]!r} is not a number")
-        if int(announced[:20]) > self._max_body_bytes:
+        if int(announced[:20]) > most:
             raise TooLarge(limit)
         body = bytearray()
         while True:
@@ -145,7 +152,7 @@ class Guard:
             if message["type"] == "http.disconnect":
                 raise BadRequest("the connection broke before the body's end")
             body += message.get("body", b"")
-            if len(body) > self._max_body_bytes:
+            if len(body) > most:
                 raise TooLarge(limit)
             if not message.get("more_body", False):
                 return bytes(body)

@@ -17,7 +17,7 @@ from backend.storage.database import Database
 from backend.storage.run_rows import Runs
 
 FILES_AT_ONCE = 2
-"""so many exports are made at a time; more would take as long together, and more memory"""
+"""at most as many exports are made at a time; more would take as long together, and more memory"""
 
 
 class Store:
@@ -34,11 +34,11 @@ class Store:
         self.queue = Queue(self.database, settings, clock=clock)
         self.metrics = Metrics(self.database, settings, clock=clock)
         self.imports = Imports(self.database, clock=clock)
-        self._files = CapacityLimiter(FILES_AT_ONCE)
+        self.file_threads = CapacityLimiter(FILES_AT_ONCE)
 
     async def apart(self, make: Callable[..., Response], *given: object) -> Response:
-        """Call `make` with this and what is given in one of few threads for files: no other call waits for those."""
-        return await to_thread.run_sync(make, self, *given, limiter=self._files)
+        """Call `make` with this store and the arguments in a thread for files; other calls never wait for one."""
+        return await to_thread.run_sync(make, self, *given, limiter=self.file_threads)
 
     def close(self) -> None:
         """Close the database."""

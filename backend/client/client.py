@@ -1,6 +1,5 @@
 """The API as Python, for dashboard, worker, command line and scripts."""
 
-from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import Self
 
@@ -13,7 +12,6 @@ from backend.schemas.api import (
     ExperimentChange,
     ExperimentList,
     Import,
-    ImportPiece,
     Plan,
     PresetBody,
     PresetList,
@@ -160,18 +158,10 @@ class Client(RunCalls):
         return Study.model_validate_json(self._get("/study", mode=mode))
 
     def import_run(self, spec: ExperimentSpec, csv: str) -> Run:
-        """Store a history that was made elsewhere, from CSV as `export` gives it; a repeat stores it again.
+        """Store a history that was made elsewhere, from CSV as `export` returns it; a repeat stores it again.
 
-        A long one travels in pieces, after all of it was checked; where the backend is lost on the way, the run stays
-        behind with `ended_by` import-unfinished.
+        All rows are stored, or none.
         """
         history_csv.check_one_run(spec)
-        first, *others = history_csv.pieces(csv)
-        if others:
-            deque(history_csv.rows(csv), maxlen=0)
-        body = argument_checks.made(Import, spec=spec, csv=first, more=bool(others))
-        run = Run.model_validate_json(self._post("/imports", body, retry=False))
-        for left, piece in zip(reversed(range(len(others))), others, strict=True):
-            further = argument_checks.made(ImportPiece, csv=piece, more=left > 0)
-            run = Run.model_validate_json(self._post(f"/imports/{run.id}", further, retry=True))
-        return run
+        body = argument_checks.made(Import, spec=spec, csv=csv)
+        return Run.model_validate_json(self._post("/imports", body, retry=False, timeout=self._long_timeout()))

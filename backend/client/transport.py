@@ -18,7 +18,7 @@ T = TypeVar("T")
 _ATTEMPTS = 4
 _BATCH_BYTES = 400_000
 _FILE_SECONDS = 600.0
-"""How long a file or a long curve may take to begin [s]: the backend makes all of it before it sends the first byte."""
+"""How long the backend may take for a file, a long curve or an import [s]."""
 AWAY_SECONDS = 300.0
 """How long to retry while a backend that has answered before is unreachable [s]."""
 _FIRST_SECONDS = 4.0
@@ -57,16 +57,22 @@ class Transport:
         return self._send("GET", path, retry=True, params=known).content
 
     def _get_large(self, path: str, **query: Any) -> bytes:
-        """GET what the backend needs long to make; connecting is given up as soon as ever."""
+        """GET an answer that takes the backend long."""
         known = {name: value for name, value in query.items() if value is not None}
+        return self._send("GET", path, retry=True, params=known, timeout=self._long_timeout()).content
+
+    def _long_timeout(self) -> httpx.Timeout:
+        """Return the timeout of a request that takes the backend long; connecting takes no longer than for others."""
         limits = self._http.timeout.as_dict()
         limits["read"] = limits["read"] and max(limits["read"], _FILE_SECONDS)
-        return self._send("GET", path, retry=True, params=known, timeout=httpx.Timeout(**limits)).content
+        return httpx.Timeout(**limits)
 
-    def _post(self, path: str, body: Contract | None, *, retry: bool, headers: dict[str, str] | None = None) -> bytes:
+    def _post(
+        self, path: str, body: Contract | None, *, retry: bool, headers: dict[str, str] | None = None, **request: Any
+    ) -> bytes:
         content = b"" if body is None else body.model_dump_json().encode()
         sent = {"Content-Type": "application/json"} | (headers or {})
-        return self._send("POST", path, retry=retry, content=content, headers=sent).content
+        return self._send("POST", path, retry=retry, content=content, headers=sent, **request).content
 
     def _change(self, method: str, path: str, body: Contract | None = None) -> bytes:
         """PUT, PATCH or DELETE; saying the same again changes nothing more, so a broken connection is tried again."""

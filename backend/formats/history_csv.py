@@ -1,4 +1,4 @@
-"""A run's history as CSV text: its rows, checked line by line, and pieces that a request's limit lets pass."""
+"""A run's history as CSV text: its rows, checked line by line."""
 
 import csv
 import io
@@ -13,14 +13,12 @@ from backend.schemas.api import AXES, BLOCK_FIELDS, MEASURES
 from backend.schemas.experiments import ExperimentSpec
 from backend.schemas.runs import Update
 
-PIECE_BYTES = 400_000
-
 _BLOCK = re.compile(rf"block([0-9]{{1,3}})_({'|'.join(BLOCK_FIELDS)})")
 _KNOWN = {"update", "diverged", *AXES, *MEASURES}
 
 
 def check_one_run(spec: ExperimentSpec, prefix: str = "") -> None:
-    """Raise InvalidInput that names what there are several of, where a history's maker is not one run."""
+    """Raise InvalidInput where a specification has more than one run."""
     limit = "at most 1: a file holds one run, give one optimizer and one seed"
     counts = {"optimizers": len(spec.optimizers), "seeds": len(spec.seeds)}
     errors = [FieldError(f"{prefix}{name}", count, limit) for name, count in counts.items() if count > 1]
@@ -28,52 +26,24 @@ def check_one_run(spec: ExperimentSpec, prefix: str = "") -> None:
         raise InvalidInput(errors)
 
 
-def parse(text: str, *, whole: bool = True) -> list[Update]:
-    """Read the lines of a CSV file as an export writes it; only `update` and one measure are needed.
+def rows(text: str) -> Iterator[Update]:
+    """Yield the rows of a CSV file as an export writes it; only `update` and one measure are needed.
 
-    Updates follow each other from 1, or, of a piece that is not the `whole`, from any number. Raises InvalidInput that
-    names the line of the whole history, and the column.
+    Updates count from 1 without gaps. Raises InvalidInput with the line and the column.
     """
-    return list(rows(text, whole=whole))
-
-
-def rows(text: str, *, whole: bool = True) -> Iterator[Update]:
-    """Yield what `parse` returns, one at a time."""
     reader = csv.DictReader(io.StringIO(text), strict=True)
     names = _header(reader)
-    due = first = 1
+    due = 1
     try:
         for line in reader:
-            if due == first and not whole:
-                due = first = _number(line.get("update"))
             if None in line or None in line.values():
                 raise InvalidInput([FieldError(f"csv.line{due + 1}", None, f"must have {len(names)} values")])
-            yield _row(line, due=due, first=first)
+            yield _row(line, due)
             due += 1
     except csv.Error as error:
         raise InvalidInput([FieldError(f"csv.line{due + 1}", None, f"not CSV: {error}")]) from None
-    if due == first:
+    if due == 1:
         raise InvalidInput([FieldError("csv", None, "has no rows")])
-
-
-def pieces(text: str, *, size: int = PIECE_BYTES) -> Iterator[str]:
-    """Cut a history between rows, each piece with the header and about as many bytes at most."""
-    lines = io.StringIO(text)
-    header = next(lines, "")
-    piece, room, quotes = [header], 0, 0
-    for line in lines:
-        if room + len(line.encode()) > size and room and quotes % 2 == 0:  # an odd one: a line end within a value
-            yield "".join(piece)
-            piece, room = [header], 0
-        piece.append(line)
-        room += len(line.encode())
-        quotes += line.count('"')
-    yield "".join(piece)
-
-
-def _number(text: str | None) -> int:
-    """Read where a piece begins; what is no number is refused with its row."""
-    return max(1, int(text)) if text and text.isascii() and text.isdigit() and len(text) < 10 else 1
 
 
 def _header(reader: "csv.DictReader[str]") -> list[str]:
@@ -90,7 +60,7 @@ def _header(reader: "csv.DictReader[str]") -> list[str]:
     return names
 
 
-def _row(line: dict[str, str], *, due: int, first: int) -> Update:
+def _row(line: dict[str, str], due: int) -> Update:
     given = {name: value for name, value in line.items() if value != ""}
     blocks: dict[int, dict[str, Any]] = {}
     for name in list(given):
@@ -108,7 +78,7 @@ def _row(line: dict[str, str], *, due: int, first: int) -> Update:
         named = [{**one, "loc": _column(one["loc"])} for one in error.errors()]
         raise from_validation(named, (f"csv.line{due + 1}",)) from None
     if row.update != due:
-        limit = f"updates follow each other from {first} without gaps; {due} is next"
+        limit = f"updates count from 1 without gaps; {due} is next"
         raise InvalidInput([FieldError(f"csv.line{due + 1}.update", row.update, limit)])
     return row
 

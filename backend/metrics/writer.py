@@ -7,10 +7,10 @@ from functools import cache
 from operator import attrgetter
 from typing import Any, Unpack
 
-from sqlalchemy import Connection, Table, bindparam, insert, update
+from sqlalchemy import Connection, Table, bindparam, insert, select, update
 from sqlalchemy import Update as UpdateStatement
 
-from backend.errors import FieldError, InvalidInput
+from backend.errors import FieldError, InvalidInput, RunChanged
 from backend.metrics.reader import MAX_POINTS, Columns, Reading, Wanted, joined, read
 from backend.queue.leases import hold
 from backend.schemas.api import BLOCK_FIELDS, SERIES_FIELDS, Append
@@ -69,21 +69,41 @@ class Metrics:
             return {reading.run_id: joined(reading, with_blocks=wanted.get("blocks", False)) for reading in readings}
 
     @contextmanager
-    def readings(self, runs: Sequence[str], **wanted: Unpack[Wanted]) -> Iterator[Iterator[Reading]]:
-        """Give what `series` returns run by run and page by page, so that a reader need not hold all of it."""
+    def readings(self, runs: Sequence[str], **wanted: Unpack[Wanted]) -> Iterator[list[Reading]]:
+        """Open what `series` returns run by run and page by page, so that a reader need not hold all of it.
+
+        Within the block, all pages are of one view. Pages that are read later, as a client takes them, each open a
+        short view of their own: a view that a slow client held would keep SQLite's log from being cut. They are still
+        of the same moment, since the rows of an attempt never change; they raise RunChanged where that has ended.
+        """
         limit = max(1, wanted.get("points", MAX_POINTS) // len(runs))
         starts = wanted.get("after", [0] * len(runs))
         ends = wanted.get("until", [MAX_UPDATES] * len(runs))
+        opened: list[Connection] = []
+
+        @contextmanager
+        def view(number: int, attempt: int) -> Iterator[Connection]:
+            if opened:
+                yield opened[0]
+                return
+            with self._database.read() as later:
+                if later.scalar(select(RUNS.c.edition).where(RUNS.c.number == number)) != attempt:
+                    raise RunChanged("the run began again, or was removed, while its rows were read: ask again")
+                yield later
+
         with self._database.read() as connection:
-            yield (
-                read(connection, run_id, part, limit, wanted) for run_id, *part in zip(runs, starts, ends, strict=True)
-            )
+            opened.append(connection)
+            try:
+                parts = zip(runs, starts, ends, strict=True)
+                yield [read(connection, view, run_id, part, limit, wanted) for run_id, *part in parts]
+            finally:
+                opened.clear()
 
     @contextmanager
     def whole(self, run_id: str) -> Iterator[Reading]:
-        """Give every row of a run, with its blocks."""
+        """Open every row of a run, with its blocks."""
         with self.readings([run_id], blocks=True, points=MAX_UPDATES) as readings:
-            yield next(readings)
+            yield readings[0]
 
 
 @cache

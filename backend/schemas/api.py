@@ -118,14 +118,6 @@ class Import(Contract):
 
     spec: ExperimentSpec
     csv: str = Field(description="a header and one line per update, as an export writes it")
-    more: bool = Field(False, description="further rows follow, by POST /imports/{run_id}")
-
-
-class ImportPiece(Contract):
-    """The next rows of a history that is too long for one request."""
-
-    csv: str = Field(description="the header again, and the lines that follow those that are stored")
-    more: bool = Field(False, description="further rows follow")
 
 
 class Plan(Contract):

@@ -2,7 +2,9 @@
 
 from contextlib import ExitStack, suppress
 from hashlib import file_digest
+from os import SEEK_END
 from pathlib import Path
+from typing import BinaryIO
 
 from fastapi import APIRouter, Response
 
@@ -10,7 +12,7 @@ from backend.api.openapi import errors, example
 from backend.api.routes.parameters import RunId
 from backend.api.services import Store, StoreOfRequest
 from backend.errors import NotFound
-from backend.spool import OpenFile, answer
+from backend.file_responses import OpenFileResponse
 
 router = APIRouter(prefix="/runs/{run_id}", tags=["runs"])
 
@@ -50,17 +52,19 @@ def _checkpoint(store: Store, run_id: str) -> Response:
     return _answer(file, f"{run_id}-{named.update}")
 
 
-def _find(folder: Path, pattern: str, sha256: str) -> OpenFile | None:
+def _find(folder: Path, pattern: str, sha256: str) -> BinaryIO | None:
     """Open the file with this SHA-256 among the files of a name; None: it is not here."""
     for path in folder.glob(pattern):
         with suppress(OSError), ExitStack() as held:
             file = held.enter_context(path.open("rb"))
             if file_digest(file, "sha256").hexdigest() == sha256:
                 held.pop_all()
-                return OpenFile(file)
+                return file
     return None
 
 
-def _answer(file: OpenFile, name: str) -> Response:
+def _answer(file: BinaryIO, name: str) -> Response:
     headers = {"Content-Disposition": f'attachment; filename="{name}.safetensors"'}
-    return answer(file, media_type=_SAFETENSORS, headers=headers)
+    length = file.seek(0, SEEK_END)
+    file.seek(0)
+    return OpenFileResponse(file, length, media_type=_SAFETENSORS, headers=headers)

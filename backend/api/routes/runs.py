@@ -10,10 +10,10 @@ from backend.api.exports import to_csv, to_json, to_parquet
 from backend.api.openapi import body_example, errors, example
 from backend.api.routes.parameters import Limit, RunId
 from backend.api.services import Store, StoreOfRequest
+from backend.file_responses import respond
 from backend.schemas.api import Priority, RunList
 from backend.schemas.base import Id
 from backend.schemas.runs import Run, RunStatus
-from backend.spool import Part, Spool, answer
 
 router = APIRouter(prefix="/runs", tags=["runs"])
 
@@ -85,7 +85,7 @@ async def export(store: StoreOfRequest, run_id: RunId) -> Response:
 
 def _csv(store: Store, run_id: str) -> Response:
     with store.metrics.whole(run_id) as reading:
-        return _file(f"{run_id}.csv", to_csv(reading), "text/csv; charset=utf-8")
+        return _file(store, f"{run_id}.csv", to_csv(reading), "text/csv; charset=utf-8")
 
 
 @router.get(
@@ -101,7 +101,7 @@ async def export_json(store: StoreOfRequest, run_id: RunId) -> Response:
 def _json(store: Store, run_id: str) -> Response:
     run = store.runs.get(run_id)
     with store.metrics.whole(run_id) as reading:
-        return _file(f"{run_id}.json", to_json(run, reading), "application/json")
+        return _file(store, f"{run_id}.json", to_json(run, reading), "application/json")
 
 
 @router.get(
@@ -117,10 +117,9 @@ async def export_parquet(store: StoreOfRequest, run_id: RunId) -> Response:
 def _parquet(store: Store, run_id: str) -> Response:
     run = store.runs.get(run_id)
     with store.metrics.whole(run_id) as reading:
-        return _file(f"{run_id}.parquet", to_parquet(run, reading), _PARQUET)
+        return _file(store, f"{run_id}.parquet", to_parquet(run, reading), _PARQUET)
 
 
-def _file(name: str, parts: Iterable[Part], media_type: str) -> Response:
-    return answer(
-        Spool(parts), media_type=media_type, headers={"Content-Disposition": f'attachment; filename="{name}"'}
-    )
+def _file(store: Store, name: str, parts: Iterable[bytes], media_type: str) -> Response:
+    headers = {"Content-Disposition": f'attachment; filename="{name}"'}
+    return respond(parts, store.file_threads, media_type=media_type, headers=headers)

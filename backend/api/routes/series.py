@@ -10,10 +10,10 @@ from backend.api.exports import to_series
 from backend.api.openapi import errors, example
 from backend.api.services import StoreOfRequest
 from backend.errors import FieldError, InvalidInput
+from backend.file_responses import respond
 from backend.schemas.api import SERIES_FIELDS
 from backend.schemas.base import MAX_RUNS_PER_EXPERIMENT, MAX_UPDATES
 from backend.schemas.runs import RunStatus
-from backend.spool import Spool, answer
 
 router = APIRouter(tags=["series"])
 
@@ -87,7 +87,7 @@ def series(
         fields=_fields(fields),
         blocks=blocks,
     ) as readings:
-        return answer(Spool(to_series(readings, with_blocks=blocks)), media_type="application/json")
+        return respond(to_series(readings, with_blocks=blocks), store.file_threads, media_type="application/json")
 
 
 def _one_each(name: str, text: str | None, count: int, default: int) -> list[int]:

@@ -314,7 +314,13 @@ async def test_websockets_are_closed() -> None:
     async def never() -> None:
         raise AssertionError
 
-    guard = Guard(never, allowed_hosts=["localhost"], tokens=Tokens(Settings()), max_body_bytes=1000)  # type: ignore[arg-type] # is never called
+    guard = Guard(
+        never,  # type: ignore[arg-type] # is never called
+        allowed_hosts=["localhost"],
+        tokens=Tokens(Settings()),
+        max_body_bytes=1000,
+        max_import_bytes=1000,
+    )
     await guard({"type": "websocket"}, never, send)  # type: ignore[arg-type]
     assert sent == [{"type": "websocket.close", "code": 1008}]
 

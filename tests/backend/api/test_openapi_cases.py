@@ -30,8 +30,7 @@ from schemathesis.specs.openapi.checks import (
 
 from backend.api.app import create_app
 from backend.client import Client
-from backend.schemas.api import AXES, BLOCK_FIELDS, MEASURES, Import
-from backend.schemas.optimizers import Adam
+from backend.schemas.api import AXES, BLOCK_FIELDS, MEASURES
 from backend.settings import Settings
 from tests.backend.samples import INFO, catalog, spec, updates
 from tests.inprocess import backend
@@ -43,7 +42,7 @@ def _takes_something(operation: Any) -> bool:
 
 SCHEMA = schemathesis.openapi.from_dict(create_app(Settings()).openapi())
 OPERATIONS = {found.ok().label: found.ok() for found in SCHEMA.get_all_operations() if isinstance(found, Ok)}
-IMPORTS = {"POST /api/v1/imports", "POST /api/v1/imports/{run_id}"}
+IMPORT = "POST /api/v1/imports"
 HEAVY = {"POST /api/v1/workers"}
 KINDS = [
     (label, mode)
@@ -80,14 +79,10 @@ def histories(draw: st.DrawFn) -> str:
 
 @dataclass
 class Running:
-    """An application that has an experiment, a run that is held, and a worker; their ids by parameter.
-
-    `imported` is a run of which further pieces are awaited.
-    """
+    """An application that has an experiment, a run that is held, and a worker; their ids by parameter."""
 
     http: httpx.Client
     known: dict[str, str]
-    imported: str
 
 
 @pytest.fixture(scope="module")
@@ -104,10 +99,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
         # Deleting cancels, so the experiment that is deleted is not the one whose run is held.
         other = client.launch(spec(name="other"))
         known = {"run_id": claim.run.id, "experiment_id": other.id, "worker_id": worker, "slug": "known"}
-        one = spec(name="elsewhere", optimizers=[Adam(gradient_batch=10)])
-        piece = Import(spec=one, csv="update,train_loss\n1,1\n", more=True)
-        imported = http.post("/api/v1/imports", json=piece.model_dump(mode="json")).json()["id"]
-        yield Running(http, known, imported)
+        yield Running(http, known)
 
 
 @pytest.mark.parametrize(("label", "mode"), KINDS)
@@ -126,14 +118,13 @@ def test_every_answer_is_described(running: Running, label: str, mode: Generatio
     @given(
         case=OPERATIONS[label].as_strategy(generation_mode=mode),
         existing=st.booleans(),
-        history=histories() if label in IMPORTS else st.none(),
+        history=histories() if label == IMPORT else st.none(),
     )
     def ask(case: Any, existing: bool, history: str | None) -> None:
         if existing:
             case.path_parameters |= {n: i for n, i in running.known.items() if n in case.path_parameters}
-        if existing and history is not None:
-            case.path_parameters |= {"run_id": running.imported} if case.path_parameters else {}
-            case.body = case.body | {"csv": history} if isinstance(case.body, dict) else case.body
+        if existing and history is not None and isinstance(case.body, dict):
+            case.body |= {"csv": history}
         request = case.as_transport_kwargs(base_url="http://127.0.0.1")
         request.pop("cookies", None)
         if isinstance(request.get("data"), bytes):

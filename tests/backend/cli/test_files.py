@@ -50,10 +50,11 @@ def test_what_was_exported_can_be_imported(run: Run, client: Client, claim: Clai
 
 
 def test_a_long_file_is_imported(run: Run, client: Client, tmp_path: Path) -> None:
-    """It travels in pieces, of which nobody sees anything."""
-    (tmp_path / "long.csv").write_text(long(20_000))
+    """A file over the limit of other requests is one request."""
+    (tmp_path / "long.csv").write_text(long(30_000))
+    assert (tmp_path / "long.csv").stat().st_size > Settings().max_body_bytes
     told = json.loads(run("import", str(tmp_path / "long.csv"), "-o", "adam", "--json").stdout)
-    assert client.run(told["id"]).summary.updates == told["updates"] == 20_000
+    assert client.run(told["id"]).summary.updates == told["updates"] == 30_000
 
 
 @pytest.mark.parametrize(

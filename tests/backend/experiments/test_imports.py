@@ -1,15 +1,25 @@
 """Tests of imports: a history comes back as it went in, marked; a file that is not one is refused by its line."""
 
+from typing import Any
+
 import httpx
 import pytest
+from sqlalchemy import func, select
+from sqlalchemy import update as update_of
 
+from backend.api.services import Store
 from backend.client import Client
-from backend.errors import Conflict, InvalidInput, NotFound
-from backend.formats.history_csv import parse, pieces
-from backend.schemas.api import Claim
+from backend.errors import InvalidInput
+from backend.experiments import imports
+from backend.formats.history_csv import rows
+from backend.metrics.writer import store_rows
+from backend.schemas.api import Claim, Import
 from backend.schemas.optimizers import Adam
 from backend.schemas.runs import RunStatus
-from tests.backend.samples import block, spec, update, updates
+from backend.settings import Settings
+from backend.storage.tables import RUNS, UPDATES
+from tests.backend.samples import spec, updates
+from tests.inprocess import backend
 
 pytestmark = pytest.mark.every_database
 BLOCKS = "block0_cg_iterations,block0_stop_reason,block1_cg_iterations,block1_stop_reason"
@@ -81,7 +91,7 @@ def test_imported_runs_are_never_claimed(client: Client, worker: str) -> None:
 def test_what_is_no_history_is_refused(text: str, field: str) -> None:
     """The error names the line and the column."""
     with pytest.raises(InvalidInput) as caught:
-        parse(text)
+        list(rows(text))
     assert caught.value.errors[0].field == field
 
 
@@ -99,16 +109,16 @@ def test_a_file_is_one_run(client: Client, http: httpx.Client) -> None:
     assert client.experiments() == []
 
 
-def long(count: int, start: int = 1) -> str:
+def long(count: int) -> str:
     """Write a history of two columns."""
-    lines = [f"{n},{100 / n!r},{n / 10!r}\n" for n in range(start, start + count)]
+    lines = [f"{n},{100 / n!r},{n / 10!r}\n" for n in range(1, count + 1)]
     return "update,train_loss,seconds\n" + "".join(lines)
 
 
-def test_a_long_file_comes_in_pieces(client: Client) -> None:
-    """A file of more than one request may hold is one run, whole and marked as such."""
+def test_a_long_file_is_one_request(client: Client) -> None:
+    """A file over the limit of other requests is stored as one run."""
     text = long(40_000)
-    assert len(text) > 1_200_000
+    assert len(text) > Settings().max_body_bytes
     run = client.import_run(ONE, text)
     assert (run.ended_by, run.summary.updates, run.summary.best_train_loss) == ("imported", 40_000, 100 / 40_000)
     columns = client.series([run.id], bucket=2**10)[run.id]
@@ -117,52 +127,46 @@ def test_a_long_file_comes_in_pieces(client: Client) -> None:
     assert len(client.experiments()) == 1
 
 
-def test_a_long_file_is_checked_before_any_of_it_is_sent(client: Client) -> None:
-    """The error names the line of the whole file, and nothing is stored."""
-    with pytest.raises(InvalidInput, match=r"csv.line30002.update is 30002: .* 30001 is next"):
+def test_nothing_is_stored_of_a_long_file_with_a_mistake(client: Client) -> None:
+    """The error has the line of the mistake, behind rows that are good."""
+    with pytest.raises(InvalidInput) as caught:
         client.import_run(ONE, long(30_000) + "30002,1,1\n")
+    assert [(error.field, error.value) for error in caught.value.errors] == [("csv.line30002.update", 30_002)]
     assert client.experiments() == []
 
 
-def test_a_piece_may_be_repeated_but_none_left_out(client: Client, http: httpx.Client) -> None:
-    """What is stored is skipped; a gap names the line that is missing; after the last piece none is taken."""
-    first = {"spec": ONE.model_dump(mode="json"), "csv": long(10), "more": True}
-    run = http.post("/api/v1/imports", json=first).json()
-    assert (run["status"], run["ended_by"], run["summary"]["updates"]) == ("finished", "import-unfinished", 10)
+def test_what_breaks_off_leaves_nothing(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An error after some batches were stored rolls all of them back."""
+    stored = iter([store_rows])
 
-    def send(start: int, count: int, *, more: bool) -> httpx.Response:
-        return http.post(f"/api/v1/imports/{run['id']}", json={"csv": long(count, start), "more": more})
+    def breaks(*given: Any) -> None:
+        next(stored)(*given)
 
-    gap = send(12, 3, more=True)
-    assert (gap.status_code, gap.json()["errors"][0]["field"]) == (422, "csv.line13.update")
-    assert send(9, 4, more=True).json()["summary"]["updates"] == 12
-    for _ in range(2):
-        last = send(13, 5, more=False)
-        assert (last.status_code, last.json()["ended_by"], last.json()["summary"]["updates"]) == (200, "imported", 17)
-    assert send(18, 1, more=False).status_code == 409
-    assert client.series([run["id"]])[run["id"]]["update"] == list(range(1, 18))
-    assert client.run(run["id"]).summary.last_train_loss == 100 / 17
+    monkeypatch.setattr(imports, "store_rows", breaks)
+    with pytest.raises(StopIteration):
+        store.imports.add(Import(spec=ONE, csv=long(imports._BATCH_ROWS + 1)))
+    assert list(store.experiments.list()) == []
+    with store.database.read() as connection:
+        assert connection.scalar(select(func.count()).select_from(UPDATES)) == 0
 
 
-def test_only_an_import_takes_pieces(claim: Claim, http: httpx.Client) -> None:
-    """A run that is trained here, or is not there, takes none."""
-    for run_id, kind, status in ((claim.run.id, Conflict, 409), ("nowhere0", NotFound, 404)):
-        answer = http.post(f"/api/v1/imports/{run_id}", json={"csv": long(1)})
-        assert (answer.status_code, answer.json()["type"]) == (status, f"urn:blockhf:{kind.code}")
+def test_the_body_of_an_import_has_its_own_limit(settings: Settings) -> None:
+    """An import may be larger than other bodies, up to a limit; other routes keep theirs."""
+    body = {"spec": ONE.model_dump(mode="json"), "csv": long(100)}
+    with backend(settings.model_copy(update={"max_body_bytes": 1000, "max_import_bytes": 10_000})) as http:
+        assert http.post("/api/v1/imports", json=body).status_code == 201
+        assert http.post("/api/v1/imports", json=body | {"csv": long(1000)}).status_code == 413
+        assert http.post("/api/v1/experiments", json=body).status_code == 413
 
 
-def test_pieces_are_cut_between_rows(client: Client, claim: Claim) -> None:
-    """Each has the header; a line end within a value is no end of a row; together they are the whole."""
-    blocks = [block(1, note='two\nlines, "quoted"'), block(2)]
-    client.append(claim.run.id, claim.token, [update(n, blocks=blocks) for n in range(1, 40)])
-    text = client.export(claim.run.id)
-    header, _, body = text.partition("\n")
-    parts = list(pieces(text, size=1000))
-    assert len(parts) > 5
-    assert "".join(part.removeprefix(header + "\n") for part in parts) == body
-    found = [row for part in parts for row in parse(part, whole=False)]
-    assert found == parse(text)
-    assert [row.update for row in found] == list(range(1, 40))
+def test_a_history_that_an_older_version_left_unfinished_is_read(client: Client, store: Store) -> None:
+    """A run of which an older version awaited further rows is a finished run with the rows that came."""
+    run = client.import_run(ONE, long(3))
+    with store.database.write() as connection:
+        connection.execute(update_of(RUNS).values(ended_by="import-unfinished"))
+    found = client.run(run.id)
+    assert (found.status, found.ended_by, found.summary) == (RunStatus.FINISHED, "import-unfinished", run.summary)
+    assert client.series([run.id])[run.id]["update"] == [1, 2, 3]
 
 
 def test_any_option_can_be_exported(client: Client, http: httpx.Client) -> None:

@@ -217,7 +217,7 @@ def test_a_run_without_rows_has_every_column(store: Store, held: Claim) -> None:
     """A run that has not begun is a header alone."""
     with store.metrics.whole(held.run.id) as reading:
         assert list(reading.names) == [name for name in Update.model_fields if name != "blocks"]
-        assert (reading.blocks, list(reading.pages)) == (0, [])
+        assert (reading.blocks, list(reading.pages())) == (0, [])
 
 
 def test_what_is_read_is_one_view(store: Store, held: Claim, monkeypatch: pytest.MonkeyPatch, clock: Clock) -> None:
@@ -225,9 +225,10 @@ def test_what_is_read_is_one_view(store: Store, held: Claim, monkeypatch: pytest
     monkeypatch.setattr(reader, "_PAGE", 2)
     append(store, held, updates(1, 4))
     with store.metrics.whole(held.run.id) as reading:
-        assert next(reading.pages)[0] == [1, 2]
+        pages = reading.pages()
+        assert next(pages)[0] == [1, 2]
         clock.now += 1000
         assert held.run.worker_id is not None
         store.queue.claim(held.run.worker_id)
-        assert next(reading.pages)[0] == [3, 4]
+        assert next(pages)[0] == [3, 4]
     assert columns(store, held)["update"] == []
