@@ -12,7 +12,7 @@ from backend.cli import run_table
 from backend.cli.runs import Ids, runs_of
 from backend.cli.spec_arguments import read, settings, specify
 from backend.client import Client
-from backend.durable import write_durably
+from backend.durable_files import write_durably
 from backend.errors import FieldError, InvalidInput, NotFound
 from backend.schemas.api import ExportKind
 

@@ -4,7 +4,7 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
-from backend.durable import draft_of, replace_durably
+from backend.durable_files import draft_of, replace_durably
 from backend.errors import BlockHFError, FieldError, InvalidInput
 from backend.settings import Settings
 from backend.storage.database import parse

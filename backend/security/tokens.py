@@ -13,7 +13,7 @@ from enum import StrEnum
 from filelock import FileLock
 from pydantic import Field, ValidationError
 
-from backend.durable import write_durably
+from backend.durable_files import write_durably
 from backend.errors import BlockHFError, Conflict, NotFound, from_validation
 from backend.schemas.base import Contract, Slug
 from backend.settings import Settings

@@ -12,7 +12,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
-from backend.durable import write_durably
+from backend.durable_files import write_durably
 from backend.schemas.runs import Checkpoint
 from worker.checkpoints.quota import SUFFIX, WEIGHTS, Room, Standings
 

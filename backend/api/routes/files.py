@@ -8,11 +8,11 @@ from typing import BinaryIO
 
 from fastapi import APIRouter, Response
 
+from backend.api.file_responses import OpenFileResponse
 from backend.api.openapi import errors, example
 from backend.api.routes.parameters import RunId
 from backend.api.services import Store, StoreOfRequest
 from backend.errors import NotFound
-from backend.file_responses import OpenFileResponse
 
 router = APIRouter(prefix="/runs/{run_id}", tags=["runs"])
 

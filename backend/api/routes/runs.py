@@ -7,10 +7,10 @@ from fastapi import APIRouter, Query, Response
 
 from backend.api.examples import CSV, EXPORT, RUN
 from backend.api.exports import to_csv, to_json, to_parquet
+from backend.api.file_responses import respond
 from backend.api.openapi import body_example, errors, example
 from backend.api.routes.parameters import Limit, RunId
 from backend.api.services import Store, StoreOfRequest
-from backend.file_responses import respond
 from backend.schemas.api import Priority, RunList
 from backend.schemas.base import Id
 from backend.schemas.runs import Run, RunStatus

@@ -7,10 +7,10 @@ from pydantic import StringConstraints
 
 from backend.api.examples import SERIES
 from backend.api.exports import to_series
+from backend.api.file_responses import respond
 from backend.api.openapi import errors, example
 from backend.api.services import StoreOfRequest
 from backend.errors import FieldError, InvalidInput
-from backend.file_responses import respond
 from backend.schemas.api import SERIES_FIELDS
 from backend.schemas.base import MAX_RUNS_PER_EXPERIMENT, MAX_UPDATES
 from backend.schemas.runs import RunStatus

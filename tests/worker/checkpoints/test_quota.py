@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from backend.durable import draft_of
+from backend.durable_files import draft_of
 from backend.schemas.runs import RunStatus
 from worker.checkpoints.quota import Room, remove_drafts
 

@@ -17,12 +17,11 @@ from fastapi.responses import StreamingResponse
 from sqlalchemy import text
 from starlette.types import Receive, Scope, Send
 
-from backend import file_responses
-from backend.api import exports
+from backend.api import exports, file_responses
 from backend.api.exports import to_csv, to_json, to_parquet, to_series
+from backend.api.file_responses import OpenFileResponse, respond
 from backend.client import Client
 from backend.errors import RunChanged
-from backend.file_responses import OpenFileResponse, respond
 from backend.metrics import reader
 from backend.metrics.reader import Reading
 from backend.queue.rollback import rewind

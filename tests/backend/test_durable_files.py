@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from backend.durable import write_durably
+from backend.durable_files import write_durably
 
 
 def test_a_write_that_fails_leaves_what_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
