@@ -31,7 +31,7 @@ from tests.benchmarks import peers
 from tests.benchmarks.cases import MEMORY_SETTINGS, SETTINGS, Setting
 from worker.optim import BlockHessianFree, layer_names, native
 from worker.optim.blocks import make_blocks
-from worker.optim.curvature.written import WrittenModel
+from worker.optim.curvature.traced_model import WrittenModel
 
 Work = Callable[[], object]
 KEEP_WEIGHTS = 1e-12

@@ -23,7 +23,7 @@ from tests.benchmarks.cases import SETTINGS, Setting
 from tests.benchmarks.tf32 import emulated
 from worker.optim import BlockHessianFree
 from worker.optim.blocks import make_blocks
-from worker.optim.curvature.written import WrittenModel
+from worker.optim.curvature.traced_model import WrittenModel
 from worker.optim.precision import PRECISIONS
 from worker.problems.data import mnist_5k
 

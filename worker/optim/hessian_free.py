@@ -9,23 +9,24 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from worker.optim import cg, native
-from worker.optim import damping as dampings
-from worker.optim.acceptance import Acceptance, Part, accept
-from worker.optim.backtracking import Iterates
+from worker.optim import native
+from worker.optim.block_solver import BlockSolver
 from worker.optim.blocks import Block, check_modes, layer_names, make_blocks
 from worker.optim.curvature import planner
-from worker.optim.curvature.generic import GenericBatch
-from worker.optim.curvature.source import Source
+from worker.optim.curvature.autograd_model import GenericBatch
+from worker.optim.curvature.model_choice import Source
 from worker.optim.curvature.systems import FlatSystem, System, Task
-from worker.optim.curvature.written import WrittenBatch
+from worker.optim.curvature.traced_model import WrittenBatch
 from worker.optim.errors import BatchError, ModelError, PartitionError
 from worker.optim.losses import Loss
 from worker.optim.phases import Phases
 from worker.optim.precision import PRECISIONS, float32_products
-from worker.optim.preconditioner import DiagonalPreconditioner
 from worker.optim.results import BlockResult, StepResult, StopRule
-from worker.optim.solver import BlockSolver
+from worker.optim.solver import cg
+from worker.optim.solver import damping as dampings
+from worker.optim.solver.acceptance import Acceptance, Part, accept
+from worker.optim.solver.backtracking import Iterates
+from worker.optim.solver.preconditioner import DiagonalPreconditioner
 
 
 class BlockHessianFree(Optimizer):
@@ -54,10 +55,10 @@ class BlockHessianFree(Optimizer):
 
     damping: one number, or one per block. Off by default, as in the paper, and in `param_groups` too, all from Martens
     (2010), "Deep learning via Hessian-free optimization":
-    adaptive_damping: after each update every block's damping follows the reduction ratio, see `worker.optim.damping`.
-    backtracking: the step is the iterate before which the loss rises again, see `worker.optim.backtracking`.
-    line_search: the step shrinks until the loss falls enough, see `worker.optim.line_search`.
-    preconditioner: conjugate gradient divides by the gradients' squares, see `worker.optim.preconditioner`.
+    adaptive_damping: after each update every block's damping follows the reduction ratio, see `solver.damping`.
+    backtracking: the step is the iterate before which the loss rises again, see `solver.backtracking`.
+    line_search: the step shrinks until the loss falls enough, see `solver.line_search`.
+    preconditioner: conjugate gradient divides by the gradients' squares, see `solver.preconditioner`.
     Each loss they take costs a forward pass over S_g, the preconditioner a backward pass over S_c: `cost` has them.
     The stored solution is the last iterate, whatever is taken of it.
     """

@@ -11,8 +11,9 @@ from torch import Tensor
 
 from tests.worker.optim.cases import CASES, Case, make
 from tests.worker.optim.networks import NETWORKS
-from worker.optim import Adam, BlockHessianFree, EvaluationAverage, StepResult, StopRule, cg
+from worker.optim import Adam, BlockHessianFree, EvaluationAverage, StepResult, StopRule
 from worker.optim.curvature import planner
+from worker.optim.solver import cg
 
 pytestmark = [
     pytest.mark.gpu,

@@ -17,8 +17,8 @@ from tests.worker.optim.reference import Dense
 from worker.optim import BlockHessianFree as Engine
 from worker.optim import layer_names
 from worker.optim.blocks import make_blocks
-from worker.optim.curvature.generic import GenericModel
-from worker.optim.curvature.written import WrittenModel
+from worker.optim.curvature.autograd_model import GenericModel
+from worker.optim.curvature.traced_model import WrittenModel
 from worker.problems.data import Dataset, Source
 from worker.problems.problem import Problem, layers_of
 from worker.problems.registry import Registry

@@ -17,7 +17,7 @@ from tests.worker.problems.checks import (
     training_losses,
 )
 from worker.optim.curvature.counting import Counter
-from worker.optim.curvature.written import WrittenModel
+from worker.optim.curvature.traced_model import WrittenModel
 from worker.problems.cnn import PROBLEM, CnnOptions
 from worker.problems.data import Dataset, mnist_5k
 from worker.problems.data.dataset import Split

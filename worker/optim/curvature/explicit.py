@@ -7,7 +7,7 @@ from torch import Tensor
 
 from worker.optim.blocks import Block
 from worker.optim.curvature.graph import Path
-from worker.optim.curvature.written import WrittenBatch
+from worker.optim.curvature.traced_model import WrittenBatch
 
 BANDS = 6
 

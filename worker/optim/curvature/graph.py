@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, fx, nn
 
 # Imported for their rules.
-from worker.optim.curvature.rules import Factory, NotCovered, Rule, factory_of
+from worker.optim.curvature.rules.base import Factory, NotCovered, Rule, factory_of
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from worker.optim.curvature.graph import Graph, Path
-from worker.optim.curvature.rules import Rule
+from worker.optim.curvature.rules.base import Rule
 
 PIECE = 1 << 25
 """bytes of a piece of a stack on a CPU: a larger one is new memory from the system each time, which costs more"""

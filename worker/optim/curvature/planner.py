@@ -8,11 +8,11 @@ from torch import Tensor
 
 from worker.optim.blocks import Block
 from worker.optim.curvature import explicit
-from worker.optim.curvature.heads import Head, Interface, build, interfaces
-from worker.optim.curvature.linear import LinearRule
-from worker.optim.curvature.samples import SampleSystem
+from worker.optim.curvature.interfaces import Head, Interface, build, interfaces
+from worker.optim.curvature.rules.linear import LinearRule
+from worker.optim.curvature.sample_space import SampleSystem
 from worker.optim.curvature.systems import FlatSystem, System, Task
-from worker.optim.curvature.written import WrittenBatch
+from worker.optim.curvature.traced_model import WrittenBatch
 
 WAYS = ("auto", "products", "interface", "samples", "explicit", "generic")
 MEMORY = 1 << 29

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from worker.optim.blocks import Block
-from worker.optim.cg import FlatInner, Operator
+from worker.optim.solver.cg import FlatInner, Operator
 
 Product = Callable[[Tensor, Tensor], None]
 """v, out -> G_b v written into out, both flat in the block's parameters"""

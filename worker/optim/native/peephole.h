@@ -3,7 +3,7 @@
    Included with REAL (the type), INTEGER (as wide), BYTES (of a vector register), ROWS (rows of a product that are summed
    at once), TARGET (the instruction set) and NAME(x) defined. T steps, I inputs, H units, N examples, K stacked vectors.
    Examples lie last in memory: a chunk of WIDTH of them goes through all steps, its state in the first cache. Lanes past
-   the last example hold zeros and are not written. Formulas: worker/optim/lstm.py, worker/optim/curvature/recurrent.py. */
+   the last example hold zeros and are not written. Formulas: worker/optim/lstm.py, worker/optim/curvature/rules/recurrent.py. */
 
 typedef REAL NAME(Vec) __attribute__((vector_size(BYTES)));
 typedef REAL NAME(Loose) __attribute__((vector_size(BYTES), aligned(sizeof(REAL)), may_alias));

@@ -11,7 +11,7 @@ from worker.optim.blocks import make_blocks
 from worker.optim.curvature.counting import Counter
 from worker.optim.curvature.graph import trace
 from worker.optim.curvature.linearization import Linearization
-from worker.optim.curvature.written import WrittenModel
+from worker.optim.curvature.traced_model import WrittenModel
 
 EXAMPLES = 5
 NARROW = 3

@@ -8,11 +8,12 @@ import torch
 from torch import Tensor, nn
 
 from tests.worker.optim.reference import Dense, conjugate_gradient
-from worker.optim import PeepholeLSTM, SoftmaxCrossEntropy, StopRule, cg
+from worker.optim import PeepholeLSTM, SoftmaxCrossEntropy, StopRule
 from worker.optim.blocks import make_blocks
 from worker.optim.curvature import planner
 from worker.optim.curvature.systems import Task, Vectors
-from worker.optim.curvature.written import WrittenModel
+from worker.optim.curvature.traced_model import WrittenModel
+from worker.optim.solver import cg
 
 EXAMPLES, CURVATURE, CLASSES = 12, 8, 3
 ITERATIONS, DAMPING, MEMORY = 12, 0.1, 1 << 28

@@ -7,7 +7,7 @@ from torch import nn
 from worker.optim import SoftmaxCrossEntropy, SquaredError
 from worker.optim.blocks import Block, make_blocks
 from worker.optim.curvature.planner import Plan, plan
-from worker.optim.curvature.written import WrittenBatch, WrittenModel
+from worker.optim.curvature.traced_model import WrittenBatch, WrittenModel
 
 
 def wide(count: int) -> tuple[WrittenBatch, list[Block]]:

@@ -10,9 +10,9 @@ from tests.worker.optim.cases import CASES, Case, make
 from tests.worker.optim.reference import Dense
 from worker.optim import SquaredError, layer_names
 from worker.optim.blocks import Block, make_blocks
+from worker.optim.curvature.autograd_model import GenericBatch, GenericModel
 from worker.optim.curvature.counting import Counter
-from worker.optim.curvature.generic import GenericBatch, GenericModel
-from worker.optim.curvature.written import WrittenBatch, WrittenModel
+from worker.optim.curvature.traced_model import WrittenBatch, WrittenModel
 
 CURVATURE = 8
 

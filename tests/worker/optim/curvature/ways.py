@@ -9,7 +9,7 @@ from tests.worker.optim.cases import Case, make
 from tests.worker.optim.reference import Dense
 from worker.optim.blocks import Block, make_blocks
 from worker.optim.curvature.systems import System, Task, Vectors
-from worker.optim.curvature.written import WrittenBatch, WrittenModel
+from worker.optim.curvature.traced_model import WrittenBatch, WrittenModel
 
 CURVATURE = 8
 

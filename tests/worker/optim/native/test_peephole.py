@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from worker.optim import Adam, BlockHessianFree, PeepholeLSTM, SoftmaxCrossEntropy, layer_partition, native
-from worker.optim.curvature.compiled import CompiledPeepholeRule, lstm
-from worker.optim.curvature.recurrent import peephole_lstm
-from worker.optim.curvature.written import WrittenModel
+from worker.optim.curvature.rules.recurrent import peephole_lstm
+from worker.optim.curvature.rules.recurrent_native import CompiledPeepholeRule, lstm
+from worker.optim.curvature.traced_model import WrittenModel
 from worker.optim.native import peephole as passes
 from worker.problems.lstm import StackedLSTM
 

@@ -1,0 +1,47 @@
+"""The space of the examples: its algebra is that of the parameters."""
+
+import pytest
+
+from tests.worker.optim.curvature.ways import Scene, check_product, check_start
+from worker.optim.curvature.counting import Counter
+from worker.optim.curvature.sample_space import SampleSystem
+
+NAMES = ["autoencoder", "classifier", "functional"]
+
+
+def dense_steps(scene: Scene, index: int) -> list[int]:
+    """The block's steps with parameters: all are dense layers here."""
+    path = scene.batch.paths[scene.blocks[index].names]
+    return [step for step, _, names in path.steps if names]
+
+
+@pytest.mark.parametrize("damping", [0.0, 0.1])
+@pytest.mark.parametrize("warm", [False, True])
+@pytest.mark.parametrize("name", NAMES)
+def test_algebra_is_that_of_the_parameters(name: str, warm: bool, damping: float) -> None:
+    """Start, products, inner products and the way back agree with dense G, for every choice of layers."""
+    scene = Scene.of(name)
+    for index, block in enumerate(scene.blocks):
+        steps = dense_steps(scene, index)
+        for chosen in ({steps[0]}, {steps[-1]}, set(steps)):
+            task = scene.task(block, warm=warm, damping=damping)
+            system = SampleSystem(task, scene.batch, scene.batch.head(block), frozenset(chosen))
+            check_start(scene, task, system)
+            check_product(scene, task, system)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_counted_operations_are_torchs(name: str) -> None:
+    """Set-up, products and finish take the operations that are said, within 5 %."""
+    scene = Scene.of(name)
+    for index, block in enumerate(scene.blocks):
+        task = scene.task(block)
+        with Counter() as counter:
+            system = SampleSystem(task, scene.batch, scene.batch.head(block), frozenset(dense_steps(scene, index)))
+        assert system.setup_flops == pytest.approx(counter.flops, rel=0.05)
+        with Counter() as counter:
+            system.product(system.b, system.y)
+        assert system.product_flops == pytest.approx(counter.flops, rel=0.05)
+        with Counter() as counter:
+            system.finish()
+        assert system.finish_flops == pytest.approx(counter.flops, rel=0.05)
