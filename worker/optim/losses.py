@@ -1,4 +1,4 @@
-"""Losses in closed form: value, gradient, Hessian by the outputs and a root of it."""
+"""Losses in closed form: value, gradient, Hessian by the outputs and a square root of it."""
 
 from typing import Protocol
 
@@ -27,7 +27,7 @@ class Loss(Protocol):
         """Return H_l times the vectors, H_l the Hessian of `value` by the outputs."""
         ...
 
-    def root(self, outputs: Tensor, targets: Tensor) -> Tensor:
+    def hessian_square_root(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Return S (K x N x ...) with H_l = sum over k of S_k S_k', for each example alone; few columns cost less."""
         ...
 
@@ -48,7 +48,7 @@ class SquaredError:
         """Return 2 v / N."""
         return vectors * (2 / len(outputs))
 
-    def root(self, outputs: Tensor, targets: Tensor) -> Tensor:  # noqa: ARG002 - protocol
+    def hessian_square_root(self, outputs: Tensor, targets: Tensor) -> Tensor:  # noqa: ARG002 - protocol
         """Return sqrt(2 / N) e_k for every output k."""
         width = outputs[0].numel()
         eye = torch.eye(width, dtype=outputs.dtype, device=outputs.device).mul_((2 / len(outputs)) ** 0.5)
@@ -79,7 +79,7 @@ class SoftmaxCrossEntropy:
         pv = p * vectors
         return (pv - p * pv.sum(-1, keepdim=True)).div_(len(outputs))
 
-    def root(self, outputs: Tensor, targets: Tensor) -> Tensor:  # noqa: ARG002 - protocol
+    def hessian_square_root(self, outputs: Tensor, targets: Tensor) -> Tensor:  # noqa: ARG002 - protocol
         """Return the C - 1 columns S_k."""
         p = outputs.softmax(1)
         last = p[:, -1:].sqrt()

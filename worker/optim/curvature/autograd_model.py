@@ -20,10 +20,10 @@ from worker.optim.losses import Loss
 
 
 @dataclass
-class GenericModel:
-    """Any module that maps one tensor of N examples to one tensor of N outputs. `note`: why no faster way serves."""
+class AutogradModel:
+    """Any module that maps one tensor of N examples to one of N outputs. `note`: why no faster method applies."""
 
-    model: nn.Module
+    module: nn.Module
     loss: Loss
     note: str
     flops: dict[Any, int] = field(default_factory=dict)
@@ -33,26 +33,26 @@ class GenericModel:
     @property
     def parameters(self) -> dict[str, nn.Parameter]:
         """Trainable parameters by name."""
-        return {name: p for name, p in self.model.named_parameters() if p.requires_grad}
+        return {name: p for name, p in self.module.named_parameters() if p.requires_grad}
 
     def unreached(self, block: Block) -> list[str]:  # noqa: ARG002 - known only when a gradient is taken
         """Return nothing: a parameter that the outputs do not depend on shows at the first gradient."""
         return []
 
-    def at(self, inputs: Tensor, targets: Tensor) -> "GenericBatch":
+    def linearize(self, inputs: Tensor, targets: Tensor) -> "AutogradBatch":
         """Run the forward pass over S_g, under automatic differentiation; the first time, check what is assumed."""
         outputs = self.outputs(inputs)
         if not self.checked:
             check_loss(self.loss, outputs, targets)
             check_independence(self.outputs(inputs[:2]).detach(), outputs.detach())
             self.checked = True
-        return GenericBatch(self, inputs, targets, outputs)
+        return AutogradBatch(self, inputs, targets, outputs)
 
     def outputs(self, inputs: Tensor) -> Tensor:
         """Run the forward pass; raises BatchError unless it gives one output per example."""
         twice = sdpa_kernel(SDPBackend.MATH)  # attention's fused kernels cannot be differentiated twice
         with self.counted("forward", inputs.shape, refuse_random=True), torch.enable_grad(), twice:
-            outputs = self.model(inputs)
+            outputs = self.module(inputs)
         return check_outputs(outputs, inputs)
 
     def counted(self, what: Any, shape: torch.Size, *, refuse_random: bool = False) -> "_Counted":
@@ -77,10 +77,10 @@ class _Counted:
 
 
 @dataclass
-class GenericBatch:
+class AutogradBatch:
     """The model at a batch, with its graph."""
 
-    source: GenericModel
+    model: AutogradModel
     inputs: Tensor
     targets: Tensor
     outputs: Tensor
@@ -91,7 +91,7 @@ class GenericBatch:
     @property
     def value(self) -> Tensor:
         """The mean loss."""
-        return self.source.loss.value(self.outputs.detach(), self.targets)
+        return self.model.loss.value(self.outputs.detach(), self.targets)
 
     @property
     def gradient_flops(self) -> int:
@@ -105,9 +105,9 @@ class GenericBatch:
 
     def gradient(self, out: Mapping[str, Tensor]) -> None:
         """Write the mean gradient into `out`, by parameter name; raises ModelError for one that is not reached."""
-        named = self.source.parameters
-        cotangent = self.source.loss.gradient(self.outputs.detach(), self.targets)
-        with self.source.counted("backward", self.inputs.shape):
+        named = self.model.parameters
+        cotangent = self.model.loss.gradient(self.outputs.detach(), self.targets)
+        with self.model.counted("backward", self.inputs.shape):
             parts = torch.autograd.grad(self.outputs, list(named.values()), cotangent, allow_unused=True)
         for name, part in zip(named, parts, strict=True):
             if part is None:
@@ -116,14 +116,14 @@ class GenericBatch:
 
     def squares(self, out: Mapping[str, Tensor]) -> None:
         """Write the mean of the squared gradients of the single examples' losses into `out`, one after the other."""
-        named = self.source.parameters
+        named = self.model.parameters
         for name in named:
             out[name].zero_()
-        with self.source.counted("squares", self.inputs.shape):
+        with self.model.counted("squares", self.inputs.shape):
             for x, target in zip(torch.split(self.inputs, 1), torch.split(self.targets, 1), strict=True):
                 with torch.enable_grad():
-                    outputs = self.source.model(x)
-                cotangent = self.source.loss.gradient(outputs.detach(), target)
+                    outputs = self.model.module(x)
+                cotangent = self.model.loss.gradient(outputs.detach(), target)
                 parts = torch.autograd.grad(outputs, list(named.values()), cotangent, allow_unused=True)
                 for name, part in zip(named, parts, strict=True):
                     if part is not None:
@@ -139,24 +139,24 @@ class GenericBatch:
         """Operations of a forward pass."""
         return self._flops("forward")
 
-    def narrow(self, count: int, blocks: Sequence[Block]) -> "GenericBatch":  # noqa: ARG002 - one graph serves all
+    def narrow(self, count: int, blocks: Sequence[Block]) -> "AutogradBatch":  # noqa: ARG002 - one graph serves all
         """Build the graphs at the first `count` examples, for all blocks."""
         inputs = self.inputs[:count]
-        outputs = self.source.outputs(inputs)
-        named = self.source.parameters
-        with torch.enable_grad(), self.source.counted("transposed", inputs.shape):
+        outputs = self.model.outputs(inputs)
+        named = self.model.parameters
+        with torch.enable_grad(), self.model.counted("transposed", inputs.shape):
             u = torch.zeros_like(outputs, requires_grad=True)
             parts = torch.autograd.grad(outputs, list(named.values()), u, create_graph=True)
         transposed = dict(zip(named, parts, strict=True))
-        return GenericBatch(self.source, inputs, self.targets[:count], outputs, u, transposed)
+        return AutogradBatch(self.model, inputs, self.targets[:count], outputs, u, transposed)
 
     def product(self, block: Block, vector: Tensor, out: Tensor) -> None:
         """Write G_b v into out: v -> J_b v -> H_l J_b v -> J_b' H_l J_b v by the stored graphs."""
         assert self.u is not None
-        with self.source.counted(block.names, self.inputs.shape):
+        with self.model.counted(block.names, self.inputs.shape):
             columns = [self.transposed[name] for name in block.names]
             (jv,) = torch.autograd.grad(columns, self.u, list(block.views(vector).values()), retain_graph=True)
-            hjv = self.source.loss.hessian_product(self.outputs.detach(), self.targets, jv)
+            hjv = self.model.loss.hessian_product(self.outputs.detach(), self.targets, jv)
             parts = torch.autograd.grad(self.outputs, block.parameters, hjv, retain_graph=True)
         for view, part in zip(block.views(out).values(), parts, strict=True):
             view.copy_(part)
@@ -166,4 +166,4 @@ class GenericBatch:
         return self._flops(block.names)
 
     def _flops(self, what: Any) -> int:
-        return self.source.flops.get((what, tuple(self.inputs.shape)), 0)
+        return self.model.flops.get((what, tuple(self.inputs.shape)), 0)

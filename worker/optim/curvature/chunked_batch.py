@@ -1,43 +1,34 @@
-"""A gradient batch whose activations are too many to keep: passed piece by piece, the first of which alone stays."""
+"""A gradient batch whose activations do not fit the memory limit: passed chunk by chunk; only the first is stored."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from worker.optim.curvature.rules.base import Rule
-
-if TYPE_CHECKING:
-    from worker.optim.blocks import Block
-    from worker.optim.curvature.traced_model import WrittenBatch, WrittenModel
-
-KEPT = 3 << 27
-"""bytes of activations from which on a batch is passed in pieces; the pieces have half of it"""
-
-
-def kept_bytes(rules: Sequence[Rule], shared: Sequence[Tensor]) -> int:
-    """Return the memory that rules keep beside the tensors `shared`, each piece of memory counted once [bytes]."""
-    found = [v.untyped_storage() for rule in rules for v in vars(rule).values() if isinstance(v, Tensor)]
-    ours = {storage.data_ptr(): storage.nbytes() for storage in found}
-    return sum(ours[place] for place in ours.keys() - {t.untyped_storage().data_ptr() for t in shared})
+from worker.optim.blocks import Block
+from worker.optim.curvature.traced_batch import TracedBatch
 
 
 @dataclass
-class PiecedBatch:
-    """S_g of N examples, of which `first` is linearized and kept: the mean loss and its gradient are
+class ChunkedBatch:
+    """S_g of N examples, of which only `first`, S_c, stays linearized. Mean loss and gradient are
 
-        l = sum over pieces i of n_i / N l_i,    g = sum of n_i / N g_i
+        l = sum over chunks i of n_i / N l_i,    g = sum of n_i / N g_i
 
-    with l_i, g_i the means over a piece's n_i examples. `rest`: the other examples' inputs and targets. `piece`:
-    examples of a piece.
+    with l_i, g_i the means over a chunk's n_i examples.
+
+    Args:
+        linearize: (inputs, targets) -> the model linearized there.
+        first: S_c.
+        rest: inputs and targets of the other examples.
+        chunk: examples of a chunk of `rest`; the last one may be smaller.
     """
 
-    source: "WrittenModel"
-    first: "WrittenBatch"
+    linearize: Callable[[Tensor, Tensor], TracedBatch]
+    first: TracedBatch
     rest: tuple[Tensor, Tensor]
-    piece: int
+    chunk: int
     _value: Tensor | None = field(default=None, init=False)
 
     @property
@@ -48,7 +39,7 @@ class PiecedBatch:
 
     @property
     def _scale(self) -> float:
-        """All examples to the first piece's."""
+        """N over the examples of the first chunk."""
         return 1 + len(self.rest[0]) / len(self.first.targets)
 
     @property
@@ -70,13 +61,13 @@ class PiecedBatch:
         for part in out.values():
             part.mul_(share)
         own = {name: torch.empty_like(part) for name, part in out.items()}
-        for inputs, targets in zip(*(torch.split(whole, self.piece) for whole in self.rest), strict=True):
-            batch, share = self.source.at(inputs, targets), len(targets) / total
+        for inputs, targets in zip(*(torch.split(whole, self.chunk) for whole in self.rest), strict=True):
+            batch, share = self.linearize(inputs, targets), len(targets) / total
             batch.gradient(own)
             self._value += batch.value * share
             for name, part in out.items():
                 part.add_(own[name], alpha=share)
 
-    def narrow(self, count: int, blocks: Sequence["Block"]) -> "WrittenBatch":
-        """Return the first `count` examples' part, at most those that were kept, ready for products."""
+    def narrow(self, count: int, blocks: Sequence[Block]) -> TracedBatch:
+        """Return the first `count` examples' part, at most those of S_c, ready for products."""
         return self.first.narrow(count, blocks)

@@ -1,40 +1,25 @@
-"""What stands in the middle of G_b: the loss's Hessian at the outputs, or its pull-back to where the block ends.
+"""Interfaces: a block's products end at a step h below the outputs, and the layers above h are passed once per update.
 
-G_b v = J_h' M J_h v with h a step below the outputs through which all of the block passes, J_h = dh/dw_b, D = df/dh and
-M = D' H_l D per example. D does not change during a solve, so the layers above h are passed once per update and not
-in each product.
+G_b v = J_h' M J_h v, with h a step through whose single value everything from the block to the outputs passes,
+J_h = dh/dw_b, D = df/dh and M = D' H_l D per example. D does not change during a solve. M is stored as the matrix
+itself, N x k x k, where h (k numbers per example) is narrower than the outputs; else as its square root R, M = R' R, C
+x N x k with C the columns of the loss's square root.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from math import prod
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from worker.optim.curvature.graph import Path
-
-if TYPE_CHECKING:
-    from worker.optim.curvature.traced_model import WrittenBatch
+from worker.optim.curvature.traced_batch import TracedBatch
 
 
 @dataclass(frozen=True)
-class OutputHead:
-    """J' H_l J: the path ends at the outputs."""
-
-    batch: "WrittenBatch"
-    path: Path
-    flops: int = 0
-
-    def apply(self, tangent: Tensor) -> Tensor:
-        """Return H_l times the outputs' tangent."""
-        return self.batch.hessian_product(tangent)
-
-
-@dataclass(frozen=True)
-class SquareHead:
-    """M itself, N x k x k, k the length of one example's h: for an interface narrower than the outputs."""
+class InterfaceHessian:
+    """M itself, N x k x k: for an interface narrower than the outputs."""
 
     path: Path
     matrix: Tensor
@@ -50,10 +35,10 @@ class SquareHead:
 
 
 @dataclass(frozen=True)
-class RootHead:
-    """R with M = R' R, C x N x k: for an interface wider than the loss's root.
+class InterfaceSquareRoot:
+    """R with M = R' R, C x N x k: for an interface wider than the loss's square root has columns.
 
-    order: the dimensions of h as they lie in memory, so that k is a view of what the layers below give and take.
+    order: the dimensions of h in the order of their strides, so that a tangent can be viewed as N x k without a copy.
     """
 
     path: Path
@@ -66,7 +51,7 @@ class RootHead:
         return 4 * self.rows.numel()
 
     def apply(self, tangent: Tensor) -> Tensor:
-        """Return R' R h', the sum over the root's columns one by one: each is read as it lies in memory."""
+        """Return R' R h', one column of the square root after the other: each is contiguous in memory."""
         moved = tangent.permute(self.order)
         seen = torch.bmm(moved.flatten(1).unsqueeze(1), self.rows.permute(1, 2, 0)).squeeze(1)
         first, *others = zip(self.rows.unbind(), seen.t().unsqueeze(2).unbind(), strict=True)
@@ -77,15 +62,18 @@ class RootHead:
         return result.view(moved.shape).permute(back)
 
 
-Head = OutputHead | SquareHead | RootHead
-
-
 @dataclass(frozen=True)
 class Interface:
-    """A step h at which a block can end, with the cost of ending there, in operations.
+    """A step h at which a block can end, and what that costs.
 
-    entries: numbers in M, which each product reads once, or in R, which it reads twice. setup_points: numbers that the
-    passes multiply element by element.
+    Attributes:
+        step: h.
+        width: k, numbers of one example's h.
+        narrow: whether M itself is stored, else R.
+        setup_flops: operations of matrix products of making M or R.
+        flops: operations of one application.
+        entries: numbers in M, which each product reads once, or in R, which it reads twice.
+        setup_points: numbers that the passes above h multiply element by element.
     """
 
     step: int
@@ -102,11 +90,11 @@ class Interface:
         return self.entries if self.narrow else 2 * self.entries
 
 
-def interfaces(batch: "WrittenBatch", names: tuple[str, ...]) -> list[Interface]:
+def interfaces(batch: TracedBatch, names: tuple[str, ...]) -> list[Interface]:
     """Return the steps at which a block can end."""
-    linearization, graph = batch.linearization, batch.source.graph
+    linearization, graph = batch.linearization, batch.linearization.graph
     outputs, count = prod(linearization.outputs.shape[1:]), len(linearization.outputs)
-    rank = len(batch.root) if batch.rooted else outputs
+    rank = len(batch.square_root) if batch.has_square_root else outputs
     found = []
     for step in graph.interfaces(names):
         width = prod(linearization.shapes[step])
@@ -120,34 +108,40 @@ def interfaces(batch: "WrittenBatch", names: tuple[str, ...]) -> list[Interface]
     return found
 
 
-def build(batch: "WrittenBatch", names: tuple[str, ...], interface: Interface, *, memory: int) -> SquareHead | RootHead:
-    """Pass the layers above the interface: forward with its unit vectors, or back with the loss's root.
+def build(
+    batch: TracedBatch, names: tuple[str, ...], interface: Interface, *, memory: int
+) -> InterfaceHessian | InterfaceSquareRoot:
+    """Pass the layers above the interface: forward with its unit vectors, or back with the loss's square root.
 
-    memory [bytes]: the stack of vectors is cut so that the activations of a piece stay near it.
+    Args:
+        batch: the model linearized at S_c.
+        names: the block's parameters.
+        interface: where the block ends, one of `interfaces`.
+        memory: the stack of vectors is cut so that a chunk's activations stay near this size [bytes].
     """
-    path = batch.source.graph.path(names, head=interface.step)
-    above = batch.source.graph.path_above(interface.step)
+    path = batch.linearization.graph.path(names, end=interface.step)
+    above = batch.linearization.graph.path_above(interface.step)
     if not interface.narrow:
-        return _root_head(batch, path, above, memory)
+        return _square_root(batch, path, above, memory)
     stack = torch.cat(list(_narrow(batch, above, interface, memory)))
     curved = batch.hessian_product(stack).flatten(2)
-    return SquareHead(path, torch.bmm(stack.flatten(2).transpose(0, 1), curved.permute(1, 2, 0)))
+    return InterfaceHessian(path, torch.bmm(stack.flatten(2).transpose(0, 1), curved.permute(1, 2, 0)))
 
 
-def _narrow(batch: "WrittenBatch", above: Path, interface: Interface, memory: int) -> Iterator[Tensor]:
+def _narrow(batch: TracedBatch, above: Path, interface: Interface, memory: int) -> Iterator[Tensor]:
     """Tangents of the outputs along each unit vector of h, K x N x outputs."""
     outputs = batch.linearization.outputs
     shape = batch.linearization.shapes[interface.step]
     units = torch.eye(interface.width, dtype=outputs.dtype, device=outputs.device)
-    for part in units.split_with_sizes(batch.linearization.pieces(above, interface.width, memory=memory)):
+    for part in units.split_with_sizes(batch.linearization.stack_sizes(above, interface.width, memory=memory)):
         seed = part.view(len(part), 1, *shape).expand(len(part), len(outputs), *shape)
         yield batch.linearization.tangent(above, {}, seed=seed)
 
 
-def _root_head(batch: "WrittenBatch", path: Path, above: Path, memory: int) -> RootHead:
-    """Cotangents of h from each column of the loss's root, written into R piece by piece."""
-    root, done = batch.root, 0
-    for part in root.split_with_sizes(batch.linearization.pieces(above, len(root), memory=memory)):
+def _square_root(batch: TracedBatch, path: Path, above: Path, memory: int) -> InterfaceSquareRoot:
+    """Cotangents of h from each column of the loss's square root, written into R chunk by chunk."""
+    root, done = batch.square_root, 0
+    for part in root.split_with_sizes(batch.linearization.stack_sizes(above, len(root), memory=memory)):
         found = batch.linearization.backward(above, part, {})
         assert found is not None
         if not done:
@@ -157,4 +151,4 @@ def _root_head(batch: "WrittenBatch", path: Path, above: Path, memory: int) -> R
         moved = found.permute(0, *[d + 1 for d in order])
         rows[done : done + len(part)].view(moved.shape).copy_(moved)
         done += len(part)
-    return RootHead(path, rows, order)
+    return InterfaceSquareRoot(path, rows, order)

@@ -11,8 +11,8 @@ from torch import Tensor
 from worker.optim.curvature.graph import Graph, Path
 from worker.optim.curvature.rules.base import Rule
 
-PIECE = 1 << 25
-"""bytes of a piece of a stack on a CPU: a larger one is new memory from the system each time, which costs more"""
+STACK_BYTES = 1 << 25
+"""size of a chunk of a stack on a CPU [bytes]: larger memory comes from the system each time, which costs more"""
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Linearization:
         seed: Tensor | None = None,
         responses: Mapping[int, Tensor] | None = None,
     ) -> Tensor:
-        """Return the tangent at the path's head.
+        """Return the tangent at the path's end.
 
         weights: w' by parameter name. seed: the tangent at the path's source, where it has one. responses: for a
         step given here, dy/dw w' itself, in place of its weights' tangents.
@@ -69,7 +69,7 @@ class Linearization:
                 tangents[step] = self.rules[step].tangent(given, {}).add_(responses[step])
             else:
                 tangents[step] = responses[step]
-        return tangents[path.head]
+        return tangents[path.end]
 
     def backward(
         self,
@@ -79,12 +79,12 @@ class Linearization:
         *,
         cotangents: dict[int, Tensor] | None = None,
     ) -> Tensor | None:
-        """Send the head's cotangent down the path; overwrite `weights` with the parameters' cotangents.
+        """Send the end's cotangent down the path; overwrite `weights` with the parameters' cotangents.
 
         Returns the cotangent at the path's source, where it has one. A step that is a key of `cotangents` has its
         own cotangent put there, in place of its weights'.
         """
-        waiting = {path.head: cotangent}
+        waiting = {path.end: cotangent}
         for step, inputs, names in reversed(path.steps):
             own = waiting.pop(step)
             local: dict[str, Tensor] = {}
@@ -112,13 +112,13 @@ class Linearization:
         """Numbers that one tangent along the path, or one backward pass, multiplies element by element."""
         return sum(self.rules[step].points for step, _, _ in path.steps)
 
-    def pieces(self, path: Path, count: int, *, memory: int, each: int = 0) -> list[int]:
+    def stack_sizes(self, path: Path, count: int, *, memory: int, each: int = 0) -> list[int]:
         """Cut a stack of `count` vectors into sizes whose widest activations, three times, stay near `memory` [bytes].
 
-        each: bytes that a vector takes beside these. On a CPU a piece stays near PIECE too.
+        each: bytes that a vector takes beside these. On a CPU a chunk stays near STACK_BYTES too.
         """
         if not self.outputs.is_cuda:
-            memory = min(memory, PIECE)
+            memory = min(memory, STACK_BYTES)
         widest = max(prod(self.shapes[step]) for step, _, _ in path.steps)
         size = memory // max(1, each + 3 * widest * len(self.outputs) * self.outputs.element_size())
         size = max(1, min(count, size))

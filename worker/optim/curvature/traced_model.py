@@ -1,8 +1,7 @@
-"""Gradient and curvature of a model whose every operation has a rule: the forward pass is done once per batch."""
+"""A model of which every operation has a rule: one forward pass per batch serves gradient and curvature."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 
 import torch
 from torch import Tensor, nn
@@ -10,32 +9,46 @@ from torch import Tensor, nn
 from worker.optim import native
 from worker.optim.assumptions import check_loss, check_outputs
 from worker.optim.blocks import Block
-from worker.optim.curvature.chunked_batch import KEPT, PiecedBatch, kept_bytes
+from worker.optim.curvature.chunked_batch import ChunkedBatch
 from worker.optim.curvature.graph import Graph, Path, trace
-from worker.optim.curvature.interfaces import Head, OutputHead
 from worker.optim.curvature.linearization import Linearization
-from worker.optim.curvature.rules.base import NotCovered
+from worker.optim.curvature.rules.base import NotCovered, Rule
+from worker.optim.curvature.traced_batch import TracedBatch
 from worker.optim.losses import Loss
 
-WHOLE = 32
-"""examples whose memory says what one takes: rules that keep chunks of examples fill theirs with so many"""
+ACTIVATION_BYTES = 3 << 27
+"""activations above which a gradient batch passes in chunks [bytes]; each chunk has half of it"""
+_SAMPLE = 32
+"""examples from which the memory of one is estimated: rules that store groups of examples fill theirs"""
+
+
+def linearization_bytes(rules: Sequence[Rule], shared: Sequence[Tensor]) -> int:
+    """Return the memory of the rules' tensors [bytes], each storage counted once, without that of `shared`."""
+    found = [v.untyped_storage() for rule in rules for v in vars(rule).values() if isinstance(v, Tensor)]
+    ours = {storage.data_ptr(): storage.nbytes() for storage in found}
+    return sum(ours[place] for place in ours.keys() - {t.untyped_storage().data_ptr() for t in shared})
 
 
 @dataclass
-class WrittenModel:
-    """A traced model; raises NotCovered where the trace is not the model."""
+class TracedModel:
+    """A module written down as operations with rules.
 
-    model: nn.Module
+    Raises:
+        NotCovered: an operation has no rule.
+    """
+
+    module: nn.Module
     loss: Loss
     graph: Graph = field(init=False)
     all: Path = field(init=False)
+    """the path from all trainable parameters to the outputs"""
     checked: bool = field(default=False, init=False)
-    example: int = field(default=0, init=False)
-    """bytes that an example's linearization keeps; 0: not known yet"""
+    example_bytes: int = field(default=0, init=False)
+    """memory of one example's linearization [bytes]; 0: not known yet"""
 
     def __post_init__(self) -> None:
-        self.graph = trace(self.model)
-        self.all = self.graph.path(name for name, p in self.model.named_parameters() if p.requires_grad)
+        self.graph = trace(self.module)
+        self.all = self.graph.path(name for name, p in self.module.named_parameters() if p.requires_grad)
 
     def unreached(self, block: Block) -> list[str]:
         """Return the block's parameters that the outputs do not depend on."""
@@ -43,132 +56,30 @@ class WrittenModel:
         return [name for name in block.names if name not in reached]
 
     def check(self, inputs: Tensor) -> None:
-        """Compare the trace with the model on two examples; raise NotCovered where they differ."""
+        """Compare the trace with the module on two examples; raise NotCovered where they differ."""
         few = inputs[:2]
         outputs = Linearization.at(self.graph, few).outputs
         with torch.no_grad(), native.once():
-            own = self.model(few)
+            own = self.module(few)
         if not torch.equal(outputs, own) and bool(outputs.isfinite().all()):
             raise NotCovered("the traced forward pass differs from the model's own")
 
-    def at_most(self, keep: int, inputs: Tensor, targets: Tensor) -> "WrittenBatch | PiecedBatch":
-        """Run the forward pass over S_g; over its first `keep` examples where the activations of all are too many."""
-        if not self.example:
-            few = inputs[:WHOLE]
+    def linearize_in_chunks(self, curvature_batch: int, inputs: Tensor, targets: Tensor) -> TracedBatch | ChunkedBatch:
+        """Linearize at S_g, or at S_c and, in chunks, the rest where the activations need too much memory."""
+        if not self.example_bytes:
+            few = inputs[:_SAMPLE]
             rules = Linearization.at(self.graph, few).rules
-            self.example = max(1, kept_bytes(rules, list(self.model.parameters())) // len(few))
-        if keep == len(inputs) or self.example * len(inputs) <= KEPT:
-            return self.at(inputs, targets)
-        first = self.at(inputs[:keep], targets[:keep])
-        return PiecedBatch(self, first, (inputs[keep:], targets[keep:]), max(1, KEPT // 2 // self.example))
+            self.example_bytes = max(1, linearization_bytes(rules, list(self.module.parameters())) // len(few))
+        if curvature_batch == len(inputs) or self.example_bytes * len(inputs) <= ACTIVATION_BYTES:
+            return self.linearize(inputs, targets)
+        first = self.linearize(inputs[:curvature_batch], targets[:curvature_batch])
+        rest = inputs[curvature_batch:], targets[curvature_batch:]
+        return ChunkedBatch(self.linearize, first, rest, max(1, ACTIVATION_BYTES // 2 // self.example_bytes))
 
-    def at(self, inputs: Tensor, targets: Tensor) -> "WrittenBatch":
+    def linearize(self, inputs: Tensor, targets: Tensor) -> TracedBatch:
         """Run the forward pass; the first time, check what the method assumes of outputs and loss."""
         linearization = Linearization.at(self.graph, inputs)
         if not self.checked:
             check_loss(self.loss, check_outputs(linearization.outputs, inputs), targets)
             self.checked = True
-        return WrittenBatch(self, linearization, targets)
-
-
-@dataclass
-class WrittenBatch:
-    """The model linearized at a batch, with its targets."""
-
-    source: WrittenModel
-    linearization: Linearization
-    targets: Tensor
-    paths: dict[tuple[str, ...], Path] = field(default_factory=dict)
-
-    @property
-    def value(self) -> Tensor:
-        """The mean loss."""
-        return self.source.loss.value(self.linearization.outputs, self.targets)
-
-    @property
-    def gradient_flops(self) -> int:
-        """Operations of forward and backward pass."""
-        return self.linearization.forward_flops() + self.linearization.tangent_flops(self.source.all)
-
-    def gradient(self, out: Mapping[str, Tensor]) -> None:
-        """Write the mean gradient into `out`, by parameter name."""
-        cotangent = self.source.loss.gradient(self.linearization.outputs, self.targets)
-        self.linearization.backward(self.source.all, cotangent, out)
-
-    def squares(self, out: Mapping[str, Tensor]) -> None:
-        """Write the mean of the squared gradients of the single examples' losses into `out`, by parameter name.
-
-        One backward pass; then each layer squares and sums, (y^2)'x^2 for a dense one.
-        """
-        cotangent = self.source.loss.gradient(self.linearization.outputs, self.targets)
-        path = self.source.all
-        kept = {step: cotangent for step, _, names in path.steps if names}
-        self.linearization.backward(path, cotangent, {}, cotangents=kept)
-        for step, _, names in path.steps:
-            if names:
-                self.linearization.rules[step].squares(kept[step], {k: out[full] for k, full in names.items()})
-                for full in names.values():
-                    # The cotangent is that of the mean: an example's own is N times as large.
-                    out[full].mul_(len(self.targets))
-
-    @property
-    def squares_flops(self) -> int:
-        """Operations of `squares`."""
-        return self.linearization.tangent_flops(self.source.all)
-
-    @property
-    def forward_flops(self) -> int:
-        """Operations of a forward pass."""
-        return self.linearization.forward_flops()
-
-    def narrow(self, count: int, blocks: Sequence[Block]) -> "WrittenBatch":
-        """Return the first `count` examples' part, ready for products; costs nothing."""
-        paths = {block.names: self.source.graph.path(block.names) for block in blocks}
-        return WrittenBatch(self.source, self.linearization.narrow(count), self.targets[:count], paths)
-
-    def hessian_product(self, tangent: Tensor) -> Tensor:
-        """Return H_l times a tangent of the outputs."""
-        return self.source.loss.hessian_product(self.linearization.outputs, self.targets, tangent)
-
-    @property
-    def rooted(self) -> bool:
-        """Whether the loss has a root: one of a user's own need not."""
-        return hasattr(self.source.loss, "root")
-
-    @cached_property
-    def root(self) -> Tensor:
-        """S, K x N x ..., with H_l = sum over k of S_k S_k'."""
-        return self.source.loss.root(self.linearization.outputs, self.targets)
-
-    def product(self, block: Block, vector: Tensor, out: Tensor, *, head: Head | None = None) -> None:
-        """Write G_b v into out: v -> J_b v -> H_l J_b v -> J_b' H_l J_b v, all of it within the block's path."""
-        head = head or self.head(block)
-        jv = self.linearization.tangent(head.path, block.views(vector))
-        self.linearization.backward(head.path, head.apply(jv), block.views(out))
-
-    @cached_property
-    def rounded(self) -> Linearization:
-        """The linearization in bfloat16, made once."""
-        return self.linearization.cast(torch.bfloat16)
-
-    def rounded_product(self, block: Block, vector: Tensor, out: Tensor, *, head: Head | None = None) -> None:
-        """Write G_b v into out, its ways down and up through the layers in bfloat16, H_l and the head in full."""
-        head, low = head or self.head(block), torch.empty_like(out, dtype=torch.bfloat16)
-        jv = self.rounded.tangent(head.path, block.views(vector.bfloat16()))
-        curved = head.apply(jv.to(vector.dtype))
-        self.rounded.backward(head.path, curved.bfloat16(), block.views(low))
-        out.copy_(low)
-
-    def head(self, block: Block) -> OutputHead:
-        """Return the head that ends at the outputs."""
-        return OutputHead(self, self.paths[block.names])
-
-    def product_flops(self, block: Block, *, head: Head | None = None) -> int:
-        """Operations of one product."""
-        head = head or self.head(block)
-        return 2 * self.linearization.tangent_flops(head.path) + head.flops
-
-    @property
-    def setup_flops(self) -> int:
-        """Operations spent on getting ready for products."""
-        return 0
+        return TracedBatch(self.loss, self.all, linearization, targets)

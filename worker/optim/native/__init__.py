@@ -82,8 +82,8 @@ def _set(variable: ContextVar[bool], value: bool) -> Iterator[None]:
         variable.reset(token)
 
 
-def pieces(chunks: int) -> list[tuple[int, int]]:
-    """Cut a batch's chunks into one piece for each of torch's threads."""
+def thread_ranges(chunks: int) -> list[tuple[int, int]]:
+    """Cut a batch's chunks into one range for each of torch's threads."""
     number = max(1, min(torch.get_num_threads(), chunks))
     edges = [chunks * i // number for i in range(number + 1)]
     return list(pairwise(edges))

@@ -65,7 +65,7 @@ class Linearized:
         native.spread(lambda _, *span: run(self._layer, *fixed, *map(_passed, span)), self._cut())
 
     def _cut(self) -> list[tuple[int, int]]:
-        return native.pieces(-(-self.examples // self.kept.shape[3]))
+        return native.thread_ranges(-(-self.examples // self.kept.shape[3]))
 
     def tangent(self, x: Tensor | None, weights: Tensor | None, peephole: Tensor | None, stack: int) -> Tensor:
         """Return h', T x H x K x N, of x' (T x I x K x N) and, where K = 1, of W', R', b' side by side and of p'."""
@@ -138,7 +138,7 @@ def _forward(x: Tensor, weights: Weights, *, keep: bool) -> tuple[Tensor, Linear
     states, kept = x.new_empty(length, hidden, count), x.new_empty(chunks * keep, length, rows, width)
     layer, run = _layer(matrix, peephole, kept, length, count), native.function("forward", x.dtype)
     fixed = [_passed(a) for a in (int(keep), x, states)]
-    native.spread(lambda _, *span: run(layer, *fixed, *map(_passed, span)), native.pieces(chunks))
+    native.spread(lambda _, *span: run(layer, *fixed, *map(_passed, span)), native.thread_ranges(chunks))
     return states.permute(2, 0, 1), Linearized(matrix, kept, count) if keep else None
 
 

@@ -1,4 +1,4 @@
-"""How much of a solved step is taken: backtracking, the reduction ratio and the line search, in this order."""
+"""How much of a solved step is used: backtracking, the reduction ratio and the line search, in this order."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -14,26 +14,33 @@ from worker.optim.solver.damping import reduction_ratio
 from worker.optim.solver.line_search import armijo
 
 ROUNDING = 4
-"""how far a mean loss is taken to be off, in units of its last place"""
+"""assumed rounding error of a mean loss [units of its last place]"""
 
 
 @dataclass
 class Part:
-    """A block's share of the step: lr x, with x and the gradient g flat, and what the block's solve knows of x.
+    """A block's part of the step, learning_rate x.
 
-    model: phi(x) = x'(G_b + d I) x / 2 + g'x.
+    Args:
+        block: b, with P parameters.
+        x: the solution, P numbers.
+        gradient: g, P numbers.
+        learning_rate: fraction of x that the step is.
+        damping: d.
+        model: phi(x) = x'(G_b + d I) x / 2 + g'x.
+        iterates: the iterates to go back to; None: backtracking is off.
     """
 
     block: Block
     x: Tensor
     gradient: Tensor
-    lr: float
+    learning_rate: float
     damping: float
     model: float
     iterates: Iterates | None
 
     def take(self, iteration: int) -> None:
-        """Overwrite x with the iterate that a limit of `iteration` would have given, where iterates were kept."""
+        """Overwrite x with the iterate that a limit of `iteration` would have given, where iterates were collected."""
         if self.iterates is not None:
             found = self.iterates.at(iteration)
             self.x.copy_(found.x)
@@ -41,18 +48,18 @@ class Part:
 
     def slope(self) -> float:
         """Return lr g'x."""
-        return self.lr * FlatInner().inner(self.gradient, self.x).item()
+        return self.learning_rate * FlatInner().inner(self.gradient, self.x).item()
 
     def decrease(self) -> float:
         """Return q(lr x) = lr g'x + lr^2 x'G_b x / 2, without a product: phi(x) holds x'G_b x."""
         slope = FlatInner().inner(self.gradient, self.x).item()
         half = self.model - slope - self.damping / 2 * FlatInner().inner(self.x, self.x).item()
-        return self.lr * slope + self.lr**2 * half
+        return self.learning_rate * slope + self.learning_rate**2 * half
 
 
 @dataclass(frozen=True)
 class Acceptance:
-    """What was decided: the scale of the step, rho, the iteration gone back to, and how many losses it took."""
+    """The decision: the scale of the step, rho, the iteration gone back to, and the number of losses computed."""
 
     scale: float = 1.0
     ratio: float | None = None
@@ -69,16 +76,24 @@ def accept(
     adaptive_damping: bool,
     line_search: bool,
 ) -> Acceptance:
-    """Choose the iterates, left in the parts' x, and the scale; the weights are as they were, bit for bit.
+    """Choose the iterates, written into the parts' x, and the scale. The weights are restored bit for bit.
 
-    evaluate: the mean loss over S_g at the present weights. start: the loss before the step. Every block goes back to
-    the same iteration, or stays at its last if that came before: as if the limit had been that.
+    Every block goes back to the same iteration, or stays at its last one if that came before: as if the limit of
+    iterations had been that.
+
+    Args:
+        parts: every block's part of the step.
+        evaluate: () -> the mean loss over S_g at the present weights, a scalar.
+        start: the loss before the step.
+        backtracking: whether to go back over the iterates.
+        adaptive_damping: whether to compute rho.
+        line_search: whether to shrink the step.
     """
     trials = _Trials(parts, evaluate)
     rounding = ROUNDING * torch.finfo(parts[0].x.dtype).eps * abs(start)
     iteration, loss = None, None
     if backtracking:
-        kept = sorted({k.iteration for part in parts if part.iterates for k in part.iterates.kept})
+        kept = sorted({k.iteration for part in parts if part.iterates for k in part.iterates.collected})
         iteration, loss = backtrack(kept, trials.at)
         for part in parts:
             part.take(iteration)
@@ -113,7 +128,7 @@ class _Trials:
         self.count += 1
         for part in self._parts:
             for p, view in zip(part.block.parameters, part.block.views(part.x).values(), strict=True):
-                p.add_(view, alpha=part.lr * scale)
+                p.add_(view, alpha=part.learning_rate * scale)
         try:
             value = self._evaluate().item()
         finally:

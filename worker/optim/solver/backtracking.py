@@ -11,7 +11,7 @@ SPACING = 1.3
 
 @dataclass(frozen=True)
 class Iterate:
-    """x after so many iterations, flat in the block's parameters, with its quadratic model phi(x)."""
+    """x after a number of iterations, flat in the block's parameters, with its quadratic model phi(x)."""
 
     iteration: int
     x: Tensor
@@ -19,44 +19,53 @@ class Iterate:
 
 
 class Iterates:
-    """A block's iterates i = ceil(1.3^j), j = 0, 1, .., and its last; in memory one vector of the block for each.
+    """A block's iterates i = ceil(1.3^j), j = 0, 1, .., and its last one. Each takes the memory of one block vector.
 
-    start: where the solve began, left alone until `end`. add: (y, x) -> adds to x what the solver's y stands for.
+    Args:
+        start: where the solve began, P numbers; not changed before `end`.
+        add: (y, x) -> None, adds to x the parameter vector of the solver's coordinates y.
+
     Source: Martens (2010), "Deep learning via Hessian-free optimization", section 4.6.
     """
 
     def __init__(self, start: Tensor, add: Callable[[Tensor, Tensor], None]) -> None:
         self._start, self._add = start, add
         self._next, self._power = 1, 0
-        self.kept: list[Iterate] = []
+        self.collected: list[Iterate] = []
 
-    def keep(self, iteration: int, y: Tensor, model: float) -> None:
-        """Take the iterate if it is one of the spaced ones."""
+    def collect(self, iteration: int, y: Tensor, model: float) -> None:
+        """Store the iterate if it is one of the spaced ones."""
         if iteration < self._next:
             return
         x = self._start.clone()
         self._add(y, x)
-        self.kept.append(Iterate(iteration, x, model))
+        self.collected.append(Iterate(iteration, x, model))
         while self._next <= iteration:
             self._power += 1
             self._next = math.ceil(SPACING**self._power)
 
     def end(self, iteration: int, x: Tensor, model: float) -> None:
-        """Take the last iterate, whatever its number."""
-        if self.kept and self.kept[-1].iteration >= iteration:
-            self.kept.pop()
-        self.kept.append(Iterate(iteration, x.clone(), model))
+        """Store the last iterate, whatever its number."""
+        if self.collected and self.collected[-1].iteration >= iteration:
+            self.collected.pop()
+        self.collected.append(Iterate(iteration, x.clone(), model))
 
     def at(self, iteration: int) -> Iterate:
-        """Return the last kept iterate that a limit of `iteration` would have reached, or the first."""
-        return next((kept for kept in reversed(self.kept) if kept.iteration <= iteration), self.kept[0])
+        """Return the last collected iterate that a limit of `iteration` would have reached, or the first."""
+        return next((c for c in reversed(self.collected) if c.iteration <= iteration), self.collected[0])
 
 
 def backtrack(iterations: Sequence[int], loss: Callable[[int], float]) -> tuple[int, float]:
-    """Go back from the last iteration as long as the loss falls; return where it stopped, and the loss there.
+    """Go back from the last iteration while the loss falls.
 
-    iterations: ascending. loss: i -> f(w + lr x_i) over S_g, every block at its iterate i; infinite where it is not
-    finite. Source: Martens (2010), section 4.6: an earlier iterate is taken only if it is better than the next.
+    Args:
+        iterations: ascending, at least one.
+        loss: i -> f(w + lr x_i) over S_g, every block at its iterate i; infinite where it is not finite.
+
+    Returns:
+        The iteration where it stopped, and the loss there.
+
+    Source: Martens (2010), section 4.6: an earlier iterate is used only if it is better than the next.
     """
     *earlier, best = iterations
     lowest = loss(best)

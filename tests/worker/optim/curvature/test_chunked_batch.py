@@ -1,4 +1,4 @@
-"""A gradient batch that is passed in pieces."""
+"""A gradient batch that is passed in chunks."""
 
 import pytest
 import torch
@@ -6,10 +6,11 @@ from torch import Tensor, nn
 
 from worker.optim import BlockHessianFree, SoftmaxCrossEntropy, StepResult
 from worker.optim.blocks import make_blocks
-from worker.optim.curvature import chunked_batch, traced_model
-from worker.optim.curvature.chunked_batch import PiecedBatch, kept_bytes
+from worker.optim.curvature import traced_model
+from worker.optim.curvature.chunked_batch import ChunkedBatch
 from worker.optim.curvature.linearization import Linearization
-from worker.optim.curvature.traced_model import WrittenBatch, WrittenModel
+from worker.optim.curvature.traced_batch import TracedBatch
+from worker.optim.curvature.traced_model import TracedModel, linearization_bytes
 
 N, KEEP, WIDTHS = 23, 5, (6, 8, 4)
 SMALL = 5 * 8 * (6 + 8 + 8)
@@ -28,10 +29,9 @@ def data() -> tuple[Tensor, Tensor]:
     return torch.rand(N, 6, dtype=torch.float64), torch.randint(4, (N,))
 
 
-def limit(monkeypatch: pytest.MonkeyPatch, bytes_kept: int) -> None:
-    """Let a batch be passed in pieces beyond so many bytes of activations."""
-    for module in (chunked_batch, traced_model):
-        monkeypatch.setattr(module, "KEPT", bytes_kept)
+def limit(monkeypatch: pytest.MonkeyPatch, activation_bytes: int) -> None:
+    """Let a batch be passed in chunks above this memory of activations."""
+    monkeypatch.setattr(traced_model, "ACTIVATION_BYTES", activation_bytes)
 
 
 def step() -> tuple[StepResult, list[Tensor]]:
@@ -45,24 +45,24 @@ def step() -> tuple[StepResult, list[Tensor]]:
 def test_what_a_linearization_keeps_is_counted() -> None:
     """Inputs and slopes count once, weights not at all."""
     model, (x, t) = network(), data()
-    source = WrittenModel(model, SoftmaxCrossEntropy())
+    source = TracedModel(model, SoftmaxCrossEntropy())
     rules = Linearization.at(source.graph, x[:5].clone()).rules
-    assert kept_bytes(rules, list(model.parameters())) == SMALL
-    assert isinstance(source.at_most(KEEP, x, t), WrittenBatch)
+    assert linearization_bytes(rules, list(model.parameters())) == SMALL
+    assert isinstance(source.linearize_in_chunks(KEEP, x, t), TracedBatch)
 
 
-@pytest.mark.parametrize("bytes_kept", [1, SMALL, 4 * SMALL])
-def test_pieces_give_the_whole_batchs_loss_and_gradient(monkeypatch: pytest.MonkeyPatch, bytes_kept: int) -> None:
+@pytest.mark.parametrize("activation_bytes", [1, SMALL, 4 * SMALL])
+def test_chunks_give_the_whole_batchs_loss_and_gradient(monkeypatch: pytest.MonkeyPatch, activation_bytes: int) -> None:
     """Whatever the chunks, with a smaller last one: loss and gradient are those of all examples."""
     model, (x, t) = network(), data()
-    source = WrittenModel(model, SoftmaxCrossEntropy())
+    source = TracedModel(model, SoftmaxCrossEntropy())
     (block,) = make_blocks(model, [["0", "2"]])
     expected, found = block.vector(), block.vector()
-    whole = source.at(x, t)
+    whole = source.linearize(x, t)
     whole.gradient(block.views(expected))
-    limit(monkeypatch, bytes_kept)
-    batch = source.at_most(KEEP, x, t)
-    assert isinstance(batch, PiecedBatch)
+    limit(monkeypatch, activation_bytes)
+    batch = source.linearize_in_chunks(KEEP, x, t)
+    assert isinstance(batch, ChunkedBatch)
     assert len(batch.first.linearization.outputs) == KEEP
     batch.gradient(block.views(found))
     torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-14)
@@ -71,18 +71,18 @@ def test_pieces_give_the_whole_batchs_loss_and_gradient(monkeypatch: pytest.Monk
     assert batch.forward_flops == whole.forward_flops
 
 
-def test_updates_in_pieces_are_the_updates(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Weights, loss and cost after two updates do not depend on the pieces."""
+def test_updates_in_chunks_are_the_updates(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Weights, loss and cost after two updates do not depend on the chunks."""
     whole, weights = step()
     limit(monkeypatch, SMALL)
-    pieced, others = step()
+    chunked, others = step()
     torch.testing.assert_close(others, weights, rtol=1e-9, atol=1e-12)
-    assert pieced.loss == pytest.approx(whole.loss, rel=1e-12)
-    assert pieced.cost == whole.cost
+    assert chunked.loss == pytest.approx(whole.loss, rel=1e-12)
+    assert chunked.cost == whole.cost
 
 
 def test_a_curvature_batch_of_all_examples_is_kept_whole(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where every example is needed again nothing is gained by pieces."""
+    """Where every example is needed again nothing is gained by chunks."""
     limit(monkeypatch, 1)
     x, t = data()
-    assert isinstance(WrittenModel(network(), SoftmaxCrossEntropy()).at_most(N, x, t), WrittenBatch)
+    assert isinstance(TracedModel(network(), SoftmaxCrossEntropy()).linearize_in_chunks(N, x, t), TracedBatch)

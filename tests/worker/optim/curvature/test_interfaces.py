@@ -6,12 +6,12 @@ import pytest
 import torch
 from torch import nn
 
-from tests.worker.optim.curvature.ways import Scene
+from tests.worker.optim.curvature.scenes import Scene
 from worker.optim import SoftmaxCrossEntropy
 from worker.optim.blocks import make_blocks
 from worker.optim.curvature.counting import Counter
-from worker.optim.curvature.interfaces import RootHead, build, interfaces
-from worker.optim.curvature.traced_model import WrittenModel
+from worker.optim.curvature.interfaces import InterfaceSquareRoot, build, interfaces
+from worker.optim.curvature.traced_model import TracedModel
 from worker.problems import cnn
 from worker.problems.data import cifar10
 
@@ -30,24 +30,24 @@ def test_products_through_an_interface_are_the_same(name: str, narrow: bool, mem
         scene.batch.product(block, vector, direct)
         for end in interfaces(scene.batch, block.names):
             chosen = replace(end, narrow=narrow)
-            head = build(scene.batch, block.names, chosen, memory=memory)
-            scene.batch.product(block, vector, through, head=head)
+            curvature = build(scene.batch, block.names, chosen, memory=memory)
+            scene.batch.product(block, vector, through, curvature=curvature)
             torch.testing.assert_close(through, direct, rtol=1e-10, atol=1e-10)
             found += 1
     assert found
 
 
 def test_counted_operations_are_torchs() -> None:
-    """Building a head and a product through it take the operations that are said, within 5 %."""
+    """Building a curvature and a product through it take the operations that are said, within 5 %."""
     scene = Scene.of("autoencoder")
     block = scene.blocks[0]
     for end in interfaces(scene.batch, block.names):
         with Counter() as counter:
-            head = build(scene.batch, block.names, end, memory=MEMORY)
+            curvature = build(scene.batch, block.names, end, memory=MEMORY)
         assert end.setup_flops == pytest.approx(counter.flops, rel=0.05)
         with Counter() as counter:
-            scene.batch.product(block, block.vector(), block.vector(), head=head)
-        assert scene.batch.product_flops(block, head=head) == pytest.approx(counter.flops, rel=0.05)
+            scene.batch.product(block, block.vector(), block.vector(), curvature=curvature)
+        assert scene.batch.product_flops(block, curvature=curvature) == pytest.approx(counter.flops, rel=0.05)
 
 
 class Skip(nn.Module):
@@ -69,8 +69,8 @@ def test_an_interface_has_nothing_around_it() -> None:
     model = Skip().double()
     blocks = make_blocks(model, [["first"], ["second"], ["last"]])
     x = torch.rand(6, 4, dtype=torch.float64)
-    batch = WrittenModel(model, SoftmaxCrossEntropy()).at(x, torch.arange(6) % 3).narrow(5, blocks)
-    names = [operation.name for operation in batch.source.graph.operations]
+    batch = TracedModel(model, SoftmaxCrossEntropy()).linearize(x, torch.arange(6) % 3).narrow(5, blocks)
+    names = [operation.name for operation in batch.linearization.graph.operations]
     ends = [[names[end.step] for end in interfaces(batch, block.names)] for block in blocks]
     assert ends == [["first", "tanh", "add", "tanh_1"], ["second", "add", "tanh_1"], []]
 
@@ -81,10 +81,10 @@ def test_a_root_head_keeps_the_order_of_its_values_in_memory() -> None:
     model = problem.build(problem.options(), info)
     blocks = make_blocks(model, problem.partition)
     x = problem.inputs(torch.rand(2, *info.shape))
-    batch = WrittenModel(model, SoftmaxCrossEntropy()).at(x, torch.arange(2)).narrow(2, blocks)
-    head = build(batch, blocks[0].names, interfaces(batch, blocks[0].names)[0], memory=MEMORY)
-    tangent = batch.linearization.tangent(head.path, blocks[0].views(blocks[0].vector().fill_(1)))
+    batch = TracedModel(model, SoftmaxCrossEntropy()).linearize(x, torch.arange(2)).narrow(2, blocks)
+    curvature = build(batch, blocks[0].names, interfaces(batch, blocks[0].names)[0], memory=MEMORY)
+    tangent = batch.linearization.tangent(curvature.path, blocks[0].views(blocks[0].vector().fill_(1)))
     assert tangent.is_contiguous(memory_format=torch.channels_last)
-    assert head.apply(tangent).is_contiguous(memory_format=torch.channels_last)
-    assert isinstance(head, RootHead)
-    assert head.order == (0, 2, 3, 1)
+    assert curvature.apply(tangent).is_contiguous(memory_format=torch.channels_last)
+    assert isinstance(curvature, InterfaceSquareRoot)
+    assert curvature.order == (0, 2, 3, 1)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.worker.optim.curvature.ways import Scene, check_product, check_start
+from tests.worker.optim.curvature.scenes import Scene, check_product, check_start
 from worker.optim.curvature.counting import Counter
 from worker.optim.curvature.sample_space import SampleSystem
 
@@ -19,15 +19,15 @@ def dense_steps(scene: Scene, index: int) -> list[int]:
 @pytest.mark.parametrize("warm", [False, True])
 @pytest.mark.parametrize("name", NAMES)
 def test_algebra_is_that_of_the_parameters(name: str, warm: bool, damping: float) -> None:
-    """Start, products, inner products and the way back agree with dense G, for every choice of layers."""
+    """Start, products, inner products and the method back agree with dense G, for every choice of layers."""
     scene = Scene.of(name)
     for index, block in enumerate(scene.blocks):
         steps = dense_steps(scene, index)
         for chosen in ({steps[0]}, {steps[-1]}, set(steps)):
-            task = scene.task(block, warm=warm, damping=damping)
-            system = SampleSystem(task, scene.batch, scene.batch.head(block), frozenset(chosen))
-            check_start(scene, task, system)
-            check_product(scene, task, system)
+            problem = scene.problem(block, warm=warm, damping=damping)
+            system = SampleSystem(problem, scene.batch, scene.batch.output_hessian(block), frozenset(chosen))
+            check_start(scene, problem, system)
+            check_product(scene, problem, system)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -35,9 +35,11 @@ def test_counted_operations_are_torchs(name: str) -> None:
     """Set-up, products and finish take the operations that are said, within 5 %."""
     scene = Scene.of(name)
     for index, block in enumerate(scene.blocks):
-        task = scene.task(block)
+        problem = scene.problem(block)
         with Counter() as counter:
-            system = SampleSystem(task, scene.batch, scene.batch.head(block), frozenset(dense_steps(scene, index)))
+            system = SampleSystem(
+                problem, scene.batch, scene.batch.output_hessian(block), frozenset(dense_steps(scene, index))
+            )
         assert system.setup_flops == pytest.approx(counter.flops, rel=0.05)
         with Counter() as counter:
             system.product(system.b, system.y)

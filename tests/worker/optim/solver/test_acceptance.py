@@ -14,12 +14,12 @@ from torch.func import functional_call, jacrev
 from tests.worker.optim.cases import CASES, Case, make
 from tests.worker.optim.reference import Dense, conjugate_gradient
 from worker.optim import BlockHessianFree, StepResult
-from worker.optim.curvature import planner
 from worker.optim.curvature.counting import Counter
+from worker.optim.settings import ProductMethod
 from worker.optim.solver.backtracking import backtrack
 
 CURVATURE = 8
-WAYS = planner.WAYS
+METHODS = list(ProductMethod)
 ALL = {"adaptive_damping": True, "backtracking": True, "line_search": True, "preconditioner": True}
 
 
@@ -42,7 +42,7 @@ def value_at(case: Case, flat: Tensor) -> float:
 
 def optimizer(case: Case, **knobs: Any) -> BlockHessianFree:
     """Build with few iterations, so that truncation shows."""
-    knobs = {"curvature_batch": CURVATURE, "damping": 0.1, "max_cg_iters": 4} | knobs
+    knobs = {"curvature_batch": CURVATURE, "damping": 0.1, "max_cg_iterations": 4} | knobs
     return BlockHessianFree(case.model, case.loss, case.blocks, **knobs)
 
 
@@ -69,12 +69,12 @@ def squares(case: Case) -> Tensor:
     return torch.cat([j.square().mean(0).flatten() for j in jacrev(each)(named).values()])
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("name", CASES)
-def test_preconditioned_updates_equal_the_dense_reference(name: str, way: str) -> None:
+def test_preconditioned_updates_equal_the_dense_reference(name: str, method: str) -> None:
     """With M = D^2 an update is D^-1 times textbook conjugate gradient on D^-1 (G + d I) D^-1, warm start and all."""
     case = make(name)
-    under_test = optimizer(case, lr=0.3, momentum=0.9, way=way, preconditioner=True)
+    under_test = optimizer(case, learning_rate=0.3, warm_start=0.9, product_method=method, preconditioner=True)
     starts: dict[int, Tensor] = {}
     for _ in range(3):
         expected, scale = weights(case), (squares(case) + 0.1) ** (0.75 / 2)
@@ -86,28 +86,30 @@ def test_preconditioned_updates_equal_the_dense_reference(name: str, way: str) -
             expected[at] += 0.3 * starts[i]
         result = step(case, under_test)
         torch.testing.assert_close(weights(case), expected, rtol=1e-10, atol=1e-10)
-        assert all(block.way != "samples" for block in result.blocks)
+        assert all(block.product_method != "samples" for block in result.blocks)
 
 
 def test_planner_says_why_sample_space_is_left() -> None:
-    """Sample space cannot be preconditioned: another way is taken, and the note says so."""
+    """Sample space cannot be preconditioned: another method is taken, and the note says so."""
     case = make("autoencoder")
-    blocks = step(case, optimizer(case, way="samples", preconditioner=True)).blocks
-    assert {b.note for b in blocks} == {"sample space cannot carry the preconditioner"}
-    assert all(b.way != "samples" for b in blocks)
-    blocks = step(case, optimizer(case, way="products", preconditioner=True)).blocks
+    blocks = step(case, optimizer(case, product_method="samples", preconditioner=True)).blocks
+    assert {b.note for b in blocks} == {"the preconditioner is not available in sample space"}
+    assert all(b.product_method != "samples" for b in blocks)
+    blocks = step(case, optimizer(case, product_method="products", preconditioner=True)).blocks
     assert {b.note for b in blocks} == {""}
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize(
     ("damping", "lr", "factor"), [(1e-3, 0.1, 2 / 3), (1e-3, 1.0, 1.5), (0.1, 1.0, 1), (10.0, 1.0, 2 / 3)]
 )
-def test_damping_follows_the_reduction_ratio(way: str, damping: float, lr: float, factor: float) -> None:
+def test_damping_follows_the_reduction_ratio(method: str, damping: float, lr: float, factor: float) -> None:
     """Rho is the loss's change over that of the block-diagonal model without damping, and moves every block's d."""
     case, other = make("autoencoder"), make("autoencoder")
-    under_test = optimizer(case, damping=[damping, 2 * damping], lr=lr, way=way, adaptive_damping=True)
-    plain = optimizer(other, damping=[damping, 2 * damping], lr=lr, way=way)
+    under_test = optimizer(
+        case, damping=[damping, 2 * damping], learning_rate=lr, product_method=method, adaptive_damping=True
+    )
+    plain = optimizer(other, damping=[damping, 2 * damping], learning_rate=lr, product_method=method)
     before, start, dense = weights(case), value(case), systems(case)
     result = step(case, under_test)
     step(other, plain)
@@ -127,16 +129,16 @@ def test_adaptive_damping_needs_something_to_adapt() -> None:
         optimizer(make("autoencoder"), damping=[0.1, 0.0], adaptive_damping=True)
 
 
-@pytest.mark.parametrize("way", WAYS)
-def test_backtracking_is_an_earlier_limit(way: str) -> None:
+@pytest.mark.parametrize("method", METHODS)
+def test_backtracking_is_an_earlier_limit(method: str) -> None:
     """The update is, to rounding, that of the limit it goes back to; the stored solution is the last iterate."""
-    knobs: dict[str, Any] = {"lr": 1.5, "way": way, "damping": 1e-6, "max_cg_iters": 9}
+    knobs: dict[str, Any] = {"learning_rate": 1.5, "product_method": method, "damping": 1e-6, "max_cg_iterations": 9}
     limits = [1, 2, 3, 4, 5, 7, 9]
     case, last = make("autoencoder"), make("autoencoder")
     truncated: dict[int, Tensor] = {}
     for limit in limits:
         other = make("autoencoder")
-        step(other, optimizer(other, **(knobs | {"max_cg_iters": limit})))
+        step(other, optimizer(other, **(knobs | {"max_cg_iterations": limit})))
         truncated[limit] = weights(other)
     losses = {i: value_at(case, w) for i, w in truncated.items()}
     taken, lowest = backtrack(limits, losses.__getitem__)
@@ -155,7 +157,9 @@ def test_backtracking_is_an_earlier_limit(way: str) -> None:
 def test_ratio_is_that_of_the_iterate_gone_back_to() -> None:
     """With backtracking, rho compares loss and model at the step taken, not at the last iterate."""
     case = make("autoencoder")
-    under_test = optimizer(case, lr=1.5, damping=1e-6, max_cg_iters=9, backtracking=True, adaptive_damping=True)
+    under_test = optimizer(
+        case, learning_rate=1.5, damping=1e-6, max_cg_iterations=9, backtracking=True, adaptive_damping=True
+    )
     before, start, dense = weights(case), value(case), systems(case)
     result = step(case, under_test)
     p = weights(case) - before
@@ -165,11 +169,11 @@ def test_ratio_is_that_of_the_iterate_gone_back_to() -> None:
     assert result.reduction_ratio == pytest.approx((value(case) - start) / model, rel=1e-6)
 
 
-@pytest.mark.parametrize("way", WAYS)
-def test_line_search_shrinks_the_step(way: str) -> None:
+@pytest.mark.parametrize("method", METHODS)
+def test_line_search_shrinks_the_step(method: str) -> None:
     """The step is the first of 1, 0.8, 0.64, .. that lowers the loss by a hundredth of its slope."""
     case = make("autoencoder")
-    under_test = optimizer(case, lr=30.0, way=way, line_search=True)
+    under_test = optimizer(case, learning_rate=30.0, product_method=method, line_search=True)
     before, start, dense = weights(case), value(case), systems(case)
     result = step(case, under_test)
     x = torch.zeros_like(before)
@@ -197,14 +201,14 @@ def test_a_step_that_cannot_lower_the_loss_is_not_taken() -> None:
     assert under_test.param_groups[0]["damping"] == 0.1
 
 
-@pytest.mark.parametrize("way", ["products", "interface", "samples"])
+@pytest.mark.parametrize("method", ["products", "interface", "samples"])
 @pytest.mark.parametrize(
     "knobs", [{}, *({knob: True} for knob in ALL), ALL], ids=lambda knobs: "+".join(knobs) or "none"
 )
-def test_cost_counts_what_was_computed(knobs: dict[str, Any], way: str) -> None:
+def test_cost_counts_what_was_computed(knobs: dict[str, Any], method: str) -> None:
     """The reported cost is, to 0.1 %, that of all matrix products dispatched; with every option off too."""
     case = make("autoencoder")
-    under_test = optimizer(case, way=way, **knobs)
+    under_test = optimizer(case, product_method=method, **knobs)
     step(case, under_test)
     with Counter() as counter:
         case.loss.value(case.model(case.inputs), case.targets)
@@ -217,15 +221,15 @@ def test_cost_counts_what_was_computed(knobs: dict[str, Any], way: str) -> None:
 
 
 @pytest.mark.parametrize("knob", [*ALL, "all"])
-@pytest.mark.parametrize(("name", "way"), [("uncovered", "auto"), *(("autoencoder", way) for way in WAYS)])
-def test_resumes_bit_for_bit(name: str, way: str, knob: str) -> None:
+@pytest.mark.parametrize(("name", "method"), [("uncovered", "auto"), *(("autoencoder", method) for method in METHODS)])
+def test_resumes_bit_for_bit(name: str, method: str, knob: str) -> None:
     """A new optimizer that loads state_dict goes on with the same bits and with the options of the first."""
     case = make(name)
-    first = optimizer(case, way=way, lr=2.0, **(ALL if knob == "all" else {knob: True}))
+    first = optimizer(case, product_method=method, learning_rate=2.0, **(ALL if knob == "all" else {knob: True}))
     for _ in range(2):
         step(case, first)
     resumed = Case(copy.deepcopy(case.model), case.loss, case.inputs, case.targets, case.blocks)
-    second = optimizer(resumed, way=way, damping=7.0)
+    second = optimizer(resumed, product_method=method, damping=7.0)
     second.load_state_dict(copy.deepcopy(first.state_dict()))
     for _ in range(2):
         assert step(case, first) == step(resumed, second)
@@ -243,7 +247,7 @@ CHECKS: dict[str, Callable[[StepResult], bool]] = {
 def test_options_serve_any_module(knob: str) -> None:
     """A module that no rule covers has them too, and says what they did."""
     case = make("uncovered")
-    result = step(case, optimizer(case, lr=1.9, damping=1e-3, **{knob: True}))
+    result = step(case, optimizer(case, learning_rate=1.9, damping=1e-3, **{knob: True}))
     assert CHECKS[knob](result)
     assert result.evaluations >= 1
 
@@ -252,7 +256,7 @@ def test_options_serve_any_module(knob: str) -> None:
 def test_all_options_together_lower_the_loss(name: str) -> None:
     """With everything on, no update raises the loss of its own batch."""
     case = make(name)
-    under_test = optimizer(case, lr=1.0, **ALL)
+    under_test = optimizer(case, learning_rate=1.0, **ALL)
     losses = [step(case, under_test).loss for _ in range(8)]
     assert all(b <= a for a, b in pairwise(losses))
     assert losses[-1] < losses[0]
@@ -272,7 +276,7 @@ def test_a_step_size_of_zero_changes_nothing() -> None:
 def test_an_interrupt_leaves_the_weights(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where a trial breaks off, by Ctrl-C or for want of memory, the weights are as they were, bit for bit."""
     case = make("autoencoder")
-    made = optimizer(case, lr=1.0, damping=0.1, line_search=True)
+    made = optimizer(case, learning_rate=1.0, damping=0.1, line_search=True)
     before, forward, calls = weights(case), case.model.forward, []
 
     def breaks_off(x: Tensor) -> Tensor:

@@ -19,14 +19,14 @@ def kept(count: int) -> Iterates:
     y = torch.zeros(2)
     for i in range(1, count + 1):
         y += 1
-        found.keep(i, y, -float(i))
+        found.collect(i, y, -float(i))
     found.end(count, 100 + y, -float(count))
     return found
 
 
 def test_iterates_are_spaced_geometrically() -> None:
     """Kept are ceil(1.3^j), each its own copy, and the last."""
-    found = kept(31).kept
+    found = kept(31).collected
     assert [k.iteration for k in found] == [1, 2, 3, 4, 5, 7, 9, 11, 14, 18, 24, 31]
     assert [k.x.tolist() for k in found] == [[100.0 + k.iteration] * 2 for k in found]
     assert [k.model for k in found] == [-k.iteration for k in found]
@@ -34,9 +34,9 @@ def test_iterates_are_spaced_geometrically() -> None:
 
 def test_last_iterate_is_kept_once() -> None:
     """The last one is there whatever its number, and once."""
-    assert [k.iteration for k in kept(6).kept] == [1, 2, 3, 4, 5, 6]
-    assert [k.iteration for k in kept(7).kept] == [1, 2, 3, 4, 5, 7]
-    assert [k.iteration for k in kept(0).kept] == [0]
+    assert [k.iteration for k in kept(6).collected] == [1, 2, 3, 4, 5, 6]
+    assert [k.iteration for k in kept(7).collected] == [1, 2, 3, 4, 5, 7]
+    assert [k.iteration for k in kept(0).collected] == [0]
 
 
 @pytest.mark.parametrize(("limit", "iteration"), [(1, 1), (6, 5), (8, 7), (10, 10), (50, 10)])

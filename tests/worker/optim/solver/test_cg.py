@@ -7,8 +7,9 @@ import torch
 from torch import Tensor
 
 from tests.worker.optim.reference import conjugate_gradient
-from worker.optim import BlockResult, StopReason, StopRule
-from worker.optim.solver.cg import FlatInner, Solution, solve
+from worker.optim import BlockResult, StopReason
+from worker.optim.solver.cg import CgHooks, CgOptions, FlatInner, Solution, solve
+from worker.optim.solver.stopping import StopRule
 
 SIZE = 20
 
@@ -43,7 +44,7 @@ def run(
 ) -> tuple[Tensor, Solution]:
     """Solve."""
     x = torch.full_like(b, math.nan)
-    found = solve(Matrix(a), b, x, max_iterations=limit, stop=StopRule(kind, tolerance))
+    found = solve(Matrix(a), b, x, CgOptions(max_iterations=limit, stop=StopRule(kind, tolerance)))
     return x, found
 
 
@@ -52,7 +53,7 @@ def test_solves_to_the_end() -> None:
     a, b = matrix(), right_side()
     x, found = run(a, b)
     torch.testing.assert_close(x, torch.linalg.solve(a, b), rtol=1e-10, atol=1e-10)
-    assert found.reason is StopReason.RESIDUAL
+    assert found.stop_reason is StopReason.RESIDUAL
     assert found.iterations < 2 * SIZE
 
 
@@ -62,7 +63,7 @@ def test_truncated_iterates_are_the_textbook_ones(limit: int) -> None:
     a, b = matrix(), right_side()
     x, found = run(a, b, limit=limit)
     torch.testing.assert_close(x, conjugate_gradient(a, b, torch.zeros_like(b), limit), rtol=1e-11, atol=1e-11)
-    assert found.reason is StopReason.ITERATIONS
+    assert found.stop_reason is StopReason.ITERATIONS
     assert found.iterations == limit
     assert found.residual == pytest.approx((a @ x - b).norm().item(), rel=1e-9)
     assert found.model == pytest.approx((x @ a @ x / 2 - b @ x).item(), rel=1e-9)
@@ -73,20 +74,20 @@ def test_a_shifted_system_reports_the_whole_solution() -> None:
     a, b, z = matrix(), right_side(), torch.ones(SIZE, dtype=torch.float64)
     x = torch.empty_like(b)
     model = z @ a @ z / 2 - b @ z
-    found = solve(Matrix(a), b - a @ z, x, max_iterations=7, stop=StopRule(), scale=b @ b, model=model)
+    found = solve(Matrix(a), b - a @ z, x, CgOptions(max_iterations=7), scale=b @ b, model=model)
     torch.testing.assert_close(x + z, conjugate_gradient(a, b, z, 7), rtol=1e-11, atol=1e-11)
     x += z
     assert found.model == pytest.approx((x @ a @ x / 2 - b @ x).item(), rel=1e-9)
     stop = StopRule("residual", 0.1)
-    found = solve(Matrix(a), b - a @ z, x, max_iterations=99, stop=stop, scale=b @ b * 1e6, model=model)
-    assert found.reason is StopReason.RESIDUAL
+    found = solve(Matrix(a), b - a @ z, x, CgOptions(max_iterations=99, stop=stop), scale=b @ b * 1e6, model=model)
+    assert found.stop_reason is StopReason.RESIDUAL
     assert found.iterations == 0
 
 
 def test_products_are_counted() -> None:
     """One product per iteration, one per refreshed residual, none for the model."""
     a, b = Matrix(matrix(1e-4)), right_side()
-    found = solve(a, b, torch.empty_like(b), max_iterations=10, stop=StopRule(), refresh=4)
+    found = solve(a, b, torch.empty_like(b), CgOptions(max_iterations=10, refresh=4))
     assert a.products == found.products == 10 + 2
 
 
@@ -106,12 +107,12 @@ def plain(a: Tensor, b: Tensor, x: Tensor, iterations: int) -> tuple[Tensor, flo
 
 
 def test_without_preconditioner_nothing_changes() -> None:
-    """The iterates are those of the plain recurrence bit for bit, shown to a keeper or not."""
+    """The iterates are those of the plain recurrence bit for bit, observed or not."""
     a, b = matrix(1e-2), right_side()
     seen: dict[int, tuple[Tensor, float]] = {}
-    for keep in (None, lambda i, x, phi: seen.update({i: (x.clone(), phi)})):
+    for observer in (None, lambda i, x, phi: seen.update({i: (x.clone(), phi)})):
         x = torch.empty_like(b)
-        solve(Matrix(a), b, x, max_iterations=12, stop=StopRule(), keep=keep)
+        solve(Matrix(a), b, x, CgOptions(max_iterations=12), CgHooks(on_iterate=observer))
         assert torch.equal(x, plain(a, b, torch.zeros_like(b), 12)[0])
     assert list(seen) == list(range(1, 13))
     for i, (x, phi) in seen.items():
@@ -127,8 +128,11 @@ def test_preconditioner_is_a_change_of_variables(limit: int) -> None:
     d = torch.linspace(0.5, 2, SIZE, dtype=torch.float64)
     x, seen = torch.empty_like(b), []
     found = solve(
-        Matrix(a), b, x, max_iterations=limit, stop=StopRule(), precondition=lambda r: r / d**2,
-        keep=lambda _, x, phi: seen.append(phi - (x @ a @ x / 2 - b @ x).item()),
+        Matrix(a), b, x, CgOptions(max_iterations=limit),
+        CgHooks(
+            precondition=lambda r: r / d**2,
+            on_iterate=lambda _, x, phi: seen.append(phi - (x @ a @ x / 2 - b @ x).item()),
+        ),
     )  # fmt: skip
     expected = conjugate_gradient(a / d / d[:, None], b / d, torch.zeros_like(b), limit) / d
     torch.testing.assert_close(x, expected, rtol=1e-9, atol=1e-9)
@@ -145,10 +149,10 @@ def test_preconditioner_of_a_badly_scaled_matrix_saves_iterations() -> None:
     counts = []
     for precondition in (None, lambda r: r / a.diagonal()):
         found = solve(
-            Matrix(a), right_side(), torch.empty(SIZE, dtype=torch.float64), max_iterations=1000,
-            stop=StopRule("residual", 1e-6), precondition=precondition,
+            Matrix(a), right_side(), torch.empty(SIZE, dtype=torch.float64),
+            CgOptions(max_iterations=1000, stop=StopRule("residual", 1e-6)), CgHooks(precondition=precondition),
         )  # fmt: skip
-        assert found.reason is StopReason.RESIDUAL
+        assert found.stop_reason is StopReason.RESIDUAL
         counts.append(found.iterations)
     assert counts[1] <= counts[0] / 3
 
@@ -157,7 +161,7 @@ def test_residual_rule_stops_at_its_tolerance() -> None:
     """The residual rule stops as soon as |r| <= tolerance |b|."""
     a, b = matrix(), right_side()
     x, found = run(a, b, kind="residual", tolerance=1e-2)
-    assert found.reason is StopReason.RESIDUAL
+    assert found.stop_reason is StopReason.RESIDUAL
     assert (a @ x - b).norm() <= 1e-2 * b.norm()
     before = conjugate_gradient(a, b, torch.zeros_like(b), found.iterations - 1)
     assert (a @ before - b).norm() > 1e-2 * b.norm()
@@ -167,7 +171,7 @@ def test_martens_rule_compares_with_k_times_the_tolerance() -> None:
     """The relative progress over the last k iterations is below k eps at the end and nowhere before."""
     a, b, eps = matrix(1e-2), right_side(), 1e-2
     _, found = run(a, b, kind="martens", tolerance=eps)
-    assert found.reason is StopReason.PROGRESS
+    assert found.stop_reason is StopReason.PROGRESS
 
     def progress(i: int) -> float:
         k = max(10, math.ceil(0.1 * i))
@@ -185,11 +189,11 @@ def test_curvature_that_is_not_positive_keeps_the_iterate(eigenvalue: float) -> 
     """A direction with p'Ap <= 0 ends the run with the x reached before."""
     a = torch.diag(torch.tensor([2.0, eigenvalue], dtype=torch.float64))
     x, found = run(a, torch.tensor([0.0, 1.0], dtype=torch.float64))
-    assert found.reason is StopReason.CURVATURE
+    assert found.stop_reason is StopReason.CURVATURE
     assert found.iterations == 0
     assert x.tolist() == [0.0, 0.0]
     x, found = run(a, torch.tensor([1.0, 1e-3], dtype=torch.float64))
-    assert found.reason is StopReason.CURVATURE
+    assert found.stop_reason is StopReason.CURVATURE
     assert found.iterations == 1
     assert x[0] == pytest.approx(0.5, rel=1e-3)
 
@@ -200,7 +204,7 @@ def test_values_that_are_not_finite_end_the_run(where: str) -> None:
     a, b = matrix(), right_side()
     (a if where == "matrix" else b)[3] = math.nan
     x, found = run(a, b)
-    assert found.reason is StopReason.DIVERGED
+    assert found.stop_reason is StopReason.DIVERGED
     assert not x.any()
 
 
@@ -208,14 +212,14 @@ def test_overflow_leaves_a_finite_iterate() -> None:
     """A step beyond the largest float is not taken."""
     a = torch.eye(2) * 1e-30
     x, found = run(a, torch.full((2,), 1e30))
-    assert found.reason in {StopReason.DIVERGED, StopReason.CURVATURE}
+    assert found.stop_reason in {StopReason.DIVERGED, StopReason.CURVATURE}
     assert bool(x.isfinite().all())
 
 
 def test_zero_right_side_needs_no_product() -> None:
     """b = 0 from zero is solved at once."""
     x, found = run(matrix(), torch.zeros(SIZE, dtype=torch.float64))
-    assert found.reason is StopReason.RESIDUAL
+    assert found.stop_reason is StopReason.RESIDUAL
     assert found.products == 0
     assert not x.any()
 
@@ -232,7 +236,7 @@ def test_float32_stays_close_to_float64(limit: int) -> None:
 def test_refreshed_residual_is_exact() -> None:
     """Refreshing often in float32 gives a residual that is the true one to rounding."""
     a, b, x = matrix(1e-5, dtype=torch.float32), right_side(torch.float32), torch.zeros(SIZE)
-    found = solve(Matrix(a), b, x, max_iterations=101, stop=StopRule(), refresh=100)
+    found = solve(Matrix(a), b, x, CgOptions(max_iterations=101, refresh=100))
     true = (matrix(1e-5) @ x.double() - right_side()).norm().item()
     assert found.residual == pytest.approx(true, rel=0.2)
 
@@ -253,7 +257,7 @@ def test_ritz_values_are_the_eigenvalues() -> None:
     a = matrix(0.5)
     _, found = run(a, right_side(), limit=SIZE)
     result = BlockResult(
-        found.iterations, found.reason, found.residual, -found.model, steps=found.steps, ratios=found.ratios
+        found.iterations, found.stop_reason, found.residual, -found.model, steps=found.steps, ratios=found.ratios
     )
     values = result.ritz_values()
     assert values[0] == pytest.approx(0.5, rel=1e-6)

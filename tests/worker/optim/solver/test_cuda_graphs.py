@@ -11,7 +11,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from tests.worker.optim.cases import make
 from tests.worker.optim.networks import NETWORKS
 from worker.optim import BlockHessianFree, StepResult, native
-from worker.optim.curvature import planner
+from worker.optim.settings import ProductMethod
 from worker.optim.solver import cg
 from worker.optim.solver.cuda_graphs import EAGER, WORTH, Repeater, Work
 
@@ -76,7 +76,7 @@ def train(name: str, record: Any, **knobs: Any) -> tuple[BlockHessianFree, list[
     with torch.random.fork_rng():
         torch.manual_seed(0)
         case = NETWORKS[name]() if name in NETWORKS else make(name)
-    knobs = {"curvature_batch": 8, "damping": 1e-3, "max_cg_iters": ITERATIONS} | knobs
+    knobs = {"curvature_batch": 8, "damping": 1e-3, "max_cg_iterations": ITERATIONS} | knobs
     optimizer = BlockHessianFree(case.model, case.loss, case.blocks, **knobs)
     for solver in optimizer._solvers:
         solver.repeater.record = record
@@ -93,42 +93,43 @@ def as_on_a_device(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 @pytest.mark.parametrize("options", [{}, ALL], ids=["fixed", "all options"])
-@pytest.mark.parametrize("way", [way for way in planner.WAYS if way != "generic"])
+@pytest.mark.parametrize("method", [method for method in list(ProductMethod) if method != "autograd"])
 @pytest.mark.parametrize("name", ["autoencoder", "classifier", "functional", *NETWORKS])
-def test_replayed_iterations_are_those_done_one_by_one(name: str, way: str, options: dict[str, Any]) -> None:
-    """By every way, with every option: equal weights and reports; the first update was replayed."""
+def test_replayed_iterations_are_those_done_one_by_one(name: str, method: str, options: dict[str, Any]) -> None:
+    """By every method, with every option: equal weights and reports; the first update was replayed."""
     recorder = Recorder()
-    _, found, weights = train(name, recorder, way=way, **options)
-    _, expected, same = train(name, None, way=way, **options)
+    _, found, weights = train(name, recorder, product_method=method, **options)
+    _, expected, same = train(name, None, product_method=method, **options)
     assert torch.equal(weights, same)
     assert [result.blocks for result in found] == [result.blocks for result in expected]
-    first = [block.iterations for block in found[0].blocks]
+    first = [block.cg_iterations for block in found[0].blocks]
     assert sum(tape.replays for tape in recorder.tapes) >= sum(first) - EAGER * len(first) > 0
 
 
 def test_a_refreshed_residual_is_not_replayed(monkeypatch: pytest.MonkeyPatch) -> None:
     """Iterations that compute the residual afresh are done between replays; the result is the same."""
-    monkeypatch.setattr(cg.solve, "__kwdefaults__", {**(cg.solve.__kwdefaults__ or {}), "refresh": 4})
+    made = cg.CgOptions.__init__
+    monkeypatch.setattr(made, "__kwdefaults__", {**(made.__kwdefaults__ or {}), "refresh": 4})
     recorder = Recorder()
-    _, found, weights = train("autoencoder", recorder, way="products")
-    _, expected, same = train("autoencoder", None, way="products")
+    _, found, weights = train("autoencoder", recorder, product_method="products")
+    _, expected, same = train("autoencoder", None, product_method="products")
     assert torch.equal(weights, same)
     assert [r.blocks for r in found] == [r.blocks for r in expected]
     assert all(tape.replays < ITERATIONS - EAGER for tape in recorder.tapes)
 
 
 @pytest.mark.parametrize("name", ["autoencoder", "uncovered"])
-def test_the_generic_way_is_not_captured(name: str) -> None:
+def test_double_backward_is_not_captured(name: str) -> None:
     """Backward passes run on streams of their own choice."""
     recorder = Recorder()
-    train(name, recorder, way="generic")
+    train(name, recorder, product_method="autograd")
     assert not recorder.tapes
 
 
 def test_few_iterations_are_not_captured() -> None:
     """A capture would cost more than it saves."""
     recorder = Recorder()
-    train("autoencoder", recorder, max_cg_iters=WORTH - 1)
+    train("autoencoder", recorder, max_cg_iterations=WORTH - 1)
     assert not recorder.tapes
 
 

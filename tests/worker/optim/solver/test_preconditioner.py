@@ -10,8 +10,8 @@ from torch.func import functional_call, jacrev
 from tests.worker.optim.cases import CASES, make
 from worker.optim import PeepholeLSTM, SoftmaxCrossEntropy, layer_names
 from worker.optim.blocks import make_blocks
-from worker.optim.curvature.autograd_model import GenericModel
-from worker.optim.curvature.traced_model import WrittenModel
+from worker.optim.curvature.autograd_model import AutogradModel
+from worker.optim.curvature.traced_model import TracedModel
 from worker.optim.losses import Loss
 from worker.optim.solver.preconditioner import DiagonalPreconditioner
 
@@ -52,11 +52,11 @@ def expected(model: nn.Module, loss: Loss, inputs: Tensor, targets: Tensor) -> d
     return {name: j.square().mean(0) for name, j in jacrev(each)(weights).items()}
 
 
-def check(model: nn.Module, loss: Loss, inputs: Tensor, targets: Tensor, *, written: bool) -> None:
+def check(model: nn.Module, loss: Loss, inputs: Tensor, targets: Tensor, *, traced: bool) -> None:
     """Compare the squares over the first examples with the reference."""
     blocks = make_blocks(model, [layer_names(model)])
-    source = WrittenModel(model, loss) if written else GenericModel(model, loss, "")
-    batch = source.at(inputs, targets).narrow(CURVATURE, blocks)
+    source = TracedModel(model, loss) if traced else AutogradModel(model, loss, "")
+    batch = source.linearize(inputs, targets).narrow(CURVATURE, blocks)
     found = {name: torch.full_like(p, torch.nan) for name, p in model.named_parameters()}
     batch.squares(found)
     wanted = expected(model, loss, inputs[:CURVATURE], targets[:CURVATURE])
@@ -64,13 +64,13 @@ def check(model: nn.Module, loss: Loss, inputs: Tensor, targets: Tensor, *, writ
 
 
 @pytest.mark.parametrize(
-    ("name", "written"), [(name, written) for name in CASES for written in (True, False) if name != "uncovered"]
+    ("name", "traced"), [(name, traced) for name in CASES for traced in (True, False) if name != "uncovered"]
     + [("uncovered", False)],
 )  # fmt: skip
-def test_squares_are_those_of_single_examples(name: str, written: bool) -> None:
-    """By written rules and by the generic way: the mean over S_c of squared per-example gradients."""
+def test_squares_are_those_of_single_examples(name: str, traced: bool) -> None:
+    """By traced rules and by double backward: the mean over S_c of squared per-example gradients."""
     case = make(name)
-    check(case.model, case.loss, case.inputs, case.targets, written=written)
+    check(case.model, case.loss, case.inputs, case.targets, traced=traced)
 
 
 @pytest.mark.parametrize("name", LAYERS)
@@ -78,7 +78,7 @@ def test_every_layer_squares_its_own(name: str) -> None:
     """Convolutions with stride and groups, dense layers over a sequence and peephole LSTMs too."""
     torch.manual_seed(0)
     model, inputs = LAYERS[name]()
-    check(model.double(), SoftmaxCrossEntropy(), inputs.double(), torch.arange(7) % 3, written=True)
+    check(model.double(), SoftmaxCrossEntropy(), inputs.double(), torch.arange(7) % 3, traced=True)
 
 
 def test_inverse_is_the_formula() -> None:

@@ -15,7 +15,7 @@ _FACTORIES: dict[Any, Factory] = {}
 
 
 class NotCovered(Exception):
-    """No rule fits the operation; the message says which and why, and the generic way takes over."""
+    """No rule fits the operation; the message says which and why, and double backward takes over."""
 
 
 class Rule(ABC):

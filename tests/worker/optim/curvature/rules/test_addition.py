@@ -36,7 +36,7 @@ def test_derivatives_of_residual_branches(add: Callable[[Tensor, Tensor], Tensor
 
 
 @pytest.mark.parametrize("add", [lambda a, b: a + b[:, :1], lambda a, _: a + 1])
-def test_other_sums_are_left_to_the_generic_way(add: Callable[[Tensor, Tensor], Tensor]) -> None:
+def test_other_sums_are_left_to_autograd(add: Callable[[Tensor, Tensor], Tensor]) -> None:
     """A sum that broadcasts, or one with a number, is said to have no rule."""
     with pytest.raises(NotCovered, match="not one of two values of the same shape"):
         Linearization.at(trace(Residual(add)), torch.rand(EXAMPLES, 3))

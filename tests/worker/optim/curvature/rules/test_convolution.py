@@ -48,7 +48,7 @@ def test_derivatives_of_a_chain() -> None:
         ({"kernel_size": 2, "padding": "same"}, "pads unevenly"),
     ],
 )
-def test_other_padding_is_left_to_the_generic_way(options: dict[str, Any], message: str) -> None:
+def test_other_padding_is_left_to_autograd(options: dict[str, Any], message: str) -> None:
     """Padding that the rule does not know is said to be so."""
     with pytest.raises(NotCovered, match=message):
         Linearization.at(trace(nn.Conv2d(2, 3, **options)), torch.rand(EXAMPLES, 2, 5, 5))

@@ -48,7 +48,7 @@ def test_rectifier_keeps_no_memory_of_its_own() -> None:
 
 
 @pytest.mark.parametrize("activation", [nn.ReLU(inplace=True), nn.ELU(inplace=True)], ids=str)
-def test_activations_in_place_are_left_to_the_generic_way(activation: nn.Module) -> None:
+def test_activations_in_place_are_left_to_autograd(activation: nn.Module) -> None:
     """An activation that overwrites what another rule keeps is refused."""
     with pytest.raises(NotCovered, match="writes over its input"):
         Linearization.at(trace(nn.Sequential(nn.Linear(3, 4), activation)), torch.rand(EXAMPLES, 3))

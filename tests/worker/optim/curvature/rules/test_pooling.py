@@ -32,7 +32,7 @@ def test_derivatives_of_pooling(pool: nn.Module, layout: torch.memory_format) ->
 
 
 @pytest.mark.parametrize("pool", [nn.MaxPool2d(2, return_indices=True), nn.MaxPool3d(2)], ids=str)
-def test_other_pooling_is_left_to_the_generic_way(pool: nn.Module) -> None:
+def test_other_pooling_is_left_to_autograd(pool: nn.Module) -> None:
     """Pooling that no rule knows is said to be so."""
     with pytest.raises(NotCovered):
         Linearization.at(trace(nn.Sequential(pool)), torch.rand(EXAMPLES, 2, 4, 4))

@@ -48,7 +48,7 @@ def test_cotangents_lie_as_the_values_do(last: bool) -> None:
 
 
 @pytest.mark.parametrize("index", [0, (slice(1, None), 0), (slice(None), [0, 1]), (slice(None), None)], ids=str)
-def test_other_selections_are_left_to_the_generic_way(index: Any) -> None:
+def test_other_selections_are_left_to_autograd(index: Any) -> None:
     """An index that takes examples, or takes by lists, is said to have no rule."""
     with pytest.raises(NotCovered, match="not the same part of every example"):
         Linearization.at(trace(Part(index)), torch.rand(EXAMPLES, 5, 3))
