@@ -1,4 +1,4 @@
-"""What the method assumes of outputs and loss, probed at the first batch, before anything changes."""
+"""The method's assumptions on outputs and loss, tested at the first batch, before any weight changes."""
 
 import torch
 from torch import Tensor

@@ -11,8 +11,8 @@ from worker.optim.errors import BatchError
 class Loss(Protocol):
     """A loss that is convex in the outputs f (N x ...), a mean over the N examples.
 
-    Every method but `value` gives what belongs to the mean, so the factor 1/N is inside. `vectors` may carry leading
-    dimensions beside the outputs' own: K x N x ... holds K vectors.
+    Gradient, Hessian and square root are those of the mean, so they contain the factor 1/N. Targets have N rows, in any
+    shape that the loss accepts.
     """
 
     def value(self, outputs: Tensor, targets: Tensor) -> Tensor:
@@ -24,11 +24,15 @@ class Loss(Protocol):
         ...
 
     def hessian_product(self, outputs: Tensor, targets: Tensor, vectors: Tensor) -> Tensor:
-        """Return H_l times the vectors, H_l the Hessian of `value` by the outputs."""
+        """Return H_l times the vectors (N x ..., or a stack K x N x ...), H_l the Hessian of `value` by the outputs."""
         ...
 
     def hessian_square_root(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """Return S (K x N x ...) with H_l = sum over k of S_k S_k', for each example alone; few columns cost less."""
+        """Return S (K x N x ...) with H_l = sum over k of S_k S_k', for each example alone.
+
+        Optional: without it the methods "explicit" and, for wide interfaces, "interface" are not available. Each of
+        the K columns costs a backward pass where it is used.
+        """
         ...
 
 

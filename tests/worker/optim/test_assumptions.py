@@ -150,3 +150,10 @@ def test_saturated_cross_entropy_counts_as_convex(scale: float) -> None:
     with torch.no_grad():
         model.weight.mul_(scale)
     step(model, SoftmaxCrossEntropy(), targets=torch.arange(12) % 4)
+
+
+def test_a_square_root_under_its_old_name_is_refused() -> None:
+    """A loss that still has root() would lose the fast methods without notice."""
+    loss, names = SquaredError(), ("value", "gradient", "hessian_product")
+    old = type("Old", (), {name: getattr(loss, name) for name in names} | {"root": loss.hessian_square_root})
+    refused(nn.Linear(6, 4), old(), LossError, "hessian_square_root")

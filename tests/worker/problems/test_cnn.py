@@ -82,7 +82,7 @@ def test_default_is_covered_in_single_precision() -> None:
     with torch.no_grad():
         source.check(inputs)
         with Counter() as counter:
-            batch = source.at(inputs, targets)
+            batch = source.linearize(inputs, targets)
             batch.gradient(gradients)
     assert batch.gradient_flops == pytest.approx(counter.flops, rel=0.05)
 

@@ -14,7 +14,7 @@ from worker.optim.curvature.rules.base import Factory, NotCovered, Rule, factory
 
 @dataclass(frozen=True)
 class Operation:
-    """One step of the forward pass; `parents`: the steps whose values it takes, -1 being the model's input."""
+    """One step of the forward pass; `parents`: the steps of its input values, -1 being the model's input."""
 
     name: str
     factory: Factory
@@ -52,7 +52,7 @@ class Graph:
     operations: tuple[Operation, ...]
 
     def forward(self, inputs: Tensor) -> tuple[Tensor, list[Rule], list[torch.Size]]:
-        """Return the outputs, and each step's rule and shape of one example; a value is let go after its last use."""
+        """Return the outputs, and each step's rule and shape of one example; a value is freed after its last use."""
         values = {-1: inputs}
         last = {parent: step for step, op in enumerate(self.operations) for parent in op.parents}
         rules, sizes = [], []
@@ -116,7 +116,11 @@ class _Tracer(fx.Tracer):
 
 
 def trace(model: nn.Module) -> Graph:
-    """Write the module down as operations with rules. Raises NotCovered, which says what has none."""
+    """Return the module's operations.
+
+    Raises:
+        NotCovered: an operation has no rule, or the forward pass cannot be traced; the text says which and why.
+    """
     _refuse_hooks(model)
     if factory_of(type(model)) is not None:
         model = nn.Sequential(model)

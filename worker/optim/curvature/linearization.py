@@ -1,4 +1,4 @@
-"""A model linearized at a batch: the forward pass kept, tangents and cotangents sent through it."""
+"""A model linearized at a batch: the stored forward pass, and tangents and cotangents that pass through it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,9 +17,15 @@ STACK_BYTES = 1 << 25
 
 @dataclass(frozen=True)
 class Linearization:
-    """f(w + w') = f(w) + J w' at one batch of N examples, J written rule by rule.
+    """f(w + w') = f(w) + J w' at one batch of N examples, with J as a chain of rules.
 
-    `outputs`: N x ... . `shapes`: of one example's value at every step. Memory: the activations of the batch.
+    Memory: the activations of the batch.
+
+    Args:
+        graph: the operations.
+        rules: one per operation, at this batch.
+        outputs: f(w), N x ...
+        shapes: of one example's value at every step.
     """
 
     graph: Graph
@@ -50,10 +56,13 @@ class Linearization:
         seed: Tensor | None = None,
         responses: Mapping[int, Tensor] | None = None,
     ) -> Tensor:
-        """Return the tangent at the path's end.
+        """Return the tangent at the path's end, N x ... or K x N x ...
 
-        weights: w' by parameter name. seed: the tangent at the path's source, where it has one. responses: for a
-        step given here, dy/dw w' itself, in place of its weights' tangents.
+        Args:
+            path: the steps to pass.
+            weights: w' by parameter name.
+            seed: the tangent at the path's source, where it has one.
+            responses: for a step given here, dy/dw w' itself, in place of its weights' tangents.
         """
         tangents: dict[int, Tensor] = {}
         if path.source is not None and seed is not None:
@@ -79,10 +88,16 @@ class Linearization:
         *,
         cotangents: dict[int, Tensor] | None = None,
     ) -> Tensor | None:
-        """Send the end's cotangent down the path; overwrite `weights` with the parameters' cotangents.
+        """Pass the end's cotangent back along the path; overwrite `weights` with the parameters' cotangents.
 
-        Returns the cotangent at the path's source, where it has one. A step that is a key of `cotangents` has its
-        own cotangent put there, in place of its weights'.
+        Args:
+            path: the steps to pass.
+            cotangent: at the path's end, N x ... or K x N x ...
+            weights: tensors to overwrite, by parameter name.
+            cotangents: a step that is a key here gets its own cotangent as the value, and its weights get none.
+
+        Returns:
+            The cotangent at the path's source; None: the path has no source.
         """
         waiting = {path.end: cotangent}
         for step, inputs, names in reversed(path.steps):
@@ -113,9 +128,13 @@ class Linearization:
         return sum(self.rules[step].points for step, _, _ in path.steps)
 
     def stack_sizes(self, path: Path, count: int, *, memory: int, each: int = 0) -> list[int]:
-        """Cut a stack of `count` vectors into sizes whose widest activations, three times, stay near `memory` [bytes].
+        """Cut a stack of `count` vectors into chunks; return their sizes.
 
-        each: bytes that a vector takes beside these. On a CPU a chunk stays near STACK_BYTES too.
+        Args:
+            path: the steps that the stack passes.
+            count: vectors of the stack.
+            memory: limit of three times a chunk's widest activations [bytes]; on a CPU at most STACK_BYTES.
+            each: memory that a vector needs in addition [bytes].
         """
         if not self.outputs.is_cuda:
             memory = min(memory, STACK_BYTES)

@@ -1,7 +1,7 @@
-"""Layers' passes in C, compiled at installation; where there was no compiler, torch alone serves.
+"""Layers' passes in C, compiled at installation. Without a compiler torch computes the same.
 
-A module's forward pass uses them only within `once()`, where whatever it computes is differentiated at most once, by
-autograd: outside, it is plain torch, for double backward and torch.func. `enabled(False)` goes without them.
+A module's forward pass uses them only within `once()`, where its result is differentiated at most once, by
+autograd. Outside it is plain torch, for double backward and torch.func. `enabled(False)` switches the passes off.
 """
 
 import ctypes

@@ -1,4 +1,4 @@
-"""Work done over and over on the same memory: on CUDA it is captured as a graph once, then replayed."""
+"""Repeated work on the same memory: on CUDA it is captured as a graph once, then replayed."""
 
 from collections.abc import Callable
 from typing import Any, Protocol
@@ -7,27 +7,31 @@ import torch
 
 Work = Callable[[], None]
 EAGER = 2
-"""times that work is done before it is captured: libraries set themselves up in them"""
+"""repetitions before the capture: in these, libraries initialize themselves"""
 WORTH = 10
-"""times from which a capture is taken to pay: a guess, not measured yet on a device"""
+"""expected repetitions from which work is captured: a guess, not measured yet on a device"""
 
 
 class Recording(Protocol):
     """Captured work."""
 
     def replay(self) -> None:
-        """Do it again, on whatever its memory holds now."""
+        """Do the work again, on the present contents of its memory."""
         ...
 
 
 class Repeater:
-    """Captures work on a CUDA device; elsewhere work stays as it is.
+    """Captures work on a CUDA device; elsewhere it returns work unchanged.
 
-    Small kernels can cost more to launch than to run: a graph launches all of them at once. Work that is captured must
-    do the same to the same memory each time: no value of a tensor may decide what comes next, and what it makes anew is
-    memory of the graph. record: work -> what replays it; None where there is nothing to capture with.
-    note: why work is not captured, if capturing was tried and refused. Captures of one repeater share their memory, so
-    only the last one may be replayed. Source: NVIDIA, CUDA C++ Programming Guide, section "CUDA Graphs".
+    Small kernels can cost more to launch than to run: a graph launches all of them at once. Captured work must do the
+    same operations on the same memory each time: no tensor's value may decide what comes next, and tensors that it
+    creates belong to the graph. Captures of one repeater share their memory, so only the last one may be replayed.
+
+    Attributes:
+        record: work -> its recording; None: no device that can capture.
+        note: why work is not captured; empty unless a capture was tried and refused.
+
+    Source: NVIDIA, CUDA C++ Programming Guide, section "CUDA Graphs".
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -38,13 +42,13 @@ class Repeater:
         self._stream: torch.cuda.Stream | None = None
 
     def __call__(self, work: Work, *, expected: int) -> Work:
-        """Return what does the work, to be called about `expected` times."""
+        """Return a replacement of the work, to be called about `expected` times."""
         if self.record is None or self.note or expected < WORTH:
             return work
         return _Repeated(self, work)
 
     def captured(self, work: Work) -> Recording | None:
-        """Capture work without doing it; None where that is refused: then `note` says why."""
+        """Capture work without doing it; None: it was refused, and `note` has the reason."""
         assert self.record is not None
         try:
             return self.record(work)
@@ -68,13 +72,13 @@ class Repeater:
                 _end(graph)
                 raise
             graph.capture_end()
-        # The graph before stays until now, so that its memory serves this one.
+        # The previous graph is dropped only now, so that this one can use its memory.
         self._last = graph
         return graph
 
 
 def _end(graph: Any) -> None:
-    """End a capture that failed; that it failed is known already."""
+    """End a failed capture; its error is raised by the caller."""
     try:
         graph.capture_end()
     except RuntimeError:
@@ -82,7 +86,7 @@ def _end(graph: Any) -> None:
 
 
 class _Repeated:
-    """Work that is captured once its eager times are over."""
+    """Work that is captured after EAGER repetitions."""
 
     def __init__(self, repeater: Repeater, work: Work) -> None:
         self._repeater, self._work, self._times = repeater, work, 0

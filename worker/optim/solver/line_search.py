@@ -12,11 +12,16 @@ def armijo(
 ) -> float:
     """Return the first t in 1, 0.8, 0.8^2, .. with f(w + t p) <= f(w) + 0.01 t g'p; 0 where 60 trials find none.
 
-    loss: t -> f(w + t p), the mean loss over S_g. start: f(w). slope: g'p. first: f(w + p), where it is known already.
-    rounding: how far a loss may be off; so much more is let pass, or a small p would never be taken in float32.
-    A p that does not point down gives 0 without a trial. Source: Armijo (1966), "Minimization of functions having
-    Lipschitz continuous first partial derivatives", as Martens (2010), "Deep learning via Hessian-free optimization",
-    uses it after conjugate gradient.
+    Args:
+        loss: t -> f(w + t p), the mean loss over S_g.
+        start: f(w).
+        slope: g'p. Where it is not negative the result is 0 without a trial.
+        first: f(w + p), where it is known already.
+        rounding: rounding error of a loss. A rise of this size is accepted, or a small p would never be used in
+            float32.
+
+    Source: Armijo (1966), "Minimization of functions having Lipschitz continuous first partial derivatives"; after
+        conjugate gradient: Martens (2010), "Deep learning via Hessian-free optimization".
     """
     if not slope < 0:
         return 0.0

@@ -9,11 +9,15 @@ EXPONENT = 0.75
 class DiagonalPreconditioner:
     """M = (diag(s) + d I)^0.75, s = mean over S_c of the squared gradients of the single examples' losses.
 
-    squares: s, flat in the block's parameters (P). `__call__` returns M^-1 r, in a buffer that the next call reuses.
-    Source: Martens (2010), "Deep learning via Hessian-free optimization", section 4.7, where the loss is a sum over the
-    examples and s one too; here both are means, so that s + d I is to G + d I as it is there. s is computed exactly,
-    over the examples of G_b. Where s + d is 0, or lost beside its largest entry in rounding, it is raised to that: a
-    weight that no example moves keeps a finite step.
+    Where s + d is 0, or below the rounding of its largest entry, it is raised to that: a weight that no example changes
+    gets a finite step.
+
+    Args:
+        squares: s, flat in the block's parameters (P numbers).
+        damping: d.
+
+    Source: Martens (2010), "Deep learning via Hessian-free optimization", section 4.7. There loss and s are sums over
+        the examples; here both are means, so that s + d I relates to G + d I as it does there.
     """
 
     def __init__(self, squares: Tensor, damping: float) -> None:
@@ -24,5 +28,5 @@ class DiagonalPreconditioner:
         self._z = torch.empty_like(squares)
 
     def __call__(self, r: Tensor) -> Tensor:
-        """Return M^-1 r."""
+        """Return M^-1 r (P numbers), in a buffer that the next call reuses."""
         return torch.mul(r, self._inverse, out=self._z)

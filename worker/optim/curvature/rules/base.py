@@ -1,4 +1,4 @@
-"""What an operation must know to be linearized by hand, and the table of the operations that do."""
+"""The interface of linearization rules, and the table of the operations that have one."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
@@ -15,16 +15,31 @@ _FACTORIES: dict[Any, Factory] = {}
 
 
 class NotCovered(Exception):
-    """No rule fits the operation; the message says which and why, and double backward takes over."""
+    """No rule fits the operation, and the model is linearized by double backward. The message says which and why."""
 
 
 class Rule(ABC):
     """One operation y = f(x_1, ..; w), linearized at a batch: y' = df/dx x' + df/dw w', and its transpose.
 
-    x and y have the examples in dimension 0; tangents and cotangents may carry one more dimension in front, a stack of
-    K vectors. `flops`: floating-point operations of the forward pass in matrix products; each of the parts by inputs
-    and by weights, of tangent and of transpose, takes as many. `points`: numbers that such a pass multiplies element by
-    element, for the planner. Every rule is a dataclass of what it keeps.
+    Every rule is a dataclass of the tensors that it stores. Shapes: x (N x ...) and y (N x ...) have the examples in
+    dimension 0. x' and y', tangents as well as cotangents, have the shape of x and y, or a stack of K of them (K x N x
+    ...). w' has the parameter's shape; with a stack there are no weights. Dictionaries are by the parameter's local
+    name.
+
+    Attributes:
+        flops: floating-point operations of matrix products in the forward pass. Each part of a tangent or of its
+            transpose, by inputs and by weights, needs as many.
+        points: numbers that such a pass multiplies element by element.
+        has_rows: whether `rows` is available.
+
+    Example, y = x W' + b with W (out x in), for which `flops` is 2 N in out:
+
+        tangent:   y' = x' W' + x (W')' + b'                  N x out
+        backward:  x' = y' W;  W' = (y')' x,  b' = sum_n y'_n     N x in; out x in, out
+        rows:      W'_kn = y'_kn (x_n)',  b'_kn = y'_kn       K x N x out x in, K x N x out
+        squares:   sum_n (W'_n)^2 = (y'^2)' x^2               out x in
+        narrow:    the same rule with x[:count]
+        cast:      the same rule with x and W in another type
     """
 
     flops: int = 0
@@ -32,26 +47,42 @@ class Rule(ABC):
     has_rows: ClassVar[bool] = False
 
     def part_flops(self, *, inputs: bool, weights: bool) -> int:
-        """Count the operations of a tangent, or of its transpose, with these parts."""
+        """Return the floating-point operations of a tangent, or of its transpose, with these parts."""
         return self.flops * (inputs + weights)
 
     @abstractmethod
     def tangent(self, inputs: tuple[Tensor | None, ...], weights: Weights) -> Tensor:
-        """Return y' from x' (None: zero) and w' (a missing name: zero); at least one is there."""
+        """Return y' (N x ... or K x N x ...).
+
+        Args:
+            inputs: x' of every input; None: zero.
+            weights: w' by name; a missing name: zero. At least one of both is given.
+        """
 
     @abstractmethod
     def backward(self, cotangent: Tensor, needs: tuple[bool, ...], weights: Weights) -> tuple[Tensor | None, ...]:
-        """Return the inputs' cotangents where `needs` asks, and overwrite `weights` with the weights' own."""
+        """Return the inputs' cotangents, and overwrite `weights` with the weights' cotangents.
+
+        Args:
+            cotangent: y'; the rule may not change it.
+            needs: for every input, whether its cotangent is needed; the others may be None.
+            weights: tensors to overwrite, by name, with sums over the examples; empty with a stack.
+        """
 
     def rows(self, cotangent: Tensor, names: tuple[str, ...]) -> dict[str, Tensor]:
-        """Return the weights' cotangents example by example, K x N x the parameter's shape, for K stacked vectors.
+        """Return the weights' cotangents example by example, by name, K x N x the parameter's shape.
 
-        Only where `has_rows`.
+        Args:
+            cotangent: K stacked y', K x N x ...
+            names: the parameters.
+
+        Raises:
+            NotCovered: the rule has no rows (`has_rows`).
         """
         raise NotCovered(f"{type(self).__name__} has no rows for {names} at {list(cotangent.shape)}")
 
     def squares(self, cotangent: Tensor, weights: Weights) -> None:
-        """Overwrite `weights` with the sums over the examples of their squared cotangents, by each example alone."""
+        """Overwrite `weights` with the sum over n of the square of example n's cotangent, from y' (N x ...)."""
         rows = self.rows(cotangent.unsqueeze(0), tuple(weights))
         for name, out in weights.items():
             torch.sum(rows[name].squeeze(0).square(), 0, out=out)
@@ -63,7 +94,7 @@ class Rule(ABC):
 
     @abstractmethod
     def narrow(self, count: int) -> Self:
-        """Return the rule for the first `count` examples; tensors are shared."""
+        """Return the rule for the first `count` examples; tensors are shared where possible."""
 
     def cast(self, dtype: torch.dtype) -> Self:
         """Return the rule with its floating-point tensors in another precision."""
@@ -73,7 +104,12 @@ class Rule(ABC):
 
 
 def covers(*targets: Any) -> Callable[[Factory], Factory]:
-    """Enter a factory (module or function's arguments -> output, rule) for module classes, functions, method names."""
+    """Decorate a factory: enter it in the table of operations.
+
+    Args:
+        targets: module classes, functions or names of tensor methods. The factory receives the module, if it is one,
+            and the operation's arguments, and returns y and the rule at x; it raises NotCovered where it cannot.
+    """
 
     def enter(factory: Factory) -> Factory:
         _FACTORIES.update(dict.fromkeys(targets, factory))
