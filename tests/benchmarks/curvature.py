@@ -31,7 +31,7 @@ from tests.benchmarks import peers
 from tests.benchmarks.cases import MEMORY_SETTINGS, SETTINGS, Setting
 from worker.optim import BlockHessianFree, layer_names, native
 from worker.optim.blocks import make_blocks
-from worker.optim.curvature.written import WrittenModel
+from worker.optim.curvature.traced_model import TracedModel
 
 Work = Callable[[], object]
 KEEP_WEIGHTS = 1e-12
@@ -84,13 +84,13 @@ def update(setting: Setting, *, blocked: bool, counts: dict[str, list[int]], ful
         setting.problem.partition if blocked else [layer_names(model)],
         curvature_batch=setting.curvature_batch,
         damping=damping,
-        max_cg_iters=setting.iterations,
-        lr=KEEP_WEIGHTS,
+        max_cg_iterations=setting.iterations,
+        learning_rate=KEEP_WEIGHTS,
     )
 
     def work() -> None:
         result = optimizer.step(*next(batches))
-        counts[name] = [block.iterations for block in result.blocks]
+        counts[name] = [block.cg_iterations for block in result.blocks]
 
     return work
 
@@ -99,7 +99,7 @@ def product(setting: Setting) -> Work:
     """Our product with the whole matrix, way of products."""
     model, (x, t) = setting.model(), setting.data()
     blocks = make_blocks(model, [layer_names(model)])
-    batch = WrittenModel(model, setting.problem.loss).at(x, t).narrow(setting.curvature_batch, blocks)
+    batch = TracedModel(model, setting.problem.loss).linearize(x, t).narrow(setting.curvature_batch, blocks)
     vector, out = blocks[0].vector().normal_(), blocks[0].vector()
     return lambda: batch.product(blocks[0], vector, out)
 

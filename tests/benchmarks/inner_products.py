@@ -20,7 +20,7 @@ from torch import Tensor
 from backend.schemas.optimizers import BlockHessianFree, CurvatureWay, HessianFree
 from backend.settings import Settings
 from tests.benchmarks.time_to_target import course
-from worker.optim.cg import FlatInner
+from worker.optim.solver.cg import FlatInner
 from worker.problems.data import Dataset, mnist
 from worker.training.device import threads
 

@@ -23,7 +23,7 @@ from tests.benchmarks.cases import SETTINGS, Setting
 from tests.benchmarks.tf32 import emulated
 from worker.optim import BlockHessianFree
 from worker.optim.blocks import make_blocks
-from worker.optim.curvature.written import WrittenModel
+from worker.optim.curvature.traced_model import TracedModel
 from worker.optim.precision import PRECISIONS
 from worker.problems.data import mnist_5k
 
@@ -44,7 +44,7 @@ def optimizer(model: nn.Module, setting: Setting, curvature_batch: int, precisio
     """Return BHF at the setting's damping and iterations."""
     return BlockHessianFree(
         model, setting.problem.loss, setting.problem.partition, curvature_batch=curvature_batch,
-        damping=setting.damping, max_cg_iters=setting.iterations, product_precision=precision,
+        damping=setting.damping, max_cg_iterations=setting.iterations, product_precision=precision,
     )  # fmt: skip
 
 
@@ -58,7 +58,7 @@ def solutions(model: nn.Module, setting: Setting, batch: Batch, curvature_batch:
     lr = made.param_groups[0]["lr"]
     steps = [(p.detach().double() - b) / lr for p, b in zip(copied.parameters(), before, strict=True)]
     names = [name for name, _ in copied.named_parameters()]
-    return {"steps": dict(zip(names, steps, strict=True)), "iterations": [b.iterations for b in result.blocks]}
+    return {"steps": dict(zip(names, steps, strict=True)), "iterations": [b.cg_iterations for b in result.blocks]}
 
 
 def models(
@@ -69,7 +69,7 @@ def models(
     inputs = batch[0].double()
     targets = batch[1].double() if batch[1].is_floating_point() else batch[1]
     blocks = make_blocks(exact, setting.problem.partition)
-    whole = WrittenModel(exact, setting.problem.loss).at(inputs, targets)
+    whole = TracedModel(exact, setting.problem.loss).linearize(inputs, targets)
     curvature, found = whole.narrow(curvature_batch, blocks), []
     for block in blocks:
         gradient, x, product = block.vector(), block.vector(), block.vector()

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from tests.benchmarks import inner_products
-from worker.optim.cg import FlatInner
+from worker.optim.solver.cg import FlatInner
 from worker.problems.data import mnist, mnist_5k
 
 

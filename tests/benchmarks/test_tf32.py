@@ -38,7 +38,9 @@ def test_only_the_solves_are_emulated() -> None:
     for emulate in (False, True):
         model = torch.nn.Linear(6, 4)
         model.load_state_dict(start.state_dict())
-        made = BlockHessianFree(model, SquaredError(), [[""]], curvature_batch=10, damping=0.1, way="products")
+        made = BlockHessianFree(
+            model, SquaredError(), [[""]], curvature_batch=10, damping=0.1, product_method="products"
+        )
         if emulate:
             with emulated():
                 result = made.step(x, x[:, :4])

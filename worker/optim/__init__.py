@@ -1,4 +1,4 @@
-"""The mathematics: Adam, Hessian-free and block-diagonal Hessian-free for any torch module; torch alone."""
+"""The optimizers: Adam, Hessian-free and block-diagonal Hessian-free for any torch module. Imports torch alone."""
 
 from worker.optim.adam import Adam
 from worker.optim.averaging import EvaluationAverage
@@ -7,7 +7,8 @@ from worker.optim.errors import BatchError, LossError, ModelError, OptimError, P
 from worker.optim.hessian_free import BlockHessianFree, HessianFree
 from worker.optim.losses import Loss, SoftmaxCrossEntropy, SquaredError
 from worker.optim.lstm import PeepholeLSTM
-from worker.optim.results import BlockResult, StepResult, StopReason, StopRule
+from worker.optim.results import BlockResult, StepResult, StopReason
+from worker.optim.settings import ProductMethod, Settings
 
 __all__ = [
     "Adam",
@@ -22,11 +23,12 @@ __all__ = [
     "OptimError",
     "PartitionError",
     "PeepholeLSTM",
+    "ProductMethod",
+    "Settings",
     "SoftmaxCrossEntropy",
     "SquaredError",
     "StepResult",
     "StopReason",
-    "StopRule",
     "equal_partition",
     "layer_names",
     "layer_partition",

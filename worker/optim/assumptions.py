@@ -1,4 +1,4 @@
-"""What the method assumes of outputs and loss, probed at the first batch, before anything changes."""
+"""The method's assumptions on outputs and loss, tested at the first batch, before any weight changes."""
 
 import torch
 from torch import Tensor
@@ -43,6 +43,8 @@ def check_loss(loss: Loss, outputs: Tensor, targets: Tensor) -> None:
     """
     f, t = outputs[:EXAMPLES].detach().double(), targets[:EXAMPLES]
     t = t.double() if t.is_floating_point() else t
+    if hasattr(loss, "root") and not hasattr(loss, "hessian_square_root"):
+        raise LossError("the loss's root() is called hessian_square_root() now: rename it")
     value, gradient = loss.value(f, t), loss.gradient(f.clone(), t)
     if value.dim():
         raise LossError(f"the loss has the shape {list(value.shape)}: value() must return the mean, a scalar")

@@ -11,8 +11,17 @@ from torch import Tensor, nn
 class EvaluationAverage:
     """w_avg <- decay w_avg + (1 - decay) w after each update, from w_avg = w_0, without bias correction.
 
-    Source: Polyak and Juditsky (1992); exponential form as in Zhang et al. (2017), decay 0.99. Buffers are the
-    model's own.
+    Buffers are the model's own.
+
+    Args:
+        model: its trainable parameters are averaged, in one more copy of their memory.
+        decay: at least 0 and below 1.
+
+    Raises:
+        ValueError: the decay is out of bounds.
+
+    Source: Polyak and Juditsky (1992), "Acceleration of stochastic approximation by averaging"; exponential form: Zhang
+        et al. (2017), decay 0.99.
     """
 
     def __init__(self, model: nn.Module, decay: float = 0.99) -> None:
@@ -24,7 +33,7 @@ class EvaluationAverage:
 
     @torch.no_grad()
     def update(self) -> None:
-        """Take the weights of this update into the mean."""
+        """Add the weights of this update to the mean."""
         for name, average in self._average.items():
             average.lerp_(self._weights[name], 1 - self.decay)
 
@@ -45,7 +54,7 @@ class EvaluationAverage:
         return {"decay": self.decay, "average": dict(self._average)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take up a stored mean; raises ValueError, naming the parameter, where it belongs to another model."""
+        """Load a stored mean; raises ValueError with the parameter's name where it belongs to another model."""
         average: dict[str, Tensor] = state["average"]
         for name in average.keys() ^ self._average.keys():
             raise ValueError(f"parameter {name!r} is not in both the stored mean and the model")

@@ -1,4 +1,4 @@
-"""Losses in closed form: value, gradient, Hessian by the outputs and a root of it."""
+"""Losses in closed form: value, gradient, Hessian by the outputs and a square root of it."""
 
 from typing import Protocol
 
@@ -11,8 +11,8 @@ from worker.optim.errors import BatchError
 class Loss(Protocol):
     """A loss that is convex in the outputs f (N x ...), a mean over the N examples.
 
-    Every method but `value` gives what belongs to the mean, so the factor 1/N is inside. `vectors` may carry leading
-    dimensions beside the outputs' own: K x N x ... holds K vectors.
+    Gradient, Hessian and square root are those of the mean, so they contain the factor 1/N. Targets have N rows, in any
+    shape that the loss accepts.
     """
 
     def value(self, outputs: Tensor, targets: Tensor) -> Tensor:
@@ -24,11 +24,15 @@ class Loss(Protocol):
         ...
 
     def hessian_product(self, outputs: Tensor, targets: Tensor, vectors: Tensor) -> Tensor:
-        """Return H_l times the vectors, H_l the Hessian of `value` by the outputs."""
+        """Return H_l times the vectors (N x ..., or a stack K x N x ...), H_l the Hessian of `value` by the outputs."""
         ...
 
-    def root(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """Return S (K x N x ...) with H_l = sum over k of S_k S_k', for each example alone; few columns cost less."""
+    def hessian_square_root(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Return S (K x N x ...) with H_l = sum over k of S_k S_k', for each example alone.
+
+        Optional: without it the methods "explicit" and, for wide interfaces, "interface" are not available. Each of
+        the K columns costs a backward pass where it is used.
+        """
         ...
 
 
@@ -48,7 +52,7 @@ class SquaredError:
         """Return 2 v / N."""
         return vectors * (2 / len(outputs))
 
-    def root(self, outputs: Tensor, targets: Tensor) -> Tensor:  # noqa: ARG002 - protocol
+    def hessian_square_root(self, outputs: Tensor, targets: Tensor) -> Tensor:  # noqa: ARG002 - protocol
         """Return sqrt(2 / N) e_k for every output k."""
         width = outputs[0].numel()
         eye = torch.eye(width, dtype=outputs.dtype, device=outputs.device).mul_((2 / len(outputs)) ** 0.5)
@@ -79,7 +83,7 @@ class SoftmaxCrossEntropy:
         pv = p * vectors
         return (pv - p * pv.sum(-1, keepdim=True)).div_(len(outputs))
 
-    def root(self, outputs: Tensor, targets: Tensor) -> Tensor:  # noqa: ARG002 - protocol
+    def hessian_square_root(self, outputs: Tensor, targets: Tensor) -> Tensor:  # noqa: ARG002 - protocol
         """Return the C - 1 columns S_k."""
         p = outputs.softmax(1)
         last = p[:, -1:].sqrt()

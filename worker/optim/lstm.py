@@ -45,7 +45,7 @@ class PeepholeLSTM(nn.Module):
 
 @dataclass(frozen=True)
 class Step:
-    """What a step of the layer computed, each H x N but for the gates i, f, which stand together (2 x H x N)."""
+    """The values of one step, each H x N, but the gates i and f in one tensor (2 x H x N)."""
 
     i_f: Tensor
     g: Tensor
@@ -57,7 +57,7 @@ class Step:
 
 
 def steps(layer: PeepholeLSTM, x: Tensor) -> Iterator[Step]:
-    """Run the layer; examples stand last, so that a gate is one piece of memory."""
+    """Run the layer. The examples are the last dimension, so that each gate is contiguous in memory."""
     hidden = layer.weight.shape[1]
     r, b = layer.recurrent.flatten(0, 1), layer.bias.flatten()[:, None]
     p_if, p_o = layer.peephole[:2, :, None], layer.peephole[2, :, None]

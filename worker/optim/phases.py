@@ -1,4 +1,4 @@
-"""Where an update's time goes: the clock at the borders of its phases."""
+"""The time of each phase of an update."""
 
 import time
 from itertools import pairwise
@@ -7,10 +7,10 @@ import torch
 
 
 class Phases:
-    """Time between borders. A border waits for nothing, so that measuring does not slow what is measured.
+    """The time between borders. Borders do not synchronize the device, so that measuring does not slow the update.
 
-    On the CPU it is the clock's time. On CUDA it is an event in the device's current stream: a phase is the stretch of
-    that stream between two borders, its idle time while the host prepares work included.
+    On the CPU a border reads the clock. On CUDA it is an event in the device's current stream: a phase is the time of
+    that stream between two borders, idle time while the host prepares work included.
     """
 
     def __init__(self, device: torch.device) -> None:

@@ -1,24 +1,11 @@
 """From a run's configuration to an optimizer of `worker.optim`."""
 
-from typing import Any
-
 from torch import nn
 
 from backend.schemas import optimizers as schemas
 from backend.schemas.optimizers import EqualPartition, ExplicitPartition, LayerPartition
-from worker.optim import (
-    Adam,
-    BlockHessianFree,
-    HessianFree,
-    Loss,
-    StopRule,
-    equal_partition,
-    layer_names,
-    layer_partition,
-)
+from worker.optim import Adam, BlockHessianFree, HessianFree, Loss, equal_partition, layer_names, layer_partition
 from worker.problems.problem import Problem
-
-MIB = 1 << 20
 
 Optimizer = Adam | BlockHessianFree  # HF is the latter, with one block
 
@@ -44,22 +31,12 @@ def make_optimizer(chosen: schemas.Optimizer, model: nn.Module, loss: Loss, bloc
         OptimError: the blocks do not fit the model, or the model cannot be optimized so.
     """
     if isinstance(chosen, schemas.Adam):
-        return Adam(model, loss, lr=chosen.learning_rate, betas=(chosen.beta1, chosen.beta2), eps=chosen.eps)
-    knobs: dict[str, Any] = {
-        "lr": chosen.learning_rate,
-        "damping": chosen.damping,
-        "max_cg_iters": chosen.max_cg_iterations,
-        "momentum": chosen.momentum,
-        "stop": StopRule(chosen.cg_stop.value, chosen.cg_tolerance),
-        "curvature_batch": chosen.curvature_batch,
-        "way": chosen.curvature_way.value,
-        "memory": chosen.memory_limit * MIB,
-        "adaptive_damping": chosen.adaptive_damping,
-        "backtracking": chosen.backtracking,
-        "line_search": chosen.line_search,
-        "preconditioner": chosen.preconditioner,
-        "product_precision": chosen.product_precision.value,
-    }
+        betas = (chosen.beta1, chosen.beta2)
+        return Adam(model, loss, learning_rate=chosen.learning_rate, betas=betas, eps=chosen.eps)
+    settings = chosen.model_dump(exclude={"kind", "gradient_batch", "partition", "block_damping"})
+    settings["warm_start"] = settings.pop("momentum")
+    method = settings.pop("curvature_way")
+    settings["product_method"] = "autograd" if method == "generic" else method
     if isinstance(chosen, schemas.HessianFree):
-        return HessianFree(model, loss, **knobs)
-    return BlockHessianFree(model, loss, blocks, **knobs | {"damping": chosen.dampings or chosen.damping})
+        return HessianFree(model, loss, **settings)
+    return BlockHessianFree(model, loss, blocks, **settings | {"damping": chosen.dampings or chosen.damping})

@@ -29,9 +29,6 @@ from worker.training.sampling import Sampler
 from worker.training.state import Course
 from worker.training.stopping import Limits
 
-RITZ_ITERATIONS = 200
-"""of a solve's iterations, the first ones that its row's Ritz values are made of: more would take too long"""
-
 
 class Report(Protocol):
     """What a run tells as it goes."""
@@ -263,18 +260,17 @@ def _row(step: StepResult, **counted: float | None) -> Update:
 
 def _block(result: BlockResult) -> BlockStats:
     """Turn a block's solve into its part of the row."""
-    ritz = result.ritz_values(RITZ_ITERATIONS)
     return BlockStats(
-        cg_iterations=result.iterations,
-        stop_reason=StopReason(result.reason.value),
+        cg_iterations=result.cg_iterations,
+        stop_reason=StopReason(result.stop_reason.value),
         residual=_finite(result.residual),
-        model_decrease=_finite(result.decrease),
-        way=result.way or None,
+        model_decrease=_finite(result.model_decrease),
+        way="generic" if result.product_method == "autograd" else result.product_method or None,
         note=result.note[:500] or None,
         cost=result.cost,
-        predicted_cost=result.predicted,
-        ritz_min=_finite(ritz[0]) if ritz else None,
-        ritz_max=_finite(ritz[-1]) if ritz else None,
+        predicted_cost=result.predicted_cost,
+        ritz_min=_finite(result.ritz_min),
+        ritz_max=_finite(result.ritz_max),
         step_norm=_finite(result.step_norm),
     )
 

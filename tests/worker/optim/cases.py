@@ -83,7 +83,7 @@ def functional() -> Case:
 
 
 def uncovered() -> Case:
-    """A module that only the generic way serves."""
+    """A module that only double backward serves."""
     x = torch.rand(EXAMPLES, 6, dtype=torch.float64)
     return Case(Scaled().double(), SquaredError(), x, torch.rand(EXAMPLES, 3, dtype=torch.float64), [[""], ["dense"]])
 
@@ -110,5 +110,5 @@ def weights(model: nn.Module) -> Tensor:
 
 def optimizer(case: Case, **knobs: Any) -> BlockHessianFree:
     """Build with few iterations, so that truncation shows."""
-    knobs = {"curvature_batch": CURVATURE, "damping": 0.1, "max_cg_iters": 4} | knobs
+    knobs = {"curvature_batch": CURVATURE, "damping": 0.1, "max_cg_iterations": 4} | knobs
     return BlockHessianFree(case.model, case.loss, case.blocks, **knobs)

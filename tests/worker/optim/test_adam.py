@@ -13,7 +13,7 @@ from worker.optim import Adam, BatchError
 def test_equals_torch_bit_for_bit(name: str) -> None:
     """Weights after some steps equal those of a plain torch loop."""
     ours, plain = make(name), make(name)
-    adam = Adam(ours.model, ours.loss, lr=0.01, betas=(0.8, 0.99), eps=1e-6)
+    adam = Adam(ours.model, ours.loss, learning_rate=0.01, betas=(0.8, 0.99), eps=1e-6)
     other = torch.optim.Adam(plain.model.parameters(), lr=0.01, betas=(0.8, 0.99), eps=1e-6)
     for _ in range(5):
         adam.step(ours.inputs, ours.targets)
@@ -43,7 +43,7 @@ def test_reports_loss_norms_and_cost() -> None:
 def test_resumes_bit_for_bit() -> None:
     """A new Adam that loads state_dict goes on with the same bits."""
     case = make("autoencoder")
-    first = Adam(case.model, case.loss, lr=0.01)
+    first = Adam(case.model, case.loss, learning_rate=0.01)
     first.step(case.inputs, case.targets)
     model = copy.deepcopy(case.model)
     second = Adam(model, case.loss)

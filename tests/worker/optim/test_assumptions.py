@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from worker.optim import BatchError, HessianFree, LossError, ModelError, SoftmaxCrossEntropy, SquaredError
 
-WAYS = pytest.mark.parametrize("way", ["auto", "generic"])
+METHODS = pytest.mark.parametrize("method", ["auto", "autograd"])
 
 
 class Through(nn.Module):
@@ -24,11 +24,13 @@ class Through(nn.Module):
         return self.function(self.dense(x))
 
 
-def step(model: nn.Module, loss: Any, *, way: str = "auto", targets: Tensor | None = None) -> None:
+def step(model: nn.Module, loss: Any, *, method: str = "auto", targets: Tensor | None = None) -> None:
     """Make the first update from 12 examples."""
     torch.manual_seed(0)
     x = torch.rand(12, 6)
-    HessianFree(model, loss, curvature_batch=8, damping=0.1, way=way).step(x, x[:, :4] if targets is None else targets)
+    HessianFree(model, loss, curvature_batch=8, damping=0.1, product_method=method).step(
+        x, x[:, :4] if targets is None else targets
+    )
 
 
 def refused(model: nn.Module, loss: Any, error: type[Exception], says: str, **knobs: Any) -> None:
@@ -62,7 +64,7 @@ def test_normalization_within_an_example_is_fine() -> None:
     step(model, SquaredError())
 
 
-@WAYS
+@METHODS
 @pytest.mark.parametrize(
     ("function", "says"),
     [
@@ -72,17 +74,17 @@ def test_normalization_within_an_example_is_fine() -> None:
         (lambda y: y.view(-1, 2), r"returned \[24, 2\]: must be one tensor with 12 examples"),
     ],
 )
-def test_outputs_that_are_not_one_row_per_example_are_refused(way: str, function: Any, says: str) -> None:
+def test_outputs_that_are_not_one_row_per_example_are_refused(method: str, function: Any, says: str) -> None:
     """The error names what came and what must come."""
-    refused(Through(function), SquaredError(), BatchError, says, way=way)
+    refused(Through(function), SquaredError(), BatchError, says, method=method)
 
 
-@WAYS
-def test_outputs_that_the_loss_cannot_take_are_refused(way: str) -> None:
+@METHODS
+def test_outputs_that_the_loss_cannot_take_are_refused(method: str) -> None:
     """The error names both shapes."""
     square = Through(lambda y: y.reshape(-1, 2, 2))
-    refused(square, SquaredError(), BatchError, r"\[12, 2, 2\]|\[12, 4\]", way=way)
-    refused(square, SoftmaxCrossEntropy(), BatchError, "needs logits", way=way, targets=torch.arange(12) % 4)
+    refused(square, SquaredError(), BatchError, r"\[12, 2, 2\]|\[12, 4\]", method=method)
+    refused(square, SoftmaxCrossEntropy(), BatchError, "needs logits", method=method, targets=torch.arange(12) % 4)
 
 
 class Sine(SquaredError):
@@ -125,7 +127,7 @@ class Halved(SquaredError):
         return super().hessian_product(outputs, targets, vectors)[..., :2]
 
 
-@WAYS
+@METHODS
 @pytest.mark.parametrize(
     ("loss", "says"),
     [
@@ -135,9 +137,9 @@ class Halved(SquaredError):
         (Halved(), r"hessian_product\(\) is .* must have the vectors' shape"),
     ],
 )
-def test_losses_that_break_the_method_are_refused(loss: Any, says: str, way: str) -> None:
+def test_losses_that_break_the_method_are_refused(loss: Any, says: str, method: str) -> None:
     """Negative curvature on a probe, and methods of the wrong shape, are errors that say what must hold."""
-    refused(nn.Linear(6, 4), loss, LossError, says, way=way)
+    refused(nn.Linear(6, 4), loss, LossError, says, method=method)
 
 
 @pytest.mark.parametrize("scale", [0.0, 1.0, 1e3, 1e30])
@@ -148,3 +150,10 @@ def test_saturated_cross_entropy_counts_as_convex(scale: float) -> None:
     with torch.no_grad():
         model.weight.mul_(scale)
     step(model, SoftmaxCrossEntropy(), targets=torch.arange(12) % 4)
+
+
+def test_a_square_root_under_its_old_name_is_refused() -> None:
+    """A loss that still has root() would lose the fast methods without notice."""
+    loss, names = SquaredError(), ("value", "gradient", "hessian_product")
+    old = type("Old", (), {name: getattr(loss, name) for name in names} | {"root": loss.hessian_square_root})
+    refused(nn.Linear(6, 4), old(), LossError, "hessian_square_root")

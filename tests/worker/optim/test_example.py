@@ -16,10 +16,10 @@ inputs = torch.rand(512, 2)
 targets = (inputs.sum(1) > 1).long()
 model = nn.Sequential(nn.Linear(2, 16), nn.Tanh(), nn.Linear(16, 2))
 blocks = [["0"], ["2"]]
-optimizer = BlockHessianFree(model, SoftmaxCrossEntropy(), blocks, curvature_batch=128, lr=0.5, damping=0.01)
+optimizer = BlockHessianFree(model, SoftmaxCrossEntropy(), blocks, curvature_batch=128, learning_rate=0.5, damping=0.01)
 for _ in range(50):
     result = optimizer.step(inputs, targets)
-print(f"loss {result.loss:.3f}, {result.cost:.1f} gradients per update: {result.blocks[0].reason.text}")
+print(f"loss {result.loss:.3f}, {result.cost:.1f} gradients per update: {result.blocks[0].stop_reason}")
 """
 README = Path(__file__).parents[3] / "README.md"
 SHOWN = [code for code in re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL) if "worker.optim" in code]

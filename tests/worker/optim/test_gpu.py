@@ -11,8 +11,9 @@ from torch import Tensor
 
 from tests.worker.optim.cases import CASES, Case, make
 from tests.worker.optim.networks import NETWORKS
-from worker.optim import Adam, BlockHessianFree, EvaluationAverage, StepResult, StopRule, cg
-from worker.optim.curvature import planner
+from worker.optim import Adam, BlockHessianFree, EvaluationAverage, StepResult
+from worker.optim.settings import ProductMethod
+from worker.optim.solver import cg
 
 pytestmark = [
     pytest.mark.gpu,
@@ -39,7 +40,7 @@ def weights(case: Case) -> Tensor:
 
 def optimizer(case: Case, **knobs: Any) -> BlockHessianFree:
     """Build with few iterations, so that truncation shows."""
-    knobs = {"curvature_batch": CURVATURE, "damping": 0.1, "max_cg_iters": 4} | knobs
+    knobs = {"curvature_batch": CURVATURE, "damping": 0.1, "max_cg_iterations": 4} | knobs
     return BlockHessianFree(case.model, case.loss, case.blocks, **knobs)
 
 
@@ -54,18 +55,24 @@ def check_alike(found: StepResult, expected: StepResult) -> None:
         assert getattr(found, name) == pytest.approx(getattr(expected, name), rel=1e-8), name
     assert (found.iteration, found.evaluations) == (expected.iteration, expected.evaluations)
     for ours, theirs in zip(found.blocks, expected.blocks, strict=True):
-        assert (ours.iterations, ours.reason, ours.way) == (theirs.iterations, theirs.reason, theirs.way)
-        assert ours.decrease == pytest.approx(theirs.decrease, rel=1e-8)
+        assert (ours.cg_iterations, ours.stop_reason, ours.product_method) == (
+            theirs.cg_iterations,
+            theirs.stop_reason,
+            theirs.product_method,
+        )
+        assert ours.model_decrease == pytest.approx(theirs.model_decrease, rel=1e-8)
         assert ours.residual == pytest.approx(theirs.residual, rel=1e-6, abs=1e-12)
 
 
 @pytest.mark.parametrize("options", [{}, ALL], ids=["fixed", "all options"])
-@pytest.mark.parametrize("way", planner.WAYS)
+@pytest.mark.parametrize("method", list(ProductMethod))
 @pytest.mark.parametrize("name", [*CASES, *NETWORKS])
-def test_updates_equal_those_of_the_cpu(name: str, way: str, options: dict[str, Any]) -> None:
-    """In float64, by every way, with every option: the same weights, reports and stop reasons."""
+def test_updates_equal_those_of_the_cpu(name: str, method: str, options: dict[str, Any]) -> None:
+    """In float64, by every method, with every option: the same weights, reports and stop reasons."""
     one, other = pair(name)
-    on_cpu, on_device = (steps(c, optimizer(c, lr=0.3, way=way, **options)) for c in (one, other))
+    on_cpu, on_device = (
+        steps(c, optimizer(c, learning_rate=0.3, product_method=method, **options)) for c in (one, other)
+    )
     assert next(other.model.parameters()).device.type == DEVICE.type
     torch.testing.assert_close(weights(other), weights(one), rtol=1e-8, atol=1e-10)
     for found, expected in zip(on_device, on_cpu, strict=True):
@@ -73,32 +80,32 @@ def test_updates_equal_those_of_the_cpu(name: str, way: str, options: dict[str, 
 
 
 @pytest.mark.parametrize("options", [{}, ALL], ids=["fixed", "all options"])
-@pytest.mark.parametrize("way", planner.WAYS)
+@pytest.mark.parametrize("method", list(ProductMethod))
 @pytest.mark.parametrize("name", ["autoencoder", *NETWORKS])
-def test_captured_iterations_are_the_launched_ones(name: str, way: str, options: dict[str, Any]) -> None:
+def test_captured_iterations_are_the_launched_ones(name: str, method: str, options: dict[str, Any]) -> None:
     """With iterations enough to be captured, updates are those of iterations launched one by one; nothing refuses."""
     one, other = pair(name)[1], pair(name)[1]
-    launched = optimizer(one, way=way, damping=1e-3, max_cg_iters=15, **options)
+    launched = optimizer(one, product_method=method, damping=1e-3, max_cg_iterations=15, **options)
     for solver in launched._solvers:
         solver.repeater.record = None
-    captured = optimizer(other, way=way, damping=1e-3, max_cg_iters=15, **options)
+    captured = optimizer(other, product_method=method, damping=1e-3, max_cg_iterations=15, **options)
     for found, expected in zip(steps(other, captured), steps(one, launched), strict=True):
         check_alike(found, expected)
         assert not any("captured" in block.note for block in found.blocks)
     torch.testing.assert_close(weights(other), weights(one), rtol=1e-8, atol=1e-10)
 
 
-@pytest.mark.parametrize("way", planner.WAYS)
+@pytest.mark.parametrize("method", list(ProductMethod))
 @pytest.mark.parametrize("name", ["autoencoder", *NETWORKS])
-def test_float32_reaches_the_quadratic_model_of_the_cpu(name: str, way: str) -> None:
+def test_float32_reaches_the_quadratic_model_of_the_cpu(name: str, method: str) -> None:
     """After 30 iterations the decrease in float32 is within 1e-3 of the CPU's in float64, as products are not TF32."""
     one, other = pair(name)
     other.model.float()
     moved = Case(other.model, other.loss, other.inputs.float(), _narrow(other.targets), other.blocks)
-    (expected,) = steps(one, optimizer(one, damping=1e-2, max_cg_iters=30), 1)
-    (found,) = steps(moved, optimizer(moved, damping=1e-2, max_cg_iters=30, way=way), 1)
+    (expected,) = steps(one, optimizer(one, damping=1e-2, max_cg_iterations=30), 1)
+    (found,) = steps(moved, optimizer(moved, damping=1e-2, max_cg_iterations=30, product_method=method), 1)
     for ours, theirs in zip(found.blocks, expected.blocks, strict=True):
-        assert ours.decrease == pytest.approx(theirs.decrease, rel=1e-3)
+        assert ours.model_decrease == pytest.approx(theirs.model_decrease, rel=1e-3)
 
 
 def _narrow(targets: Tensor) -> Tensor:
@@ -106,16 +113,16 @@ def _narrow(targets: Tensor) -> Tensor:
 
 
 @pytest.mark.parametrize("options", [{}, ALL], ids=["fixed", "all options"])
-@pytest.mark.parametrize("way", planner.WAYS)
-def test_state_moves_between_devices(way: str, options: dict[str, Any]) -> None:
+@pytest.mark.parametrize("method", list(ProductMethod))
+def test_state_moves_between_devices(method: str, options: dict[str, Any]) -> None:
     """A state saved on the device goes on, on the CPU, as it would have on the device."""
     one, other = pair("autoencoder")
-    first = optimizer(other, way=way, **options)
+    first = optimizer(other, product_method=method, **options)
     steps(other, first, 2)
     with torch.no_grad():
         for p, q in zip(one.model.parameters(), other.model.parameters(), strict=True):
             p.copy_(q)
-    second = optimizer(one, way=way, damping=7.0)
+    second = optimizer(one, product_method=method, damping=7.0)
     second.load_state_dict(copy.deepcopy(first.state_dict()))
     for found, expected in zip(steps(one, second, 2), steps(other, first, 2), strict=True):
         check_alike(found, expected)
@@ -126,7 +133,7 @@ def test_adam_and_average_equal_those_of_the_cpu() -> None:
     means = []
     for case in pair("autoencoder"):
         average = EvaluationAverage(case.model, 0.9)
-        under_test = Adam(case.model, case.loss, lr=0.01)
+        under_test = Adam(case.model, case.loss, learning_rate=0.01)
         for _ in range(3):
             under_test.step(case.inputs, case.targets)
             average.update()
@@ -163,6 +170,6 @@ def test_conjugate_gradient_waits_once_per_iteration(waits: list[warnings.Warnin
     a = torch.diag(torch.logspace(-3, 1, 200, dtype=torch.float32, device=DEVICE))
     b, x = torch.ones(200, device=DEVICE), torch.empty(200, device=DEVICE)
     waits.clear()
-    found = cg.solve(Matrix(a), b, x, max_iterations=20, stop=StopRule())
+    found = cg.solve(Matrix(a), b, x, cg.CgOptions(max_iterations=20))
     assert found.iterations == 20
     assert 20 <= len([w for w in waits if "synchroniz" in str(w.message)]) <= 22

@@ -39,7 +39,7 @@ def test_hessian_product_is_the_second_derivative(loss: Loss, targets: Tensor) -
 @pytest.mark.parametrize(("loss", "targets"), CASES)
 def test_root_squared_is_the_hessian(loss: Loss, targets: Tensor) -> None:
     """The sum of S_k S_k' equals H_l, example by example."""
-    root = loss.root(outputs(), targets)
+    root = loss.hessian_square_root(outputs(), targets)
     for i in range(N):
         unit = torch.zeros(C, N, C, dtype=torch.float64)
         unit[:, i] = torch.eye(C, dtype=torch.float64)
@@ -69,4 +69,4 @@ def test_targets_of_another_shape_are_refused(loss: Loss, targets: Tensor) -> No
 
 def test_softmax_root_has_one_column_less_than_classes() -> None:
     """H_l has rank C - 1, and the root no more columns: each costs a backward pass where it is used."""
-    assert len(SoftmaxCrossEntropy().root(outputs(), torch.zeros(N, dtype=torch.int64))) == C - 1
+    assert len(SoftmaxCrossEntropy().hessian_square_root(outputs(), torch.zeros(N, dtype=torch.int64))) == C - 1

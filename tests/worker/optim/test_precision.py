@@ -31,7 +31,7 @@ def stepped(name: str, precision: str, **knobs: object) -> tuple[StepResult, lis
     chosen: dict[str, Any] = {
         "curvature_batch": CURVATURE,
         "damping": 0.1,
-        "max_cg_iters": 10,
+        "max_cg_iterations": 10,
         "product_precision": precision,
     } | knobs
     result = BlockHessianFree(case.model, case.loss, case.blocks, **chosen).step(case.inputs, case.targets)
@@ -72,12 +72,12 @@ def test_products_run_in_the_precision_asked_for(precision: str, monkeypatch: py
 
 @pytest.mark.parametrize("name", ["autoencoder", "classifier", "functional"])
 def test_bfloat16_is_close_and_not_the_same(name: str) -> None:
-    """Rounded products give nearly the full decrease of the quadratic model, by ways that can be rounded."""
+    """Rounded products give nearly the full decrease of the quadratic model, by methods that can be rounded."""
     full, exact = stepped(name, "full")
     low, rounded = stepped(name, "bfloat16")
     for one, other in zip(low.blocks, full.blocks, strict=True):
-        assert one.decrease == pytest.approx(other.decrease, rel=0.05)
-        assert one.way in {"products", "interface"}
+        assert one.model_decrease == pytest.approx(other.model_decrease, rel=0.05)
+        assert one.product_method in {"products", "interface"}
     assert not all(torch.equal(a, b) for a, b in zip(exact, rounded, strict=True))
 
 
@@ -93,28 +93,28 @@ def test_every_layer_of_the_papers_networks_can_be_rounded(problem: Problem, inf
     found = {}
     for precision in ("full", "bfloat16"):
         optimizer = BlockHessianFree(
-            copy.deepcopy(model), problem.loss, problem.partition, curvature_batch=4, damping=1.0, max_cg_iters=3,
-            way="products", product_precision=precision,
+            copy.deepcopy(model), problem.loss, problem.partition, curvature_batch=4, damping=1.0, max_cg_iterations=3,
+            product_method="products", product_precision=precision,
         )  # fmt: skip
-        found[precision] = [block.decrease for block in optimizer.step(*batch).blocks]
+        found[precision] = [block.model_decrease for block in optimizer.step(*batch).blocks]
     assert found["bfloat16"] == pytest.approx(found["full"], rel=0.1)
     assert found["bfloat16"] != found["full"]
 
 
-@pytest.mark.parametrize("way", ["samples", "explicit"])
-def test_ways_that_are_not_rounded_say_so(way: str) -> None:
-    """Sample space and the matrix itself give way to another, with a note."""
-    result, _ = stepped("autoencoder", "bfloat16", way=way)
+@pytest.mark.parametrize("method", ["samples", "explicit"])
+def test_methods_that_are_not_rounded_say_so(method: str) -> None:
+    """Sample space and the matrix itself give method to another, with a note."""
+    result, _ = stepped("autoencoder", "bfloat16", product_method=method)
     replaced = [block for block in result.blocks if block.note]
     assert replaced
-    assert {block.way for block in result.blocks} <= {"products", "interface"}
-    assert all("not computed in bfloat16" in b.note or "does not serve" in b.note for b in replaced)
+    assert {block.product_method for block in result.blocks} <= {"products", "interface"}
+    assert all("not available in bfloat16" in b.note or "does not apply" in b.note for b in replaced)
 
 
-def test_the_generic_way_says_that_it_is_not_rounded() -> None:
+def test_double_backward_says_that_it_is_not_rounded() -> None:
     """Double backward stays in the weights' precision."""
-    result, _ = stepped("autoencoder", "bfloat16", way="generic")
-    assert all(block.note.endswith("it is not computed in bfloat16") for block in result.blocks)
+    result, _ = stepped("autoencoder", "bfloat16", product_method="autograd")
+    assert all(block.note.endswith("bfloat16 is not available") for block in result.blocks)
 
 
 def test_unknown_precisions_are_refused() -> None:

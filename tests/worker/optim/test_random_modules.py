@@ -1,4 +1,4 @@
-"""Random dense networks: every way gives the update of the dense reference."""
+"""Random dense networks: every method gives the update of the dense reference."""
 
 from typing import Any
 
@@ -10,8 +10,8 @@ from torch import nn
 
 from tests.worker.optim.reference import Dense, conjugate_gradient
 from worker.optim import BlockHessianFree, SoftmaxCrossEntropy, SquaredError, layer_names
-from worker.optim.curvature.planner import WAYS
 from worker.optim.losses import Loss
+from worker.optim.settings import ProductMethod
 
 DAMPING = 0.1
 ITERATIONS = 5
@@ -35,10 +35,12 @@ def networks(draw: st.DrawFn) -> tuple[nn.Sequential, Loss, list[list[str]], int
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-6), (torch.float32, 1e-3)])
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("method", list(ProductMethod))
 @settings(max_examples=8, deadline=None)
 @given(drawn=networks())
-def test_quadratic_model_is_that_of_the_reference(way: str, dtype: torch.dtype, tolerance: float, drawn: Any) -> None:
+def test_quadratic_model_is_that_of_the_reference(
+    method: str, dtype: torch.dtype, tolerance: float, drawn: Any
+) -> None:
     """Two updates lower each block's quadratic model as far as textbook conjugate gradient on dense G does."""
     model, loss, blocks, size = drawn
     model.double()
@@ -48,7 +50,14 @@ def test_quadratic_model_is_that_of_the_reference(way: str, dtype: torch.dtype, 
     starts: dict[int, torch.Tensor] = {}
     model.to(dtype)
     under_test = BlockHessianFree(
-        model, loss, blocks, curvature_batch=count, lr=0.1, damping=DAMPING, max_cg_iters=ITERATIONS, way=way
+        model,
+        loss,
+        blocks,
+        curvature_batch=count,
+        learning_rate=0.1,
+        damping=DAMPING,
+        max_cg_iterations=ITERATIONS,
+        product_method=method,
     )
     for _ in range(2):
         model.double()
@@ -60,6 +69,6 @@ def test_quadratic_model_is_that_of_the_reference(way: str, dtype: torch.dtype, 
             g = dense.gradient[where]
             matrix = dense.matrix[where][:, where] + DAMPING * torch.eye(len(g), dtype=torch.float64)
             start = 0.95 * starts.get(i, torch.zeros_like(g))
-            starts[i] = conjugate_gradient(matrix, -g, start, block.iterations)
+            starts[i] = conjugate_gradient(matrix, -g, start, block.cg_iterations)
             expected = -(starts[i] @ matrix @ starts[i] / 2 + g @ starts[i]).item()
-            assert block.decrease == pytest.approx(expected, rel=tolerance, abs=1e-9)
+            assert block.model_decrease == pytest.approx(expected, rel=tolerance, abs=1e-9)

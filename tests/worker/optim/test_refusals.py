@@ -21,17 +21,17 @@ from worker.optim import (
 from worker.optim.blocks import layer_names
 
 
-def test_unknown_ways_are_refused() -> None:
-    """An unknown way is an error that lists the known ones."""
-    with pytest.raises(ValueError, match="way is 'faster': must be one of auto, products"):
-        optimizer(make("autoencoder"), way="faster")
+def test_unknown_methods_are_refused() -> None:
+    """An unknown method is an error that lists the known ones."""
+    with pytest.raises(ValueError, match="product_method is 'faster': must be one of auto, products"):
+        optimizer(make("autoencoder"), product_method="faster")
 
 
 def test_uncovered_module_says_so() -> None:
-    """The generic way names itself and what no rule covered; written rules have nothing to say."""
+    """Double backward names itself and what no rule covered; traced rules have nothing to say."""
     case = make("uncovered")
     block = optimizer(case).step(case.inputs, case.targets).blocks[0]
-    assert block.way == "generic"
+    assert block.product_method == "autograd"
     assert "Scaled" in block.note
     case = make("functional")
     assert optimizer(case).step(case.inputs, case.targets).blocks[0].note == ""
@@ -104,11 +104,11 @@ def test_unreached_parameter_is_named(covered: bool) -> None:
 @pytest.mark.parametrize(
     ("knobs", "says"),
     [
-        ({"lr": 0.0}, "lr is 0.0"),
+        ({"learning_rate": 0.0}, "learning_rate is 0.0"),
         ({"damping": -1.0}, "damping is -1.0"),
         ({"damping": math.nan}, "damping is nan"),
-        ({"max_cg_iters": 0}, "max_cg_iters is 0"),
-        ({"momentum": 1.5}, "momentum is 1.5"),
+        ({"max_cg_iterations": 0}, "max_cg_iterations is 0"),
+        ({"warm_start": 1.5}, "warm_start is 1.5"),
         ({"curvature_batch": 0}, "curvature_batch is 0"),
     ],
 )
@@ -150,11 +150,11 @@ def test_a_state_of_other_blocks_is_refused() -> None:
             BlockHessianFree(case.model, case.loss, other, curvature_batch=6).load_state_dict(made.state_dict())
 
 
-@pytest.mark.parametrize("way", ["auto", "generic"])
-def test_a_parameter_that_was_frozen_since_is_refused(way: str) -> None:
+@pytest.mark.parametrize("method", ["auto", "autograd"])
+def test_a_parameter_that_was_frozen_since_is_refused(method: str) -> None:
     """It is named; it was moved, or not found."""
     case = make("autoencoder")
-    made = optimizer(case, way=way)
+    made = optimizer(case, product_method=method)
     made.step(case.inputs, case.targets)
     name, parameter = next(iter(case.model.named_parameters()))
     parameter.requires_grad_(False)
@@ -179,7 +179,7 @@ def test_attention_is_trained() -> None:
     """Its fused kernels cannot be differentiated twice, so others are taken."""
     torch.manual_seed(0)
     model, inputs, targets = Attends().double(), torch.rand(12, 3, 4, dtype=torch.float64), torch.arange(12) % 3
-    made = HessianFree(model, SoftmaxCrossEntropy(), curvature_batch=6, lr=0.5, damping=0.1)
+    made = HessianFree(model, SoftmaxCrossEntropy(), curvature_batch=6, learning_rate=0.5, damping=0.1)
     losses = [made.step(inputs, targets).loss for _ in range(8)]
     assert losses[-1] < 0.5 * losses[0]
 
@@ -206,10 +206,10 @@ CALLS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 
 
 @pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
-def test_a_call_that_no_rule_knows_takes_the_generic_way(call: Callable[[Tensor, Tensor], Tensor]) -> None:
+def test_a_call_that_no_rule_knows_takes_double_backward(call: Callable[[Tensor, Tensor], Tensor]) -> None:
     """What a rule's maker does not take is not covered; double backward serves."""
     torch.manual_seed(0)
     model, inputs = Called(call).double(), torch.rand(12, 6, dtype=torch.float64)
     block = HessianFree(model, SquaredError(), curvature_batch=6, damping=0.1).step(inputs, inputs).blocks[0]
-    assert block.way == "generic"
+    assert block.product_method == "autograd"
     assert "does not know how it is called" in block.note

@@ -17,8 +17,8 @@ from tests.worker.optim.reference import Dense
 from worker.optim import BlockHessianFree as Engine
 from worker.optim import layer_names
 from worker.optim.blocks import make_blocks
-from worker.optim.curvature.generic import GenericModel
-from worker.optim.curvature.written import WrittenModel
+from worker.optim.curvature.autograd_model import AutogradModel
+from worker.optim.curvature.traced_model import TracedModel
 from worker.problems.data import Dataset, Source
 from worker.problems.problem import Problem, layers_of
 from worker.problems.registry import Registry
@@ -60,19 +60,19 @@ def check_layers(problem: Problem, options: dict[str, Any], data: DataSet) -> No
 
 
 def check_curvature(problem: Problem, model: nn.Module, images: Tensor, labels: Tensor) -> None:
-    """Compare gradient and block products by rules with the dense matrix and with the generic way, in float64.
+    """Compare gradient and block products by rules with the dense matrix and with double backward, in float64.
 
     Every operation has a rule: otherwise the rules' model cannot be made.
     """
     model = model.double()
     inputs, targets = problem.inputs(images.double()), problem.targets(images, labels)
     dense = Dense.of(model, problem.loss, inputs, targets, curvature_batch=CURVATURE)
-    written, generic = WrittenModel(model, problem.loss), GenericModel(model, problem.loss, "")
+    traced, autograd = TracedModel(model, problem.loss), AutogradModel(model, problem.loss, "")
     with torch.no_grad():
-        written.check(inputs)
+        traced.check(inputs)
         for partition in (problem.partition, [layer_names(model)]):
             blocks = make_blocks(model, partition)
-            batches = [source.at(inputs, targets).narrow(CURVATURE, blocks) for source in (written, generic)]
+            batches = [source.linearize(inputs, targets).narrow(CURVATURE, blocks) for source in (traced, autograd)]
             for block in blocks:
                 at = dense.indices(model, block.layers)
                 vector = torch.rand(block.size, dtype=torch.float64)
@@ -82,26 +82,32 @@ def check_curvature(problem: Problem, model: nn.Module, images: Tensor, labels: 
                     torch.testing.assert_close(out, dense.matrix[at][:, at] @ vector, rtol=1e-10, atol=1e-10)
         (every,) = make_blocks(model, [layer_names(model)])
         gradient = torch.full_like(every.vector(), torch.nan)
-        written.at(inputs, targets).gradient(every.views(gradient))
+        traced.linearize(inputs, targets).gradient(every.views(gradient))
         expected = dense.gradient[dense.indices(model, every.layers)]
         torch.testing.assert_close(gradient, expected, rtol=1e-10, atol=1e-10)
 
 
-def check_ways(problem: Problem, model: nn.Module, images: Tensor, labels: Tensor, ways: Sequence[str]) -> None:
-    """Compare the weights after two updates (the second one warm) by each way with those by the generic way."""
+def check_methods(problem: Problem, model: nn.Module, images: Tensor, labels: Tensor, methods: Sequence[str]) -> None:
+    """Compare the weights after two updates (the second one warm) by each method with those by double backward."""
     inputs, targets = problem.inputs(images.double()), problem.targets(images, labels)
     found = {}
-    for way in ("generic", *ways):
+    for method in ("autograd", *methods):
         trained = copy.deepcopy(model).double()
         optimizer = Engine(
-            trained, problem.loss, problem.partition, curvature_batch=CURVATURE, damping=0.1, max_cg_iters=4, way=way
+            trained,
+            problem.loss,
+            problem.partition,
+            curvature_batch=CURVATURE,
+            damping=0.1,
+            max_cg_iterations=4,
+            product_method=method,
         )
         for _ in range(2):
             result = optimizer.step(inputs, targets)
-        assert way in {block.way for block in result.blocks}
-        found[way] = torch.cat([p.detach().flatten() for p in trained.parameters()])
-    for way in ways:
-        torch.testing.assert_close(found[way], found["generic"], rtol=1e-9, atol=1e-9)
+        assert method in {block.product_method for block in result.blocks}
+        found[method] = torch.cat([p.detach().flatten() for p in trained.parameters()])
+    for method in methods:
+        torch.testing.assert_close(found[method], found["autograd"], rtol=1e-9, atol=1e-9)
 
 
 def training_losses(problem: Problem, data: Dataset, optimizer: Optimizer, options: dict[str, Any]) -> list[float]:

@@ -12,12 +12,12 @@ from tests.worker.problems.checks import (
     OPTIMIZERS,
     check_curvature,
     check_layers,
-    check_ways,
+    check_methods,
     data_set,
     training_losses,
 )
 from worker.optim.curvature.counting import Counter
-from worker.optim.curvature.written import WrittenModel
+from worker.optim.curvature.traced_model import TracedModel
 from worker.problems.cnn import PROBLEM, CnnOptions
 from worker.problems.data import Dataset, mnist_5k
 from worker.problems.data.dataset import Split
@@ -66,7 +66,7 @@ def test_no_batch_normalization_and_glorot_weights() -> None:
 
 @pytest.mark.parametrize("shape", [[3, 8, 8], [1, 7, 7]])
 def test_curvature_is_exact_and_covered_by_rules(shape: list[int]) -> None:
-    """Gradient and products equal the dense matrix's, by rules alone and by the generic way."""
+    """Gradient and products equal the dense matrix's, by rules alone and by double backward."""
     torch.manual_seed(0)
     model = PROBLEM.build(CnnOptions(**SMALL), data_set(shape, 3))
     check_curvature(PROBLEM, model, torch.rand(5, *shape), torch.arange(5) % 3)
@@ -77,21 +77,21 @@ def test_default_is_covered_in_single_precision() -> None:
     torch.manual_seed(0)
     model = PROBLEM.build(CnnOptions(), data_set(COLOUR))
     inputs, targets = PROBLEM.inputs(torch.rand(4, *COLOUR)), torch.arange(4)
-    source = WrittenModel(model, PROBLEM.loss)
+    source = TracedModel(model, PROBLEM.loss)
     gradients = {name: torch.empty_like(p) for name, p in model.named_parameters()}
     with torch.no_grad():
         source.check(inputs)
         with Counter() as counter:
-            batch = source.at(inputs, targets)
+            batch = source.linearize(inputs, targets)
             batch.gradient(gradients)
     assert batch.gradient_flops == pytest.approx(counter.flops, rel=0.05)
 
 
-def test_all_ways_make_the_same_updates() -> None:
-    """Two updates by each way that serves the problem lead to the same weights, in float64."""
+def test_all_methods_make_the_same_updates() -> None:
+    """Two updates by each method that serves the problem lead to the same weights, in float64."""
     torch.manual_seed(0)
     model = PROBLEM.build(CnnOptions(**SMALL), data_set([3, 8, 8], 3))
-    check_ways(PROBLEM, model, torch.rand(5, 3, 8, 8), torch.arange(5) % 3, ["products", "interface"])
+    check_methods(PROBLEM, model, torch.rand(5, 3, 8, 8), torch.arange(5) % 3, ["products", "interface"])
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS.values(), ids=OPTIMIZERS)

@@ -13,7 +13,7 @@ from tests.worker.problems.checks import (
     OPTIMIZERS,
     check_curvature,
     check_layers,
-    check_ways,
+    check_methods,
     data_set,
     training_losses,
 )
@@ -81,7 +81,7 @@ def test_other_sequences_are_refused() -> None:
 
 
 def test_curvature_is_exact_and_covered_by_rules() -> None:
-    """Gradient and products equal the dense matrix's, by rules alone and by the generic way."""
+    """Gradient and products equal the dense matrix's, by rules alone and by double backward."""
     torch.manual_seed(0)
     model = PROBLEM.build(LstmOptions(hidden=3, pixels_per_step=7), data_set([1, 28, 28], 3))
     for parameter in model.parameters():
@@ -89,13 +89,13 @@ def test_curvature_is_exact_and_covered_by_rules() -> None:
     check_curvature(PROBLEM, model, torch.rand(5, 1, 28, 28), torch.arange(5) % 3)
 
 
-def test_all_ways_make_the_same_updates() -> None:
-    """Two updates by each way that serves the problem lead to the same weights, in float64."""
+def test_all_methods_make_the_same_updates() -> None:
+    """Two updates by each method that serves the problem lead to the same weights, in float64."""
     torch.manual_seed(0)
     model = PROBLEM.build(LstmOptions(hidden=3, pixels_per_step=7), data_set([1, 28, 28], 3))
     for parameter in model.parameters():
         nn.init.normal_(parameter)
-    check_ways(PROBLEM, model, torch.rand(5, 1, 28, 28), torch.arange(5) % 3, ["products", "interface", "explicit"])
+    check_methods(PROBLEM, model, torch.rand(5, 1, 28, 28), torch.arange(5) % 3, ["products", "interface", "explicit"])
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS.values(), ids=OPTIMIZERS)

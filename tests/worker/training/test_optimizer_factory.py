@@ -66,7 +66,8 @@ def test_adam_has_no_blocks_and_hf_one() -> None:
                 adaptive_damping=True, line_search=True,
             ),
             {
-                "lr": 0.2, "damping": 0.3, "max_cg_iters": 7, "momentum": 0.5, "stop": "martens", "tolerance": 0.01,
+                "lr": 0.2, "damping": 0.3, "max_cg_iterations": 7, "warm_start": 0.5, "cg_stop": "martens",
+                "cg_tolerance": 0.01,
                 "adaptive_damping": True, "backtracking": False, "line_search": True, "preconditioner": False,
             },
         ),
@@ -83,7 +84,8 @@ def test_adam_has_no_blocks_and_hf_one() -> None:
                 preconditioner=True,
             ),
             {
-                "lr": 0.4, "damping": 0.1, "max_cg_iters": 3, "momentum": 0.0, "stop": "iterations", "tolerance": 5e-4,
+                "lr": 0.4, "damping": 0.1, "max_cg_iterations": 3, "warm_start": 0.0, "cg_stop": "iterations",
+                "cg_tolerance": 5e-4,
                 "adaptive_damping": False, "backtracking": True, "line_search": False, "preconditioner": True,
             },
         ),
@@ -99,9 +101,10 @@ def test_every_knob_reaches_the_optimizer(
         assert {name: group[name] for name in knobs} == knobs
     if not isinstance(chosen, Adam):
         assert isinstance(optimizer, optim.BlockHessianFree)
-        assert optimizer.curvature_batch == chosen.curvature_batch
-        assert (optimizer.way, optimizer.memory) == (chosen.curvature_way, chosen.memory_limit * 2**20)
-        assert optimizer.product_precision == chosen.product_precision
+        assert optimizer.settings.curvature_batch == chosen.curvature_batch
+        assert optimizer.settings.product_method == chosen.curvature_way
+        assert optimizer.settings.memory_limit == chosen.memory_limit
+        assert optimizer.settings.product_precision == chosen.product_precision
 
 
 def test_blocks_may_have_a_damping_each() -> None:

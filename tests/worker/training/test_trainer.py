@@ -94,7 +94,7 @@ def test_a_way_that_does_not_serve_says_so() -> None:
         for way in (CurvatureWay.GENERIC, CurvatureWay.AUTO)
     )
     assert generic[0].blocks[0].way == "generic"
-    assert generic[0].blocks[0].note == "the generic way was asked for"
+    assert generic[0].blocks[0].note == "method autograd was requested"
     assert generic[0].blocks[0].predicted_cost is None
     assert [row.batch_loss for row in generic] == pytest.approx([row.batch_loss for row in auto], rel=1e-6)
 

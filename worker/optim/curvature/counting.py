@@ -1,4 +1,4 @@
-"""Counts the floating-point operations of matrix products as they are dispatched, and refuses random ones."""
+"""Counts the floating-point operations of matrix products as they are dispatched, and refuses random numbers."""
 
 from collections.abc import Callable
 from typing import Any
@@ -15,10 +15,11 @@ _RANDOM = {
 
 
 class Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's is not annotated
-    """Sums up what torch's own registry says of each operation.
+    """Adds up the counts that torch's own registry has for each operation.
 
-    With `refuse_random`, raises ModelError for an operation that draws random numbers: the function would differ
-    between two products.
+    Args:
+        refuse_random: raise ModelError for an operation that draws random numbers, because the function would differ
+            between two products.
     """
 
     def __init__(self, *, refuse_random: bool = False) -> None:

@@ -7,22 +7,27 @@ from torch import Tensor
 
 from worker.optim.blocks import Block
 from worker.optim.curvature.graph import Path
-from worker.optim.curvature.written import WrittenBatch
+from worker.optim.curvature.traced_batch import TracedBatch
 
 BANDS = 6
 
 
-def gauss_newton_matrix(batch: WrittenBatch, block: Block, *, memory: int) -> Tensor:
+def gauss_newton_matrix(batch: TracedBatch, block: Block, *, memory: int) -> Tensor:
     """Return G_b (P x P), in the order of the block's parameters, from one stacked backward pass.
 
-    H_l = sum of S_k S_k', k = 1 .. K; the backward pass from S_k gives the rows of S_k' J_b, example by example; all
-    K N rows squared are G_b. memory [bytes]: the stack is cut so that a piece's rows stay near it.
+    H_l = sum of S_k S_k', k = 1 .. K; the backward pass from S_k gives the rows of S_k' J_b, example by example; with
+    all K N rows as R, G_b = R' R.
+
+    Args:
+        batch: the model linearized at S_c (N examples).
+        block: b, with P parameters.
+        memory: the stack of K is cut so that a chunk's rows stay near this size [bytes].
     """
     path = batch.paths[block.names]
-    root = batch.root
+    root = batch.square_root
     matrix = block.vector().new_zeros(block.size, block.size)
     each = 2 * block.size * len(batch.targets) * matrix.element_size()
-    for part in root.split_with_sizes(batch.linearization.pieces(path, len(root), memory=memory, each=each)):
+    for part in root.split_with_sizes(batch.linearization.stack_sizes(path, len(root), memory=memory, each=each)):
         _add_square(matrix, _rows(batch, block, path, part).flatten(0, 1))
     return matrix.tril_().add_(matrix.tril(-1).t())
 
@@ -40,7 +45,7 @@ def _add_square(matrix: Tensor, rows: Tensor) -> None:
         torch.addmm(band, rows[:, start:end].t(), rows[:, :end], out=band)
 
 
-def flops(batch: WrittenBatch, block: Block) -> int:
+def flops(batch: TracedBatch, block: Block) -> int:
     """Operations of making the matrix."""
     path = batch.paths[block.names]
     rules = batch.linearization.rules
@@ -49,28 +54,28 @@ def flops(batch: WrittenBatch, block: Block) -> int:
         for step, inputs, names in path.steps
     )
     square = sum((end - start) * end for start, end in _bands(block.size))
-    return len(batch.root) * (passes + 2 * len(batch.targets) * square)
+    return len(batch.square_root) * (passes + 2 * len(batch.targets) * square)
 
 
-def points(batch: WrittenBatch, block: Block) -> int:
+def points(batch: TracedBatch, block: Block) -> int:
     """Numbers that making the matrix multiplies element by element, or writes as rows."""
     passed = batch.linearization.points(batch.paths[block.names])
-    return len(batch.root) * (passed + len(batch.targets) * block.size)
+    return len(batch.square_root) * (passed + len(batch.targets) * block.size)
 
 
-def covered(batch: WrittenBatch, block: Block) -> bool:
+def covered(batch: TracedBatch, block: Block) -> bool:
     """Whether every layer of the block can write its rows."""
     return all(batch.linearization.rules[step].has_rows for step, _, names in batch.paths[block.names].steps if names)
 
 
-def _rows(batch: WrittenBatch, block: Block, path: Path, seeds: Tensor) -> Tensor:
+def _rows(batch: TracedBatch, block: Block, path: Path, seeds: Tensor) -> Tensor:
     """Return K x N x P, the gradients by the block's parameters, example by example."""
-    kept = {step: seeds for step, _, names in path.steps if names}
-    batch.linearization.backward(path, seeds, {}, cotangents=kept)
+    collected = {step: seeds for step, _, names in path.steps if names}
+    batch.linearization.backward(path, seeds, {}, cotangents=collected)
     parts: dict[str, Tensor] = {}
     for step, _, names in path.steps:
         if names:
-            rows = batch.linearization.rules[step].rows(kept[step], tuple(names))
+            rows = batch.linearization.rules[step].rows(collected[step], tuple(names))
             parts |= {full: rows[local].flatten(2) for local, full in names.items()}
     found = [parts[name] for name in block.names]
     if all(part.stride(1) == 1 for part in found):  # examples last in memory: moved as they lie

@@ -9,12 +9,12 @@ import torch
 from torch import Tensor, fx, nn
 
 # Imported for their rules.
-from worker.optim.curvature.rules import Factory, NotCovered, Rule, factory_of
+from worker.optim.curvature.rules.base import Factory, NotCovered, Rule, factory_of
 
 
 @dataclass(frozen=True)
 class Operation:
-    """One step of the forward pass; `parents`: the steps whose values it takes, -1 being the model's input."""
+    """One step of the forward pass; `parents`: the steps of its input values, -1 being the model's input."""
 
     name: str
     factory: Factory
@@ -34,13 +34,13 @@ class _Value:
 
 @dataclass(frozen=True)
 class Path:
-    """The steps that a tangent reaches on its way from some parameters (or from step `source`) to step `head`.
+    """The steps that a tangent reaches on its way from some parameters (or from step `source`) to step `end`.
 
     Each entry: the step, which of its inputs carry a tangent, local -> full names of its parameters that do.
     Everything else is zero by structure and is never computed.
     """
 
-    head: int
+    end: int
     source: int | None
     steps: tuple[tuple[int, tuple[bool, ...], dict[str, str]], ...]
 
@@ -52,7 +52,7 @@ class Graph:
     operations: tuple[Operation, ...]
 
     def forward(self, inputs: Tensor) -> tuple[Tensor, list[Rule], list[torch.Size]]:
-        """Return the outputs, and each step's rule and shape of one example; a value is let go after its last use."""
+        """Return the outputs, and each step's rule and shape of one example; a value is freed after its last use."""
         values = {-1: inputs}
         last = {parent: step for step, op in enumerate(self.operations) for parent in op.parents}
         rules, sizes = [], []
@@ -73,9 +73,9 @@ class Graph:
                     del values[parent]
         return value, rules, sizes
 
-    def path(self, names: Iterable[str], *, head: int | None = None) -> Path:
-        """Return the path from parameters to step `head` (default: the outputs)."""
-        return self._path(set(names), None, len(self.operations) - 1 if head is None else head)
+    def path(self, names: Iterable[str], *, end: int | None = None) -> Path:
+        """Return the path from parameters to step `end` (default: the outputs)."""
+        return self._path(set(names), None, len(self.operations) - 1 if end is None else end)
 
     def path_above(self, source: int) -> Path:
         """Return the path from the value of step `source` to the outputs."""
@@ -90,11 +90,11 @@ class Graph:
         for index in sorted(below):
             later = [i for i in below if i > index]
             alone = all(p >= index or p not in below for i in later for p in self.operations[i].parents)
-            if last <= index < path.head and alone:
+            if last <= index < path.end and alone:
                 found.append(index)
         return found
 
-    def _path(self, names: set[str], source: int | None, head: int) -> Path:
+    def _path(self, names: set[str], source: int | None, end: int) -> Path:
         reached = set() if source is None else {source}
         entries = []
         for index, op in enumerate(self.operations):
@@ -103,11 +103,11 @@ class Graph:
             if index != source and (any(inputs) or weights):
                 reached.add(index)
                 entries.append((index, inputs, weights))
-        useful = {head}
+        useful = {end}
         for index, _, _ in reversed(entries):
             if index in useful:
                 useful.update(p for p in self.operations[index].parents if p in reached)
-        return Path(head, source, tuple(e for e in entries if e[0] in useful))
+        return Path(end, source, tuple(e for e in entries if e[0] in useful))
 
 
 class _Tracer(fx.Tracer):
@@ -116,7 +116,11 @@ class _Tracer(fx.Tracer):
 
 
 def trace(model: nn.Module) -> Graph:
-    """Write the module down as operations with rules. Raises NotCovered, which says what has none."""
+    """Return the module's operations.
+
+    Raises:
+        NotCovered: an operation has no rule, or the forward pass cannot be traced; the text says which and why.
+    """
     _refuse_hooks(model)
     if factory_of(type(model)) is not None:
         model = nn.Sequential(model)

@@ -1,4 +1,4 @@
-"""A model linearized at a batch: the forward pass kept, tangents and cotangents sent through it."""
+"""A model linearized at a batch: the stored forward pass, and tangents and cotangents that pass through it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,17 +9,23 @@ import torch
 from torch import Tensor
 
 from worker.optim.curvature.graph import Graph, Path
-from worker.optim.curvature.rules import Rule
+from worker.optim.curvature.rules.base import Rule
 
-PIECE = 1 << 25
-"""bytes of a piece of a stack on a CPU: a larger one is new memory from the system each time, which costs more"""
+STACK_BYTES = 1 << 25
+"""size of a chunk of a stack on a CPU [bytes]: larger memory comes from the system each time, which costs more"""
 
 
 @dataclass(frozen=True)
 class Linearization:
-    """f(w + w') = f(w) + J w' at one batch of N examples, J written rule by rule.
+    """f(w + w') = f(w) + J w' at one batch of N examples, with J as a chain of rules.
 
-    `outputs`: N x ... . `shapes`: of one example's value at every step. Memory: the activations of the batch.
+    Memory: the activations of the batch.
+
+    Args:
+        graph: the operations.
+        rules: one per operation, at this batch.
+        outputs: f(w), N x ...
+        shapes: of one example's value at every step.
     """
 
     graph: Graph
@@ -50,10 +56,13 @@ class Linearization:
         seed: Tensor | None = None,
         responses: Mapping[int, Tensor] | None = None,
     ) -> Tensor:
-        """Return the tangent at the path's head.
+        """Return the tangent at the path's end, N x ... or K x N x ...
 
-        weights: w' by parameter name. seed: the tangent at the path's source, where it has one. responses: for a
-        step given here, dy/dw w' itself, in place of its weights' tangents.
+        Args:
+            path: the steps to pass.
+            weights: w' by parameter name.
+            seed: the tangent at the path's source, where it has one.
+            responses: for a step given here, dy/dw w' itself, in place of its weights' tangents.
         """
         tangents: dict[int, Tensor] = {}
         if path.source is not None and seed is not None:
@@ -69,7 +78,7 @@ class Linearization:
                 tangents[step] = self.rules[step].tangent(given, {}).add_(responses[step])
             else:
                 tangents[step] = responses[step]
-        return tangents[path.head]
+        return tangents[path.end]
 
     def backward(
         self,
@@ -79,12 +88,18 @@ class Linearization:
         *,
         cotangents: dict[int, Tensor] | None = None,
     ) -> Tensor | None:
-        """Send the head's cotangent down the path; overwrite `weights` with the parameters' cotangents.
+        """Pass the end's cotangent back along the path; overwrite `weights` with the parameters' cotangents.
 
-        Returns the cotangent at the path's source, where it has one. A step that is a key of `cotangents` has its
-        own cotangent put there, in place of its weights'.
+        Args:
+            path: the steps to pass.
+            cotangent: at the path's end, N x ... or K x N x ...
+            weights: tensors to overwrite, by parameter name.
+            cotangents: a step that is a key here gets its own cotangent as the value, and its weights get none.
+
+        Returns:
+            The cotangent at the path's source; None: the path has no source.
         """
-        waiting = {path.head: cotangent}
+        waiting = {path.end: cotangent}
         for step, inputs, names in reversed(path.steps):
             own = waiting.pop(step)
             local: dict[str, Tensor] = {}
@@ -112,13 +127,17 @@ class Linearization:
         """Numbers that one tangent along the path, or one backward pass, multiplies element by element."""
         return sum(self.rules[step].points for step, _, _ in path.steps)
 
-    def pieces(self, path: Path, count: int, *, memory: int, each: int = 0) -> list[int]:
-        """Cut a stack of `count` vectors into sizes whose widest activations, three times, stay near `memory` [bytes].
+    def stack_sizes(self, path: Path, count: int, *, memory: int, each: int = 0) -> list[int]:
+        """Cut a stack of `count` vectors into chunks; return their sizes.
 
-        each: bytes that a vector takes beside these. On a CPU a piece stays near PIECE too.
+        Args:
+            path: the steps that the stack passes.
+            count: vectors of the stack.
+            memory: limit of three times a chunk's widest activations [bytes]; on a CPU at most STACK_BYTES.
+            each: memory that a vector needs in addition [bytes].
         """
         if not self.outputs.is_cuda:
-            memory = min(memory, PIECE)
+            memory = min(memory, STACK_BYTES)
         widest = max(prod(self.shapes[step]) for step, _, _ in path.steps)
         size = memory // max(1, each + 3 * widest * len(self.outputs) * self.outputs.element_size())
         size = max(1, min(count, size))

@@ -1,4 +1,9 @@
-"""Chooses how a block's system is solved: the way that is predicted to take the fewest operations within the memory."""
+"""Chooses how a block's system is solved: the method with the fewest predicted operations within the memory limit.
+
+The unit of all predictions is one floating-point operation of a large matrix product; slower kinds of work are
+converted by the constants below. They were fitted on a CPU, one thread. To measure again, run
+`python -m tests.benchmarks.curvature` and compare the methods' times with `predicted_cost` of their blocks.
+"""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -8,33 +13,38 @@ from torch import Tensor
 
 from worker.optim.blocks import Block
 from worker.optim.curvature import explicit
-from worker.optim.curvature.heads import Head, Interface, build, interfaces
-from worker.optim.curvature.linear import LinearRule
-from worker.optim.curvature.samples import SampleSystem
-from worker.optim.curvature.systems import FlatSystem, System, Task
-from worker.optim.curvature.written import WrittenBatch
+from worker.optim.curvature.interfaces import Interface, build, interfaces
+from worker.optim.curvature.rules.linear import LinearRule
+from worker.optim.curvature.sample_space import SampleSystem
+from worker.optim.curvature.systems import BlockProblem, FlatSystem, System
+from worker.optim.curvature.traced_batch import LossCurvature, TracedBatch
+from worker.optim.settings import ProductMethod
 
-WAYS = ("auto", "products", "interface", "samples", "explicit", "generic")
 MEMORY = 1 << 29
-"""bytes that a way may take beside activations and vectors, by default"""
+"""memory that a method may use in addition to activations and vectors, by default [bytes]"""
 _VECTOR = 130
-"""what conjugate gradient's own steps cost per coordinate and iteration, in operations of matrix products: measured"""
+"""conjugate gradient's own vector operations, per coordinate and iteration [operations of matrix products]: measured"""
 _ENTRY = 25
-"""what reading an entry of a matrix in every product costs, its multiplication included: measured as 20 in the cache;
-more, so that the LSTM's two ways that 20 predicts as equal fall to the one that is faster there"""
-
+"""reading an entry of a matrix in every product, its multiplication included [same unit]. Measured as 20 where the
+matrix is in the cache; more here, so that of two methods that 20 predicts as equal on the LSTM the faster one is
+chosen."""
 _POINT = 60
-"""what a number multiplied element by element costs, measured"""
+"""multiplying one number element by element [same unit]: measured"""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """How to solve a block: layers in sample space, where the block ends (None: at the outputs), or its matrix.
+    """How to solve a block.
 
-    work: predicted operations of the whole solve, vector operations converted. note: why not a cheaper way.
+    Attributes:
+        product_method: how G_b is multiplied.
+        work: predicted operations of the whole solve, vector operations converted.
+        interface: where the block ends; None: at the outputs.
+        sampled: the dense layers in sample space.
+        note: why a cheaper method is not used; empty where there is no reason.
     """
 
-    way: str
+    product_method: ProductMethod
     work: float
     interface: Interface | None = None
     sampled: frozenset[int] = frozenset()
@@ -42,98 +52,122 @@ class Plan:
 
 
 def plan(
-    batch: WrittenBatch,
+    batch: TracedBatch,
     block: Block,
     *,
-    way: str = "auto",
+    product_method: str = ProductMethod.AUTO,
     iterations: int,
     warm: bool,
     memory: int = MEMORY,
     preconditioned: bool = False,
-    rounded: bool = False,
+    bfloat16: bool = False,
 ) -> Plan:
-    """Return the cheapest plan of a way; "auto": of all ways. A way that does not serve the block gives products.
+    """Return the cheapest plan.
 
-    iterations: conjugate gradient's, at most; warm: whether a start costs a product; preconditioned: whether residuals
-    are divided weight by weight, which sample space cannot do: what it would have served goes the next cheapest way.
-    rounded: whether products are to be in bfloat16, which sample space and the matrix itself never are; likewise.
+    Args:
+        batch: the model linearized at S_c.
+        block: the block.
+        product_method: of which method; "auto": of all. Where it does not apply to the block, products are used.
+        iterations: conjugate gradient's, at most.
+        warm: whether the start costs a product.
+        memory: what a method may use in addition to activations and vectors [bytes].
+        preconditioned: whether residuals are preconditioned, which excludes sample space.
+        bfloat16: whether products are to be in bfloat16, which excludes sample space and the matrix itself.
     """
     products = iterations + warm
-    plans = list(_plans(batch, block, products, iterations, memory, way))
-    cheapest = _cheapest(plans, way)
-    if rounded and cheapest.way in {"samples", "explicit"}:
-        other = _cheapest([p for p in plans if p.way in {"products", "interface"}], "auto")
-        return replace(other, note=f"the way {cheapest.way} is not computed in bfloat16")
-    if preconditioned and cheapest.way == "samples":
-        other = _cheapest([p for p in plans if p.way != "samples"], "auto")
-        return replace(other, note="sample space cannot carry the preconditioner")
+    plans = list(_plans(batch, block, products, iterations, memory, product_method))
+    cheapest = _cheapest(plans, product_method)
+    if bfloat16 and cheapest.product_method in {ProductMethod.SAMPLES, ProductMethod.EXPLICIT}:
+        rest = [p for p in plans if p.product_method in {ProductMethod.PRODUCTS, ProductMethod.INTERFACE}]
+        note = f"method {cheapest.product_method} is not available in bfloat16"
+        return replace(_cheapest(rest, ProductMethod.AUTO), note=note)
+    if preconditioned and cheapest.product_method == ProductMethod.SAMPLES:
+        rest = [p for p in plans if p.product_method != ProductMethod.SAMPLES]
+        return replace(_cheapest(rest, ProductMethod.AUTO), note="the preconditioner is not available in sample space")
     return cheapest
 
 
-def _cheapest(plans: Sequence[Plan], way: str) -> Plan:
-    serving = [p for p in plans if way in {"auto", p.way}] or [p for p in plans if p.way == "products"]
-    return min(serving, key=lambda p: p.work)
+def _cheapest(plans: Sequence[Plan], product_method: str) -> Plan:
+    fitting = [p for p in plans if product_method in {ProductMethod.AUTO, p.product_method}]
+    fitting = fitting or [p for p in plans if p.product_method == ProductMethod.PRODUCTS]
+    return min(fitting, key=lambda p: p.work)
 
 
-def system(batch: WrittenBatch, task: Task, chosen: Plan, *, memory: int = MEMORY, rounded: bool = False) -> System:
-    """Set the chosen system up; rounded: with products in bfloat16."""
-    block = task.block
-    if chosen.way == "explicit":
+def system(
+    batch: TracedBatch, problem: BlockProblem, chosen: Plan, *, memory: int = MEMORY, bfloat16: bool = False
+) -> System:
+    """Set the chosen system up.
+
+    Args:
+        batch: the model linearized at S_c.
+        problem: what to solve.
+        chosen: the plan of this block.
+        memory: stacks of vectors are cut to stay near this size [bytes].
+        bfloat16: whether products are computed in bfloat16.
+    """
+    block = problem.block
+    if chosen.product_method == ProductMethod.EXPLICIT:
         matrix = explicit.gauss_newton_matrix(batch, block, memory=memory)
         flops = 2 * matrix.numel()
 
         def multiply(vector: Tensor, out: Tensor) -> None:
             torch.mv(matrix, vector, out=out)
 
-        return FlatSystem(task, multiply, lambda: flops, setup_flops=explicit.flops(batch, block))
-    head: Head = batch.head(block)
+        return FlatSystem(problem, multiply, lambda: flops, setup_flops=explicit.flops(batch, block))
+    curvature: LossCurvature = batch.output_hessian(block)
     setup = 0
     if chosen.interface is not None:
-        head = build(batch, block.names, chosen.interface, memory=memory)
+        curvature = build(batch, block.names, chosen.interface, memory=memory)
         setup = chosen.interface.setup_flops
     if chosen.sampled:
-        sampled = SampleSystem(task, batch, head, chosen.sampled)
+        sampled = SampleSystem(problem, batch, curvature, chosen.sampled)
         sampled.setup_flops += setup
         return sampled
-    product = batch.rounded_product if rounded else batch.product
+    product = batch.product_in_bfloat16 if bfloat16 else batch.product
     return FlatSystem(
-        task,
-        lambda v, out: product(block, v, out, head=head),
-        lambda: batch.product_flops(block, head=head),
+        problem,
+        lambda v, out: product(block, v, out, curvature=curvature),
+        lambda: batch.product_flops(block, curvature=curvature),
         setup_flops=setup,
-        eps=torch.finfo(torch.bfloat16).eps if rounded else None,
+        eps=torch.finfo(torch.bfloat16).eps if bfloat16 else None,
     )
 
 
-def _plans(batch: WrittenBatch, block: Block, products: int, iterations: int, memory: int, way: str) -> Iterator[Plan]:
+def _plans(
+    batch: TracedBatch, block: Block, products: int, iterations: int, memory: int, method: str
+) -> Iterator[Plan]:
     size, count = batch.linearization.outputs.element_size(), len(batch.targets)
-    rooted = batch.rooted
+    square_root = batch.has_square_root
     ends: list[Interface | None] = [None]
-    ends += [e for e in interfaces(batch, block.names) if (e.narrow or rooted) and _bytes(batch, e) <= memory]
+    ends += [e for e in interfaces(batch, block.names) if (e.narrow or square_root) and _bytes(batch, e) <= memory]
     for end in ends:
         setup, each = _end(batch, block, end)
         work = setup + products * each + iterations * _VECTOR * block.size
-        yield Plan("products" if end is None else "interface", work, end)
-        gains = {s: g for s, g in _gains(batch, block, products, iterations).items() if g > 0 or way == "samples"}
+        yield Plan(ProductMethod.PRODUCTS if end is None else ProductMethod.INTERFACE, work, end)
+        gains = {
+            s: g
+            for s, g in _gains(batch, block, products, iterations).items()
+            if g > 0 or method == ProductMethod.SAMPLES
+        }
         if gains and len(gains) * count**2 * size <= memory:
-            yield Plan("samples", work - sum(gains.values()), end, frozenset(gains))
-    if rooted and explicit.covered(batch, block) and block.size**2 * size <= memory:
+            yield Plan(ProductMethod.SAMPLES, work - sum(gains.values()), end, frozenset(gains))
+    if square_root and explicit.covered(batch, block) and block.size**2 * size <= memory:
         entries = iterations * _VECTOR * block.size + products * _ENTRY * block.size**2
         making = explicit.flops(batch, block) + _POINT * explicit.points(batch, block)
-        yield Plan("explicit", making + entries)
+        yield Plan(ProductMethod.EXPLICIT, making + entries)
 
 
-def _end(batch: WrittenBatch, block: Block, end: Interface | None) -> tuple[float, float]:
+def _end(batch: TracedBatch, block: Block, end: Interface | None) -> tuple[float, float]:
     """Return the work of setting an end up, and of a product that ends there."""
     linearization = batch.linearization
-    path = batch.source.graph.path(block.names, head=None if end is None else end.step)
+    path = batch.linearization.graph.path(block.names, end=None if end is None else end.step)
     passed = 2 * (linearization.tangent_flops(path) + _POINT * linearization.points(path))
     if end is None:
         return 0, passed
     return end.setup_flops + _POINT * end.setup_points, passed + _ENTRY * end.reads
 
 
-def _gains(batch: WrittenBatch, block: Block, products: int, iterations: int) -> dict[int, float]:
+def _gains(batch: TracedBatch, block: Block, products: int, iterations: int) -> dict[int, float]:
     """Return what sample space saves at each dense layer that could be there."""
     count = len(batch.targets)
     found = {}
@@ -148,7 +182,7 @@ def _gains(batch: WrittenBatch, block: Block, products: int, iterations: int) ->
     return found
 
 
-def _bytes(batch: WrittenBatch, end: Interface) -> int:
+def _bytes(batch: TracedBatch, end: Interface) -> int:
     """Memory of an interface: M with the stack of tangents it is made of, or R."""
     outputs = batch.linearization.outputs
     stack = outputs.numel() * end.width if end.narrow else 0

@@ -1,7 +1,7 @@
-"""Layers' passes in C, compiled at installation; where there was no compiler, torch alone serves.
+"""Layers' passes in C, compiled at installation. Without a compiler torch computes the same.
 
-A module's forward pass uses them only within `once()`, where whatever it computes is differentiated at most once, by
-autograd: outside, it is plain torch, for double backward and torch.func. `enabled(False)` goes without them.
+A module's forward pass uses them only within `once()`, where its result is differentiated at most once, by
+autograd. Outside it is plain torch, for double backward and torch.func. `enabled(False)` switches the passes off.
 """
 
 import ctypes
@@ -82,8 +82,8 @@ def _set(variable: ContextVar[bool], value: bool) -> Iterator[None]:
         variable.reset(token)
 
 
-def pieces(chunks: int) -> list[tuple[int, int]]:
-    """Cut a batch's chunks into one piece for each of torch's threads."""
+def thread_ranges(chunks: int) -> list[tuple[int, int]]:
+    """Cut a batch's chunks into one range for each of torch's threads."""
     number = max(1, min(torch.get_num_threads(), chunks))
     edges = [chunks * i // number for i in range(number + 1)]
     return list(pairwise(edges))

@@ -2,8 +2,10 @@
 
    Included with REAL (the type), INTEGER (as wide), BYTES (of a vector register), ROWS (rows of a product that are summed
    at once), TARGET (the instruction set) and NAME(x) defined. T steps, I inputs, H units, N examples, K stacked vectors.
-   Examples lie last in memory: a chunk of WIDTH of them goes through all steps, its state in the first cache. Lanes past
-   the last example hold zeros and are not written. Formulas: worker/optim/lstm.py, worker/optim/curvature/recurrent.py. */
+   Array layouts: sequences are time-first with the examples last (T x features x N); gates are in the order i, f, g, o.
+   Alignment: `kept` to BYTES, which torch's storages have (64); every other array only to REAL (Loose).
+   A chunk of WIDTH examples passes all steps, so that its state stays in the first cache. Lanes past the last example hold
+   zeros and are not written. Formulas: worker/optim/lstm.py, worker/optim/curvature/rules/recurrent.py. */
 
 typedef REAL NAME(Vec) __attribute__((vector_size(BYTES)));
 typedef REAL NAME(Loose) __attribute__((vector_size(BYTES), aligned(sizeof(REAL)), may_alias));

@@ -12,14 +12,15 @@ from torch.autograd.function import once_differentiable
 from worker.optim import native
 
 WIDEST = 64
-"""units or inputs of a layer above which torch's matrix products win"""
+"""units or inputs of a layer above which torch's matrix products are faster"""
 
 Weights = tuple[Tensor, Tensor, Tensor, Tensor]
 """W (4 x H x I), R (4 x H x H), p (3 x H) and b (4 x H)"""
 
 
 def serves(x: Tensor, weights: Weights) -> bool:
-    """Whether the passes exist for such a layer and input, and win. C checks nothing: torch says what does not fit."""
+    """Whether the passes exist for this layer and input, and are faster. C checks no shape: torch reports what does
+    not fit."""
     _, hidden, inputs = weights[0].shape
     fits = x.dim() == 3 and x.shape[2] == inputs
     alike = all(w.dtype == x.dtype and w.device == x.device for w in weights)
@@ -35,11 +36,16 @@ class _Layer(ctypes.Structure):
 
 @dataclass(frozen=True)
 class Linearized:
-    """The layer linearized at a batch of N examples, or at the first `examples` of them.
+    """The layer linearized at a batch of N examples, or at the first `examples` of them. All arrays are C-contiguous.
 
-    matrix: W, R and b side by side, 4H x S, S = I + H + 1. kept: chunk by chunk of as many examples as the C code
-    takes at once, step by step: rows of x_t, h_(t-1) and 1, of c_t, and, unit by unit, of A, D by i, f, g, E and B, see
-    `PeepholeRule`; chunks x T x (S + 7H) x width.
+    Gates are in the order i, f, g, o. Sequences are time-first with the examples last: T x features x N.
+
+    Args:
+        matrix: W, R and b side by side, 4H x S, S = I + H + 1.
+        kept: chunks x T x (S + 7H) x width, width the examples that the C code computes at once;
+            aligned to a vector register, as torch's storages are. The rows of a step are x_t, h_(t-1), 1 (S rows); c_t
+            (H rows); then per unit the gains A, D by i, f, g, E and B of `PeepholeRule` (6H rows).
+        examples: how many of the examples are used.
     """
 
     matrix: Tensor
@@ -65,7 +71,7 @@ class Linearized:
         native.spread(lambda _, *span: run(self._layer, *fixed, *map(_passed, span)), self._cut())
 
     def _cut(self) -> list[tuple[int, int]]:
-        return native.pieces(-(-self.examples // self.kept.shape[3]))
+        return native.thread_ranges(-(-self.examples // self.kept.shape[3]))
 
     def tangent(self, x: Tensor | None, weights: Tensor | None, peephole: Tensor | None, stack: int) -> Tensor:
         """Return h', T x H x K x N, of x' (T x I x K x N) and, where K = 1, of W', R', b' side by side and of p'."""
@@ -138,7 +144,7 @@ def _forward(x: Tensor, weights: Weights, *, keep: bool) -> tuple[Tensor, Linear
     states, kept = x.new_empty(length, hidden, count), x.new_empty(chunks * keep, length, rows, width)
     layer, run = _layer(matrix, peephole, kept, length, count), native.function("forward", x.dtype)
     fixed = [_passed(a) for a in (int(keep), x, states)]
-    native.spread(lambda _, *span: run(layer, *fixed, *map(_passed, span)), native.pieces(chunks))
+    native.spread(lambda _, *span: run(layer, *fixed, *map(_passed, span)), native.thread_ranges(chunks))
     return states.permute(2, 0, 1), Linearized(matrix, kept, count) if keep else None
 
 
@@ -172,7 +178,7 @@ def _layer(matrix: Tensor, peephole: Tensor | None, kept: Tensor, steps: int, ex
 
 
 def _passed(argument: Tensor | int | None) -> Any:
-    """Return an argument as C takes it."""
+    """Return an argument in C's type: a pointer, or a 64-bit integer."""
     if isinstance(argument, Tensor):
         return ctypes.c_void_p(argument.data_ptr())
     return argument if argument is None else ctypes.c_int64(argument)

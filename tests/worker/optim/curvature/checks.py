@@ -11,7 +11,7 @@ from worker.optim.blocks import make_blocks
 from worker.optim.curvature.counting import Counter
 from worker.optim.curvature.graph import trace
 from worker.optim.curvature.linearization import Linearization
-from worker.optim.curvature.written import WrittenModel
+from worker.optim.curvature.traced_model import TracedModel
 
 EXAMPLES = 5
 NARROW = 3
@@ -72,10 +72,10 @@ def _check_inputs(at: Linearization, x: Tensor, jacobian: Tensor) -> None:
 def counted(model: nn.Module, inputs: Tensor, blocks: list[list[str]]) -> list[tuple[int, int]]:
     """Return predicted and counted operations: of the gradient, then of a product with each block."""
     targets = torch.zeros(len(inputs), dtype=torch.int64)
-    source = WrittenModel(model, SoftmaxCrossEntropy())
+    source = TracedModel(model, SoftmaxCrossEntropy())
     (every,) = make_blocks(model, [layer_names(model)])
     with Counter() as counter:
-        batch = source.at(inputs, targets)
+        batch = source.linearize(inputs, targets)
         batch.gradient(every.views(every.vector()))
     pairs = [(batch.gradient_flops, counter.flops)]
     made = [*make_blocks(model, blocks), every]

@@ -1,4 +1,4 @@
-"""Conjugate gradient by every way against a dense float64 reference, on small versions of the LSTM and the CNN."""
+"""Conjugate gradient by every method against a dense float64 reference, on small versions of the LSTM and the CNN."""
 
 import copy
 from functools import cache
@@ -8,11 +8,12 @@ import torch
 from torch import Tensor, nn
 
 from tests.worker.optim.reference import Dense, conjugate_gradient
-from worker.optim import PeepholeLSTM, SoftmaxCrossEntropy, StopRule, cg
+from worker.optim import PeepholeLSTM, SoftmaxCrossEntropy
 from worker.optim.blocks import make_blocks
 from worker.optim.curvature import planner
-from worker.optim.curvature.systems import Task, Vectors
-from worker.optim.curvature.written import WrittenModel
+from worker.optim.curvature.systems import BlockProblem, Vectors
+from worker.optim.curvature.traced_model import TracedModel
+from worker.optim.solver import cg
 
 EXAMPLES, CURVATURE, CLASSES = 12, 8, 3
 ITERATIONS, DAMPING, MEMORY = 12, 0.1, 1 << 28
@@ -43,32 +44,36 @@ def scene(name: str) -> tuple[nn.Module, Tensor, Tensor, list[list[str]], Dense]
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-6), (torch.float32, 1e-3)])
 @pytest.mark.parametrize(
-    ("name", "way", "served"),
+    ("name", "method", "served"),
     [("lstm", "products", 2), ("lstm", "interface", 1), ("lstm", "samples", 1), ("lstm", "explicit", 2),
      ("cnn", "products", 3), ("cnn", "interface", 2), ("cnn", "samples", 1), ("cnn", "explicit", 1)],
 )  # fmt: skip
-def test_solutions_are_the_dense_ones(name: str, way: str, served: int, dtype: torch.dtype, tolerance: float) -> None:
+def test_solutions_are_the_dense_ones(
+    name: str, method: str, served: int, dtype: torch.dtype, tolerance: float
+) -> None:
     """From a warm start, solution and quadratic model are those of dense conjugate gradient, on every block served."""
     reference, x, t, partition, dense = scene(name)
     model = copy.deepcopy(reference).to(dtype)
     blocks = make_blocks(model, partition)
-    batch = WrittenModel(model, SoftmaxCrossEntropy()).at(x.to(dtype), t).narrow(CURVATURE, blocks)
+    batch = TracedModel(model, SoftmaxCrossEntropy()).linearize(x.to(dtype), t).narrow(CURVATURE, blocks)
     found = 0
     for block in blocks:
-        chosen = planner.plan(batch, block, way=way, iterations=ITERATIONS, warm=True, memory=MEMORY)
-        if chosen.way != way:
+        chosen = planner.plan(batch, block, product_method=method, iterations=ITERATIONS, warm=True, memory=MEMORY)
+        if chosen.product_method != method:
             continue
         at = dense.indices(reference, block.layers)
         matrix = dense.matrix[at][:, at] + DAMPING * torch.eye(block.size, dtype=torch.float64)
         gradient, start = dense.gradient[at], 0.01 * torch.sin(torch.arange(block.size, dtype=torch.float64))
         expected = conjugate_gradient(matrix, -gradient, start, ITERATIONS)
         solution = start.to(dtype)
-        task = Task(block, gradient.to(dtype), solution, warm=True, damping=DAMPING, vectors=Vectors(solution))
+        problem = BlockProblem(
+            block, gradient.to(dtype), solution, warm=True, damping=DAMPING, vectors=Vectors(solution)
+        )
         with torch.no_grad():
-            system = planner.system(batch, task, chosen, memory=MEMORY)
+            system = planner.system(batch, problem, chosen, memory=MEMORY)
             ended = cg.solve(
-                system, system.b, system.y, max_iterations=ITERATIONS, stop=StopRule("iterations"),
-                scale=system.scale, model=system.model, eps=system.eps, workspace=system.work,
+                system, system.b, system.y, cg.CgOptions(max_iterations=ITERATIONS, eps=system.eps),
+                scale=system.scale, model=system.model, workspace=system.work,
             )  # fmt: skip
             system.finish()
         assert (solution.double() - expected).norm() <= tolerance * expected.norm()

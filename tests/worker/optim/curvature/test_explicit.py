@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from tests.worker.optim.curvature.ways import Scene
+from tests.worker.optim.curvature.scenes import Scene
 from worker.optim.curvature import explicit
 from worker.optim.curvature.counting import Counter
 

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from worker.optim import Adam, BlockHessianFree, PeepholeLSTM, SoftmaxCrossEntropy, layer_partition, native
-from worker.optim.curvature.compiled import CompiledPeepholeRule, lstm
-from worker.optim.curvature.recurrent import peephole_lstm
-from worker.optim.curvature.written import WrittenModel
+from worker.optim.curvature.rules.recurrent import peephole_lstm
+from worker.optim.curvature.rules.recurrent_native import CompiledPeepholeRule, lstm
+from worker.optim.curvature.traced_model import TracedModel
 from worker.optim.native import peephole as passes
 from worker.problems.lstm import StackedLSTM
 
@@ -206,10 +206,10 @@ def test_a_bfloat16_rule_is_torchs() -> None:
 def test_memory_of_an_example_is_that_of_a_chunk_by_its_examples() -> None:
     """What decides whether a batch passes in pieces is not the memory of a chunk with one example."""
     model = StackedLSTM(1, 10, 10)
-    source = WrittenModel(model, SoftmaxCrossEntropy())
-    source.at_most(64, torch.rand(64, 49), torch.arange(64) % 10)
+    source = TracedModel(model, SoftmaxCrossEntropy())
+    source.linearize_in_chunks(64, torch.rand(64, 49), torch.arange(64) % 10)
     numbers = 49 * (3 * 8 * 10 + 3 + 1 + 10 + 10 + 3 * 10)
-    assert source.example == pytest.approx(4 * numbers, rel=0.25)
+    assert source.example_bytes == pytest.approx(4 * numbers, rel=0.25)
 
 
 def test_without_the_passes_torch_serves(monkeypatch: pytest.MonkeyPatch) -> None:

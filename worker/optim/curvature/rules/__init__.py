@@ -1,0 +1,1 @@
+"""Linearization rules: forward, tangent and backward pass of each kind of layer."""

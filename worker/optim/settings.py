@@ -1,0 +1,128 @@
+"""The settings of Hessian-free and block-diagonal Hessian-free: their defaults, bounds and units."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, overload
+
+from worker.optim.precision import PRECISIONS
+from worker.optim.solver.stopping import StopRule
+
+RENAMED = {
+    "max_cg_iters": "max_cg_iterations", "momentum": "warm_start", "stop": "cg_stop", "tolerance": "cg_tolerance",
+}  # fmt: skip
+"""keys of `param_groups` in states that version 0.1 saved -> today's"""
+_OLD_ARGUMENTS = RENAMED | {"lr": "learning_rate", "way": "product_method", "memory": "memory_limit"}
+_OF_THE_OPTIMIZER = {"curvature_batch", "product_method", "memory_limit", "product_precision"}
+
+
+class ProductMethod(StrEnum):
+    """How a block's Gauss-Newton product is computed. All methods give the same iterates, except for rounding."""
+
+    AUTO = "auto"
+    """for each block, the method for which the planner predicts the fewest operations"""
+    PRODUCTS = "products"
+    """forward and back through the layers of the block and all layers above it"""
+    INTERFACE = "interface"
+    """the layers above the block are passed once per update, not in each product"""
+    SAMPLES = "samples"
+    """dense layers in the space spanned by the examples of S_c"""
+    EXPLICIT = "explicit"
+    """the matrix G_b itself, for small blocks"""
+    AUTOGRAD = "autograd"
+    """double backward by automatic differentiation, for any module"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """All settings of one optimizer; `param_groups` holds those that may differ between blocks or updates.
+
+    Raises:
+        ValueError: a value is out of bounds; the text has the name, the value and the bounds.
+    """
+
+    curvature_batch: int
+    """S_c: the first examples of each gradient batch S_g, used for curvature [examples, at least 1]"""
+    learning_rate: float = 0.1
+    """fraction of the conjugate gradient solution that is added to the weights (positive); `lr` in `param_groups`,
+    because torch's learning rate schedulers read that key"""
+    damping: float | Sequence[float] = 0.0
+    """d in G_b + d I, one number or one per block (at least 0) [loss per weight squared]"""
+    max_cg_iterations: int = 30
+    """limit of conjugate gradient's iterations, per update and block (at least 1)"""
+    warm_start: float = 0.95
+    """conjugate gradient starts at this fraction of the block's last solution (0 to 1)"""
+    cg_stop: str = "iterations"
+    """early stop: "iterations" (none), "residual" or "martens", see `solver.stopping.StopRule`"""
+    cg_tolerance: float = 5e-4
+    """tolerance of the early stop (above 0, below 1)"""
+    product_method: str = ProductMethod.AUTO
+    """one of `ProductMethod`; a block that the method does not apply to uses products"""
+    memory_limit: int = 512
+    """memory that a method may use in addition to activations and vectors [MiB, at least 1]"""
+    adaptive_damping: bool = False
+    """after each update the damping follows the reduction ratio, see `solver.damping`; one more loss per update"""
+    backtracking: bool = False
+    """go back over conjugate gradient's iterates while the loss falls, see `solver.backtracking`; one loss per trial"""
+    line_search: bool = False
+    """shrink the step until the loss falls enough, see `solver.line_search`; one loss per trial"""
+    preconditioner: bool = False
+    """precondition with squared gradients, see `solver.preconditioner`; one more backward pass over S_c per update"""
+    product_precision: str = "full"
+    """precision of the curvature products: "full", "tf32" or "bfloat16", see `worker.optim.precision`"""
+
+    def __post_init__(self) -> None:
+        StopRule(self.cg_stop, self.cg_tolerance)
+        limits = [
+            ("curvature_batch", self.curvature_batch >= 1, "at least 1"),
+            ("learning_rate", 0 < self.learning_rate < math.inf, "positive and finite"),
+            ("max_cg_iterations", self.max_cg_iterations >= 1, "at least 1"),
+            ("warm_start", 0 <= self.warm_start <= 1, "from 0 to 1"),
+            ("memory_limit", self.memory_limit >= 1, "at least 1 (MiB)"),
+            ("product_method", self.product_method in list(ProductMethod), f"one of {', '.join(ProductMethod)}"),
+            ("product_precision", self.product_precision in PRECISIONS, f"one of {', '.join(PRECISIONS)}"),
+        ]
+        for name, fits, limit in limits:
+            if not fits:
+                raise ValueError(f"{name} is {getattr(self, name)!r}: must be {limit}")
+
+    def group_defaults(self) -> dict[str, Any]:
+        """Return the settings that stand in `param_groups`, all but damping, which may differ by block."""
+        values = {name: value for name, value in vars(self).items() if name not in _OF_THE_OPTIMIZER | {"damping"}}
+        return {"lr": values.pop("learning_rate"), **values}
+
+
+Own = TypeVar("Own")
+A = TypeVar("A")
+B = TypeVar("B")
+C = TypeVar("C")
+P = ParamSpec("P")
+
+
+class FromKeywords(Generic[P]):
+    """Decorator of an `__init__` whose last argument is a Settings: callers pass its fields as typed keywords.
+
+    So a setting is declared once, as a field of Settings. The arguments before it are passed by position.
+    """
+
+    def __init__(self, make: Callable[P, Settings]) -> None:
+        self._make: Callable[..., Settings] = make
+
+    @overload
+    def __call__(self, init: Callable[[Own, A, B, Settings], None]) -> Callable[Concatenate[Own, A, B, P], None]: ...
+
+    @overload
+    def __call__(
+        self, init: Callable[[Own, A, B, C, Settings], None]
+    ) -> Callable[Concatenate[Own, A, B, C, P], None]: ...
+
+    def __call__(self, init: Callable[..., None]) -> Callable[..., None]:
+        """Return the `__init__` that takes keywords. It raises TypeError for an unknown setting."""
+
+        def from_keywords(*arguments: Any, **settings: Any) -> None:
+            for name in settings.keys() & _OLD_ARGUMENTS.keys():
+                raise TypeError(f"the setting {name} is called {_OLD_ARGUMENTS[name]} now")
+            init(*arguments, self._make(**settings))
+
+        return from_keywords
