@@ -1,17 +1,17 @@
 // The live part of the compare page: controls, charts and the table of runs, kept fresh without Streamlit's help.
 
-import { Chart } from "./chart.js";
+import { Chart } from "./plot/chart.js";
 import { element, script, styles, swatch } from "./dom.js";
-import { FINAL, picked } from "./filter.js";
-import { LogPanel } from "./log.js";
-import { fieldsOf, MEASURES } from "./measures.js";
-import { TargetPanel } from "./panel.js";
-import { StepsPanel } from "./steps.js";
-import { Store } from "./store.js";
-import { Table } from "./table.js";
-import { DASHES, style, themeOf } from "./theme.js";
-import { Filter, Toolbar } from "./toolbar.js";
-import { readZoom, writeZoom } from "./zoom.js";
+import { FINAL, picked } from "./store/filter.js";
+import { LogPanel } from "./panels/log.js";
+import { fieldsOf, MEASURES } from "./store/measures.js";
+import { TargetPanel } from "./panels/target_panel.js";
+import { StepsPanel } from "./panels/values_panel.js";
+import { Store } from "./store/store.js";
+import { Table } from "./panels/table.js";
+import { DASHES, style, themeOf } from "./plot/theme.js";
+import { Filter, Toolbar } from "./panels/toolbar.js";
+import { readZoom, writeZoom } from "./plot/zoom.js";
 
 const SIGNS = ["\u25cf", "\u25a0", "\u25c6", "\u271a", "\u25b2", "\u2715"]; // as the marks of stop reasons
 const mounted = new WeakMap(); // Streamlit calls again at every rerun, with the same host element

@@ -1,0 +1,162 @@
+"""What a visitor is about to launch: where the form starts from, and which optimizers stand in it."""
+
+import math
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import uuid4
+
+import streamlit as st
+
+from backend.schemas.catalog import Catalog
+from backend.schemas.experiments import ExperimentSpec, RunConfig
+from backend.schemas.looks import OPTIMIZER_NAMES
+from backend.schemas.optimizers import Adam, BlockHessianFree, HessianFree
+from backend.schemas.runs import Run
+
+_KEY = "draft"
+_RANGE = re.compile(r"(?P<low>[-+.0-9e]+)\.\.(?P<high>[-+.0-9e]+)/(?P<count>[0-9]{1,3})", re.IGNORECASE)
+_WIDE = 10  # a range of positive numbers that spans more is divided evenly on a logarithmic scale
+
+
+@dataclass
+class Entry:
+    """One optimizer of the form; `values` are where its widgets start."""
+
+    id: str
+    kind: str
+    values: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class Draft:
+    """The form's start. A new generation has new widgets, so that they take the new values.
+
+    `beside` is the comparison to show beside what is launched: that of the run which this is the other optimizer of.
+    """
+
+    spec: ExperimentSpec
+    generation: int = 0
+    source: str = ""
+    beside: str = ""
+    token: str = field(default_factory=lambda: uuid4().hex)
+    entries: list[Entry] = field(default_factory=list)
+    added: int = 0
+
+    def __post_init__(self) -> None:
+        for optimizer in self.spec.optimizers:
+            self.add(optimizer.kind, optimizer.model_dump(mode="json"))
+
+    def add(self, kind: str, values: dict[str, Any] | None = None) -> None:
+        """Put one more optimizer into the form, at the contract's defaults unless `values` are given."""
+        self.entries.append(Entry(f"{kind}{self.added}", kind, values or {}))
+        self.added += 1
+
+    def remove(self, entry: Entry) -> None:
+        """Take an optimizer out of the form."""
+        self.entries.remove(entry)
+
+
+def draft(
+    catalog: Catalog, cloned: str = "", find: Callable[[], tuple[ExperimentSpec, str] | None] | None = None
+) -> Draft:
+    """Return this visitor's draft; at first, the first problem's preset, or a clone of what the URL names.
+
+    `find` gives the clone, and the comparison to show beside it.
+    """
+    before: Draft | None = st.session_state.get(_KEY)
+    if cloned and find and (before is None or before.source != cloned):
+        found = find()
+        if found:
+            start(found[0], source=cloned, beside=found[1])
+    if _KEY not in st.session_state:
+        start(catalog.problems[0].preset)
+    held: Draft = st.session_state[_KEY]
+    return held
+
+
+def start(spec: ExperimentSpec, *, source: str = "", beside: str = "") -> None:
+    """Begin the form anew from a specification; `source` names the run or preset that it is of."""
+    held: Draft | None = st.session_state.get(_KEY)
+    st.session_state[_KEY] = Draft(spec, held.generation + 1 if held else 0, source=source, beside=beside)
+
+
+def clone(run: Run, kind: str = "") -> ExperimentSpec:
+    """Return a specification of one run alone; with a `kind`, the same with that optimizer."""
+    shared = {name: getattr(run.config, name) for name in RunConfig.model_fields if name not in {"optimizer", "seed"}}
+    optimizer = like(run.config.optimizer, kind) if kind else run.config.optimizer
+    name = f"{run.experiment_name[:100]}, {f'with {OPTIMIZER_NAMES[kind]}' if kind else 'again'}"
+    return ExperimentSpec(**shared, name=name, optimizers=[optimizer], seeds=[run.config.seed])
+
+
+def like(optimizer: Adam | HessianFree | BlockHessianFree, kind: str) -> Adam | HessianFree | BlockHessianFree:
+    """Return an optimizer of another kind with what means the same for both; the rest is at its defaults.
+
+    Adam shares the gradient batch alone: its learning rate is another thing than that of a Newton step.
+    """
+    models: list[type[Adam | HessianFree | BlockHessianFree]] = [Adam, HessianFree, BlockHessianFree]
+    model = next(one for one in models if one.model_fields["kind"].default == kind)
+    names = {"gradient_batch"} if "adam" in {kind, optimizer.kind} else set(model.model_fields) - {"kind"}
+    held = {name: value for name, value in optimizer.model_dump().items() if name in names}
+    batch = model.model_fields.get("curvature_batch")
+    if batch and "curvature_batch" not in held and batch.default >= optimizer.gradient_batch:
+        held["curvature_batch"] = max(1, optimizer.gradient_batch // 4)
+    return model.model_validate(held)
+
+
+def problem_presets(catalog: Catalog) -> dict[str, ExperimentSpec]:
+    """Return what a form may start from, by name: each problem's paper settings, and a quick look at each."""
+    found: dict[str, ExperimentSpec] = {}
+    for info in catalog.problems:
+        short = info.preset.budget.model_copy(update={"updates": 15, "epochs": None, "seconds": None})
+        found[info.preset.name] = info.preset
+        found[f"{info.title}, a quick look"] = info.preset.model_copy(
+            update={"name": f"{info.title}, a quick look", "budget": short}
+        )
+    return found
+
+
+def values_of(text: str) -> list[float]:
+    """Read "0.01, 0.1 1" as numbers, and "0.01..1/3" as so many from one to the other; each once, in their order.
+
+    A range is divided evenly, on a logarithmic scale where it spans more than a factor of 10.
+    """
+    found: list[float] = []
+    for part in text.replace(",", " ").split():
+        between = _RANGE.fullmatch(part)
+        if between:
+            found.extend(_between(_number(between["low"]), _number(between["high"]), int(between["count"])))
+        else:
+            found.append(_number(part))
+    return list(dict.fromkeys(value for value in found if math.isfinite(value)))
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
+
+
+def _between(low: float, high: float, count: int) -> list[float]:
+    if count < 2 or not math.isfinite(low + high):
+        return [low] if count == 1 else []
+    shares = [i / (count - 1) for i in range(count)]
+    if low > 0 and high / low > _WIDE:
+        return [float(f"{low * (high / low) ** share:.4g}") for share in shares]
+    return [float(f"{low + (high - low) * share:.4g}") for share in shares]
+
+
+def seeds_of(text: str) -> list[Any]:
+    """Read "0, 1, 5-7" as seeds; what is no number stays text, for the contract to refuse."""
+    found: list[Any] = []
+    for part in text.replace(",", " ").split():
+        low, dash, high = part.partition("-")
+        if part.isdecimal():
+            found.append(int(part))
+        elif dash and low.isdecimal() and high.isdecimal() and 0 <= int(high) - int(low) < 1000:
+            found.extend(range(int(low), int(high) + 1))
+        else:
+            found.append(part)
+    return found

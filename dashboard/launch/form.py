@@ -1,0 +1,148 @@
+"""Widgets drawn from the contract's fields, and errors put beside the field that they name."""
+
+import html
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
+
+from backend.errors import FieldError
+from dashboard.launch.fields import Knob
+from dashboard.ui.text import escape
+
+
+@dataclass
+class Form:
+    """One form: `scope` begins the keys of its widgets; errors find their place by the field's dotted path."""
+
+    scope: str
+    slots: dict[str, DeltaGenerator] = field(default_factory=dict)
+
+    def key(self, path: str) -> str:
+        """Return the key of a field's widget."""
+        return f"{self.scope}.{path}"
+
+    def slot(self, path: str) -> None:
+        """Reserve the place, here, of the errors of a field."""
+        self.slots[path] = st.empty()
+
+    def knob(self, path: str, knob: Knob, value: Any, *, key: str | None = None) -> Any:
+        """Draw a setting's widget, holding `value` at first; return what it holds."""
+        answer = _draw(knob, value, self.key(key or path))
+        self.slot(path)
+        return answer
+
+    def knobs(
+        self, path: str, found: Sequence[Knob], values: Mapping[str, Any], *, columns: int = 2, key: str | None = None
+    ) -> dict[str, Any]:
+        """Draw several settings in columns; return their values by name."""
+        answers = {}
+        for start in range(0, len(found), columns):
+            for place, knob in zip(
+                st.columns(columns, gap="small", vertical_alignment="bottom"),
+                found[start : start + columns],
+                strict=False,
+            ):
+                with place:
+                    held = values.get(knob.name, knob.default)
+                    inner = f"{key}.{knob.name}" if key else None
+                    answers[knob.name] = self.knob(f"{path}.{knob.name}".lstrip("."), knob, held, key=inner)
+        return answers
+
+    def show(self, errors: Sequence[FieldError]) -> list[FieldError]:
+        """Write each error beside its field, or the nearest field around it; return those without a place."""
+        placed: dict[str, list[str]] = {}
+        homeless = []
+        for error in errors:
+            home = _nearest(error.field, self.slots)
+            if home is None:
+                homeless.append(error)
+            else:
+                placed.setdefault(home, []).append(str(error))
+        for path, texts in placed.items():
+            lines = "<br>".join(html.escape(text) for text in dict.fromkeys(texts))
+            self.slots[path].html(f'<p class="bhf-error" role="alert">{lines}</p>')
+        return homeless
+
+
+def _nearest(path: str, slots: Mapping[str, Any]) -> str | None:
+    steps = path.split(".")
+    for count in range(len(steps), 0, -1):
+        if (home := ".".join(steps[:count])) in slots:
+            return home
+    return None
+
+
+def _draw(knob: Knob, value: Any, key: str) -> Any:
+    label = _label(knob)
+    kept: dict[str, Any] = {"key": key, "help": _help(knob), "persist_state": "session"}
+    match knob.kind:
+        case "switch":
+            return st.toggle(label, value=bool(value), **kept)
+        case "choice":
+            options = list(knob.choices)
+            index = options.index(value) if value in options else 0
+            return st.selectbox(label, options, index=index, format_func=_choice, **kept)
+        case "text":
+            text: str = st.text_input(label, value="" if value is None else str(value), **kept)
+            return None if knob.optional and not text else text
+        case "integer":
+            return _number(knob, label, None if value is None else int(value), kept)
+        case "number":
+            return _number(knob, label, None if value is None else float(value), kept)
+
+
+def _choice(value: Any) -> str:
+    return "none" if value is None else str(value)
+
+
+def _number(knob: Knob, label: str, value: int | float | None, kept: dict[str, Any]) -> int | float | None:
+    """Draw an entry of a number; an optional one can be emptied, which a widget that starts with a value cannot."""
+    if knob.optional and value is not None and kept["key"] not in st.session_state:
+        st.session_state[kept["key"]] = value
+    answer: int | float | None = st.number_input(
+        label,
+        value=None if knob.optional else value,
+        step=_step(value) if knob.kind == "integer" else _fine(value),
+        format="%d" if knob.kind == "integer" else "%g",
+        placeholder=_empty(knob),
+        **kept,
+    )
+    return answer
+
+
+def _label(knob: Knob) -> str:
+    """Write the name with unit and the paper's value: plain text, since screen readers get it as it stands."""
+    unit = "" if knob.title.lower().endswith(knob.unit) else f" [{knob.unit}]"
+    paper = "" if knob.paper is None else f" (paper: {_plain(knob.paper)})"
+    return f"{knob.title}{unit}{paper}"
+
+
+def _help(knob: Knob) -> str:
+    sentences = [knob.help[:1].upper() + knob.help[1:], knob.limits[:1].upper() + knob.limits[1:]]
+    if knob.paper is not None:
+        sentences.append(f"The paper uses {_plain(knob.paper)}")
+    return escape(". ".join(sentence for sentence in sentences if sentence) + ".")
+
+
+def _empty(knob: Knob) -> str:
+    """Say what an empty entry means, where the help says it."""
+    found = re.search(r"empty: ([^;)]+)", knob.help)
+    return found[1] if found else "none"
+
+
+def _plain(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _step(value: float | None) -> int:
+    """A tenth of the value, as a power of ten."""
+    return 1 if not value or abs(value) < 50 else 10 ** (int(math.log10(abs(value))) - 1)
+
+
+def _fine(value: float | None) -> float:
+    return 0.1 if not value else 10.0 ** math.floor(math.log10(abs(value)) - 0.5)

@@ -1,0 +1,97 @@
+"""The page "What to choose, and why": sweeps over what the paper leaves open, and the advice that follows from them."""
+
+import html
+from collections.abc import Sequence
+
+import streamlit as st
+
+from backend.client import Client
+from backend.schemas.paper import Answer, PlotlyFigure, Reproduction
+from dashboard.pages import reproduction_parts
+from dashboard.ui.backend import ask
+from dashboard.ui.html_table import table
+from dashboard.ui.text import counted
+from dashboard.ui.theme import mode
+
+EVERY = 10  # seconds between looks at runs that train
+
+
+def page() -> None:
+    """Draw the page."""
+    st.title("What to choose, and why")
+    st.write(
+        "Settings that the paper leaves open, each varied by itself on a smaller autoencoder and the digits that ship "
+        "with BlockHF, with three seeds; two long sweeps take the paper's network and all of MNIST, with one. Run a "
+        "sweep again and the answer is of your own runs."
+    )
+    known = ask(reproductions=lambda backend: backend.reproductions().reproductions, study=_read)
+    if known["study"] is None or known["reproductions"] is None:
+        st.stop()
+    sweeps: dict[str, Reproduction] = {one.subject: one for one in known["reproductions"] if one.kind == "study"}
+    st.fragment(_answers)(sweeps)
+
+
+def _read(backend: Client) -> list[Answer]:
+    return backend.study(mode=mode()).answers
+
+
+def whose(answer: Answer) -> str:
+    """Say of which runs an answer is, and how many of them have ended."""
+    if not answer.total:
+        return "No runs yet."
+    name = "Recorded results, which ship with BlockHF" if answer.recorded else "Your own runs"
+    return f"{name}: {reproduction_parts.standing(answer.ended, answer.total)}."
+
+
+def training(answers: Sequence[Answer]) -> list[str]:
+    """List the visitor's own sweeps that have runs which have not ended."""
+    return [one.experiment for one in answers if one.experiment is not None and one.ended < one.total]
+
+
+def numbers(figure: PlotlyFigure) -> tuple[list[str], list[list[str]]]:
+    """Return a figure as a table, head and rows: for each setting each line's value and, in brackets, its seeds'."""
+    lines = [trace for trace in figure.data if "lines" in trace["mode"]]
+    seeds = {trace["name"].partition(",")[0]: trace for trace in figure.data if "lines" not in trace["mode"]}
+    rows = []
+    for setting in dict.fromkeys(x for line in lines for x in line["x"]):
+        cells = []
+        for line in lines:
+            middle = [y for x, y in zip(line["x"], line["y"], strict=True) if x == setting]
+            each = seeds.get(line["name"], {"x": [], "y": []})
+            found = [f"{y:.4g}" for x, y in zip(each["x"], each["y"], strict=True) if x == setting]
+            cells.append(f"{middle[0]:.4g} ({', '.join(found)})" if middle else "\u2013")
+        rows.append([str(setting), *cells])
+    return ["Setting", *(f"{line['name']}, train loss at the end" for line in lines)], rows
+
+
+def _answers(sweeps: dict[str, Reproduction]) -> None:
+    """Draw every answer, anew as runs of a sweep go on."""
+    answers: list[Answer] = ask(study=_read)["study"]
+    if training(answers):
+        reproduction_parts.follow("fresh-choose", training(answers), every=EVERY)
+    for answer in answers:
+        with st.container(border=True, key=f"answer-{answer.question}"):
+            _answer(answer, sweeps.get(answer.question))
+
+
+def _answer(answer: Answer, sweep: Reproduction | None) -> None:
+    st.subheader(answer.title)
+    st.caption(whose(answer))
+    if answer.figure.data:
+        alt = f"{answer.title} The train loss at the end for each setting, for BHF and HF"
+        reproduction_parts.draw(answer.figure, key=f"figure-{answer.question}", alt=alt)
+        with st.expander("In numbers"):
+            st.html(table(*numbers(answer.figure), label=f"{answer.title} In numbers"))
+            st.caption("The median over the seeds that ended, and each seed.")
+    st.html(
+        f"<p class='bhf-plan'>{html.escape(answer.text)}</p><p class='bhf-plan'><b>{html.escape(answer.advice)}</b></p>"
+    )
+    if answer.experiment is not None:
+        reproduction_parts.curves(answer.experiment, key=f"curves-{answer.question}")
+        return
+    if sweep is None:
+        return
+    count = counted(len(sweep.spec.runs()), "run")
+    pressed = st.button(f"Run this sweep: {count}", icon=":material/rocket_launch:", key=f"sweep-{answer.question}")
+    if pressed and reproduction_parts.launch(sweep):
+        st.rerun()

@@ -1,0 +1,153 @@
+"""What users ask of runs from the pages: pause, resume, try again, move in line, cancel."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import streamlit as st
+
+from backend.client import Client
+from backend.errors import BlockHFError, Conflict, NotFound, QueueFull
+from backend.schemas.runs import Run, RunStatus
+from dashboard.ui.backend import client
+from dashboard.ui.text import counted, escape
+
+MOST = 100  # the highest priority; its negative is the lowest
+MOST_SAID = 3  # refusals; more would cover the page
+
+
+@dataclass(frozen=True)
+class Action:
+    """One thing that can be asked: as a button's text, as what happens then, and as help."""
+
+    label: str
+    doing: str
+    help: str
+
+
+ACTIONS = {
+    "pause": Action("Pause", "Pausing", "It stops after its update, keeps a checkpoint, and can go on from there"),
+    "resume": Action("Resume", "Resuming", "It waits for a worker again and goes on from its checkpoint"),
+    "retry": Action("Try again", "Queued again:", "It waits for a worker again and goes on from its last checkpoint"),
+    "cancel": Action("Cancel", "Cancelling", "It ends; what it has reported stays"),
+    "front": Action("To the front", "Moved:", "It is the next to start"),
+    "back": Action("To the end", "Moved:", "It starts after all the others"),
+}
+MOVES = ("front", "back")
+
+
+def possible(run: Run) -> list[str]:
+    """List what can be asked of a run as it stands, moves in line not counted."""
+    if run.cancel_requested and not run.status.final:
+        return []
+    if run.status in {RunStatus.FAILED, RunStatus.CANCELLED}:
+        return ["retry"]
+    if run.status is RunStatus.PAUSED or (run.status is RunStatus.RUNNING and run.pause_requested):
+        return ["resume", "cancel"]
+    return [] if run.status.final else ["pause", "cancel"]
+
+
+def in_line(waiting: Sequence[Run]) -> list[Run]:
+    """Put runs that were listed newest first into the order in which they will start."""
+    oldest_first = list(reversed(waiting))
+    return sorted(oldest_first, key=lambda run: -run.priority)
+
+
+def priority(move: str, others: Sequence[Run]) -> int:
+    """Return the priority that puts a run before or after all the others that wait, within the bounds."""
+    taken = [run.priority for run in others] or [0]
+    return min(MOST, max(taken) + 1) if move == "front" else max(-MOST, min(taken) - 1)
+
+
+def placed(waiting: Sequence[Run], run_id: str, place: int) -> dict[str, int]:
+    """Return the priorities to give so that a run is the `place`-th of those that wait, the rest in their order.
+
+    `waiting` is newest first. If one priority for the run alone does it, only that; else the line is written anew from
+    its front on, each run one below the run before where it is older, which the same priority would put first.
+    """
+    age = {run.id: number for number, run in enumerate(reversed(waiting))}
+    line = [run for run in in_line(waiting) if run.id != run_id]
+    moved = next(run for run in waiting if run.id == run_id)
+    line.insert(place - 1, moved)
+    before, after = line[: place - 1][-1:], line[place:][:1]
+    lowest = after[0].priority if after else before[0].priority - 1 if before else moved.priority
+    highest = before[0].priority if before else lowest + 1
+    for value in sorted(range(lowest, highest + 1), key=abs):
+        around = [*before, moved.model_copy(update={"priority": value}), *after]
+        if abs(value) <= MOST and around == sorted(around, key=lambda run: (-run.priority, age[run.id])):
+            return {run_id: value}
+    steps = [0]
+    for one, next_one in pairwise(line):
+        steps.append(steps[-1] + (age[next_one.id] < age[one.id]))
+    start = min(MOST, max(line[0].priority, steps[-1] - MOST))
+    values = {run.id: start - step for run, step in zip(line, steps, strict=True)}
+    return {run.id: values[run.id] for run in line if run.priority != values[run.id]}
+
+
+def move_to(run_id: str, place: int, waiting: Sequence[Run]) -> None:
+    """Put a run at a place in line and say so; where the backend refuses, say why."""
+    try:
+        for moved, value in placed(waiting, run_id, place).items():
+            client().prioritize(moved, value)
+        st.toast(f"Moved to place {place}")
+    except BlockHFError as error:
+        st.toast(escape(str(error)), icon=":material/error:")
+
+
+def perform(name: str, run_ids: Sequence[str], waiting: Sequence[Run] = ()) -> None:
+    """Ask it of each run and say so; where the backend refuses one, say why, and go on with the others."""
+    refused: list[str] = []
+    done = 0
+    for run_id in run_ids:
+        try:
+            _ask(client(), name, run_id, [run for run in waiting if run.id not in run_ids])
+            done += 1
+        except (Conflict, NotFound, QueueFull) as error:  # of this run, or of those that would wait
+            refused.append(str(error))
+        except BlockHFError as error:  # of all of them: the backend is away, or lets nobody in
+            refused.append(str(error))
+            break
+    if done:
+        st.toast(f"{ACTIONS[name].doing} {counted(done, 'run')}")
+    for text in refused[:MOST_SAID]:
+        st.toast(escape(text), icon=":material/error:")
+
+
+def _ask(backend: Client, name: str, run_id: str, others: Sequence[Run]) -> None:
+    if name in MOVES:
+        backend.prioritize(run_id, priority(name, others))
+        return
+    verbs = {"pause": backend.pause, "resume": backend.resume, "retry": backend.retry, "cancel": backend.cancel}
+    verbs[name](run_id)
+
+
+def buttons(run: Run) -> None:
+    """Draw a button for everything that can be asked of a run."""
+    for name in possible(run):
+        st.button(
+            ACTIONS[name].label,
+            key=f"{name}-{run.id}",
+            help=ACTIONS[name].help,
+            on_click=perform,
+            args=(name, [run.id]),
+        )
+
+
+def mover(run: Run, place: int, waiting: Sequence[Run], *, shown: int) -> None:
+    """Draw a menu of the places in line to which a run that waits, at `place` now, can move; newest first."""
+    key = f"move-{run.id}"
+    between = [str(number) for number in range(2, min(len(waiting), shown + 1)) if number != place]
+
+    def move() -> None:
+        chosen = st.session_state[key]
+        if chosen in MOVES:
+            perform(chosen, [run.id], waiting)
+        elif chosen in between:
+            move_to(run.id, int(chosen), waiting)
+
+    choices = [MOVES[0], *between, MOVES[1]]
+    st.menu_button("Move", choices, key=key, format_func=_place, on_click=move)
+
+
+def _place(choice: str) -> str:
+    return ACTIONS[choice].label if choice in ACTIONS else f"To place {choice}"

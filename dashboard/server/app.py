@@ -1,0 +1,70 @@
+"""The dashboard as one server: Streamlit's pages, and our routes beside them on the same origin."""
+
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import streamlit
+from starlette.middleware import Middleware
+from starlette.middleware.trustedhost import TrustedHostMiddleware
+
+from backend.settings import Settings
+from dashboard.server.preload import Preload
+from dashboard.server.proxy import create_routes
+from dashboard.server.rooted import Rooted
+from dashboard.server.same_origin import Guard
+from dashboard.ui.theme import streamlit_theme
+
+SCRIPT = Path(__file__).parent.parent / "pages" / "streamlit_app.py"
+
+
+def streamlit_options(settings: Settings) -> dict[str, Any]:
+    """Return every Streamlit setting, so that no file in the current folder is needed."""
+    return {
+        "server.address": settings.dashboard_host,
+        "server.port": settings.dashboard_port,
+        "server.headless": True,
+        "server.fileWatcherType": "none",
+        "server.allowedHosts": [name.strip("[]") for name in settings.names(settings.dashboard_host)],
+        "server.enableAgentApi": False,
+        "server.showEmailPrompt": False,
+        "browser.gatherUsageStats": False,
+        "client.toolbarMode": "minimal",
+        "client.showErrorDetails": "type",
+        "client.showErrorLinks": False,
+        "logger.level": "warning",
+        "logger.hideWelcomeMessage": True,
+    } | streamlit_theme()
+
+
+def create_app(settings: Settings) -> "streamlit.App":
+    """Assemble the ASGI application: pages, routes, and the checks of whose page a request comes from."""
+    http = httpx.AsyncClient(base_url=settings.api, headers=settings.authorization, timeout=10, trust_env=False)
+
+    @asynccontextmanager
+    async def lifespan(_: "streamlit.App") -> AsyncIterator[None]:
+        async with http:
+            yield
+
+    return streamlit.App(
+        SCRIPT,
+        routes=create_routes(http),
+        middleware=[
+            Middleware(
+                TrustedHostMiddleware, allowed_hosts=settings.names(settings.dashboard_host), www_redirect=False
+            ),
+            Middleware(Guard),
+            Middleware(Preload),
+            Middleware(Rooted),
+        ],
+        lifespan=lifespan,
+    )
+
+
+def serve(settings: Settings) -> None:
+    """Serve until SIGINT or SIGTERM; the pages find the backend through the environment."""
+    os.environ["BLOCKHF_BACKEND_URL"] = settings.api
+    create_app(settings).run(config=streamlit_options(settings))

@@ -1,0 +1,106 @@
+"""The routes beside the pages: a read-only pass-through to the backend, plotly.js, the components' scripts, health."""
+
+import gzip
+from collections.abc import Sequence
+from contextlib import aclosing
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import httpx
+import plotly
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import FileResponse, JSONResponse, Response, StreamingResponse
+from starlette.routing import BaseRoute, Mount, Route
+from starlette.staticfiles import StaticFiles
+from starlette.types import Receive, Scope, Send
+
+from backend.errors import BackendUnavailable, BlockHFError, NotFound
+from dashboard.ui.theme import STATIC
+
+PLOTLY = Path(plotly.__file__).parent / "package_data" / "plotly.min.js"
+_LARGE = 2**20
+_FILES = (".csv", ".json", ".parquet", ".safetensors")
+_FILE_SECONDS = 600
+_FORWARDED = ("content-type", "content-disposition", "etag", "cache-control", "retry-after")
+
+
+class PassThrough:
+    """Answers GET /api/... with what the backend answers to it, so that the browser needs one origin and no token."""
+
+    def __init__(self, http: httpx.AsyncClient) -> None:
+        self.http = http
+
+    async def __call__(self, request: Request) -> Response:
+        """Ask the backend; 503 where it cannot be reached, 404 for streams, which have no end."""
+        url = httpx.URL(raw_path=request.scope["raw_path"] + b"?" + request.scope["query_string"])
+        try:
+            patience = _FILE_SECONDS if url.path.endswith(_FILES) else httpx.USE_CLIENT_DEFAULT
+            answer = await self.http.send(self.http.build_request("GET", url, timeout=patience), stream=True)
+            if answer.headers.get("content-type", "").startswith("text/event-stream"):
+                await answer.aclose()
+                return _problem(NotFound("streams are to be had from the backend itself"))
+            headers = {name: answer.headers[name] for name in _FORWARDED if name in answer.headers}
+            if int(answer.headers.get("content-length", 0)) > _LARGE:
+                return _Large(answer, headers)
+            return Response(await answer.aread(), answer.status_code, headers)
+        except httpx.HTTPError:
+            return _problem(BackendUnavailable("the backend cannot be reached"))
+
+
+class _Large(StreamingResponse):
+    """The backend's answer, passed on as it comes: a long run's file is not held in memory."""
+
+    def __init__(self, answer: httpx.Response, headers: dict[str, str]) -> None:
+        whole = {} if "content-encoding" in answer.headers else {"content-length": answer.headers["content-length"]}
+        super().__init__(answer.aiter_bytes(), answer.status_code, headers | whole)
+        self._answer = answer
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async with aclosing(self._answer):
+            await super().__call__(scope, receive, send)
+
+
+def _problem(error: BlockHFError) -> Response:
+    return JSONResponse(error.body(), error.status, media_type="application/problem+json")
+
+
+async def health(_: Request) -> Response:
+    """Say that the dashboard's process serves."""
+    return JSONResponse({"status": "ok"})
+
+
+async def plotly_script(request: Request) -> Response:
+    """Serve the plotly.js inside the installed plotly package: the pages work without a network."""
+    headers = {"cache-control": "public, max-age=86400", "vary": "accept-encoding"}
+    if "gzip" not in request.headers.get("accept-encoding", ""):
+        return FileResponse(PLOTLY, media_type="text/javascript", headers=headers)
+    packed = await run_in_threadpool(_packed_plotly)
+    return Response(packed, media_type="text/javascript", headers=headers | {"content-encoding": "gzip"})
+
+
+@cache
+def _packed_plotly() -> bytes:
+    """Compress the script once, since it takes a third of a second."""
+    return gzip.compress(PLOTLY.read_bytes(), 6)
+
+
+class Assets(StaticFiles):
+    """The components' scripts; a browser asks each time whether they have changed, so that an upgrade is seen."""
+
+    def file_response(self, *args: Any, **kwargs: Any) -> Response:
+        """Serve a file, to be validated before each use."""
+        response = super().file_response(*args, **kwargs)
+        response.headers["cache-control"] = "no-cache"
+        return response
+
+
+def create_routes(http: httpx.AsyncClient) -> Sequence[BaseRoute]:
+    """Return the routes; `http` has the backend's address as its base URL."""
+    return [
+        Route("/healthz", health, methods=["GET"]),
+        Route("/api/{path:path}", PassThrough(http).__call__, methods=["GET"]),
+        Route("/plotly.min.js", plotly_script, methods=["GET"]),
+        Mount("/assets", Assets(directory=STATIC)),
+    ]
