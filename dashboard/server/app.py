@@ -12,9 +12,7 @@ from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from backend.settings import Settings
-from dashboard.server.preload import Preload
 from dashboard.server.proxy import create_routes
-from dashboard.server.rooted import Rooted
 from dashboard.server.same_origin import Guard
 from dashboard.ui.theme import streamlit_theme
 
@@ -57,8 +55,6 @@ def create_app(settings: Settings) -> "streamlit.App":
                 TrustedHostMiddleware, allowed_hosts=settings.names(settings.dashboard_host), www_redirect=False
             ),
             Middleware(Guard),
-            Middleware(Preload),
-            Middleware(Rooted),
         ],
         lifespan=lifespan,
     )

@@ -23,10 +23,9 @@ def same(body: object, read: Read, tmp_path: Path) -> bool:
     """Ask the browser's script whether an answer says what the page shows."""
     if NODE is None:
         pytest.skip("no node on PATH")
-    for script in ("fresh.js", "queue.js", "store.js", "detail.js", "series.js", "filter.js"):
-        (tmp_path / script).write_text((STATIC / script).read_text())
+    shutil.copytree(STATIC, tmp_path, dirs_exist_ok=True)
     (tmp_path / "package.json").write_text('{"type": "module"}')
-    code = f"import {{ same }} from './fresh.js'; console.log(same({json.dumps(body)}, {json.dumps(read.data())}));"
+    code = f"import {{ same }} from './panels/auto_refresh.js'; console.log(same({json.dumps(body)}, {json.dumps(read.data())}));"
     done = subprocess.run(
         [NODE, "--input-type=module", "-e", code], cwd=tmp_path, capture_output=True, text=True, check=True
     )
