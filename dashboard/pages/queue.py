@@ -10,7 +10,7 @@ from backend.client import Client
 from backend.schemas.api import Worker
 from backend.schemas.runs import Run, RunStatus
 from dashboard.runs import wording
-from dashboard.runs.actions import ACTIONS, buttons, in_line, mover, perform, possible
+from dashboard.runs.actions import ACTIONS, buttons, in_line, move_menu, perform, possible
 from dashboard.ui.auto_refresh import Read, fresh
 from dashboard.ui.backend import ask
 from dashboard.ui.html_table import table
@@ -143,7 +143,7 @@ def _row(run: Run, place: int, line: Sequence[Run], waiting: Sequence[Run], *, l
         )
         st.html(_described(run, place, lost=lost), width="stretch")
         if run.status is RunStatus.QUEUED and len(line) > 1:
-            mover(run, place, waiting, shown=SHOWN)
+            move_menu(run, waiting)
         buttons(run)
     return ticked
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 import streamlit as st
 
@@ -59,41 +58,6 @@ def priority(move: str, others: Sequence[Run]) -> int:
     return min(MOST, max(taken) + 1) if move == "front" else max(-MOST, min(taken) - 1)
 
 
-def placed(waiting: Sequence[Run], run_id: str, place: int) -> dict[str, int]:
-    """Return the priorities to give so that a run is the `place`-th of those that wait, the rest in their order.
-
-    `waiting` is newest first. If one priority for the run alone does it, only that; else the line is written anew from
-    its front on, each run one below the run before where it is older, which the same priority would put first.
-    """
-    age = {run.id: number for number, run in enumerate(reversed(waiting))}
-    line = [run for run in in_line(waiting) if run.id != run_id]
-    moved = next(run for run in waiting if run.id == run_id)
-    line.insert(place - 1, moved)
-    before, after = line[: place - 1][-1:], line[place:][:1]
-    lowest = after[0].priority if after else before[0].priority - 1 if before else moved.priority
-    highest = before[0].priority if before else lowest + 1
-    for value in sorted(range(lowest, highest + 1), key=abs):
-        around = [*before, moved.model_copy(update={"priority": value}), *after]
-        if abs(value) <= MOST and around == sorted(around, key=lambda run: (-run.priority, age[run.id])):
-            return {run_id: value}
-    steps = [0]
-    for one, next_one in pairwise(line):
-        steps.append(steps[-1] + (age[next_one.id] < age[one.id]))
-    start = min(MOST, max(line[0].priority, steps[-1] - MOST))
-    values = {run.id: start - step for run, step in zip(line, steps, strict=True)}
-    return {run.id: values[run.id] for run in line if run.priority != values[run.id]}
-
-
-def move_to(run_id: str, place: int, waiting: Sequence[Run]) -> None:
-    """Put a run at a place in line and say so; where the backend refuses, say why."""
-    try:
-        for moved, value in placed(waiting, run_id, place).items():
-            client().prioritize(moved, value)
-        st.toast(f"Moved to place {place}")
-    except BlockHFError as error:
-        st.toast(escape(str(error)), icon=":material/error:")
-
-
 def perform(name: str, run_ids: Sequence[str], waiting: Sequence[Run] = ()) -> None:
     """Ask it of each run and say so; where the backend refuses one, say why, and go on with the others."""
     refused: list[str] = []
@@ -133,21 +97,11 @@ def buttons(run: Run) -> None:
         )
 
 
-def mover(run: Run, place: int, waiting: Sequence[Run], *, shown: int) -> None:
-    """Draw a menu of the places in line to which a run that waits, at `place` now, can move; newest first."""
+def move_menu(run: Run, queued: Sequence[Run]) -> None:
+    """Draw a menu that moves a queued run before or after all the others."""
     key = f"move-{run.id}"
-    between = [str(number) for number in range(2, min(len(waiting), shown + 1)) if number != place]
 
     def move() -> None:
-        chosen = st.session_state[key]
-        if chosen in MOVES:
-            perform(chosen, [run.id], waiting)
-        elif chosen in between:
-            move_to(run.id, int(chosen), waiting)
+        perform(st.session_state[key], [run.id], queued)
 
-    choices = [MOVES[0], *between, MOVES[1]]
-    st.menu_button("Move", choices, key=key, format_func=_place, on_click=move)
-
-
-def _place(choice: str) -> str:
-    return ACTIONS[choice].label if choice in ACTIONS else f"To place {choice}"
+    st.menu_button("Move", MOVES, key=key, format_func=lambda name: ACTIONS[name].label, on_click=move)

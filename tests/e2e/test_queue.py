@@ -23,8 +23,8 @@ ENDLESS = SPEC.model_copy(
 )  # fmt: skip
 
 
-def test_a_run_moves_to_a_place_in_line(page: Page, tmp_path: Path) -> None:
-    """It is said and done, the others keep their order, and the page keeps its looks when the message has come."""
+def test_a_run_moves_to_the_front(page: Page, tmp_path: Path) -> None:
+    """The run becomes the first, the others keep their order, and the page keeps its style after the message."""
     with running_service(tmp_path, "backend", "dashboard") as service:
         register(service.client)
         service.client.launch(SPEC.model_copy(update={"optimizers": [Adam()], "seeds": [0, 1, 2, 3]}))
@@ -32,10 +32,10 @@ def test_a_run_moves_to_a_place_in_line(page: Page, tmp_path: Path) -> None:
         lines = page.locator(".bhf-layer b")
         expect(lines).to_have_count(4)
         page.get_by_role("button", name="Move").nth(3).click()
-        page.get_by_text("To place 2", exact=True).click()
-        order = [f"{place}. Adam, seed {seed}" for place, seed in enumerate([0, 3, 1, 2], 1)]
+        page.get_by_text("To the front", exact=True).click()
+        order = [f"{place}. Adam, seed {seed}" for place, seed in enumerate([3, 0, 1, 2], 1)]
         expect(lines).to_have_text(order)
-        expect(page.get_by_test_id("stToast")).to_contain_text("Moved to place 2")
+        expect(page.get_by_test_id("stToast")).to_be_visible()
         looks = page.locator(".bhf-layer").first.evaluate("(line) => getComputedStyle(line).display")
         assert looks != "block"
 

@@ -25,7 +25,8 @@ def same(body: object, read: Read, tmp_path: Path) -> bool:
         pytest.skip("no node on PATH")
     shutil.copytree(STATIC, tmp_path, dirs_exist_ok=True)
     (tmp_path / "package.json").write_text('{"type": "module"}')
-    code = f"import {{ same }} from './panels/auto_refresh.js'; console.log(same({json.dumps(body)}, {json.dumps(read.data())}));"
+    arguments = f"{json.dumps(body)}, {json.dumps(read.data())}"
+    code = f"import {{ same }} from './panels/auto_refresh.js'; console.log(same({arguments}));"
     done = subprocess.run(
         [NODE, "--input-type=module", "-e", code], cwd=tmp_path, capture_output=True, text=True, check=True
     )
