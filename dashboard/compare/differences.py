@@ -6,7 +6,7 @@ from typing import Any
 
 from backend.schemas.runs import Run, Summary
 from dashboard.compare.groups import Group
-from dashboard.ui.setting_text import knobs_of, show, spoken
+from dashboard.ui.setting_text import run_settings, setting_name, value_text
 
 
 @dataclass(frozen=True)
@@ -27,10 +27,11 @@ def settings_of(found: Sequence[Group]) -> list[Difference]:
 
     A setting that one optimizer lacks is shown as a dash.
     """
-    settings = [knobs_of(group.runs[0].config) for group in found]
+    settings = [run_settings(group.runs[0].config) for group in found]
     paths = dict.fromkeys(path for own in settings for path in own if path != "kind")
     return [
-        Difference(spoken(path), [show(own[path]) if path in own else "\u2013" for own in settings]) for path in paths
+        Difference(setting_name(path), [value_text(own[path]) if path in own else "\u2013" for own in settings])
+        for path in paths
     ]
 
 
@@ -93,7 +94,7 @@ def outcomes(found: Sequence[Group], measure: str) -> list[Outcome]:
     """List the runs that have trained and have a value of a measure of the summary, such as best_train_loss."""
     rows = []
     for group in found:
-        settings = {spoken(path): _value(value) for path, value in knobs_of(group.runs[0].config).items()}
+        settings = {setting_name(path): _value(value) for path, value in run_settings(group.runs[0].config).items()}
         for run in group.runs:
             value = getattr(run.summary, measure)
             if value is not None and run.summary.updates:
@@ -102,7 +103,7 @@ def outcomes(found: Sequence[Group], measure: str) -> list[Outcome]:
 
 
 def _value(value: Any) -> Value:
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else show(value)
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else value_text(value)
 
 
 def swept(rows: Sequence[Outcome]) -> list[str]:

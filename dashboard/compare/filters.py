@@ -9,7 +9,7 @@ import streamlit as st
 
 from backend.schemas.runs import Experiment
 from dashboard.compare import groups
-from dashboard.ui.setting_text import spoken
+from dashboard.ui.setting_text import setting_name
 
 MOST_AT_FIRST = 8  # comparisons of a tag that are shown where the URL names none
 _SLUG = r"[a-z0-9][a-z0-9_.-]{0,63}"
@@ -94,7 +94,7 @@ def draw_over(experiments: Sequence[Experiment], chosen: Filters) -> tuple[str, 
         options,
         default=None if "over" in st.session_state else held,
         key="over",
-        format_func=spoken,
+        format_func=setting_name,
         placeholder="Each run has its own line",
         width=320,
         help="Runs that differ in nothing else share a line, a band and a row of the tables; usually the seed alone",

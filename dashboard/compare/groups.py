@@ -9,7 +9,7 @@ from typing import Any
 from backend.schemas.catalog import Catalog
 from backend.schemas.looks import OPTIMIZER_NAMES
 from backend.schemas.runs import Experiment, Run
-from dashboard.ui.setting_text import SHORT_NAMES, knobs_of, show
+from dashboard.ui.setting_text import run_settings, short_name, value_text
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ OVER = (SEED,)
 def groups(experiments: Sequence[Experiment], over: Sequence[str] = OVER) -> list[Group]:
     """Group the runs that differ in nothing but the settings `over`, in the experiments' order; labels say the rest.
 
-    `over` holds dotted paths as `knobs_of` gives them, SEED, and COMPARISON for runs of several comparisons.
+    `over` holds dotted paths as `run_settings` gives them, SEED, and COMPARISON for runs of several comparisons.
     """
     order = {
         (experiment.id, optimizer.model_dump_json()): (rank, position)
@@ -63,7 +63,7 @@ def _in_order(row: tuple[tuple[int, int], Run]) -> tuple[tuple[int, int], int]:
 
 def _settings(run: Run) -> dict[str, Any]:
     """Return every setting of a run, with its seed and the comparison it is of."""
-    return knobs_of(run.config) | {SEED: run.config.seed, COMPARISON: run.experiment_id}
+    return run_settings(run.config) | {SEED: run.config.seed, COMPARISON: run.experiment_id}
 
 
 def _identity(run: Run, over: Sequence[str]) -> str:
@@ -102,7 +102,7 @@ def _telling(own: Mapping[str, Any], same: Sequence[Mapping[str, Any]]) -> list[
 
 
 def _part(path: str, value: Any) -> str:
-    return f"{SHORT_NAMES.get(path, path.rsplit('.', 1)[-1].replace('_', ' '))} {show(value)}"
+    return f"{short_name(path)} {value_text(value)}"
 
 
 def _is_told(path: str, own: Mapping[str, Any]) -> bool:

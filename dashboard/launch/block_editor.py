@@ -10,8 +10,7 @@ import streamlit as st
 from backend.schemas.api import BlockPlan
 from backend.schemas.base import MAX_BLOCKS
 from backend.schemas.optimizers import EqualPartition
-from dashboard.launch.fields import knobs
-from dashboard.launch.form import Form
+from dashboard.launch.form import Form, form_fields
 from dashboard.launch.layers import LayerRow, imbalance
 from dashboard.ui.text import counted
 
@@ -39,9 +38,10 @@ def partition(
     )
     form.slot(path)
     if kind == "equal":
-        count = knobs(EqualPartition)[0]
+        [field] = form_fields(EqualPartition)
         with st.container(width=220):
-            return {"kind": kind, "count": form.knob(f"{path}.count", count, held.get("count", 2), key=f"{key}.count")}
+            count = form.setting(f"{path}.count", field, held.get("count", 2), key=f"{key}.count")
+        return {"kind": kind, "count": count}
     if kind == "explicit":
         start, least = (held["blocks"], 1) if held.get("blocks") else (own, 2)
         return {"kind": kind, "blocks": _assign(form, f"{path}.blocks", key, start, layers, least=least)}

@@ -1,7 +1,5 @@
 """What a visitor is about to launch: where the form starts from, and which optimizers stand in it."""
 
-import math
-import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,8 +14,6 @@ from backend.schemas.optimizers import Adam, BlockHessianFree, HessianFree
 from backend.schemas.runs import Run
 
 _KEY = "draft"
-_RANGE = re.compile(r"(?P<low>[-+.0-9e]+)\.\.(?P<high>[-+.0-9e]+)/(?P<count>[0-9]{1,3})", re.IGNORECASE)
-_WIDE = 10  # a range of positive numbers that spans more is divided evenly on a logarithmic scale
 
 
 @dataclass
@@ -115,37 +111,6 @@ def problem_presets(catalog: Catalog) -> dict[str, ExperimentSpec]:
             update={"name": f"{info.title}, a quick look", "budget": short}
         )
     return found
-
-
-def values_of(text: str) -> list[float]:
-    """Read "0.01, 0.1 1" as numbers, and "0.01..1/3" as so many from one to the other; each once, in their order.
-
-    A range is divided evenly, on a logarithmic scale where it spans more than a factor of 10.
-    """
-    found: list[float] = []
-    for part in text.replace(",", " ").split():
-        between = _RANGE.fullmatch(part)
-        if between:
-            found.extend(_between(_number(between["low"]), _number(between["high"]), int(between["count"])))
-        else:
-            found.append(_number(part))
-    return list(dict.fromkeys(value for value in found if math.isfinite(value)))
-
-
-def _number(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        return math.nan
-
-
-def _between(low: float, high: float, count: int) -> list[float]:
-    if count < 2 or not math.isfinite(low + high):
-        return [low] if count == 1 else []
-    shares = [i / (count - 1) for i in range(count)]
-    if low > 0 and high / low > _WIDE:
-        return [float(f"{low * (high / low) ** share:.4g}") for share in shares]
-    return [float(f"{low + (high - low) * share:.4g}") for share in shares]
 
 
 def seeds_of(text: str) -> list[Any]:

@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import streamlit as st
+from pydantic import BaseModel
 from streamlit.delta_generator import DeltaGenerator
 
 from backend.errors import FieldError
-from dashboard.launch.fields import Knob
+from backend.schemas.fields import SettingField, setting_fields
 from dashboard.ui.text import escape
 
 
@@ -30,27 +31,30 @@ class Form:
         """Reserve the place, here, of the errors of a field."""
         self.slots[path] = st.empty()
 
-    def knob(self, path: str, knob: Knob, value: Any, *, key: str | None = None) -> Any:
+    def setting(self, path: str, field: SettingField, value: Any, *, key: str | None = None) -> Any:
         """Draw a setting's widget, holding `value` at first; return what it holds."""
-        answer = _draw(knob, value, self.key(key or path))
+        answer = _draw(field, value, self.key(key or path))
         self.slot(path)
         return answer
 
-    def knobs(
-        self, path: str, found: Sequence[Knob], values: Mapping[str, Any], *, columns: int = 2, key: str | None = None
+    def settings(
+        self,
+        path: str,
+        found: Sequence[SettingField],
+        values: Mapping[str, Any],
+        *,
+        columns: int = 2,
+        key: str | None = None,
     ) -> dict[str, Any]:
         """Draw several settings in columns; return their values by name."""
         answers = {}
         for start in range(0, len(found), columns):
-            for place, knob in zip(
-                st.columns(columns, gap="small", vertical_alignment="bottom"),
-                found[start : start + columns],
-                strict=False,
-            ):
+            row = found[start : start + columns]
+            for place, one in zip(st.columns(columns, gap="small", vertical_alignment="bottom"), row, strict=False):
+                inner = f"{key}.{one.name}" if key else None
+                value = values.get(one.name, one.default)
                 with place:
-                    held = values.get(knob.name, knob.default)
-                    inner = f"{key}.{knob.name}" if key else None
-                    answers[knob.name] = self.knob(f"{path}.{knob.name}".lstrip("."), knob, held, key=inner)
+                    answers[one.name] = self.setting(f"{path}.{one.name}".lstrip("."), one, value, key=inner)
         return answers
 
     def show(self, errors: Sequence[FieldError]) -> list[FieldError]:
@@ -69,6 +73,11 @@ class Form:
         return homeless
 
 
+def form_fields(schema: type[BaseModel] | Mapping[str, Any]) -> list[SettingField]:
+    """List the settings of a model or of a JSON schema that one widget can hold."""
+    return [field for field in setting_fields(schema) if field.kind is not None]
+
+
 def _nearest(path: str, slots: Mapping[str, Any]) -> str | None:
     steps = path.split(".")
     for count in range(len(steps), 0, -1):
@@ -77,61 +86,61 @@ def _nearest(path: str, slots: Mapping[str, Any]) -> str | None:
     return None
 
 
-def _draw(knob: Knob, value: Any, key: str) -> Any:
-    label = _label(knob)
-    kept: dict[str, Any] = {"key": key, "help": _help(knob), "persist_state": "session"}
-    match knob.kind:
+def _draw(field: SettingField, value: Any, key: str) -> Any:
+    label = _label(field)
+    kept: dict[str, Any] = {"key": key, "help": _help(field), "persist_state": "session"}
+    match field.kind:
         case "switch":
             return st.toggle(label, value=bool(value), **kept)
         case "choice":
-            options = list(knob.choices)
+            options = list(field.choices)
             index = options.index(value) if value in options else 0
             return st.selectbox(label, options, index=index, format_func=_choice, **kept)
         case "text":
             text: str = st.text_input(label, value="" if value is None else str(value), **kept)
-            return None if knob.optional and not text else text
+            return None if field.optional and not text else text
         case "integer":
-            return _number(knob, label, None if value is None else int(value), kept)
-        case "number":
-            return _number(knob, label, None if value is None else float(value), kept)
+            return _number(field, label, None if value is None else int(value), kept)
+        case _:
+            return _number(field, label, None if value is None else float(value), kept)
 
 
 def _choice(value: Any) -> str:
     return "none" if value is None else str(value)
 
 
-def _number(knob: Knob, label: str, value: int | float | None, kept: dict[str, Any]) -> int | float | None:
+def _number(field: SettingField, label: str, value: int | float | None, kept: dict[str, Any]) -> int | float | None:
     """Draw an entry of a number; an optional one can be emptied, which a widget that starts with a value cannot."""
-    if knob.optional and value is not None and kept["key"] not in st.session_state:
+    if field.optional and value is not None and kept["key"] not in st.session_state:
         st.session_state[kept["key"]] = value
     answer: int | float | None = st.number_input(
         label,
-        value=None if knob.optional else value,
-        step=_step(value) if knob.kind == "integer" else _fine(value),
-        format="%d" if knob.kind == "integer" else "%g",
-        placeholder=_empty(knob),
+        value=None if field.optional else value,
+        step=_step(value) if field.kind == "integer" else _fine(value),
+        format="%d" if field.kind == "integer" else "%g",
+        placeholder=_empty(field),
         **kept,
     )
     return answer
 
 
-def _label(knob: Knob) -> str:
+def _label(field: SettingField) -> str:
     """Write the name with unit and the paper's value: plain text, since screen readers get it as it stands."""
-    unit = "" if knob.title.lower().endswith(knob.unit) else f" [{knob.unit}]"
-    paper = "" if knob.paper is None else f" (paper: {_plain(knob.paper)})"
-    return f"{knob.title}{unit}{paper}"
+    unit = "" if not field.unit or field.title.lower().endswith(field.unit) else f" [{field.unit}]"
+    paper = "" if field.paper is None else f" (paper: {_plain(field.paper)})"
+    return f"{field.title}{unit}{paper}"
 
 
-def _help(knob: Knob) -> str:
-    sentences = [knob.help[:1].upper() + knob.help[1:], knob.limits[:1].upper() + knob.limits[1:]]
-    if knob.paper is not None:
-        sentences.append(f"The paper uses {_plain(knob.paper)}")
+def _help(field: SettingField) -> str:
+    sentences = [field.help[:1].upper() + field.help[1:], field.limits[:1].upper() + field.limits[1:]]
+    if field.paper is not None:
+        sentences.append(f"The paper uses {_plain(field.paper)}")
     return escape(". ".join(sentence for sentence in sentences if sentence) + ".")
 
 
-def _empty(knob: Knob) -> str:
+def _empty(field: SettingField) -> str:
     """Say what an empty entry means, where the help says it."""
-    found = re.search(r"empty: ([^;)]+)", knob.help)
+    found = re.search(r"empty: ([^;)]+)", field.help)
     return found[1] if found else "none"
 
 

@@ -11,8 +11,7 @@ from backend.schemas.looks import OPTIMIZER_NAMES
 from backend.schemas.optimizers import Adam, BlockHessianFree, HessianFree
 from dashboard.launch import block_editor
 from dashboard.launch.draft import Draft, Entry
-from dashboard.launch.fields import knobs
-from dashboard.launch.form import Form
+from dashboard.launch.form import Form, form_fields
 from dashboard.launch.layers import LayerRow
 from dashboard.launch.sweep import sweep
 from dashboard.ui.setting_text import OPTIMIZER_TITLES
@@ -63,7 +62,7 @@ def _card(form: Form, held: Draft, entry: Entry, position: int) -> dict[str, Any
             if st.button("Remove", key=form.key(f"remove.{entry.id}"), type="tertiary", icon=":material/close:"):
                 held.remove(entry)
                 st.rerun()
-        values = form.knobs(path, knobs(MODELS[entry.kind]), entry.values, key=entry.id)
+        values = form.settings(path, form_fields(MODELS[entry.kind]), entry.values, key=entry.id)
         form.slot(path)
     return {"kind": entry.kind} | values
 

@@ -1,29 +1,27 @@
 """A sweep in the form: lists or ranges of values for any settings of an optimizer, and a card for each combination."""
 
-import itertools
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import streamlit as st
 
 from backend.schemas.experiments import ExperimentSpec
-from dashboard.launch.draft import Draft, Entry, values_of
-from dashboard.launch.fields import Knob, knobs
-from dashboard.launch.form import Form
-from dashboard.ui.text import counted
+from backend.schemas.fields import SettingField
+from backend.schemas.sweep_values import combinations, parse_values
+from dashboard.launch.draft import Draft, Entry
+from dashboard.launch.form import Form, form_fields
+from dashboard.ui.text import counted, escape
 
 MOST = next(
     limit.max_length for limit in ExperimentSpec.model_fields["optimizers"].metadata if hasattr(limit, "max_length")
 )
 
 
-def points(values: Mapping[str, Sequence[Any]], now: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return each combination of the values but the one that is `now`; settings without a value do not count."""
+def new_points(values: Mapping[str, Sequence[Any]], current: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return each combination of the values except the current one; settings without a value are ignored."""
     given = {name: list(dict.fromkeys(some)) for name, some in values.items() if some}
-    if not given:
-        return []
-    found = (dict(zip(given, some, strict=True)) for some in itertools.product(*given.values()))
-    return [point for point in found if any(now.get(name) != value for name, value in point.items())]
+    return [point for point in combinations(given) if any(current.get(name) != value for name, value in point.items())]
 
 
 def sweep(
@@ -42,38 +40,42 @@ def sweep(
                 key=form.key(f"sweep.entry.{len(held.entries)}"),
             )
         entry = held.entries[position]
-        known = {knob.name: knob for knob in knobs(models[entry.kind]) if knob.kind != "text"}
+        known = {field.name: field for field in form_fields(models[entry.kind]) if field.kind != "text"}
         with second:
             chosen = st.multiselect(
                 "Settings",
                 list(known),
                 format_func=lambda name: known[name].title,
-                key=form.key(f"sweep.knobs.{entry.kind}"),
+                key=form.key(f"sweep.settings.{entry.kind}"),
                 placeholder="Choose one or more",
                 persist_state="session",
             )
         values = {name: _values(form, entry, known[name]) for name in chosen}
-        _add(form, held, entry, answers[position], points(values, answers[position]))
+        _add(form, held, entry, answers[position], new_points(values, answers[position]))
 
 
-def _values(form: Form, entry: Entry, knob: Knob) -> list[Any]:
+def _values(form: Form, entry: Entry, field: SettingField) -> list[Any]:
     """Draw the entry of a setting's values; return them."""
-    label, key = f"Values of {knob.title}", form.key(f"sweep.values.{entry.kind}.{knob.name}")
-    if knob.kind == "switch":
-        st.caption(f"{knob.title}: off and on")
+    label, key = f"Values of {field.title}", form.key(f"sweep.values.{entry.kind}.{field.name}")
+    if field.kind == "switch":
+        st.caption(f"{field.title}: off and on")
         return [False, True]
-    if knob.kind == "choice":
-        return list(st.multiselect(label, knob.choices, default=knob.choices, key=key, persist_state="session"))
+    if field.kind == "choice":
+        return list(st.multiselect(label, field.choices, default=field.choices, key=key, persist_state="session"))
     text = st.text_input(
         label,
-        placeholder="such as 0.01, 0.1 or 0.001..1/4",
-        help="A list, or LOW..HIGH/COUNT: so many values from one to the other, evenly on a logarithmic scale where "
-        "they span more than a factor of 10",
+        placeholder="e.g. 0.01, 0.1 or 0.001..1/4",
+        help="A list of values, or LOW..HIGH/COUNT: COUNT values from LOW to HIGH. They are spaced evenly, on a "
+        "logarithmic scale if HIGH is more than 10 times LOW.",
         key=key,
         persist_state="session",
     )
-    numbers = values_of(text)
-    return list(dict.fromkeys(round(number) for number in numbers)) if knob.kind == "integer" else numbers
+    found = parse_values(text, integer=field.kind == "integer")
+    numbers = [value for value in found if not isinstance(value, bool | str) and math.isfinite(value)]
+    if len(numbers) < len(found):
+        refused = ", ".join(str(value) for value in found if value not in numbers)
+        st.caption(f"Not a number: {escape(refused)}")
+    return numbers
 
 
 def _add(form: Form, held: Draft, entry: Entry, now: Mapping[str, Any], found: Sequence[dict[str, Any]]) -> None:

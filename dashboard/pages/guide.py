@@ -3,10 +3,11 @@
 import streamlit as st
 
 from backend.schemas.experiments import Budget, Evaluation
+from backend.schemas.fields import SettingField
 from backend.schemas.optimizers import Adam, BlockHessianFree, HessianFree
-from dashboard.launch.fields import Knob, knobs
+from dashboard.launch.form import form_fields
 from dashboard.ui.html_table import table
-from dashboard.ui.setting_text import OPTIMIZER_TITLES, show
+from dashboard.ui.setting_text import OPTIMIZER_TITLES, value_text
 from dashboard.ui.theme import STATIC, mode
 
 PICTURES = STATIC.parent / "pictures"
@@ -76,12 +77,12 @@ def page() -> None:
 
 def _settings() -> None:
     """Explain every setting once: what HF and BHF share stands there for both."""
-    shared, own = knobs(HessianFree), knobs(BlockHessianFree)
+    shared, own = form_fields(HessianFree), form_fields(BlockHessianFree)
     sections = {
-        "Settings of Adam": knobs(Adam),
-        "Settings of HF and BHF": [knob for knob in own if knob in shared],
-        "Settings of BHF alone": [knob for knob in own if knob not in shared],
-        "Budget and evaluation": knobs(Budget) + knobs(Evaluation),
+        "Settings of Adam": form_fields(Adam),
+        "Settings of HF and BHF": [field for field in own if field in shared],
+        "Settings of BHF alone": [field for field in own if field not in shared],
+        "Budget and evaluation": form_fields(Budget) + form_fields(Evaluation),
     }
     for title, found in sections.items():
         st.subheader(title)
@@ -96,12 +97,17 @@ def _picture(name: str, caption: str, shows: str) -> None:
         st.image(found, caption=caption, alt=f"Adam, HF and BHF on the deep autoencoder: {shows}")
 
 
-def _rows(found: list[Knob]) -> list[list[str]]:
+def _rows(found: list[SettingField]) -> list[list[str]]:
     return [
-        [f"{knob.title}{f' [{knob.unit}]' if knob.unit else ''}", knob.help, _value(knob.default), _value(knob.paper)]
-        for knob in found
+        [
+            f"{field.title}{f' [{field.unit}]' if field.unit else ''}",
+            field.help,
+            _value(field.default),
+            _value(field.paper),
+        ]
+        for field in found
     ]
 
 
 def _value(value: object) -> str:
-    return "\u2013" if value is None else show(value)
+    return "\u2013" if value is None else value_text(value)

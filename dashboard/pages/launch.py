@@ -22,13 +22,13 @@ from backend.errors import (
 from backend.schemas.api import CatalogAnswer, Plan, Worker
 from backend.schemas.catalog import Catalog, DataSet, ProblemInfo
 from backend.schemas.experiments import Budget, Evaluation, ExperimentSpec, Problem
+from backend.schemas.fields import SettingField
 from backend.schemas.looks import OPTIMIZER_NAMES
 from backend.schemas.runs import Experiment, Preset
 from dashboard.launch import block_editor, optimizer_table, presets
 from dashboard.launch.draft import Draft, clone, draft, problem_presets, seeds_of, start
 from dashboard.launch.estimate import estimate
-from dashboard.launch.fields import Knob, knobs
-from dashboard.launch.form import Form
+from dashboard.launch.form import Form, form_fields
 from dashboard.launch.layers import LayerRow, layer_rows
 from dashboard.ui.auto_refresh import Read, fresh
 from dashboard.ui.backend import ask, await_backend, client, finished
@@ -118,7 +118,7 @@ def _problem(form: Form, held: Draft, catalog: Catalog) -> tuple[ProblemInfo, Da
         sets = {data.name: data for data in catalog.data if data.name in info.data}
         with second:
             chosen = _pick(form, "problem.data", "Data set", list(sets), held.spec.problem.data, sets)
-        sizes = {knob.name: knob for knob in knobs(Problem) if knob.name in {"train_size", "test_size"}}
+        sizes = {field.name: field for field in form_fields(Problem) if field.name in {"train_size", "test_size"}}
         if held.spec.problem.name not in problems:
             st.warning(f"No worker knows the network {escape(held.spec.problem.name)}, so another one is chosen here.")
         elif name == held.spec.problem.name and held.spec.problem.data not in sets:
@@ -127,11 +127,11 @@ def _problem(form: Form, held: Draft, catalog: Catalog) -> tuple[ProblemInfo, Da
         answer: dict[str, Any] = {"name": name, "data": chosen}
         for place, size in ((third, "train_size"), (fourth, "test_size")):
             with place:
-                answer[size] = form.knob(f"problem.{size}", sizes[size], getattr(held.spec.problem, size))
+                answer[size] = form.setting(f"problem.{size}", sizes[size], getattr(held.spec.problem, size))
         st.caption(f"{info.summary} Loss: {info.loss_unit}. {_described(sets[chosen])}")
         form.slot("problem.options")
-        options = [_sendable(knob) for knob in knobs(info.options)]
-        given = form.knobs(
+        options = [_sendable(field) for field in form_fields(info.options)]
+        given = form.settings(
             "problem.options",
             options,
             held.spec.problem.options if name == held.spec.problem.name else {},
@@ -142,11 +142,11 @@ def _problem(form: Form, held: Draft, catalog: Catalog) -> tuple[ProblemInfo, Da
     return info, sets[chosen], answer
 
 
-def _sendable(knob: Knob) -> Knob:
+def _sendable(field: SettingField) -> SettingField:
     """Return an option without what cannot be sent: none, which is left out, where that means something else."""
-    if knob.default is None:
-        return knob
-    return replace(knob, optional=False, choices=tuple(choice for choice in knob.choices if choice is not None))
+    if field.default is None:
+        return field
+    return replace(field, optional=False, choices=tuple(choice for choice in field.choices if choice is not None))
 
 
 def _pick(form: Form, path: str, label: str, names: list[str], now: str, titles: Mapping[str, Any]) -> str:
@@ -175,11 +175,11 @@ def _shared(form: Form, held: Draft) -> dict[str, Any]:
     places = st.columns(3)
     with places[0].container(border=True, height="stretch", key="section-budget"):
         st.subheader("Budget", help="A run ends at the first of its limits; empty: no such limit")
-        answer["budget"] = form.knobs("budget", knobs(Budget), spec.budget.model_dump())
+        answer["budget"] = form.settings("budget", form_fields(Budget), spec.budget.model_dump())
         form.slot("budget")
     with places[1].container(border=True, height="stretch", key="section-evaluation"):
         st.subheader("Evaluation", help="When and on what the curves are computed; its time is not counted")
-        answer["evaluation"] = form.knobs("evaluation", knobs(Evaluation), spec.evaluation.model_dump())
+        answer["evaluation"] = form.settings("evaluation", form_fields(Evaluation), spec.evaluation.model_dump())
     with places[2].container(border=True, height="stretch", key="section-machine"):
         st.subheader("Seeds and machine")
         text = st.text_input(
@@ -192,8 +192,8 @@ def _shared(form: Form, held: Draft) -> dict[str, Any]:
         )
         form.slot("seeds")
         answer["seeds"] = seeds_of(text)
-        machine = [knob for knob in knobs(ExperimentSpec) if knob.name not in {"name", "reproduces"}]
-        answer |= form.knobs("", machine, spec.model_dump(mode="json"))
+        machine = [field for field in form_fields(ExperimentSpec) if field.name not in {"name", "reproduces"}]
+        answer |= form.settings("", machine, spec.model_dump(mode="json"))
     return answer
 
 
@@ -208,8 +208,8 @@ def _review(
     """Say what would be queued, and queue it on request; or save the settings."""
     with st.container(border=True, key="section-review"):
         st.subheader("What will be queued")
-        name = next(knob for knob in knobs(ExperimentSpec) if knob.name == "name")
-        asked["name"] = form.knob("name", name, held.spec.name)
+        name = next(field for field in form_fields(ExperimentSpec) if field.name == "name")
+        asked["name"] = form.setting("name", name, held.spec.name)
         spec, plan = _checked(form, asked)
         if plan and spec:
             _planned(plan, layers, places)

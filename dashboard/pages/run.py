@@ -14,7 +14,7 @@ from dashboard.ui.auto_refresh import Read, fresh
 from dashboard.ui.backend import ask, await_backend, client
 from dashboard.ui.html_table import table
 from dashboard.ui.live_curves import live, read_view
-from dashboard.ui.setting_text import OPTIMIZER_TITLES, knobs_of, show, spoken
+from dashboard.ui.setting_text import OPTIMIZER_TITLES, run_settings, setting_name, value_text
 from dashboard.ui.text import escape
 
 EVERY_SECONDS = 4
@@ -43,7 +43,7 @@ def page() -> None:
     left, right = st.columns(2)
     with left:
         st.subheader("Configuration")
-        rows = [[spoken(path), show(value)] for path, value in knobs_of(run.config).items()]
+        rows = [[setting_name(path), value_text(value)] for path, value in run_settings(run.config).items()]
         st.html(table(["Setting", "Value"], rows, label="Configuration"))
     with right:
         _surroundings(run)

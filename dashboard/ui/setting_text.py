@@ -1,14 +1,23 @@
-"""A run's settings in words: names and values as people write them."""
+"""A run's settings as text: the names and values that people read."""
 
 from collections.abc import Mapping
 from typing import Any
 
 from backend.schemas.experiments import RunConfig
+from backend.schemas.fields import TITLES
 
 TIMES = " \N{MULTIPLICATION SIGN} "
 
-
 OPTIMIZER_TITLES = {"adam": "Adam", "hf": "Hessian-free (HF)", "bhf": "Block-diagonal Hessian-free (BHF)"}
+
+_NAMES = {
+    "kind": "optimizer",
+    "partition.kind": "blocks",
+    "partition.count": "number of blocks",
+    "partition.blocks": "layers of each block",
+    "problem.name": "network",
+    "problem.data": "data set",
+}
 
 
 def flatten(value: Any, prefix: str = "") -> dict[str, Any]:
@@ -22,14 +31,14 @@ def flatten(value: Any, prefix: str = "") -> dict[str, Any]:
     }
 
 
-def knobs_of(config: RunConfig) -> dict[str, Any]:
-    """Return every setting of a run but its seed, by dotted path; optimizer's settings without their prefix."""
+def run_settings(config: RunConfig) -> dict[str, Any]:
+    """Return every setting of a run except its seed, by dotted path; the optimizer's settings without prefix."""
     rows = flatten(config.model_dump(mode="json", exclude={"seed"}))
     return {path.removeprefix("optimizer."): value for path, value in rows.items()}
 
 
-def show(value: Any) -> str:
-    """Write a setting's value shortly."""
+def value_text(value: Any) -> str:
+    """Write a setting's value."""
     if value is None or value in ("", []):
         return "none"
     if isinstance(value, bool):
@@ -41,26 +50,17 @@ def show(value: Any) -> str:
     return str(value)
 
 
-def spoken(path: str) -> str:
-    """Write a setting's path as people say it."""
-    return _SPOKEN.get(path, path.replace("_", " ").replace(".", ": "))
+def setting_name(path: str) -> str:
+    """Write a setting's dotted path as a name: "evaluation.every" becomes "evaluation: evaluate every"."""
+    return _NAMES.get(path, ": ".join(_word(part) for part in path.split(".")))
 
 
-SHORT_NAMES = {
-    "partition.kind": "blocks",
-    "max_cg_iterations": "max CG iterations",
-    "cg_stop": "CG stop criterion",
-    "cg_tolerance": "CG tolerance",
-    "beta1": "\u03b2\u2081",
-    "beta2": "\u03b2\u2082",
-    "eps": "\u03b5",
-}
+def short_name(path: str) -> str:
+    """Write the last part of a setting's dotted path as a name."""
+    return _NAMES.get(path, _word(path.rsplit(".", 1)[-1]))
 
 
-_SPOKEN = SHORT_NAMES | {
-    "kind": "optimizer",
-    "partition.count": "blocks: how many",
-    "partition.blocks": "blocks: layers",
-    "problem.name": "network",
-    "problem.data": "data set",
-}
+def _word(name: str) -> str:
+    """Write a setting's title with a small first letter, unless it begins with an acronym."""
+    title = TITLES.get(name, name.replace("_", " "))
+    return title if title[:2].isupper() else title[:1].lower() + title[1:]

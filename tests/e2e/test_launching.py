@@ -129,7 +129,7 @@ def test_a_sweep_is_launched(page: Page, quiet: Service) -> None:
     page.goto(f"{quiet.dashboard_url}/launch")
     page.get_by_text("Sweep: one configuration").click()
     choose(page, page.get_by_label("Optimizer", exact=True), "Hessian-free (HF)")
-    settings = page.locator(".st-key-launch0-sweep-knobs-hf input")
+    settings = page.locator(".st-key-launch0-sweep-settings-hf input")
     choose(page, settings, "Damping")
     settings.press("Tab")  # closes the list, which hides what is around it
     values = page.get_by_role("textbox", name="Values of Damping")

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from backend.schemas.optimizers import Adam, BlockHessianFree, HessianFree
-from dashboard.launch.draft import Draft, clone, like, problem_presets, seeds_of, values_of
+from dashboard.launch.draft import Draft, clone, like, problem_presets, seeds_of
 from tests.dashboard.samples import CATALOG, SPEC, experiment
 
 
@@ -49,27 +49,6 @@ def test_presets_are_valid_and_named_apart() -> None:
     found = problem_presets(CATALOG)
     assert list(found) == ["The sample's settings", "Sample, a quick look"]
     assert found["Sample, a quick look"].budget.updates == 15
-
-
-def test_values_of_a_sweep_are_numbers() -> None:
-    """Finite numbers, each once; anything else is left out."""
-    assert values_of("0.1, 1e-3 5 0.1 x nan inf") == [0.1, 0.001, 5.0]
-
-
-@pytest.mark.parametrize(
-    ("text", "values"),
-    [
-        ("0..1/3", [0, 0.5, 1]),
-        ("0.001..1/4, 2", [0.001, 0.01, 0.1, 1, 2]),
-        ("1e-3..1e-1/3", [0.001, 0.01, 0.1]),
-        ("5..1/2", [5, 1]),
-        ("2..3/1", [2]),
-        ("1..2/0 1..x/3 ..2/2", []),
-    ],
-)
-def test_a_range_is_divided_evenly(text: str, values: list[float]) -> None:
-    """So many values from one to the other, by equal factors where they span more than ten."""
-    assert values_of(text) == values
 
 
 def test_the_same_with_another_optimizer() -> None:

@@ -1,18 +1,18 @@
 """The page "How to choose", without a browser."""
 
 from backend.schemas.optimizers import BlockHessianFree
-from dashboard.launch.fields import knobs
+from dashboard.launch.form import form_fields
 from dashboard.pages.guide import PICTURES
 from tests.benchmarks.pages import VIEWS
 from tests.dashboard.conftest import OpenPage
 
 
 def test_every_setting_is_explained(open_page: OpenPage) -> None:
-    """The page names each knob with the contract's help, once where HF and BHF share it; a switch is on or off."""
+    """The page names each field with the contract's help, once where HF and BHF share it; a switch is on or off."""
     page = open_page("guide")
     written = "\n".join(found.proto.body for found in page.get("html")).replace("&#x27;", "'")
-    for knob in knobs(BlockHessianFree):
-        assert written.count(knob.help) == 1 or knob.name in {"learning_rate", "gradient_batch"}
+    for field in form_fields(BlockHessianFree):
+        assert written.count(field.help) == 1 or field.name in {"learning_rate", "gradient_batch"}
     assert "<td>off</td>" in written
     assert "False" not in written
 

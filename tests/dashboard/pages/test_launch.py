@@ -13,7 +13,7 @@ from backend.schemas.catalog import WorkerInfo
 from backend.schemas.experiments import ExperimentSpec
 from backend.schemas.optimizers import BlockHessianFree, ExplicitPartition
 from backend.schemas.runs import Experiment
-from dashboard.launch.fields import knobs
+from dashboard.launch.form import form_fields
 from dashboard.launch.optimizer_table import MODELS
 from tests.dashboard.conftest import OpenPage
 from tests.dashboard.samples import CATALOG, SPEC
@@ -36,7 +36,7 @@ def test_every_knob_is_drawn_with_the_presets_value(open_page: OpenPage) -> None
     """Each optimizer's card holds every knob of the contract, at the value of the problem's preset."""
     page = open_page("launch")
     for position, optimizer in enumerate(SPEC.optimizers):
-        for one in knobs(MODELS[optimizer.kind]):
+        for one in form_fields(MODELS[optimizer.kind]):
             held = widget(page, f"{optimizer.kind}{position}.{one.name}")
             assert held.value == getattr(optimizer, one.name)
             if one.paper is not None:
@@ -106,7 +106,7 @@ def test_a_sweep_adds_a_configuration_per_value(open_page: OpenPage) -> None:
     page = open_page("launch")
     widget(page, "hf1.momentum").set_value(0.5).run()
     widget(page, "sweep.entry.3").set_value(1).run()
-    widget(page, "sweep.knobs.hf").set_value(["damping"]).run()
+    widget(page, "sweep.settings.hf").set_value(["damping"]).run()
     widget(page, "sweep.values.hf.damping").set_value("0, 0.1..1/2").run()
     assert widget(page, "sweep.add").label == "Add 2 configurations"
     widget(page, "sweep.add").click().run()
@@ -120,7 +120,7 @@ def test_a_sweep_takes_every_combination(open_page: OpenPage) -> None:
     """Two numbers and two choices are four combinations, one of which stands there; too many are refused."""
     page = open_page("launch")
     widget(page, "sweep.entry.3").set_value(1).run()
-    widget(page, "sweep.knobs.hf").set_value(["damping", "cg_stop"]).run()
+    widget(page, "sweep.settings.hf").set_value(["damping", "cg_stop"]).run()
     widget(page, "sweep.values.hf.cg_stop").set_value(["iterations", "martens"]).run()
     widget(page, "sweep.values.hf.damping").set_value("0 1").run()
     widget(page, "sweep.add").click().run()
@@ -219,7 +219,7 @@ def test_a_sweep_keeps_the_forms_blocks(open_page: OpenPage) -> None:
     page = open_page("launch")
     widget(page, "bhf2.partition.kind").set_value("layers").run()
     widget(page, "sweep.entry.3").set_value(2).run()
-    widget(page, "sweep.knobs.bhf").set_value(["damping"]).run()
+    widget(page, "sweep.settings.bhf").set_value(["damping"]).run()
     widget(page, "sweep.values.bhf.damping").set_value("0, 0.1, 0.2").run()
     widget(page, "sweep.add").click().run()
     assert [widget(page, f"bhf{i}.partition.kind").value for i in (3, 4)] == ["layers", "layers"]

@@ -1,4 +1,4 @@
-"""Fields of the contract, and of a problem's options, as what a form needs to draw them: type, bounds, unit, help."""
+"""The settings of a model or of a JSON schema as records, for the form, the command line and the guide."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -7,23 +7,26 @@ from typing import Any, Literal
 from pydantic import BaseModel
 
 Kind = Literal["integer", "number", "text", "choice", "switch"]
-_BOUNDS = (
-    ("minimum", "at least"),
-    ("exclusiveMinimum", "more than"),
-    ("maximum", "at most"),
-    ("exclusiveMaximum", "less than"),
-)
+_BOUNDS = {
+    "minimum": "at least",
+    "exclusiveMinimum": "more than",
+    "maximum": "at most",
+    "exclusiveMaximum": "less than",
+}
 
 
 @dataclass(frozen=True)
-class Knob:
-    """One setting a user can change."""
+class SettingField:
+    """One setting that a user can change.
+
+    `kind` is None if one value cannot hold it; `unit` is None if the schema does not declare one.
+    """
 
     name: str
-    kind: Kind
+    kind: Kind | None
     default: Any
     optional: bool
-    unit: str
+    unit: str | None
     help: str
     paper: Any
     limits: str
@@ -32,10 +35,10 @@ class Knob:
     @property
     def title(self) -> str:
         """The name as people write it."""
-        return _TITLES.get(self.name, self.name.replace("_", " ").capitalize())
+        return TITLES.get(self.name, self.name.replace("_", " ").capitalize())
 
 
-_TITLES = {
+TITLES = {
     "cg_stop": "CG stop criterion",
     "cg_tolerance": "CG tolerance",
     "max_cg_iterations": "Max CG iterations",
@@ -45,29 +48,29 @@ _TITLES = {
     "every": "Evaluate every",
     "polyak_decay": "Polyak decay",
 }
+"""Titles that do not follow from the name."""
 
 
-def knobs(schema: type[BaseModel] | Mapping[str, Any]) -> list[Knob]:
-    """List the settings that one widget can hold, of a model or of an object's JSON schema, in their order."""
+def setting_fields(schema: type[BaseModel] | Mapping[str, Any]) -> list[SettingField]:
+    """List the settings of a model or of an object's JSON schema, in their order; constants are left out."""
     whole = schema if isinstance(schema, Mapping) else schema.model_json_schema()
-    found = (_knob(name, field, whole) for name, field in whole.get("properties", {}).items())
-    return [knob for knob in found if knob]
+    found = (_field(name, field, whole) for name, field in whole.get("properties", {}).items())
+    return [field for field in found if field]
 
 
-def _knob(name: str, field: Mapping[str, Any], whole: Mapping[str, Any]) -> Knob | None:
+def _field(name: str, field: Mapping[str, Any], whole: Mapping[str, Any]) -> SettingField | None:
     members = [_resolve(member, whole) for member in [field, *field.get("anyOf", []), *field.get("allOf", [])]]
     merged = {key: value for member in members for key, value in member.items()} | dict(field)
     optional = any(member.get("type") == "null" for member in members)
-    kind = _kind(members)
-    if kind is None or "const" in merged:
+    if "const" in merged:
         return None
-    limits = [f"{words} {_plain(member[key])}" for member in members for key, words in _BOUNDS if key in member]
-    return Knob(
+    limits = [f"{words} {_plain(member[key])}" for member in members for key, words in _BOUNDS.items() if key in member]
+    return SettingField(
         name=name,
-        kind=kind,
+        kind=_kind(members),
         default=merged.get("default"),
         optional=optional,
-        unit=merged.get("unit", ""),
+        unit=merged.get("unit"),
         help=merged.get("description", ""),
         paper=merged.get("paper"),
         limits=", ".join(dict.fromkeys(limits)),
@@ -76,6 +79,7 @@ def _knob(name: str, field: Mapping[str, Any], whole: Mapping[str, Any]) -> Knob
 
 
 def _resolve(member: Mapping[str, Any], whole: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Follow a reference within the schema, and leave out the description of what it refers to."""
     if "$ref" not in member:
         return member
     target: Any = whole
