@@ -146,7 +146,7 @@ class RunCalls(WorkerCalls):
             pause = _POLL_SECONDS
             try:
                 runs = [self.run(run_id) for run_id in run_ids]
-                waiting, patience = [run.id for run in runs if not run.status.final], self._patience()
+                waiting, patience = [run.id for run in runs if not run.final], self._patience()
                 if not waiting:
                     return runs
             except (BackendUnavailable, TooManyRequests) as error:

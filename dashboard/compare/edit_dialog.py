@@ -50,7 +50,7 @@ def manage(chosen: Sequence[Experiment], tags: Sequence[str]) -> None:
         placeholder="Choose, or type a new one",
     )
     wanted = list(dict.fromkeys(slug_of(tag) for tag in chosen_tags))
-    open_runs = sum(not run.status.final for run in one.runs)
+    open_runs = sum(not run.final for run in one.runs)
     with st.container(horizontal=True):
         if st.button("Save", type="primary", key="save-comparison"):
             _change(one, name=name, note=note, tags=wanted)

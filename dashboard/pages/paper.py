@@ -119,7 +119,7 @@ def _card(problem: str, shipped: Sequence[Reproduction]) -> None:
 
 def _standing(one: Reproduction) -> str:
     """Say how an experiment stands at a scale."""
-    words = [reproduction_parts.standing(one.own.ended, one.own.total) if one.own else "not run here"]
+    words = [reproduction_parts.ended_text(one.own.ended, one.own.total) if one.own else "not run here"]
     return f"{one.scale}: {'; '.join(words + ['recorded results'] * one.recorded)}"
 
 
@@ -191,7 +191,7 @@ def _results(shown: Shown, own: Own | None) -> None:
         st.rerun()
     whose = "Recorded results, which ship with BlockHF" if view.recorded else view.title
     st.caption(
-        f"{escape(whose)}: {reproduction_parts.standing(view.ended, view.total)}. "
+        f"{escape(whose)}: {reproduction_parts.ended_text(view.ended, view.total)}. "
         "Lines: median over seeds; bands: lowest to highest seed. The tables below list the numbers."
     )
     alt = f"{view.title}: losses over {AXES[shown.axis].lower()}, left BHF and Adam, right BHF and HF"

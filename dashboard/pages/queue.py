@@ -10,7 +10,7 @@ from backend.client import Client
 from backend.schemas.api import Worker
 from backend.schemas.runs import Run, RunStatus
 from dashboard.runs import wording
-from dashboard.runs.actions import ACTIONS, buttons, in_line, move_menu, perform, possible
+from dashboard.runs.actions import ACTIONS, buttons, in_line, move_menu, perform
 from dashboard.ui.auto_refresh import Read, fresh
 from dashboard.ui.backend import ask
 from dashboard.ui.html_table import table
@@ -161,9 +161,9 @@ def _described(run: Run, place: int, *, lost: bool) -> str:
 
 
 def _together(heading: str, chosen: Sequence[Run], which: str) -> None:
-    names = list(dict.fromkeys(name for run in chosen for name in possible(run)))
+    names = list(dict.fromkeys(name for run in chosen for name in run.actions))
     with st.container(horizontal=True, gap="small"):
         for name in names:
-            ids = [run.id for run in chosen if name in possible(run)]
+            ids = [run.id for run in chosen if name in run.actions]
             label = f"{ACTIONS[name].label} {which} {len(ids)}"
             st.button(label, key=f"{name}-{heading}", on_click=perform, args=(name, ids))

@@ -23,7 +23,7 @@ from dashboard.ui.text import counted, duration, escape
 GROWING = ("id", "status", "summary")  # of a run: where one of these changes, its figure does
 
 
-def standing(ended: int, total: int) -> str:
+def ended_text(ended: int, total: int) -> str:
     """Say how many of an experiment's runs have ended: 24 runs, 8 ended."""
     return f"{counted(total, 'run')}, {'all' if ended == total else ended} ended"
 
@@ -32,7 +32,7 @@ def own(experiment: Experiment) -> Own:
     """Sum up an experiment as those that ship are."""
     return Own(
         experiment=experiment.id, name=experiment.name, created_at=experiment.created_at, total=len(experiment.runs),
-        ended=sum(run.status.final for run in experiment.runs),
+        ended=sum(run.final for run in experiment.runs),
     )  # fmt: skip
 
 

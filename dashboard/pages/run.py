@@ -88,7 +88,7 @@ def _history(drawn: Run) -> None:
     st.html(f"<div class='bhf-history'>{html.escape(wording.about(run))}<ol>{lines}</ol></div>")
     if (run.status, run.blocks, run.environment) != (drawn.status, drawn.blocks, drawn.environment):
         st.rerun()
-    if not run.status.final:
+    if not run.final:
         reads = [Read(f"/api/v1/runs/{run.id}", "", TOLD, [run]), Read("/api/v1/catalog", "workers", ALIVE, workers)]
         fresh(f"fresh-{run.id}", reads, every=EVERY_SECONDS)
 

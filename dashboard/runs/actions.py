@@ -7,7 +7,7 @@ import streamlit as st
 
 from backend.client import Client
 from backend.errors import BlockHFError, Conflict, NotFound, QueueFull
-from backend.schemas.runs import Run, RunStatus
+from backend.schemas.runs import Run
 from dashboard.ui.backend import client
 from dashboard.ui.text import counted, escape
 
@@ -33,17 +33,6 @@ ACTIONS = {
     "back": Action("To the end", "Moved:", "It starts after all the others"),
 }
 MOVES = ("front", "back")
-
-
-def possible(run: Run) -> list[str]:
-    """List what can be asked of a run as it stands, moves in line not counted."""
-    if run.cancel_requested and not run.status.final:
-        return []
-    if run.status in {RunStatus.FAILED, RunStatus.CANCELLED}:
-        return ["retry"]
-    if run.status is RunStatus.PAUSED or (run.status is RunStatus.RUNNING and run.pause_requested):
-        return ["resume", "cancel"]
-    return [] if run.status.final else ["pause", "cancel"]
 
 
 def in_line(waiting: Sequence[Run]) -> list[Run]:
@@ -87,7 +76,7 @@ def _ask(backend: Client, name: str, run_id: str, others: Sequence[Run]) -> None
 
 def buttons(run: Run) -> None:
     """Draw a button for everything that can be asked of a run."""
-    for name in possible(run):
+    for name in run.actions:
         st.button(
             ACTIONS[name].label,
             key=f"{name}-{run.id}",

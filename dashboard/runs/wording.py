@@ -27,7 +27,7 @@ def rate(run: Run | None) -> str:
 
 def asked(run: Run) -> list[str]:
     """Say what is asked of a run and not done yet: nothing, or one phrase."""
-    if run.status.final:
+    if run.final:
         return []
     return ["being cancelled"] if run.cancel_requested else ["pauses after its update"] if run.pause_requested else []
 

@@ -2,7 +2,7 @@
 
 import { Chart } from "./plot/chart.js";
 import { element, script, styles, swatch } from "./dom.js";
-import { FINAL, picked } from "./store/filter.js";
+import { picked } from "./store/filter.js";
 import { LogPanel } from "./panels/log.js";
 import { fieldsOf, MEASURES } from "./store/measures.js";
 import { TargetPanel } from "./panels/target_panel.js";
@@ -129,7 +129,7 @@ class Live {
 
   /** The runs that have not ended. */
   open() {
-    return this.store.ids.filter((id) => !FINAL.has(this.store.runs.get(id)?.status));
+    return this.store.ids.filter((id) => !this.store.runs.get(id)?.final);
   }
 
   save(format) {

@@ -58,7 +58,7 @@ def test_every_page_says_within_two_seconds_that_the_backend_has_gone(browser: B
     with running_service(tmp_path, "backend", "dashboard") as service:
         register(service.client)
         experiment = service.client.launch(SPEC)
-        paths = ["launch", "queue", "paper", "choose", "guide", f"?experiments={experiment.id}"]
+        paths = ["launch", "queue", "paper", "guide", f"?experiments={experiment.id}"]
         tabs = [browser.new_context().new_page() for _ in (*paths, "run")]
         for tab, path in zip(tabs, [*paths, f"run?id={experiment.runs[0].id}"], strict=True):
             tab.set_default_timeout(1000 * DEADLINE)

@@ -79,7 +79,8 @@ def picked(page: Page, **view: str) -> Any:
       const problem = (kind) => ({ name: kind === "hf" ? "cnn" : "tiny", data: "dots" });
       const config = (kind) => ({ optimizer: { kind }, problem: problem(kind) });
       const kind = (id) => (id[0] === "c" ? "hf" : "bhf");
-      const run = ([id, status]) => [id, { status, experiment_name: "E", config: config(kind(id)) }];
+      const state = (status) => ({ status, final: status !== "running" });
+      const run = ([id, status]) => [id, { ...state(status), experiment_name: "E", config: config(kind(id)) }];
       const runs = new Map(Object.entries(status).map(run));
       const all = Object.entries(groups).map(([key, ids]) => ({ key, runs: ids.map((id) => ({ id, title: id })) }));
       return picked(all, runs, view).flatMap(({ runs }) => runs.map(({ id }) => id));

@@ -170,7 +170,7 @@ def rows(page: Page, target: float) -> Any:
     """Compute the target table of the sample."""
     code = """async ([series, status, groups, target]) => {
       const { targetRows, outcome, compared } = await import("/assets/store/time_to_target.js");
-      const runs = new Map(Object.entries(status).map(([id, status]) => [id, { status }]));
+      const runs = new Map(Object.entries(status).map(([id, status]) => [id, { status, final: status !== "running" }]));
       const all = Object.entries(groups).map(([key, ids]) => ({ key, runs: ids.map((id) => ({ id })) }));
       const rows = targetRows(all, new Map(Object.entries(series)), runs, "train_loss", target);
       return rows.map((row) => [outcome(row), row.costs.update, row.costs.seconds, compared(row, rows[0])]);

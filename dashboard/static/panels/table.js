@@ -1,7 +1,7 @@
 // The table of runs: status, progress, last and best values, what can be asked of each. Rows are kept and only their texts change.
 
 import { element, sheet, swatch } from "../dom.js";
-import { FINAL, narrowed } from "../store/filter.js";
+import { narrowed } from "../store/filter.js";
 import { heads, inOrder } from "./sortable_header.js";
 import { divergence } from "../store/series.js";
 import { style } from "../plot/theme.js";
@@ -13,15 +13,8 @@ const DOING = { cancel: "Cancelling", pause: "Pausing", resume: "Resuming", retr
 
 /** What is asked of a run and not done yet, by the user just now or as the backend knows; null: nothing. */
 function asked(run, pending) {
-  if (run.cancel_requested && !FINAL.has(run.status)) return "cancel";
+  if (run.cancel_requested && !run.final) return "cancel";
   return pending ?? (run.pause_requested && run.status === "running" ? "pause" : null);
-}
-
-/** What can be asked of a run as it stands. */
-export function possible(run) {
-  if (["failed", "cancelled"].includes(run.status)) return ["retry"];
-  if (FINAL.has(run.status) || run.cancel_requested) return [];
-  return run.status === "paused" || run.pause_requested ? ["cancel", "resume"] : ["cancel", "pause"];
 }
 
 /** Write a measured number: four digits, or a dash where it is not there. */
@@ -36,26 +29,11 @@ const FORMAT = new Intl.NumberFormat("en-US", { maximumFractionDigits: 6 }); // 
 const share = (value) => (value == null ? "–" : `${(100 * value).toFixed(2)} %`);
 const time = (value) => (value >= 600 ? `${(value / 60).toFixed(1)} min` : `${value.toFixed(1)} s`);
 
-/** How much of its budget a run has used, by the limit that is nearest: 0 to 1, or null without such a limit. */
-export function progress(run) {
-  if (FINAL.has(run.status)) return run.status === "finished" ? 1 : used(run);
-  return used(run);
-}
-
-function used({ config: { budget }, summary }) {
-  const shares = [
-    budget.updates && summary.updates / budget.updates,
-    budget.epochs && summary.epoch / budget.epochs,
-    budget.seconds && summary.seconds / budget.seconds,
-  ].filter((value) => value != null);
-  return shares.length ? Math.min(1, Math.max(...shares)) : null;
-}
-
 const COLUMNS = [
   { key: "label", title: "Run", value: (run, info) => info.order },
   { key: "seed", title: "Seed", value: (run) => run.config.seed, text: String, numeric: true },
   { key: "status", title: "Status", value: (run) => run.status },
-  { key: "progress", title: "Progress", value: (run) => progress(run) },
+  { key: "progress", title: "Progress", value: (run) => run.progress },
   { key: "last_train_loss", title: "Train loss", loss: true },
   { key: "best_train_loss", title: "best", sub: "Train loss, best" },
   { key: "last_test_loss", title: "Test loss" },
@@ -119,9 +97,8 @@ export class Table {
       row.columns = this.signature;
       row.line.replaceChildren(...this.columns.map(({ key }) => row.cells[key]), row.actions);
     }
-    const verbs = possible(run);
     for (const [verb, button] of Object.entries(row.verbs)) {
-      button.hidden = !verbs.includes(verb);
+      button.hidden = !run.actions.includes(verb);
       button.disabled = pending.has(run.id);
     }
   }
@@ -177,13 +154,11 @@ function drawStatus(cell, run, columns, verb) {
 }
 
 function drawProgress(cell, run) {
-  const part = progress(run);
   const { updates } = run.config.budget;
   const text = updates ? `${run.summary.updates} / ${updates}` : `${run.summary.updates}`;
   if (!cell.firstChild) cell.append(element("progress", { max: 1 }), element("span", {}));
   const [bar, label] = cell.children;
   bar.setAttribute("aria-label", `Progress: ${text} updates`);
-  if (part == null) bar.removeAttribute("value");
-  else bar.value = part;
+  bar.value = run.progress;
   put(label, text);
 }

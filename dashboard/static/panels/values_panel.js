@@ -1,7 +1,6 @@
 // The values at chosen updates, exactly as they were reported: one row per configuration, one column per update.
 
 import { element, labelled, named, sheet } from "../dom.js";
-import { FINAL } from "../store/filter.js";
 import { heads, inOrder } from "./sortable_header.js";
 import { MEASURES, panelsOf } from "../store/measures.js";
 import { CHOICES, options, range } from "./target_panel.js";
@@ -21,7 +20,7 @@ export function readSteps(text) {
 /** Quarters of the longest run's updates; where its end is not known, powers of two, which stay as it grows. */
 export function defaultSteps(runs) {
   const known = runs.filter(Boolean);
-  const end = Math.max(0, ...known.map(({ config: { budget }, status, summary }) => (FINAL.has(status) ? summary.updates : budget.updates ?? 0)));
+  const end = Math.max(0, ...known.map(({ config: { budget }, final, summary }) => (final ? summary.updates : budget.updates ?? 0)));
   const done = Math.max(0, ...known.map(({ summary }) => summary.updates));
   if (end >= done && end > 0) return readSteps([1, 2, 3, 4].map((part) => Math.round((part * end) / 4)).join());
   return done < 1 ? [] : readSteps([3, 2, 1, 0].map((back) => 2 ** (Math.floor(Math.log2(done)) - back)).join());

@@ -16,7 +16,7 @@ export function lines({ group, store, measure, axis, view, theme, bands, crowded
   const traces = [];
   const faintly = { ...base, hoverinfo: "skip", hovertemplate: undefined };
   if (many) {
-    const open = each.map(({ run }) => ["queued", "running", "paused"].includes(store.runs.get(run.id)?.status));
+    const open = each.map(({ run }) => store.runs.get(run.id)?.final === false);
     const centre = mean(each.map(({ line }) => line), store.bucket, view, open);
     if (bands) traces.push(...band(centre, base, faint(colour, 0.17)));
     if (view.smooth) traces.push({ ...faintly, ...stroke(centre.x, centre.y, faint(colour, 0.45), "solid", 1.2) });

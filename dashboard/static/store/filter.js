@@ -1,18 +1,15 @@
 // Which of the runs are shown: by words, status, optimizer and problem. Pure functions, no page.
 
-/** The states in which a run has ended. */
-export const FINAL = new Set(["finished", "failed", "cancelled"]);
-
 /** The states to choose from: what each is called, and which runs are of it. */
 export const STATES = {
   "": { label: "All", has: () => true },
-  running: { label: "Running", has: (status) => status === "running" },
-  open: { label: "Not ended", has: (status) => !FINAL.has(status) },
-  ended: { label: "Ended", has: (status) => FINAL.has(status) },
-  queued: { label: "Waiting", has: (status) => status === "queued" },
-  paused: { label: "Paused", has: (status) => status === "paused" },
-  finished: { label: "Finished", has: (status) => status === "finished" },
-  failed: { label: "Failed or cancelled", has: (status) => status === "failed" || status === "cancelled" },
+  running: { label: "Running", has: ({ status }) => status === "running" },
+  open: { label: "Not ended", has: ({ final }) => !final },
+  ended: { label: "Ended", has: ({ final }) => final },
+  queued: { label: "Waiting", has: ({ status }) => status === "queued" },
+  paused: { label: "Paused", has: ({ status }) => status === "paused" },
+  finished: { label: "Finished", has: ({ status }) => status === "finished" },
+  failed: { label: "Failed or cancelled", has: ({ status }) => status === "failed" || status === "cancelled" },
 };
 
 /** Whether a run has each of the words in its name, seed, state, problem, data or comparison. */
@@ -33,7 +30,7 @@ export function picked(groups, runs, view) {
   const words = view.filter.toLowerCase().split(/\s+/).filter(Boolean);
   const wanted = (info) => {
     const run = runs.get(info.id);
-    return run && STATES[view.status].has(run.status) && (!view.optimizer || run.config.optimizer.kind === view.optimizer)
+    return run && STATES[view.status].has(run) && (!view.optimizer || run.config.optimizer.kind === view.optimizer)
       && (!view.problem || run.config.problem.name === view.problem) && matches(run, info, words);
   };
   return groups.map((group) => ({ ...group, runs: group.runs.filter(wanted) })).filter((group) => group.runs.length);

@@ -1,7 +1,6 @@
 // What the page knows of its runs, and the polling that keeps it fresh.
 
 import { shown, wanted } from "./zoom_detail.js";
-import { FINAL } from "./filter.js";
 import { bucketFor, join } from "./series.js";
 
 const X_COLUMNS = ["epoch", "seconds", "cost", "cpu_seconds"]; // what reaching a target takes
@@ -37,7 +36,7 @@ export class Store {
     this.changed = changed;
     this.series = new Map(); // run id -> columns
     this.runs = new Map(); // run id -> Run of the API
-    this.cursors = new Map(); // run id -> {attempt, after, status}
+    this.cursors = new Map(); // run id -> {attempt, after, status, last}: what has been read, and what there was to read
     this.bucket = 1;
     this.expected = 1;
     this.blocks = new Map(); // run id -> columns of its blocks: block0_cg_iterations, ...
@@ -122,8 +121,8 @@ export class Store {
   }
 
   isEnded(id) {
-    const cursor = this.cursors.get(id);
-    return Boolean(cursor?.complete && FINAL.has(this.runs.get(id)?.status));
+    const [cursor, run] = [this.cursors.get(id), this.runs.get(id)];
+    return Boolean(run?.final && cursor?.status === run.status && cursor.after >= cursor.last);
   }
 
   async tick() {
@@ -269,6 +268,6 @@ export class Store {
     if (joined) this.series.set(id, joined);
     else this.series.delete(id);
     const after = joined?.update.at(-1) ?? 0;
-    this.cursors.set(id, { attempt: got.attempt, after, complete: FINAL.has(got.status) && after >= got.last_update });
+    this.cursors.set(id, { attempt: got.attempt, after, status: got.status, last: got.last_update });
   }
 }

@@ -1,7 +1,5 @@
 // How soon each configuration reaches a target: the table that a comparison of optimizers is made for. Pure functions.
 
-import { FINAL } from "./filter.js";
-
 export const COSTS = ["update", "epoch", "seconds", "cpu_seconds", "cost"];
 
 /** Whether more is better, as with an accuracy. */
@@ -35,7 +33,7 @@ export function targetRows(groups, series, runs, measure, target) {
   return groups.map((group) => {
     const points = group.runs.map(({ id }) => reach(series.get(id), measure, target));
     const reached = points.filter((point) => point);
-    const open = group.runs.filter(({ id }, i) => !points[i] && !FINAL.has(runs.get(id)?.status)).length;
+    const open = group.runs.filter(({ id }, i) => !points[i] && !runs.get(id)?.final).length;
     const costs = Object.fromEntries(COSTS.map((name) => [name, spread(reached.map((point) => point[name]))]));
     return { group, n: group.runs.length, reached: reached.length, open, missed: group.runs.length - reached.length - open, costs };
   });

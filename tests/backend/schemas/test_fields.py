@@ -1,8 +1,9 @@
 """Settings of a model or of a JSON schema."""
 
-from backend.schemas import Adam, BlockHessianFree, Budget, Contract, Evaluation, HessianFree, Problem
-from backend.schemas.contract import knob
+from backend.schemas.base import Contract, knob
+from backend.schemas.experiments import Budget, Evaluation, Problem
 from backend.schemas.fields import setting_fields
+from backend.schemas.optimizers import Adam, BlockHessianFree, HessianFree
 
 
 class WidthOptions(Contract):
@@ -19,8 +20,6 @@ def test_every_setting_has_a_kind() -> None:
     for model in models:
         names = [field.name for field in setting_fields(model) if field.kind]
         assert names == [name for name in model.model_fields if name not in own_editor]
-            name for name in model.model_fields if name not in own_editor
-        ]
 
 
 def test_a_setting_has_what_the_schema_declares() -> None:

@@ -1,4 +1,4 @@
-"""The page "How to choose", without a browser."""
+"""The page "Guide", without a browser."""
 
 from backend.schemas.optimizers import BlockHessianFree
 from dashboard.launch.form import form_fields

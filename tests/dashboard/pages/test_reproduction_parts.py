@@ -3,7 +3,7 @@
 from backend.schemas.experiments import Budget
 from backend.schemas.optimizers import Adam
 from backend.schemas.runs import RunStatus, Summary
-from dashboard.pages.reproduction_parts import own, seconds, standing
+from dashboard.pages.reproduction_parts import ended_text, own, seconds
 from tests.dashboard.samples import SPEC, experiment
 
 
@@ -12,7 +12,7 @@ def test_runs_that_ended_are_counted() -> None:
     one = experiment()
     one.runs[0] = one.runs[0].model_copy(update={"status": RunStatus.FAILED})
     assert (own(one).ended, own(one).total) == (1, len(one.runs))
-    assert (standing(1, 3), standing(3, 3)) == ("3 runs, 1 ended", "3 runs, all ended")
+    assert (ended_text(1, 3), ended_text(3, 3)) == ("3 runs, 1 ended", "3 runs, all ended")
 
 
 def test_epochs_are_estimated_as_updates() -> None:

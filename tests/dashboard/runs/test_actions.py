@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from backend.schemas.runs import Run, RunStatus
+from backend.schemas.runs import Run
 from dashboard.runs import actions
 from tests.dashboard.samples import experiment
 
@@ -12,24 +12,6 @@ from tests.dashboard.samples import experiment
 def run(**changes: Any) -> Run:
     """Make a run that stands where the changes say."""
     return experiment().runs[0].model_copy(update=changes)
-
-
-@pytest.mark.parametrize(
-    ("changes", "names"),
-    [
-        ({"status": RunStatus.QUEUED}, ["pause", "cancel"]),
-        ({"status": RunStatus.RUNNING}, ["pause", "cancel"]),
-        ({"status": RunStatus.RUNNING, "pause_requested": True}, ["resume", "cancel"]),
-        ({"status": RunStatus.RUNNING, "cancel_requested": True}, []),
-        ({"status": RunStatus.PAUSED}, ["resume", "cancel"]),
-        ({"status": RunStatus.FINISHED}, []),
-        ({"status": RunStatus.FAILED}, ["retry"]),
-        ({"status": RunStatus.CANCELLED, "cancel_requested": True}, ["retry"]),
-    ],
-)
-def test_what_can_be_asked_depends_on_where_the_run_stands(changes: dict[str, Any], names: list[str]) -> None:
-    """A pause that is not obeyed yet can be taken back, a cancel cannot; only what ended badly is tried again."""
-    assert actions.possible(run(**changes)) == names
 
 
 def test_the_line_is_by_priority_and_then_by_age() -> None:

@@ -1,4 +1,4 @@
-"""The page "What to choose, and why": sweeps over what the paper leaves open, and the advice that follows from them."""
+"""The second half of the guide: the sensitivity study, sweeps over settings that the paper leaves open."""
 
 import html
 from collections.abc import Sequence
@@ -13,20 +13,20 @@ from dashboard.ui.html_table import table
 from dashboard.ui.text import counted
 from dashboard.ui.theme import mode
 
-EVERY = 10  # seconds between looks at runs that train
+REFRESH_SECONDS = 10
 
 
-def page() -> None:
-    """Draw the page."""
-    st.title("What to choose, and why")
+def draw() -> None:
+    """Draw each question with its answer, and offer to run its sweep."""
+    st.header("Sensitivity study")
     st.write(
-        "Settings that the paper leaves open, each varied by itself on a smaller autoencoder and the digits that ship "
-        "with BlockHF, with three seeds; two long sweeps take the paper's network and all of MNIST, with one. Run a "
-        "sweep again and the answer is of your own runs."
+        "Each sweep varies one setting that the paper leaves open. The short sweeps train a smaller autoencoder on the "
+        "digits that ship with BlockHF, with three seeds. Two long sweeps train the paper's network on all of MNIST, "
+        "with one seed. Re-run a sweep to replace the recorded answer with your own results."
     )
     known = ask(reproductions=lambda backend: backend.reproductions().reproductions, study=_read)
     if known["study"] is None or known["reproductions"] is None:
-        st.stop()
+        return
     sweeps: dict[str, Reproduction] = {one.subject: one for one in known["reproductions"] if one.kind == "study"}
     st.fragment(_answers)(sweeps)
 
@@ -35,21 +35,21 @@ def _read(backend: Client) -> list[Answer]:
     return backend.study(mode=mode()).answers
 
 
-def whose(answer: Answer) -> str:
-    """Say of which runs an answer is, and how many of them have ended."""
+def origin(answer: Answer) -> str:
+    """Write which runs an answer is based on, and how many of them have ended."""
     if not answer.total:
-        return "No runs yet."
-    name = "Recorded results, which ship with BlockHF" if answer.recorded else "Your own runs"
-    return f"{name}: {reproduction_parts.standing(answer.ended, answer.total)}."
+        return "No runs yet"
+    name = "Recorded results" if answer.recorded else "Your runs"
+    return f"{name}: {reproduction_parts.ended_text(answer.ended, answer.total)}"
 
 
 def training(answers: Sequence[Answer]) -> list[str]:
-    """List the visitor's own sweeps that have runs which have not ended."""
+    """List the visitor's own sweeps with runs that have not ended."""
     return [one.experiment for one in answers if one.experiment is not None and one.ended < one.total]
 
 
 def numbers(figure: PlotlyFigure) -> tuple[list[str], list[list[str]]]:
-    """Return a figure as a table, head and rows: for each setting each line's value and, in brackets, its seeds'."""
+    """Return a figure as a table, head and rows: each line's value at each setting, with the seeds' in brackets."""
     lines = [trace for trace in figure.data if "lines" in trace["mode"]]
     seeds = {trace["name"].partition(",")[0]: trace for trace in figure.data if "lines" not in trace["mode"]}
     rows = []
@@ -61,14 +61,14 @@ def numbers(figure: PlotlyFigure) -> tuple[list[str], list[list[str]]]:
             found = [f"{y:.4g}" for x, y in zip(each["x"], each["y"], strict=True) if x == setting]
             cells.append(f"{middle[0]:.4g} ({', '.join(found)})" if middle else "\u2013")
         rows.append([str(setting), *cells])
-    return ["Setting", *(f"{line['name']}, train loss at the end" for line in lines)], rows
+    return ["Setting", *(f"{line['name']}, final train loss" for line in lines)], rows
 
 
 def _answers(sweeps: dict[str, Reproduction]) -> None:
-    """Draw every answer, anew as runs of a sweep go on."""
+    """Draw every answer; redraw while runs of a sweep train."""
     answers: list[Answer] = ask(study=_read)["study"]
     if training(answers):
-        reproduction_parts.follow("fresh-choose", training(answers), every=EVERY)
+        reproduction_parts.follow("refresh-study", training(answers), every=REFRESH_SECONDS)
     for answer in answers:
         with st.container(border=True, key=f"answer-{answer.question}"):
             _answer(answer, sweeps.get(answer.question))
@@ -76,13 +76,13 @@ def _answers(sweeps: dict[str, Reproduction]) -> None:
 
 def _answer(answer: Answer, sweep: Reproduction | None) -> None:
     st.subheader(answer.title)
-    st.caption(whose(answer))
+    st.caption(origin(answer))
     if answer.figure.data:
-        alt = f"{answer.title} The train loss at the end for each setting, for BHF and HF"
+        alt = f"{answer.title} Final train loss for each setting, for BHF and HF"
         reproduction_parts.draw(answer.figure, key=f"figure-{answer.question}", alt=alt)
-        with st.expander("In numbers"):
-            st.html(table(*numbers(answer.figure), label=f"{answer.title} In numbers"))
-            st.caption("The median over the seeds that ended, and each seed.")
+        with st.expander("Table"):
+            st.html(table(*numbers(answer.figure), label=f"{answer.title} Table"))
+            st.caption("Median over the seeds that ended; each seed in brackets.")
     st.html(
         f"<p class='bhf-plan'>{html.escape(answer.text)}</p><p class='bhf-plan'><b>{html.escape(answer.advice)}</b></p>"
     )
