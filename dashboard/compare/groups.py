@@ -1,4 +1,4 @@
-"""From what the API says to plain records that pages and charts show; no Streamlit, no plotly."""
+"""Groups of runs that share a line, and their labels. No Streamlit, no plotly."""
 
 import json
 from collections import Counter
@@ -14,7 +14,7 @@ from dashboard.ui.setting_text import run_settings, short_name, value_text
 
 @dataclass(frozen=True)
 class Group:
-    """Runs that are averaged: by default those that differ by seed alone; one style of line."""
+    """Runs that are averaged and share a style of line; by default they differ only by seed."""
 
     key: str
     label: str
@@ -24,14 +24,14 @@ class Group:
 
 
 SEED, COMPARISON = "seed", "comparison"
-OVER = (SEED,)
-"""What the runs of one group may differ in, unless the user chooses otherwise."""
+DEFAULT_OVER = (SEED,)
+"""The settings in which the runs of a group may differ, unless the user chooses others."""
 
 
-def groups(experiments: Sequence[Experiment], over: Sequence[str] = OVER) -> list[Group]:
-    """Group the runs that differ in nothing but the settings `over`, in the experiments' order; labels say the rest.
+def group_runs(experiments: Sequence[Experiment], over: Sequence[str] = DEFAULT_OVER) -> list[Group]:
+    """Group the runs that differ only in the settings `over`, in the experiments' order, and label each group.
 
-    `over` holds dotted paths as `run_settings` gives them, SEED, and COMPARISON for runs of several comparisons.
+    `over` holds dotted paths as `run_settings` returns them, SEED, and COMPARISON for runs of several comparisons.
     """
     order = {
         (experiment.id, optimizer.model_dump_json()): (rank, position)
@@ -57,12 +57,12 @@ def groups(experiments: Sequence[Experiment], over: Sequence[str] = OVER) -> lis
 
 
 def _in_order(row: tuple[tuple[int, int], Run]) -> tuple[tuple[int, int], int]:
-    """The place of a run's optimizer in its comparison, then its seed."""
+    """Return the sorting key of a run: the place of its optimizer in the comparison, then its seed."""
     return row[0], row[1].config.seed
 
 
 def _settings(run: Run) -> dict[str, Any]:
-    """Return every setting of a run, with its seed and the comparison it is of."""
+    """Return every setting of a run, its seed and its comparison."""
     return run_settings(run.config) | {SEED: run.config.seed, COMPARISON: run.experiment_id}
 
 
@@ -70,8 +70,8 @@ def _identity(run: Run, over: Sequence[str]) -> str:
     return json.dumps({path: value for path, value in _settings(run).items() if path not in over}, sort_keys=True)
 
 
-def poolable(experiments: Sequence[Experiment]) -> list[str]:
-    """List what runs can be averaged over: the seed, and the settings in which runs of one optimizer differ."""
+def average_choices(experiments: Sequence[Experiment]) -> list[str]:
+    """List what runs can be averaged over: the seed, and settings in which runs of one optimizer differ."""
     values: dict[tuple[str, str], set[str]] = {}
     for run in (run for experiment in experiments for run in experiment.runs):
         for path, value in _settings(run).items():
@@ -80,38 +80,38 @@ def poolable(experiments: Sequence[Experiment]) -> list[str]:
     return [SEED, *(path for path in differing if path != SEED)]
 
 
-def labels(runs: Sequence[Run], over: Sequence[str] = OVER) -> list[str]:
-    """Name each run by its optimizer and by what tells it from the others of the same optimizer."""
+def labels(runs: Sequence[Run], over: Sequence[str] = DEFAULT_OVER) -> list[str]:
+    """Name each run by its optimizer and by the settings that distinguish it from others of the same optimizer."""
     settings = [
         {path: value for path, value in _settings(run).items() if path not in {*over, COMPARISON}} for run in runs
     ]
     names = []
     for run, own in zip(runs, settings, strict=True):
         same = [other for other in settings if other["kind"] == own["kind"]]
-        names.append(" · ".join([OPTIMIZER_NAMES[run.config.optimizer.kind], *_telling(own, same)]))
+        names.append(" · ".join([OPTIMIZER_NAMES[run.config.optimizer.kind], *_distinguishing(own, same)]))
     repeated = {name for name, count in Counter(names).items() if count > 1}
     return [
         f"{name} · {run.experiment_name}" if name in repeated else name for name, run in zip(names, runs, strict=True)
     ]
 
 
-def _telling(own: Mapping[str, Any], same: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Write the settings in which one differs from others like it."""
+def _distinguishing(own: Mapping[str, Any], same: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Write the settings in which one run differs from the others."""
     differing = [path for path, value in own.items() if any(other.get(path) != value for other in same)]
-    return [_part(path, own[path]) for path in differing if not _is_told(path, own)]
+    return [_part(path, own[path]) for path in differing if not _is_implied(path, own)]
 
 
 def _part(path: str, value: Any) -> str:
     return f"{short_name(path)} {value_text(value)}"
 
 
-def _is_told(path: str, own: Mapping[str, Any]) -> bool:
-    """Tell whether another part of the label implies this one: blocks of one's own, or their count."""
+def _is_implied(path: str, own: Mapping[str, Any]) -> bool:
+    """Return whether another part of the label, the blocks or their number, implies this one."""
     return path == "partition.kind" and own[path] in {"explicit", "equal"}
 
 
-def live_groups(found: Sequence[Group], over: Sequence[str] = OVER) -> list[dict[str, Any]]:
-    """Write groups as the live component reads them; a run is named by what tells it from others of its group."""
+def live_groups(found: Sequence[Group], over: Sequence[str] = DEFAULT_OVER) -> list[dict[str, Any]]:
+    """Write groups as the live component reads them; a run's name is what distinguishes it within its group."""
     rows = []
     order = 0
     for group in found:
@@ -124,27 +124,27 @@ def live_groups(found: Sequence[Group], over: Sequence[str] = OVER) -> list[dict
             order += 1
         rows.append(
             {"key": group.key, "label": group.label, "kind": group.kind, "variant": group.variant, "runs": runs}
-            | {"unit": "seeds" if tuple(over) == OVER else "runs"}
+            | {"unit": "seeds" if tuple(over) == DEFAULT_OVER else "runs"}
         )
     return rows
 
 
 def _details(group: Group) -> list[str]:
-    """Write for each run of a group in which of the settings, seed aside, it differs from others of the group."""
+    """Write for each run of a group the settings, except the seed, in which it differs from the others."""
     settings = [{path: value for path, value in _settings(run).items() if path != SEED} for run in group.runs]
     for own, run in zip(settings, group.runs, strict=True):
         own[COMPARISON] = run.experiment_name
-    return [", ".join(_telling(own, settings)) for own in settings]
+    return [", ".join(_distinguishing(own, settings)) for own in settings]
 
 
 def loss_unit(catalog: Catalog | None, problem: str) -> str:
-    """Return the unit of a problem's loss, as far as it is known."""
+    """Return the unit of a problem's loss; empty if unknown."""
     found = [info.loss_unit for info in catalog.problems if info.name == problem] if catalog else []
     return found[0] if found else ""
 
 
 def has_accuracy(catalog: Catalog | None, runs: Sequence[Run]) -> bool:
-    """Tell whether a test accuracy exists for any of the runs."""
+    """Return whether any of the runs has a test accuracy."""
     problems = {run.config.problem.name for run in runs}
     announced = catalog is not None and any(info.accuracy for info in catalog.problems if info.name in problems)
     return announced or any(run.summary.last_test_accuracy is not None for run in runs)

@@ -1,4 +1,4 @@
-"""Figures of sweeps, which do not grow: one setting against an outcome, and many settings at once. No Streamlit."""
+"""Static charts of sweeps: outcome by one setting, and by many settings at once. No Streamlit."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ import plotly.graph_objects as go
 from backend.schemas.looks import OPTIMIZER_COLOURS, OPTIMIZER_NAMES
 from dashboard.compare.differences import Outcome, Value
 
-NAMED = 4  # values of an axis that are written out
+NAMED = 4  # an axis with at most this many values lists them
 
 
 def slice_plot(outcomes: Sequence[Outcome], setting: str, measure: str, *, mode: str) -> go.Figure:
@@ -30,8 +30,8 @@ def slice_plot(outcomes: Sequence[Outcome], setting: str, measure: str, *, mode:
                 hovertemplate="%{x}: %{y:.4~g} (%{text})",
             )
     figure.update_layout(
-        xaxis={"title": setting, "type": scale(numbers) if numbers else "category"},
-        yaxis={"title": measure, "type": scale([row.value for row in outcomes])},
+        xaxis={"title": setting, "type": axis_type(numbers) if numbers else "category"},
+        yaxis={"title": measure, "type": axis_type([row.value for row in outcomes])},
         margin={"l": 10, "r": 10, "t": 10, "b": 10},
         height=360,
         hovermode="closest",
@@ -41,9 +41,9 @@ def slice_plot(outcomes: Sequence[Outcome], setting: str, measure: str, *, mode:
 
 
 def parallel_coordinates(outcomes: Sequence[Outcome], settings: Sequence[str], measure: str, *, mode: str) -> go.Figure:
-    """Draw one line per run through its settings to its outcome, each axis from its smallest to its largest value.
+    """Draw one line per run through its settings to its outcome; each axis spans its smallest to largest value.
 
-    Plain lines, since plotly's own kind of this chart draws with the GPU, which may be training.
+    The lines are plain scatter traces, because plotly's own chart of this kind uses the GPU, which may be training.
     """
     rows = [row for row in outcomes if all(name in row.settings for name in settings)]
     points = [[*(row.settings[name] for name in settings), row.value] for row in rows]
@@ -74,14 +74,14 @@ def parallel_coordinates(outcomes: Sequence[Outcome], settings: Sequence[str], m
 
 @dataclass(frozen=True)
 class _Axis:
-    """One axis of parallel coordinates: what stands under it, and each value's height, 0 to 1."""
+    """One axis of parallel coordinates: its title, and each value's height from 0 to 1."""
 
     title: str
     heights: Mapping[Value, float]
 
 
 def _axis(name: str, column: Sequence[Value]) -> _Axis:
-    """Place numbers by their size, and where any value is text all of them one above the other, evenly."""
+    """Place numbers by their size; if any value is text, space all values evenly."""
     numbers = _numbers(column)
     if numbers:
         low, high = min(numbers), max(numbers)
@@ -95,7 +95,7 @@ def _axis(name: str, column: Sequence[Value]) -> _Axis:
 
 
 def _numbers(values: Sequence[Value]) -> list[float]:
-    """Return the values where all are numbers, else none."""
+    """Return the values if all are numbers, else an empty list."""
     numbers = [value for value in values if not isinstance(value, str)]
     return numbers if len(numbers) == len(values) else []
 
@@ -105,11 +105,11 @@ def _number(value: Value) -> float:
 
 
 def _text(value: Value) -> str:
-    """Write a value; what plotly would read as markup is text."""
+    """Write a value, and escape what plotly would read as markup."""
     text = value if isinstance(value, str) else f"{value:.4g}"
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
-def scale(values: Sequence[float]) -> str:
-    """Choose a logarithmic axis for positive values that span more than a factor of 20, else a linear one."""
+def axis_type(values: Sequence[float]) -> str:
+    """Return "log" for positive values that span more than a factor of 20, else "linear"."""
     return "log" if values and min(values) > 0 and max(values) / min(values) > 20 else "linear"

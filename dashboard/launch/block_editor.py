@@ -1,4 +1,4 @@
-"""The block editor: which layers share a block, how large each block is, and whether they are balanced."""
+"""The block editor: which layers form a block, the size of each block, and their balance."""
 
 import fnmatch
 import html
@@ -15,17 +15,17 @@ from dashboard.launch.layers import LayerRow, imbalance
 from dashboard.ui.text import counted
 
 KINDS = {
-    "problem": "The problem's own",
+    "problem": "Default (paper)",
     "layers": "One per layer",
-    "equal": "Equal parts",
-    "explicit": "Your own",
+    "equal": "N balanced blocks",
+    "explicit": "Custom",
 }
 
 
-def partition(
+def draw_partition(
     form: Form, path: str, key: str, held: dict[str, Any], layers: Sequence[LayerRow], own: Sequence[Sequence[str]]
 ) -> dict[str, Any]:
-    """Draw the choice of a partition; return it as the contract writes it. `own` are the problem's blocks."""
+    """Draw the choice of a partition; return it as the schema writes it. `own` are the problem's blocks."""
     kind = st.segmented_control(
         "Blocks",
         list(KINDS),
@@ -33,7 +33,7 @@ def partition(
         required=True,
         format_func=KINDS.__getitem__,
         key=form.key(f"{key}.kind"),
-        help="Which layers share a block. Each block is solved on its own; curvature between blocks is left out.",
+        help="Which layers form a block. Each block is solved separately; curvature between blocks is ignored.",
         persist_state="session",
     )
     form.slot(path)
@@ -44,22 +44,22 @@ def partition(
         return {"kind": kind, "count": count}
     if kind == "explicit":
         start, least = (held["blocks"], 1) if held.get("blocks") else (own, 2)
-        return {"kind": kind, "blocks": _assign(form, f"{path}.blocks", key, start, layers, least=least)}
+        return {"kind": kind, "blocks": _assignment(form, f"{path}.blocks", key, start, layers, least=least)}
     return {"kind": kind or "problem"}
 
 
-def _assign(
+def _assignment(
     form: Form, path: str, key: str, held: Sequence[Sequence[str]], layers: Sequence[LayerRow], *, least: int
 ) -> list[list[str]]:
-    """Draw one row per layer with a choice of its block; a layer may stand in none, which the backend will refuse.
+    """Draw one row per layer with a choice of its block; the backend refuses a layer without a block.
 
-    There are as many blocks as are `held` at first, and at least so many.
+    Initially there are as many blocks as in `held`, but at least `least`.
     """
     form.slot(path)
     with st.container(width=220):
         count = int(
             st.number_input(
-                "How many blocks",
+                "Number of blocks",
                 1,
                 MAX_BLOCKS,
                 value=max(least, len(held)),
@@ -67,7 +67,7 @@ def _assign(
                 persist_state="session",
             )
         )
-    _together(form, key, count, [layer.name for layer in layers])
+    _bulk(form, key, count, [layer.name for layer in layers])
     half = sum(layer.parameters for layer in layers) / count
     chosen: list[list[str]] = [[] for _ in range(count)]
     seen = 0
@@ -82,43 +82,43 @@ def _assign(
     return [names for names in chosen if names]
 
 
-def _together(form: Form, key: str, count: int, layers: Sequence[str]) -> None:
-    """Offer to put the ticked layers, and every layer whose name matches a pattern, into one block at once."""
+def _bulk(form: Form, key: str, count: int, layers: Sequence[str]) -> None:
+    """Offer to move the selected layers, and all layers that match a pattern, to a block."""
     pattern, block = form.key(f"{key}.{count}.pattern"), form.key(f"{key}.{count}.into")
 
     def chosen() -> list[str]:
         like = fnmatch.filter(layers, st.session_state.get(pattern, ""))
-        return [name for name in layers if name in like or st.session_state.get(_tick(form, key, name))]
+        return [name for name in layers if name in like or st.session_state.get(_selected_key(form, key, name))]
 
     def assign() -> None:
         for name in chosen():
             st.session_state[form.key(f"{key}.{count}.{name}")] = st.session_state[block]
-            st.session_state[_tick(form, key, name)] = False
+            st.session_state[_selected_key(form, key, name)] = False
         st.session_state[pattern] = ""
 
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
         st.text_input(
-            "Ticked layers, and layers like",
+            "Move selected layers, or layers matching",
             key=pattern,
             placeholder="encoder.*",
             width=220,
-            help="* stands for any text, ? for one sign; tick layers in the rows below to move them together",
+            help="* matches any text, ? one character. Select layers in the rows below to move them together.",
         )
-        st.selectbox("belong to", range(1, count + 1), key=block, format_func=lambda n: f"Block {n}", width=130)
+        st.selectbox("to", range(1, count + 1), key=block, format_func=lambda n: f"Block {n}", width=130)
         moved = len(chosen())
-        st.button(
-            f"Put {counted(moved, 'layer')} there" if moved else "Assign", key=f"{pattern}.assign", on_click=assign
-        )
+        st.button(f"Move {counted(moved, 'layer')}" if moved else "Move", key=f"{pattern}.assign", on_click=assign)
 
 
-def _tick(form: Form, key: str, layer: str) -> str:
-    """Return the key of a layer's tick."""
+def _selected_key(form: Form, key: str, layer: str) -> str:
+    """Return the key of a layer's checkbox."""
     return form.key(f"{key}.tick.{layer}")
 
 
 def _row(form: Form, key: str, layer: LayerRow, count: int, now: int) -> int | None:
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-        st.checkbox(f"Tick {layer.name}", key=_tick(form, key, layer.name), label_visibility="collapsed", width=24)
+        st.checkbox(
+            f"Select {layer.name}", key=_selected_key(form, key, layer.name), label_visibility="collapsed", width=24
+        )
         number = st.selectbox(
             f"Block of {layer.name}",
             [*range(1, count + 1), None],
@@ -140,8 +140,8 @@ def _described(layer: LayerRow) -> str:
     )
 
 
-def sizes(blocks: Sequence[BlockPlan], layers: Sequence[LayerRow]) -> None:
-    """Show each block's layers and size, as a bar and a list, and the imbalance."""
+def draw_sizes(blocks: Sequence[BlockPlan], layers: Sequence[LayerRow]) -> None:
+    """Show each block's layers and size, as a bar and a table, and the imbalance."""
     total = sum(block.parameters for block in blocks) or 1
     known = {layer.name: layer for layer in layers}
     bar = "".join(

@@ -1,4 +1,4 @@
-"""What a visitor is about to launch: where the form starts from, and which optimizers stand in it."""
+"""The draft of a comparison: where the form starts from, and its optimizers."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -18,7 +18,7 @@ _KEY = "draft"
 
 @dataclass
 class Entry:
-    """One optimizer of the form; `values` are where its widgets start."""
+    """One optimizer of the form; `values` are the initial values of its widgets."""
 
     id: str
     kind: str
@@ -27,9 +27,9 @@ class Entry:
 
 @dataclass
 class Draft:
-    """The form's start. A new generation has new widgets, so that they take the new values.
+    """The initial values of the form. A new generation gets new widgets, so that they show the new values.
 
-    `beside` is the comparison to show beside what is launched: that of the run which this is the other optimizer of.
+    `beside` is the comparison to show next to the launched one: that of the cloned run.
     """
 
     spec: ExperimentSpec
@@ -45,51 +45,51 @@ class Draft:
             self.add(optimizer.kind, optimizer.model_dump(mode="json"))
 
     def add(self, kind: str, values: dict[str, Any] | None = None) -> None:
-        """Put one more optimizer into the form, at the contract's defaults unless `values` are given."""
+        """Add an optimizer to the form, with the schema's defaults unless `values` are given."""
         self.entries.append(Entry(f"{kind}{self.added}", kind, values or {}))
         self.added += 1
 
     def remove(self, entry: Entry) -> None:
-        """Take an optimizer out of the form."""
+        """Remove an optimizer from the form."""
         self.entries.remove(entry)
 
 
 def draft(
     catalog: Catalog, cloned: str = "", find: Callable[[], tuple[ExperimentSpec, str] | None] | None = None
 ) -> Draft:
-    """Return this visitor's draft; at first, the first problem's preset, or a clone of what the URL names.
+    """Return this visitor's draft; initially the first problem's preset, or a clone of the run in the URL.
 
-    `find` gives the clone, and the comparison to show beside it.
+    `find` returns the clone and the comparison to show next to it.
     """
     before: Draft | None = st.session_state.get(_KEY)
     if cloned and find and (before is None or before.source != cloned):
         found = find()
         if found:
-            start(found[0], source=cloned, beside=found[1])
+            start_draft(found[0], source=cloned, beside=found[1])
     if _KEY not in st.session_state:
-        start(catalog.problems[0].preset)
+        start_draft(catalog.problems[0].preset)
     held: Draft = st.session_state[_KEY]
     return held
 
 
-def start(spec: ExperimentSpec, *, source: str = "", beside: str = "") -> None:
-    """Begin the form anew from a specification; `source` names the run or preset that it is of."""
+def start_draft(spec: ExperimentSpec, *, source: str = "", beside: str = "") -> None:
+    """Fill the form from a specification; `source` names the run or preset it comes from."""
     held: Draft | None = st.session_state.get(_KEY)
     st.session_state[_KEY] = Draft(spec, held.generation + 1 if held else 0, source=source, beside=beside)
 
 
 def clone(run: Run, kind: str = "") -> ExperimentSpec:
-    """Return a specification of one run alone; with a `kind`, the same with that optimizer."""
+    """Return a specification of one run, with another optimizer if a `kind` is given."""
     shared = {name: getattr(run.config, name) for name in RunConfig.model_fields if name not in {"optimizer", "seed"}}
-    optimizer = like(run.config.optimizer, kind) if kind else run.config.optimizer
+    optimizer = convert(run.config.optimizer, kind) if kind else run.config.optimizer
     name = f"{run.experiment_name[:100]}, {f'with {OPTIMIZER_NAMES[kind]}' if kind else 'again'}"
     return ExperimentSpec(**shared, name=name, optimizers=[optimizer], seeds=[run.config.seed])
 
 
-def like(optimizer: Adam | HessianFree | BlockHessianFree, kind: str) -> Adam | HessianFree | BlockHessianFree:
-    """Return an optimizer of another kind with what means the same for both; the rest is at its defaults.
+def convert(optimizer: Adam | HessianFree | BlockHessianFree, kind: str) -> Adam | HessianFree | BlockHessianFree:
+    """Return an optimizer of another kind with the settings that mean the same for both; others get their defaults.
 
-    Adam shares the gradient batch alone: its learning rate is another thing than that of a Newton step.
+    Adam shares only the gradient batch: its learning rate does not mean the same as that of a Newton step.
     """
     models: list[type[Adam | HessianFree | BlockHessianFree]] = [Adam, HessianFree, BlockHessianFree]
     model = next(one for one in models if one.model_fields["kind"].default == kind)
@@ -102,7 +102,7 @@ def like(optimizer: Adam | HessianFree | BlockHessianFree, kind: str) -> Adam | 
 
 
 def problem_presets(catalog: Catalog) -> dict[str, ExperimentSpec]:
-    """Return what a form may start from, by name: each problem's paper settings, and a quick look at each."""
+    """Return the built-in starting points by name: each problem's paper settings, and a short version of each."""
     found: dict[str, ExperimentSpec] = {}
     for info in catalog.problems:
         short = info.preset.budget.model_copy(update={"updates": 15, "epochs": None, "seconds": None})
@@ -114,7 +114,7 @@ def problem_presets(catalog: Catalog) -> dict[str, ExperimentSpec]:
 
 
 def seeds_of(text: str) -> list[Any]:
-    """Read "0, 1, 5-7" as seeds; what is no number stays text, for the contract to refuse."""
+    """Read "0, 1, 5-7" as seeds; other text stays text, which the schema refuses."""
     found: list[Any] = []
     for part in text.replace(",", " ").split():
         low, dash, high = part.partition("-")

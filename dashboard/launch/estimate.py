@@ -8,16 +8,17 @@ from backend.schemas.runs import Run
 
 
 def estimate(spec: ExperimentSpec, parameters: int, earlier: Sequence[Run]) -> float | None:
-    """Estimate the training seconds of all runs, one after another, from earlier runs like them.
+    """Estimate the training seconds of all runs, one after another, from similar earlier runs.
 
-    None where a budget has no limit that could be turned into seconds, or where there is no earlier run to judge by.
+    Returns:
+        The seconds; None if a budget has no limit in updates or seconds, or if there is no similar run.
     """
     total = 0.0
     for config in spec.runs():
         alike = [
             run
             for run in earlier
-            if run.parameters == parameters and run.summary.updates and _alike(run.config, config)
+            if run.parameters == parameters and run.summary.updates and _is_similar(run.config, config)
         ]
         bounds = [config.budget.seconds] if config.budget.seconds else []
         if alike and config.budget.updates:
@@ -29,8 +30,8 @@ def estimate(spec: ExperimentSpec, parameters: int, earlier: Sequence[Run]) -> f
     return total
 
 
-def _alike(one: RunConfig, other: RunConfig) -> bool:
-    """Tell whether an update of one run, on as large a network, is about the work of an update of the other."""
+def _is_similar(one: RunConfig, other: RunConfig) -> bool:
+    """Return whether an update of both runs is about the same work, if their networks have the same size."""
     kind, batch = one.optimizer.kind, one.optimizer.gradient_batch
     return (one.problem.name, kind, batch) == (
         other.problem.name,

@@ -1,4 +1,4 @@
-"""Widgets drawn from the contract's fields, and errors put beside the field that they name."""
+"""A form whose widgets follow from the schema, with errors beside the field that they concern."""
 
 import html
 import math
@@ -18,7 +18,7 @@ from dashboard.ui.text import escape
 
 @dataclass
 class Form:
-    """One form: `scope` begins the keys of its widgets; errors find their place by the field's dotted path."""
+    """A form: `scope` is the prefix of its widgets' keys; errors are placed by the field's dotted path."""
 
     scope: str
     slots: dict[str, DeltaGenerator] = field(default_factory=dict)
@@ -28,11 +28,11 @@ class Form:
         return f"{self.scope}.{path}"
 
     def slot(self, path: str) -> None:
-        """Reserve the place, here, of the errors of a field."""
+        """Reserve this place for the errors of a field."""
         self.slots[path] = st.empty()
 
     def setting(self, path: str, field: SettingField, value: Any, *, key: str | None = None) -> Any:
-        """Draw a setting's widget, holding `value` at first; return what it holds."""
+        """Draw a setting's widget with the initial `value`; return its current value."""
         answer = _draw(field, value, self.key(key or path))
         self.slot(path)
         return answer
@@ -57,20 +57,20 @@ class Form:
                     answers[one.name] = self.setting(f"{path}.{one.name}".lstrip("."), one, value, key=inner)
         return answers
 
-    def show(self, errors: Sequence[FieldError]) -> list[FieldError]:
-        """Write each error beside its field, or the nearest field around it; return those without a place."""
+    def show_errors(self, errors: Sequence[FieldError]) -> list[FieldError]:
+        """Show each error beside its field or the nearest enclosing field; return those without a place."""
         placed: dict[str, list[str]] = {}
-        homeless = []
+        unplaced = []
         for error in errors:
             home = _nearest(error.field, self.slots)
             if home is None:
-                homeless.append(error)
+                unplaced.append(error)
             else:
                 placed.setdefault(home, []).append(str(error))
         for path, texts in placed.items():
             lines = "<br>".join(html.escape(text) for text in dict.fromkeys(texts))
             self.slots[path].html(f'<p class="bhf-error" role="alert">{lines}</p>')
-        return homeless
+        return unplaced
 
 
 def form_fields(schema: type[BaseModel] | Mapping[str, Any]) -> list[SettingField]:
@@ -110,7 +110,7 @@ def _choice(value: Any) -> str:
 
 
 def _number(field: SettingField, label: str, value: int | float | None, kept: dict[str, Any]) -> int | float | None:
-    """Draw an entry of a number; an optional one can be emptied, which a widget that starts with a value cannot."""
+    """Draw a number input; an optional one gets its value from the session, so that the user can empty it."""
     if field.optional and value is not None and kept["key"] not in st.session_state:
         st.session_state[kept["key"]] = value
     answer: int | float | None = st.number_input(
@@ -125,7 +125,7 @@ def _number(field: SettingField, label: str, value: int | float | None, kept: di
 
 
 def _label(field: SettingField) -> str:
-    """Write the name with unit and the paper's value: plain text, since screen readers get it as it stands."""
+    """Write the name with unit and the paper's value, as plain text for screen readers."""
     unit = "" if not field.unit or field.title.lower().endswith(field.unit) else f" [{field.unit}]"
     paper = "" if field.paper is None else f" (paper: {_plain(field.paper)})"
     return f"{field.title}{unit}{paper}"
@@ -139,7 +139,7 @@ def _help(field: SettingField) -> str:
 
 
 def _empty(field: SettingField) -> str:
-    """Say what an empty entry means, where the help says it."""
+    """Return what an empty value means, if the help names it."""
     found = re.search(r"empty: ([^;)]+)", field.help)
     return found[1] if found else "none"
 
@@ -149,7 +149,7 @@ def _plain(value: Any) -> str:
 
 
 def _step(value: float | None) -> int:
-    """A tenth of the value, as a power of ten."""
+    """Return about a tenth of the value, as a power of ten."""
     return 1 if not value or abs(value) < 50 else 10 ** (int(math.log10(abs(value))) - 1)
 
 

@@ -12,7 +12,7 @@ from dashboard.ui.setting_text import TIMES
 
 @dataclass(frozen=True)
 class LayerRow:
-    """A layer as the block editor shows it."""
+    """A layer in the block editor."""
 
     name: str
     shapes: str
@@ -20,7 +20,7 @@ class LayerRow:
 
 
 def layer_rows(problem: ProblemInfo, data: DataSet, options: Mapping[str, OptionValue | None]) -> list[LayerRow]:
-    """Resolve each layer's shapes with the chosen options, the defaults of the others, and the data set's sizes."""
+    """Resolve each layer's shapes from the chosen options, default options and the data set's sizes."""
     names: dict[str, Any] = {"inputs": data.inputs, "classes": data.classes}
     names |= dict(zip(("channels", "height", "width"), data.shape, strict=False))
     names |= {name: knob.get("default") for name, knob in problem.options.get("properties", {}).items()}

@@ -1,4 +1,4 @@
-"""The form's cards: one per optimizer, with its blocks."""
+"""The form's optimizers: one card each, with its blocks."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -19,19 +19,19 @@ from dashboard.ui.setting_text import OPTIMIZER_TITLES
 MODELS: dict[str, type[Contract]] = {"adam": Adam, "hf": HessianFree, "bhf": BlockHessianFree}
 
 
-def optimizers(
+def draw_optimizers(
     form: Form, held: Draft, layers: Sequence[LayerRow], own: Sequence[Sequence[str]]
 ) -> tuple[list[dict[str, Any]], dict[int, DeltaGenerator]]:
-    """Draw a card per optimizer; return their settings, and where each one's planned blocks are to be shown.
+    """Draw a card per optimizer; return the settings, and the places for the planned blocks by position.
 
-    `own` are the problem's blocks, from which an assignment by hand starts.
+    `own` are the problem's blocks, from which a custom partition starts.
     """
     places: dict[int, DeltaGenerator] = {}
     with st.container(border=True, key="section-optimizers"):
         with st.container(horizontal=True, vertical_alignment="center"):
             st.subheader("Optimizers", width="stretch")
             for kind, title in OPTIMIZER_NAMES.items():
-                if st.button(title, icon=":material/add:", key=form.key(f"add.{kind}"), help=f"Add {title} once more"):
+                if st.button(title, icon=":material/add:", key=form.key(f"add.{kind}"), help=f"Add another {title}"):
                     held.add(kind)
                     st.rerun()
         form.slot("optimizers")
@@ -47,9 +47,11 @@ def optimizers(
                 st.markdown(f"**Blocks of {_name(held, entry)}**")
                 path = f"optimizers.{position}.partition"
                 before = entry.values.get("partition", {})
-                answer["partition"] = block_editor.partition(form, path, f"{entry.id}.partition", before, layers, own)
+                answer["partition"] = block_editor.draw_partition(
+                    form, path, f"{entry.id}.partition", before, layers, own
+                )
                 places[position] = st.empty()
-        with sweeping:  # of the cards with their blocks
+        with sweeping:  # drawn last, so that a sweep copies the blocks, too
             sweep(form, held, answers, [_name(held, entry) for entry in held.entries], MODELS)
     return answers, places
 

@@ -1,4 +1,4 @@
-"""The visitor's own presets: the form's settings saved under a name, picked later, deleted."""
+"""The user's presets: the form's settings saved under a name, reused and deleted."""
 
 import hashlib
 from collections.abc import Sequence
@@ -8,26 +8,25 @@ import streamlit as st
 from backend.errors import BlockHFError
 from backend.schemas.experiments import ExperimentSpec
 from backend.schemas.runs import Preset
-from dashboard.compare.edit_dialog import MAX_NAME
 from dashboard.launch.form import Form
 from dashboard.ui.backend import client
-from dashboard.ui.text import escape, slug_of
+from dashboard.ui.text import MAX_NAME, escape, slug_of
 
 _DELETED = "deleted preset"
 
 
-def place_of(title: str) -> str:
-    """Return the slug under which a title is saved; titles that differ in signs alone share it."""
+def slug_for(title: str) -> str:
+    """Return the slug under which a title is saved; titles that differ only in punctuation share it."""
     return slug_of(title) or f"preset-{hashlib.sha256(title.encode()).hexdigest()[:12]}"
 
 
-def starts(saved: Sequence[Preset]) -> dict[str, ExperimentSpec]:
-    """Return what a form may start from, by name."""
+def named_specs(saved: Sequence[Preset]) -> dict[str, ExperimentSpec]:
+    """Return the saved specifications by the name in the list."""
     return {f"Mine: {preset.title}": preset.spec for preset in saved}
 
 
-def manage(saved: Sequence[Preset]) -> None:
-    """Draw a list of the presets, each with a button that deletes it, and the undo of the last deletion."""
+def draw_list(saved: Sequence[Preset]) -> None:
+    """Draw the list of presets, each with a delete button, and the undo of the last deletion."""
     gone: Preset | None = st.session_state.get(_DELETED)
     if not saved and gone is None:
         return
@@ -49,19 +48,19 @@ def manage(saved: Sequence[Preset]) -> None:
                 st.button("Undo", key="undo-preset", icon=":material/undo:", on_click=_undo, args=(gone,))
 
 
-def save(form: Form, spec: ExperimentSpec | None, saved: Sequence[Preset]) -> None:
-    """Offer to save the form's settings under a name; those that have the name already are replaced, which is said."""
+def draw_save(form: Form, spec: ExperimentSpec | None, saved: Sequence[Preset]) -> None:
+    """Offer to save the form's settings as a preset, or to replace the preset of the same name."""
     key = form.key("preset")
     with st.container(horizontal=True, vertical_alignment="bottom"):
         title = st.text_input(
-            "Save these settings as",
+            "Save as preset",
             key=key,
             max_chars=MAX_NAME,
-            placeholder="such as Two blocks, damped",
+            placeholder="e.g. Two blocks, damped",
             width=320,
-            help="A preset of yours: it stands in Start from, here and in `blockhf launch --preset`",
+            help="Your presets appear under Start from, and in `blockhf launch --preset`",
         ).strip()
-        taken = place_of(title) in {preset.slug for preset in saved}
+        taken = slug_for(title) in {preset.slug for preset in saved}
         st.button(
             "Replace" if title and taken else "Save",
             key=form.key("save"),
@@ -75,7 +74,7 @@ def save(form: Form, spec: ExperimentSpec | None, saved: Sequence[Preset]) -> No
 def _save_typed(key: str, spec: ExperimentSpec) -> None:
     title = st.session_state[key].strip()
     if not title:
-        st.toast("Give the settings a name first", icon=":material/error:")
+        st.toast("Enter a name for the preset", icon=":material/error:")
         return
     if _save(title, spec):
         st.session_state[key] = ""
@@ -83,7 +82,7 @@ def _save_typed(key: str, spec: ExperimentSpec) -> None:
 
 def _save(title: str, spec: ExperimentSpec) -> bool:
     try:
-        client().save_preset(place_of(title), title, spec)
+        client().save_preset(slug_for(title), title, spec)
     except BlockHFError as error:
         st.toast(escape(str(error)), icon=":material/error:")
         return False

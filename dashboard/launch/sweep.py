@@ -1,4 +1,4 @@
-"""A sweep in the form: lists or ranges of values for any settings of an optimizer, and a card for each combination."""
+"""A sweep in the form: lists or ranges of values for settings of an optimizer, and a card for each combination."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -13,7 +13,7 @@ from dashboard.launch.draft import Draft, Entry
 from dashboard.launch.form import Form, form_fields
 from dashboard.ui.text import counted, escape
 
-MOST = next(
+MAX_CONFIGURATIONS = next(
     limit.max_length for limit in ExperimentSpec.model_fields["optimizers"].metadata if hasattr(limit, "max_length")
 )
 
@@ -27,10 +27,10 @@ def new_points(values: Mapping[str, Sequence[Any]], current: Mapping[str, Any]) 
 def sweep(
     form: Form, held: Draft, answers: Sequence[dict[str, Any]], names: Sequence[str], models: Mapping[str, Any]
 ) -> None:
-    """Offer to add one configuration per combination of values; `names` are those of the form's cards."""
+    """Offer to add one configuration per combination of values; `names` are the titles of the form's cards."""
     if not held.entries:
         return
-    with st.expander("Sweep: one configuration for each combination of values"):
+    with st.expander("Sweep: one configuration per combination of values"):
         first, second = st.columns([1, 2], vertical_alignment="bottom")
         with first:
             position = st.selectbox(
@@ -55,7 +55,7 @@ def sweep(
 
 
 def _values(form: Form, entry: Entry, field: SettingField) -> list[Any]:
-    """Draw the entry of a setting's values; return them."""
+    """Draw the input of a setting's values; return them."""
     label, key = f"Values of {field.title}", form.key(f"sweep.values.{entry.kind}.{field.name}")
     if field.kind == "switch":
         st.caption(f"{field.title}: off and on")
@@ -79,11 +79,11 @@ def _values(form: Form, entry: Entry, field: SettingField) -> list[Any]:
 
 
 def _add(form: Form, held: Draft, entry: Entry, now: Mapping[str, Any], found: Sequence[dict[str, Any]]) -> None:
-    room = MOST - len(held.entries)
+    left = MAX_CONFIGURATIONS - len(held.entries)
     label = f"Add {counted(len(found), 'configuration')}"
-    if st.button(label, disabled=not 0 < len(found) <= room, key=form.key("sweep.add")):
+    if st.button(label, disabled=not 0 < len(found) <= left, key=form.key("sweep.add")):
         for point in found:
             held.add(entry.kind, {**entry.values, **now, **point})
         st.rerun()
-    if len(found) > room:
-        st.caption(f"A comparison holds at most {MOST} configurations: there is room for {room} more.")
+    if len(found) > left:
+        st.caption(f"A comparison has at most {MAX_CONFIGURATIONS} configurations; you can add {left} more.")

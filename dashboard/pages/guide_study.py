@@ -68,7 +68,7 @@ def _answers(sweeps: dict[str, Reproduction]) -> None:
     """Draw every answer; redraw while runs of a sweep train."""
     answers: list[Answer] = ask(study=_read)["study"]
     if training(answers):
-        reproduction_parts.follow("refresh-study", training(answers), every=REFRESH_SECONDS)
+        reproduction_parts.refresh_while_training("refresh-study", training(answers), every=REFRESH_SECONDS)
     for answer in answers:
         with st.container(border=True, key=f"answer-{answer.question}"):
             _answer(answer, sweeps.get(answer.question))
@@ -79,7 +79,7 @@ def _answer(answer: Answer, sweep: Reproduction | None) -> None:
     st.caption(origin(answer))
     if answer.figure.data:
         alt = f"{answer.title} Final train loss for each setting, for BHF and HF"
-        reproduction_parts.draw(answer.figure, key=f"figure-{answer.question}", alt=alt)
+        reproduction_parts.draw_figure(answer.figure, key=f"figure-{answer.question}", alt=alt)
         with st.expander("Table"):
             st.html(table(*numbers(answer.figure), label=f"{answer.title} Table"))
             st.caption("Median over the seeds that ended; each seed in brackets.")
@@ -87,7 +87,7 @@ def _answer(answer: Answer, sweep: Reproduction | None) -> None:
         f"<p class='bhf-plan'>{html.escape(answer.text)}</p><p class='bhf-plan'><b>{html.escape(answer.advice)}</b></p>"
     )
     if answer.experiment is not None:
-        reproduction_parts.curves(answer.experiment, key=f"curves-{answer.question}")
+        reproduction_parts.curves_button(answer.experiment, key=f"curves-{answer.question}")
         return
     if sweep is None:
         return

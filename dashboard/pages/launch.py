@@ -1,4 +1,4 @@
-"""The launch page: a comparison as a form, what it would queue, and the button that queues it."""
+"""The launch page: a comparison as a form, its review, and the launch button."""
 
 import html
 from collections.abc import Mapping, Sequence
@@ -26,12 +26,12 @@ from backend.schemas.fields import SettingField
 from backend.schemas.looks import OPTIMIZER_NAMES
 from backend.schemas.runs import Experiment, Preset
 from dashboard.launch import block_editor, optimizer_table, presets
-from dashboard.launch.draft import Draft, clone, draft, problem_presets, seeds_of, start
+from dashboard.launch.draft import Draft, clone, draft, problem_presets, seeds_of, start_draft
 from dashboard.launch.estimate import estimate
 from dashboard.launch.form import Form, form_fields
 from dashboard.launch.layers import LayerRow, layer_rows
-from dashboard.ui.auto_refresh import Read, fresh
-from dashboard.ui.backend import ask, await_backend, client, finished
+from dashboard.ui.auto_refresh import WatchedQuery, auto_refresh
+from dashboard.ui.backend import ask, await_backend, client, finished_runs
 from dashboard.ui.setting_text import TIMES
 from dashboard.ui.text import counted, duration, escape
 
@@ -50,20 +50,20 @@ def page() -> None:
     form = Form(f"launch{held.generation}")
     info, data, problem = _problem(form, held, answer.catalog)
     layers = layer_rows(info, data, problem["options"])
-    chosen, places = optimizer_table.optimizers(form, held, layers, info.partition)
+    chosen, places = optimizer_table.draw_optimizers(form, held, layers, info.partition)
     shared = _shared(form, held)
     _review(form, shared | {"problem": problem, "optimizers": chosen}, held, layers, places, mine)
 
 
 def _draft(catalog: Catalog) -> Draft:
-    """Return what the form holds; a URL may ask for a clone of a run, or for the same with another optimizer."""
+    """Return the draft; the URL may name a run to clone, and another optimizer for the clone."""
     run_id, kind = st.query_params.get("from", ""), st.query_params.get("optimizer", "")
     kind = kind if kind in OPTIMIZER_NAMES else ""
-    return draft(catalog, ",".join(filter(None, [run_id, kind])), lambda: _cloned(run_id, kind))
+    return draft(catalog, ",".join(filter(None, [run_id, kind])), lambda: _find_clone(run_id, kind))
 
 
-def _cloned(run_id: str, kind: str) -> tuple[ExperimentSpec, str] | None:
-    """Return the clone of a run, and what to show beside it; None where there is no such run."""
+def _find_clone(run_id: str, kind: str) -> tuple[ExperimentSpec, str] | None:
+    """Return the clone of a run and the comparison to show next to it; None if there is no such run."""
     try:
         run = client().run(run_id)
         return clone(run, kind), run.experiment_id if kind else ""
@@ -75,39 +75,39 @@ def _cloned(run_id: str, kind: str) -> tuple[ExperimentSpec, str] | None:
 
 
 def _start_from(catalog: Catalog, held: Draft) -> list[Preset]:
-    """Offer the presets, the user's own, and earlier comparisons as the form's start; return the user's own."""
+    """Offer presets and earlier comparisons to start from; return the user's presets."""
     known = ask(saved=lambda backend: backend.presets(), recent=lambda backend: backend.experiments(limit=20))
     mine: list[Preset] = known["saved"] or []
     earlier = {f"{one.name} ({one.id})": _named(one) for one in known["recent"] or []}
-    found = presets.starts(mine) | problem_presets(catalog) | earlier
+    found = presets.named_specs(mine) | problem_presets(catalog) | earlier
     with st.container(horizontal=True, vertical_alignment="bottom"):
         chosen = st.selectbox(
             "Start from",
             list(found),
             index=None,
-            placeholder="The form as it stands; choose a preset or an earlier comparison to fill it in",
+            placeholder="Keep current values, or load a preset or earlier comparison",
             key=f"start{held.generation}",
         )
-        presets.manage(mine)
+        presets.draw_list(mine)
     if chosen:
-        start(found[chosen], source=held.source)
+        start_draft(found[chosen], source=held.source)
         st.rerun()
     return mine
 
 
 def _named(one: Experiment) -> ExperimentSpec:
-    """Return what a comparison was launched with, under the name that it has now."""
+    """Return the specification of a comparison under its current name."""
     return one.spec.model_copy(update={"name": one.name})
 
 
 def _no_worker(workers: Sequence[Worker]) -> None:
-    st.write("No worker is alive, so it is not known what can be trained. Start one: `python -m worker`.")
-    st.button("Look again", type="primary")
-    fresh("fresh-worker", [Read("/api/v1/catalog", "workers", ("id",), workers)], every=2)
+    st.write("No worker is running. Start one with `python -m worker`.")
+    st.button("Refresh", type="primary")
+    auto_refresh("refresh-worker", [WatchedQuery("/api/v1/catalog", "workers", ("id",), workers)], every=2)
 
 
 def _problem(form: Form, held: Draft, catalog: Catalog) -> tuple[ProblemInfo, DataSet, dict[str, Any]]:
-    """Draw the section of the problem, its data and its options."""
+    """Draw the section with the problem, its data and its options."""
     problems = {info.name: info for info in catalog.problems}
     with st.container(border=True, key="section-problem"):
         st.subheader("Problem")
@@ -120,17 +120,17 @@ def _problem(form: Form, held: Draft, catalog: Catalog) -> tuple[ProblemInfo, Da
             chosen = _pick(form, "problem.data", "Data set", list(sets), held.spec.problem.data, sets)
         sizes = {field.name: field for field in form_fields(Problem) if field.name in {"train_size", "test_size"}}
         if held.spec.problem.name not in problems:
-            st.warning(f"No worker knows the network {escape(held.spec.problem.name)}, so another one is chosen here.")
+            st.warning(f"No worker can train the network {escape(held.spec.problem.name)}; another one is selected.")
         elif name == held.spec.problem.name and held.spec.problem.data not in sets:
             data = escape(held.spec.problem.data)
-            st.warning(f"No worker has the data set {data} for this network, so another one is chosen here.")
+            st.warning(f"No worker has the data set {data} for this network; another one is selected.")
         answer: dict[str, Any] = {"name": name, "data": chosen}
         for place, size in ((third, "train_size"), (fourth, "test_size")):
             with place:
                 answer[size] = form.setting(f"problem.{size}", sizes[size], getattr(held.spec.problem, size))
         st.caption(f"{info.summary} Loss: {info.loss_unit}. {_described(sets[chosen])}")
         form.slot("problem.options")
-        options = [_sendable(field) for field in form_fields(info.options)]
+        options = [_without_empty(field) for field in form_fields(info.options)]
         given = form.settings(
             "problem.options",
             options,
@@ -142,8 +142,8 @@ def _problem(form: Form, held: Draft, catalog: Catalog) -> tuple[ProblemInfo, Da
     return info, sets[chosen], answer
 
 
-def _sendable(field: SettingField) -> SettingField:
-    """Return an option without what cannot be sent: none, which is left out, where that means something else."""
+def _without_empty(field: SettingField) -> SettingField:
+    """Return an option without its empty value, if leaving the option out would mean its default instead."""
     if field.default is None:
         return field
     return replace(field, optional=False, choices=tuple(choice for choice in field.choices if choice is not None))
@@ -164,21 +164,24 @@ def _pick(form: Form, path: str, label: str, names: list[str], now: str, titles:
 
 def _described(data: DataSet) -> str:
     shape = TIMES.join(map(str, data.shape))
-    where = "ships with BlockHF" if data.embedded else "fetched at first use"
+    where = "ships with BlockHF" if data.embedded else "downloaded at first use"
     return f"{data.train_size:,} training and {data.test_size:,} test images of {shape}, {where}."
 
 
 def _shared(form: Form, held: Draft) -> dict[str, Any]:
-    """Draw the sections that all runs share."""
+    """Draw the sections with the settings that all runs share."""
     spec = held.spec
     answer: dict[str, Any] = {}
     places = st.columns(3)
     with places[0].container(border=True, height="stretch", key="section-budget"):
-        st.subheader("Budget", help="A run ends at the first of its limits; empty: no such limit")
+        st.subheader("Budget", help="A run ends at the first limit it reaches; empty: no limit")
         answer["budget"] = form.settings("budget", form_fields(Budget), spec.budget.model_dump())
         form.slot("budget")
     with places[1].container(border=True, height="stretch", key="section-evaluation"):
-        st.subheader("Evaluation", help="When and on what the curves are computed; its time is not counted")
+        st.subheader(
+            "Evaluation",
+            help="When and on which data the curves are computed; not counted as training time",
+        )
         answer["evaluation"] = form.settings("evaluation", form_fields(Evaluation), spec.evaluation.model_dump())
     with places[2].container(border=True, height="stretch", key="section-machine"):
         st.subheader("Seeds and machine")
@@ -186,8 +189,8 @@ def _shared(form: Form, held: Draft) -> dict[str, Any]:
             "Seeds",
             value=", ".join(map(str, spec.seeds)),
             key=form.key("seeds"),
-            help="One run per optimizer and seed, such as 0, 1, 2 or 0-4. A seed sets initialization and data order, "
-            "alike for every optimizer",
+            help="One run per optimizer and seed, e.g. 0, 1, 2 or 0-4. A seed sets initialization and data order; they "
+            "are the same for every optimizer.",
             persist_state="session",
         )
         form.slot("seeds")
@@ -205,15 +208,15 @@ def _review(
     places: Mapping[int, DeltaGenerator],
     mine: Sequence[Preset],
 ) -> None:
-    """Say what would be queued, and queue it on request; or save the settings."""
+    """Show what a launch would queue, with the launch button and the saving of presets."""
     with st.container(border=True, key="section-review"):
-        st.subheader("What will be queued")
+        st.subheader("Review and launch")
         name = next(field for field in form_fields(ExperimentSpec) if field.name == "name")
         asked["name"] = form.setting("name", name, held.spec.name)
         spec, plan = _checked(form, asked)
         if plan and spec:
             _planned(plan, layers, places)
-            _how_long(spec, plan)
+            _duration(spec, plan)
         queued = st.button(
             f"Launch {counted(len(plan.runs), 'run')}" if plan else "Launch",
             type="primary",
@@ -221,13 +224,13 @@ def _review(
             disabled=plan is None,
             key=form.key("launch"),
         )
-        presets.save(form, spec, mine)
+        presets.draw_save(form, spec, mine)
     if queued and spec:
         _launch(form, held, spec)
 
 
 def _checked(form: Form, asked: dict[str, Any]) -> tuple[ExperimentSpec | None, Plan | None]:
-    """Ask the backend what a launch would do; show what it refuses beside the fields."""
+    """Validate the form with the backend; show errors beside the fields."""
     try:
         spec = ExperimentSpec.model_validate(asked)
         return spec, client().check(spec)
@@ -236,7 +239,7 @@ def _checked(form: Form, asked: dict[str, Any]) -> tuple[ExperimentSpec | None, 
     except InvalidInput as error:
         _refused(form, error.errors)
     except BackendUnavailable:
-        st.warning("The backend cannot be reached, so nothing can be launched now. What you entered is kept.")
+        st.warning("Backend unreachable: launching is not possible now. Your entries are kept.")
         await_backend()
     except BlockHFError as error:
         st.error(escape(str(error)))
@@ -244,28 +247,27 @@ def _checked(form: Form, asked: dict[str, Any]) -> tuple[ExperimentSpec | None, 
 
 
 def _refused(form: Form, errors: Sequence[FieldError]) -> None:
-    homeless = form.show(errors)
-    count = len(errors)
-    st.warning(f"{count} {'entry is' if count == 1 else 'entries are'} refused; see the red lines beside the fields.")
-    for error in homeless:
+    unplaced = form.show_errors(errors)
+    st.warning(f"Fix {counted(len(errors), 'field')} to launch; see the messages beside the fields.")
+    for error in unplaced:
         st.error(escape(str(error)))
 
 
 def _planned(plan: Plan, layers: Sequence[LayerRow], places: Mapping[int, DeltaGenerator]) -> None:
     for position, place in places.items():
         with place.container():
-            block_editor.sizes(plan.runs[position].blocks, layers)
+            block_editor.draw_sizes(plan.runs[position].blocks, layers)
     count = counted(len(plan.runs), "run")
     names = ", ".join(run.label for run in plan.runs[:12]) + (" …" if len(plan.runs) > 12 else "")
-    total = f"<b>{count}</b> of a network with <b>{plan.total:,}</b> parameters"
+    total = f"<b>{count}</b>, <b>{plan.total:,}</b> parameters each"
     st.html(f"<p class='bhf-plan'>{total}: {html.escape(names)}</p>")
 
 
-def _how_long(spec: ExperimentSpec, plan: Plan) -> None:
-    """Say how long the runs will take, judged by earlier ones."""
-    seconds = estimate(spec, plan.total, finished())
+def _duration(spec: ExperimentSpec, plan: Plan) -> None:
+    """Write how long the runs will train, estimated from earlier ones."""
+    seconds = estimate(spec, plan.total, finished_runs())
     if seconds is not None:
-        st.write(f"About {duration(seconds)} of training on one worker, judged by earlier runs.")
+        st.write(f"About {duration(seconds)} of training on one worker, estimated from earlier runs.")
 
 
 def _launch(form: Form, held: Draft, spec: ExperimentSpec) -> None:
@@ -276,12 +278,12 @@ def _launch(form: Form, held: Draft, spec: ExperimentSpec) -> None:
         return
     except Conflict as error:
         held.token = uuid4().hex
-        st.warning(f"An earlier press was queued after all: {escape(str(error))}. Press again to queue these settings.")
+        st.warning(f"Your previous launch was queued: {escape(str(error))}. Press again to queue these settings.")
         return
     except BlockHFError as error:
         if isinstance(error, BackendUnavailable) and not isinstance(error, StorageUnavailable):
-            words = "It may have been queued, or not; press again: the same settings are not queued twice"
-            st.warning(f"{words}. ({escape(str(error))})")
+            advice = "The launch may have been queued. Press again: the same settings are not queued twice"
+            st.warning(f"{advice}. ({escape(str(error))})")
         else:
             st.error(f"Nothing was queued: {escape(str(error))}")
         return

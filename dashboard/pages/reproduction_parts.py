@@ -1,4 +1,4 @@
-"""Experiments that ship with BlockHF: how they stand, how long they take, and the button that launches them."""
+"""Parts of the pages that re-run experiments: state, duration, launch, refresh and figures."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -15,21 +15,21 @@ from backend.schemas.experiments import Budget, ExperimentSpec
 from backend.schemas.paper import Own, PlotlyFigure, Reproduction
 from backend.schemas.runs import Experiment, Run
 from dashboard.launch.estimate import estimate
-from dashboard.ui.auto_refresh import Read, fresh
-from dashboard.ui.backend import ask, client, finished
+from dashboard.ui.auto_refresh import WatchedQuery, auto_refresh
+from dashboard.ui.backend import ask, client, finished_runs
 from dashboard.ui.live_curves import register
 from dashboard.ui.text import counted, duration, escape
 
-GROWING = ("id", "status", "summary")  # of a run: where one of these changes, its figure does
+RUN_FIELDS = ("id", "status", "summary")  # a change in one of these changes the figure
 
 
 def ended_text(ended: int, total: int) -> str:
-    """Say how many of an experiment's runs have ended: 24 runs, 8 ended."""
+    """Write how many of an experiment's runs have ended: 24 runs, 8 ended."""
     return f"{counted(total, 'run')}, {'all' if ended == total else ended} ended"
 
 
-def own(experiment: Experiment) -> Own:
-    """Sum up an experiment as those that ship are."""
+def own_results(experiment: Experiment) -> Own:
+    """Summarize an experiment of the user like the recorded ones."""
     return Own(
         experiment=experiment.id, name=experiment.name, created_at=experiment.created_at, total=len(experiment.runs),
         ended=sum(run.final for run in experiment.runs),
@@ -37,9 +37,10 @@ def own(experiment: Experiment) -> Own:
 
 
 def seconds(spec: ExperimentSpec, parameters: int, train_size: int, earlier: Sequence[Run]) -> float | None:
-    """Estimate the training seconds of all runs, one after another; a budget in epochs counts as so many updates.
+    """Estimate the training seconds of all runs, one after another; a budget in epochs is converted to updates.
 
-    None where there is no earlier run to judge one of the optimizers by.
+    Returns:
+        The seconds; None if one of the optimizers has no similar earlier run.
     """
     total = 0.0
     for optimizer in spec.optimizers:
@@ -54,18 +55,18 @@ def seconds(spec: ExperimentSpec, parameters: int, train_size: int, earlier: Seq
     return total
 
 
-def how_long(spec: ExperimentSpec) -> str:
-    """Say how long the runs would take by earlier runs like them; empty where that is not known."""
+def duration_text(spec: ExperimentSpec) -> str:
+    """Write how long the runs would train, estimated from earlier runs; empty if unknown."""
     known = _size(spec.model_dump_json())
     if known is None:
         return ""
-    about = seconds(spec, *known, finished())
-    return "" if about is None else f"about {duration(about)} of training on one worker, by earlier runs"
+    about = seconds(spec, *known, finished_runs())
+    return "" if about is None else f"about {duration(about)} of training on one worker"
 
 
 @st.cache_data(ttl=60, show_spinner=False)
 def _size(spec_json: str) -> tuple[int, int] | None:
-    """Return how many parameters and training images an experiment has; None where no worker can train it."""
+    """Return an experiment's numbers of parameters and training images; None if no worker can train it."""
     spec = ExperimentSpec.model_validate_json(spec_json)
     try:
         catalog = client().catalog().catalog
@@ -76,7 +77,7 @@ def _size(spec_json: str) -> tuple[int, int] | None:
 
 
 def launch(one: Reproduction) -> Experiment | None:
-    """Queue an experiment's runs and return it; where that is refused, say why. A second press queues nothing more."""
+    """Queue an experiment's runs and return it; show an error if it is refused. A repeated press queues nothing."""
     tokens: dict[str, str] = st.session_state.setdefault("reproductions", {})
     try:
         made = client().launch(one.spec, idempotency_key=tokens.setdefault(one.spec.name, uuid4().hex))
@@ -88,28 +89,27 @@ def launch(one: Reproduction) -> Experiment | None:
     return made
 
 
-def follow(key: str, experiments: Sequence[str], *, every: float) -> None:
-    """Have the fragment that calls this run again when a run of these experiments goes on or ends."""
+def refresh_while_training(key: str, experiments: Sequence[str], *, every: float) -> None:
+    """Run the calling fragment again if a run of these experiments reports updates or ends."""
     seen = ask(**{id_: partial(Client.runs, experiment=id_, limit=MAX_RUNS_PER_EXPERIMENT) for id_ in experiments})
     path = f"/api/v1/runs?limit={MAX_RUNS_PER_EXPERIMENT}&experiment="
-    reads = [Read(f"{path}{id_}", "runs", GROWING, runs) for id_, runs in seen.items() if runs is not None]
-    fresh(key, reads, every=every)
+    reads = [WatchedQuery(f"{path}{id_}", "runs", RUN_FIELDS, runs) for id_, runs in seen.items() if runs is not None]
+    auto_refresh(key, reads, every=every)
 
 
-def curves(experiment: str, *, key: str) -> None:
-    """Offer the runs behind a figure, as they train."""
-    if st.button("Its curves", icon=":material/monitoring:", help="The comparison, as it trains", key=key):
+def curves_button(experiment: str, *, key: str) -> None:
+    """Draw a button that opens the comparison behind a figure."""
+    if st.button("Show curves", icon=":material/monitoring:", help="Opens the comparison of these runs", key=key):
         st.switch_page(st.session_state["pages"]["compare"], query_params={"experiments": experiment})
 
 
-def draw(figure: PlotlyFigure, *, key: str, alt: str) -> None:
-    """Draw a figure as the backend made it; `alt` says in words what it shows. Without curves, say so.
+def draw_figure(figure: PlotlyFigure, *, key: str, alt: str) -> None:
+    """Draw a figure of the backend, or a message if it has no curves; `alt` describes it for screen readers.
 
-    Streamlit's own chart is another element each time its values change: the page would hold the old and the new one
-    for a moment, and forget what is zoomed.
+    Streamlit's chart is not used: it becomes a new element whenever its values change, flickers and loses the zoom.
     """
     if not figure.data:
-        st.info("No run has been evaluated yet; the curves appear by themselves.")
+        st.info("No run has been evaluated yet. The curves appear here automatically.")
         return
     _figure()(key=key, data={"figure": figure.model_dump(mode="json"), "alt": alt})
 

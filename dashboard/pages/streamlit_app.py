@@ -3,7 +3,7 @@
 import streamlit as st
 
 from dashboard.pages import compare, guide, launch, paper, queue, run
-from dashboard.ui.live_curves import watch
+from dashboard.ui.live_curves import backend_banner
 from dashboard.ui.theme import STATIC, style_sheet
 
 
@@ -23,7 +23,7 @@ def main() -> None:
     }
     st.session_state["pages"] = pages
     chosen = st.navigation(list(pages.values()), position="top")
-    watch()
+    backend_banner()
     chosen.run()
 
 

@@ -1,4 +1,4 @@
-"""What users ask of runs from the pages: pause, resume, try again, move in line, cancel."""
+"""Actions on runs: pause, resume, retry, cancel, and move in the queue."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,71 +11,71 @@ from backend.schemas.runs import Run
 from dashboard.ui.backend import client
 from dashboard.ui.text import counted, escape
 
-MOST = 100  # the highest priority; its negative is the lowest
-MOST_SAID = 3  # refusals; more would cover the page
+MAX_PRIORITY = 100  # the lowest is its negative
+MAX_ERRORS = 3  # more messages would cover the page
 
 
 @dataclass(frozen=True)
 class Action:
-    """One thing that can be asked: as a button's text, as what happens then, and as help."""
+    """An action: the text of its button, of the message that follows, and its help."""
 
     label: str
-    doing: str
+    message: str
     help: str
 
 
 ACTIONS = {
-    "pause": Action("Pause", "Pausing", "It stops after its update, keeps a checkpoint, and can go on from there"),
-    "resume": Action("Resume", "Resuming", "It waits for a worker again and goes on from its checkpoint"),
-    "retry": Action("Try again", "Queued again:", "It waits for a worker again and goes on from its last checkpoint"),
-    "cancel": Action("Cancel", "Cancelling", "It ends; what it has reported stays"),
-    "front": Action("To the front", "Moved:", "It is the next to start"),
-    "back": Action("To the end", "Moved:", "It starts after all the others"),
+    "pause": Action("Pause", "Pausing", "Stops after the current update and writes a checkpoint to resume from"),
+    "resume": Action("Resume", "Resuming", "Queues the run again; it continues from its checkpoint"),
+    "retry": Action("Retry", "Queued again:", "Queues the run again; it continues from its last checkpoint"),
+    "cancel": Action("Cancel", "Cancelling", "Ends the run; its data are kept"),
+    "front": Action("To the front", "Moved:", "Starts this run next"),
+    "back": Action("To the end", "Moved:", "Starts this run after all others"),
 }
 MOVES = ("front", "back")
 
 
-def in_line(waiting: Sequence[Run]) -> list[Run]:
-    """Put runs that were listed newest first into the order in which they will start."""
-    oldest_first = list(reversed(waiting))
+def queue_order(queued: Sequence[Run]) -> list[Run]:
+    """Sort queued runs, listed newest first, into the order in which they start."""
+    oldest_first = list(reversed(queued))
     return sorted(oldest_first, key=lambda run: -run.priority)
 
 
-def priority(move: str, others: Sequence[Run]) -> int:
-    """Return the priority that puts a run before or after all the others that wait, within the bounds."""
+def move_priority(move: str, others: Sequence[Run]) -> int:
+    """Return the priority that moves a run before or after the other queued runs, within the bounds."""
     taken = [run.priority for run in others] or [0]
-    return min(MOST, max(taken) + 1) if move == "front" else max(-MOST, min(taken) - 1)
+    return min(MAX_PRIORITY, max(taken) + 1) if move == "front" else max(-MAX_PRIORITY, min(taken) - 1)
 
 
-def perform(name: str, run_ids: Sequence[str], waiting: Sequence[Run] = ()) -> None:
-    """Ask it of each run and say so; where the backend refuses one, say why, and go on with the others."""
+def perform(name: str, run_ids: Sequence[str], queued: Sequence[Run] = ()) -> None:
+    """Apply an action to each run and report it. If the backend refuses a run, report why and continue."""
     refused: list[str] = []
     done = 0
     for run_id in run_ids:
         try:
-            _ask(client(), name, run_id, [run for run in waiting if run.id not in run_ids])
+            _request(client(), name, run_id, [run for run in queued if run.id not in run_ids])
             done += 1
-        except (Conflict, NotFound, QueueFull) as error:  # of this run, or of those that would wait
+        except (Conflict, NotFound, QueueFull) as error:  # concerns this run only
             refused.append(str(error))
-        except BlockHFError as error:  # of all of them: the backend is away, or lets nobody in
+        except BlockHFError as error:  # concerns all runs: backend unreachable, or no permission
             refused.append(str(error))
             break
     if done:
-        st.toast(f"{ACTIONS[name].doing} {counted(done, 'run')}")
-    for text in refused[:MOST_SAID]:
+        st.toast(f"{ACTIONS[name].message} {counted(done, 'run')}")
+    for text in refused[:MAX_ERRORS]:
         st.toast(escape(text), icon=":material/error:")
 
 
-def _ask(backend: Client, name: str, run_id: str, others: Sequence[Run]) -> None:
+def _request(backend: Client, name: str, run_id: str, others: Sequence[Run]) -> None:
     if name in MOVES:
-        backend.prioritize(run_id, priority(name, others))
+        backend.prioritize(run_id, move_priority(name, others))
         return
     verbs = {"pause": backend.pause, "resume": backend.resume, "retry": backend.retry, "cancel": backend.cancel}
     verbs[name](run_id)
 
 
-def buttons(run: Run) -> None:
-    """Draw a button for everything that can be asked of a run."""
+def action_buttons(run: Run) -> None:
+    """Draw a button for each possible action on a run."""
     for name in run.actions:
         st.button(
             ACTIONS[name].label,

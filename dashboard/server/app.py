@@ -1,4 +1,4 @@
-"""The dashboard as one server: Streamlit's pages, and our routes beside them on the same origin."""
+"""The dashboard's server: Streamlit's pages and the proxy's routes on the same origin."""
 
 import os
 from collections.abc import AsyncIterator
@@ -13,14 +13,14 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from backend.settings import Settings
 from dashboard.server.proxy import create_routes
-from dashboard.server.same_origin import Guard
+from dashboard.server.same_origin import SameOrigin
 from dashboard.ui.theme import streamlit_theme
 
 SCRIPT = Path(__file__).parent.parent / "pages" / "streamlit_app.py"
 
 
 def streamlit_options(settings: Settings) -> dict[str, Any]:
-    """Return every Streamlit setting, so that no file in the current folder is needed."""
+    """Return all Streamlit settings, so that no configuration file is needed."""
     return {
         "server.address": settings.dashboard_host,
         "server.port": settings.dashboard_port,
@@ -39,7 +39,7 @@ def streamlit_options(settings: Settings) -> dict[str, Any]:
 
 
 def create_app(settings: Settings) -> "streamlit.App":
-    """Assemble the ASGI application: pages, routes, and the checks of whose page a request comes from."""
+    """Create the ASGI application: pages, routes and the same-origin check."""
     http = httpx.AsyncClient(base_url=settings.api, headers=settings.authorization, timeout=10, trust_env=False)
 
     @asynccontextmanager
@@ -54,13 +54,13 @@ def create_app(settings: Settings) -> "streamlit.App":
             Middleware(
                 TrustedHostMiddleware, allowed_hosts=settings.names(settings.dashboard_host), www_redirect=False
             ),
-            Middleware(Guard),
+            Middleware(SameOrigin),
         ],
         lifespan=lifespan,
     )
 
 
 def serve(settings: Settings) -> None:
-    """Serve until SIGINT or SIGTERM; the pages find the backend through the environment."""
+    """Serve until SIGINT or SIGTERM; the pages read the backend's address from the environment."""
     os.environ["BLOCKHF_BACKEND_URL"] = settings.api
     create_app(settings).run(config=streamlit_options(settings))

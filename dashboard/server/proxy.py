@@ -1,4 +1,4 @@
-"""The routes beside the pages: a read-only pass-through to the backend, plotly.js, the components' scripts, health."""
+"""The routes beside the pages: a read-only proxy to the backend, plotly.js, the components' scripts, health."""
 
 import gzip
 from collections.abc import Sequence
@@ -26,31 +26,31 @@ _FILE_SECONDS = 600
 _FORWARDED = ("content-type", "content-disposition", "etag", "cache-control", "retry-after")
 
 
-class PassThrough:
-    """Answers GET /api/... with what the backend answers to it, so that the browser needs one origin and no token."""
+class BackendProxy:
+    """Forwards GET /api/... to the backend, so that the browser needs one origin and no token."""
 
     def __init__(self, http: httpx.AsyncClient) -> None:
         self.http = http
 
     async def __call__(self, request: Request) -> Response:
-        """Ask the backend; 503 where it cannot be reached, 404 for streams, which have no end."""
+        """Return the backend's answer; 503 if it is unreachable, 404 for streams, which have no end."""
         url = httpx.URL(raw_path=request.scope["raw_path"] + b"?" + request.scope["query_string"])
         try:
             patience = _FILE_SECONDS if url.path.endswith(_FILES) else httpx.USE_CLIENT_DEFAULT
             answer = await self.http.send(self.http.build_request("GET", url, timeout=patience), stream=True)
             if answer.headers.get("content-type", "").startswith("text/event-stream"):
                 await answer.aclose()
-                return _problem(NotFound("streams are to be had from the backend itself"))
+                return _problem(NotFound("streams are available from the backend only"))
             headers = {name: answer.headers[name] for name in _FORWARDED if name in answer.headers}
             if int(answer.headers.get("content-length", 0)) > _LARGE:
                 return _Large(answer, headers)
             return Response(await answer.aread(), answer.status_code, headers)
         except httpx.HTTPError:
-            return _problem(BackendUnavailable("the backend cannot be reached"))
+            return _problem(BackendUnavailable("the backend is unreachable"))
 
 
 class _Large(StreamingResponse):
-    """The backend's answer, passed on as it comes: a long run's file is not held in memory."""
+    """A large answer, forwarded in pieces: it is never in memory as a whole."""
 
     def __init__(self, answer: httpx.Response, headers: dict[str, str]) -> None:
         whole = {} if "content-encoding" in answer.headers else {"content-length": answer.headers["content-length"]}
@@ -67,12 +67,12 @@ def _problem(error: BlockHFError) -> Response:
 
 
 async def health(_: Request) -> Response:
-    """Say that the dashboard's process serves."""
+    """Report that the dashboard's process serves."""
     return JSONResponse({"status": "ok"})
 
 
 async def plotly_script(request: Request) -> Response:
-    """Serve the plotly.js inside the installed plotly package: the pages work without a network."""
+    """Serve plotly.js from the installed plotly package, so that the pages work without the internet."""
     headers = {"cache-control": "public, max-age=86400", "vary": "accept-encoding"}
     if "gzip" not in request.headers.get("accept-encoding", ""):
         return FileResponse(PLOTLY, media_type="text/javascript", headers=headers)
@@ -82,25 +82,25 @@ async def plotly_script(request: Request) -> Response:
 
 @cache
 def _packed_plotly() -> bytes:
-    """Compress the script once, since it takes a third of a second."""
+    """Compress the script once; it takes a third of a second."""
     return gzip.compress(PLOTLY.read_bytes(), 6)
 
 
 class Assets(StaticFiles):
-    """The components' scripts; a browser asks each time whether they have changed, so that an upgrade is seen."""
+    """The components' scripts; the browser revalidates them before each use, so that it notices an upgrade."""
 
     def file_response(self, *args: Any, **kwargs: Any) -> Response:
-        """Serve a file, to be validated before each use."""
+        """Serve a file that the browser must revalidate."""
         response = super().file_response(*args, **kwargs)
         response.headers["cache-control"] = "no-cache"
         return response
 
 
 def create_routes(http: httpx.AsyncClient) -> Sequence[BaseRoute]:
-    """Return the routes; `http` has the backend's address as its base URL."""
+    """Return the routes; the base URL of `http` is the backend's address."""
     return [
         Route("/healthz", health, methods=["GET"]),
-        Route("/api/{path:path}", PassThrough(http).__call__, methods=["GET"]),
+        Route("/api/{path:path}", BackendProxy(http).__call__, methods=["GET"]),
         Route("/plotly.min.js", plotly_script, methods=["GET"]),
         Mount("/assets", Assets(directory=STATIC)),
     ]

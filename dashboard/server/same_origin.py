@@ -1,4 +1,4 @@
-"""Keeps pages of other sites away from ours: they can neither ask for anything, nor show our pages within theirs."""
+"""Same-origin rules: pages of other sites can neither send requests to the dashboard nor embed it."""
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse
@@ -15,35 +15,35 @@ HEADERS = {
 }
 
 
-class Guard:
-    """Middleware around pages, routes and streams. A link that a user follows from elsewhere is let in."""
+class SameOrigin:
+    """Middleware around pages, routes and websockets. It accepts links that a user follows from another site."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Refuse what a page of another site sends; tell browsers that no such page may show the answer."""
+        """Refuse cross-site requests, and add headers that forbid embedding the answer."""
         if scope["type"] not in {"http", "websocket"}:
             await self.app(scope, receive, send)
             return
 
-        async def careful(message: Message) -> None:
+        async def with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 MutableHeaders(scope=message).update(HEADERS)
             await send(message)
 
-        if not _foreign(Headers(scope=scope)):
-            await self.app(scope, receive, careful)
+        if not _is_cross_site(Headers(scope=scope)):
+            await self.app(scope, receive, with_headers)
         elif scope["type"] == "websocket":
             await send({"type": "websocket.close", "code": 1008})
         else:
             error = Forbidden("requests from pages of other sites are not allowed")
             refusal = JSONResponse(error.body(), error.status, media_type="application/problem+json")
-            await refusal(scope, receive, careful)
+            await refusal(scope, receive, with_headers)
 
 
-def _foreign(headers: Headers) -> bool:
-    """Tell whether a browser sends this for a page of another site, other than to go here."""
+def _is_cross_site(headers: Headers) -> bool:
+    """Return whether a page of another site caused this request, other than by a link."""
     origin = headers.get("origin")
     if origin is not None and origin.lower().partition("://")[2] != headers.get("host", "").lower():
         return True

@@ -1,4 +1,4 @@
-"""Keeping a page fresh at little cost: the browser asks whether anything has changed, and only then the script runs."""
+"""Automatic refresh: the browser polls the API and runs the page's script again only if something has changed."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -13,10 +13,14 @@ from dashboard.ui.live_curves import register
 
 
 @dataclass(frozen=True)
-class Read:
-    """What to ask the API for, which fields of its rows count as a change, and the rows as the page shows them.
+class WatchedQuery:
+    """A query whose answer the browser compares with what the page shows.
 
-    `rows` names the list in the answer; empty: the answer itself is the one row.
+    Args:
+        path: what to request.
+        rows: name of the list in the answer; empty if the answer itself is the only row.
+        fields: the fields whose changes count.
+        seen: the rows that the page shows.
     """
 
     path: str
@@ -25,9 +29,9 @@ class Read:
     seen: Sequence[BaseModel]
 
     def data(self) -> dict[str, Any]:
-        """Write it as the browser's script reads it."""
-        held = [row.model_dump(mode="json", include=set(self.fields)) for row in self.seen]
-        seen = [[row[name] for name in self.fields] for row in held]
+        """Return the query as the browser's script reads it."""
+        dumps = [row.model_dump(mode="json", include=set(self.fields)) for row in self.seen]
+        seen = [[row[name] for name in self.fields] for row in dumps]
         return {"path": self.path, "rows": self.rows, "fields": list(self.fields), "seen": json.dumps(seen)}
 
 
@@ -36,11 +40,14 @@ def _component() -> Callable[..., Any]:
     return register("blockhf_fresh", "panels/auto_refresh.js")
 
 
-def fresh(key: str, reads: Sequence[Read], *, every: float, patch: str = "") -> None:
-    """Have the page, or the fragment that calls this, run again when an answer differs from what it shows.
+def auto_refresh(key: str, reads: Sequence[WatchedQuery], *, every: float, patch: str = "") -> None:
+    """Run the page, or the fragment that calls this, again if an answer differs from what it shows.
 
-    The browser asks every `every` seconds while its tab is seen. `patch` names what the answers change in the page
-    without a run of the script, such as counts of updates.
+    Args:
+        key: key of the component.
+        reads: the queries to poll.
+        every: seconds between polls while the tab is visible.
+        patch: name of the browser function that updates numbers in place without a run of the script.
     """
     data = {"reads": [read.data() for read in reads], "every": every, "patch": patch}
     _component()(

@@ -1,4 +1,4 @@
-"""The pages' way to the backend, and what they show when it does not answer."""
+"""Access to the backend from the pages, and what they show if it is unreachable."""
 
 from collections.abc import Callable
 from typing import Any
@@ -12,20 +12,20 @@ from backend.schemas.runs import Run
 
 @st.cache_resource(show_spinner=False, on_release=Client.close)
 def client() -> Client:
-    """Return the one client that all visitors share."""
+    """Return the client that all visitors share."""
     return Client.of()
 
 
 def ask(**questions: Callable[[Client], Any]) -> dict[str, Any]:
-    """Ask the backend by name; where it is gone, say so and give this visitor's last answers, or None."""
-    held: dict[str, Any] = st.session_state.setdefault("answers", {})
+    """Return the answers by name. If the backend is unreachable, warn and return this visitor's last ones, or None."""
+    answers: dict[str, Any] = st.session_state.setdefault("answers", {})
     try:
         for name, question in questions.items():
-            held[name] = question(client())
+            answers[name] = question(client())
     except BackendUnavailable:
-        st.warning("The backend cannot be reached. What is known is shown; this page goes on by itself.")
+        st.warning("Backend unreachable. Showing the last known data; reconnecting automatically.")
         await_backend()
-    return {name: held.get(name) for name in questions}
+    return {name: answers.get(name) for name in questions}
 
 
 @st.fragment(run_every=1.5)
@@ -36,8 +36,8 @@ def await_backend() -> None:
 
 
 @st.cache_data(ttl=10, show_spinner=False)
-def finished() -> list[Run]:
-    """Return the newest runs that have finished, by which it is judged how long others will take."""
+def finished_runs() -> list[Run]:
+    """Return the newest finished runs, from which the duration of planned runs is estimated."""
     try:
         return client().runs(status="finished", limit=200)
     except BlockHFError:

@@ -1,4 +1,4 @@
-"""Small tables as HTML: readable by machine and by eye, and every text in them is text."""
+"""Small accessible tables as HTML; every text is escaped."""
 
 import html
 from collections.abc import Collection, Sequence
@@ -7,7 +7,7 @@ MARK = " class='bhf-marked'"
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]], *, label: str, marked: Collection[int] = ()) -> str:
-    """Write a table; the first column names the row. Those at the numbers `marked` stand out, by a sign too."""
+    """Return a table whose first column names the row. Rows at the indices `marked` are highlighted."""
     heads = "".join(f"<th scope='col'>{html.escape(text)}</th>" for text in head)
     lines = "".join(
         f"<tr{MARK if number in marked else ''}><th scope='row'>{html.escape(row[0])}</th>"

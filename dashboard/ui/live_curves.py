@@ -1,4 +1,4 @@
-"""The live comparison in the browser: registers the component, gives it its data, takes what the user did."""
+"""The live curves in the browser: registers the component, sends it data and receives what the user did."""
 
 import json
 import re
@@ -11,8 +11,8 @@ import streamlit as st
 from backend.schemas.looks import OPTIMIZER_COLOURS, OPTIMIZER_NAMES
 from dashboard.ui.theme import OTHER_COLOURS
 
-# The scripts come from the dashboard's own route, so that they are fetched once and not with every rerun. They arrive
-# after the first call: what is known by then is shown when they do.
+# The scripts come from the dashboard's own route, so the browser fetches them once and not with every rerun. They may
+# arrive after the first calls; then the newest data are shown.
 _LOADER = """
 const loading = import(new URL("/assets/%s", window.location.origin).href);
 const waiting = new WeakMap();
@@ -47,8 +47,8 @@ TARGETS = PANELS[:3]
 
 
 @dataclass(frozen=True)
-class View:
-    """What the user chose to see; lives in the page's URL."""
+class LiveView:
+    """What the user chose to see; stored in the page's URL."""
 
     x: str = "update"
     panels: tuple[str, ...] = ("train_loss", "test_loss")
@@ -76,7 +76,7 @@ class View:
     problem: str = ""
 
     def query(self, *, accuracy: bool) -> dict[str, str]:
-        """Return what differs from the default, to which a panel of `accuracy` may belong, as parts of a URL."""
+        """Return what differs from the default, which depends on whether there is an accuracy, as parts of a URL."""
         default = vars(read_view({}, accuracy=accuracy))
         return {name: _text(value) for name, value in vars(self).items() if value != default[name]}
 
@@ -110,8 +110,8 @@ _FORMS = {
 }
 
 
-def read_view(query: dict[str, str], *, accuracy: bool) -> View:
-    """Read a view from the parts of a URL; what makes no sense is left at its default."""
+def read_view(query: dict[str, str], *, accuracy: bool) -> LiveView:
+    """Read a view from the parts of a URL; invalid parts keep their default."""
     known: dict[str, Any] = {"panels": ("train_loss", "test_loss", *(["test_accuracy"] if accuracy else []))}
     for name, choices in _CHOICES.items():
         found = [choice for choice in choices if _text(choice) == query.get(name)]
@@ -120,7 +120,7 @@ def read_view(query: dict[str, str], *, accuracy: bool) -> View:
     known |= {"panels": panels} if panels else {}
     known |= {name: query[name] for name, form in _FORMS.items() if re.fullmatch(form, query.get(name, ""))}
     known["hidden"] = tuple(key for key in query.get("hidden", "").split(",") if key)[:200]
-    return View(**known)
+    return LiveView(**known)
 
 
 def _text(value: Any) -> str:
@@ -141,20 +141,20 @@ def _component() -> Callable[..., Any]:
 
 
 @st.cache_resource(show_spinner=False)
-def _watcher() -> Callable[..., Any]:
+def _banner() -> Callable[..., Any]:
     return register("blockhf_watch", "panels/backend_banner.js")
 
 
-def watch() -> None:
-    """Have the browser say when the backend has gone, and run the page again when it is back."""
-    _watcher()(key="watch", on_back_change=lambda: None)
+def backend_banner() -> None:
+    """Show a banner while the backend is unreachable, and run the page again once it is back."""
+    _banner()(key="watch", on_back_change=lambda: None)
 
 
 @dataclass(frozen=True)
-class Asked:
-    """What the user did in the component since the last run of the script."""
+class LiveRequest:
+    """What the user did in the component since the last run of the script: the view, and an action on runs."""
 
-    view: View
+    view: LiveView
     verb: str
     runs: tuple[str, ...]
 
@@ -163,13 +163,13 @@ def live(
     groups: list[dict[str, Any]],
     *,
     experiments: list[str],
-    view: View,
+    view: LiveView,
     accuracy: bool,
     loss_unit: str,
     key: str,
     comparing: bool = True,
-) -> Asked:
-    """Show live curves and the table of the groups' runs, and when comparing also what a target takes."""
+) -> LiveRequest:
+    """Show live curves and the table of the groups' runs; when comparing, also the cost of reaching a target."""
     data = {
         "groups": groups,
         "experiments": experiments,
@@ -191,9 +191,9 @@ def live(
     )
     chosen = result.view
     verb, _, ids = (result.asked or "").partition(":")
-    return Asked(_chosen(chosen) if chosen else view, verb, tuple(filter(None, ids.split(","))))
+    return LiveRequest(_chosen(chosen) if chosen else view, verb, tuple(filter(None, ids.split(","))))
 
 
-def _chosen(view: Any) -> View:
+def _chosen(view: Any) -> LiveView:
     query = {name: _text(tuple(value) if isinstance(value, list) else value) for name, value in view.items()}
     return read_view(query, accuracy=False)

@@ -1,11 +1,14 @@
-"""Text helpers: Markdown escaping, counts, durations, slugs."""
+"""Text for pages: Markdown escaping, counts, durations, slugs."""
 
 import re
 
+MAX_NAME = 120
+"""Characters of a comparison's or preset's name."""
+
 
 def escape(text: str) -> str:
-    """Make text mean itself where Streamlit reads Markdown."""
-    # A backslash does not keep :material/home: from being an icon, or :smile: from being a face; a word joiner does.
+    """Escape text for places where Streamlit reads Markdown."""
+    # A backslash does not prevent an icon (:material/home:) or an emoji (:smile:); a word joiner after the colon does.
     text = re.sub(r":(?=[A-Za-z0-9_+-]+(/[A-Za-z0-9_]+)?:)", ":\u2060", text)
     return "".join(f"\\{char}" if char in "\\`*_{}[]()#+-.!|<>~$:&" else char for char in text)
 
@@ -16,12 +19,12 @@ def counted(count: int, noun: str) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Write a duration in the unit that suits it."""
+    """Write a duration in seconds, minutes or hours."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 def slug_of(text: str) -> str:
-    """Write a text as a slug: "My figure 2" as "my-figure-2"; empty where nothing of it is left."""
+    """Write a text as a slug: "My figure 2" as "my-figure-2"; empty if no character is allowed in a slug."""
     return re.sub(r"[^a-z0-9_.]+", "-", text.lower()).strip("-._")[:64]

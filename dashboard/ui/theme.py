@@ -1,4 +1,4 @@
-"""Colours and the other looks of the pages, light and dark."""
+"""Colours and style of the pages, light and dark."""
 
 from pathlib import Path
 from typing import Any, Literal
@@ -46,10 +46,10 @@ def streamlit_theme() -> dict[str, Any]:
 
 
 def style_sheet() -> str:
-    """Return the pages' own style sheet, beyond what Streamlit's theme can say."""
+    """Return the style sheet for what Streamlit's theme does not cover."""
     return f"<style>{(STATIC / 'pages.css').read_text()}</style>"
 
 
 def mode() -> Literal["light", "dark"]:
-    """Return which colours the visitor's page has."""
+    """Return the colour scheme of the visitor's page."""
     return "dark" if st.context.theme.type == "dark" else "light"

@@ -61,7 +61,7 @@ def test_a_reproduction_is_launched_and_followed(page: Page, quiet: Service) -> 
         quiet.client.cancel(run.id)
     expect(page.locator(".st-key-card-autoencoder")).to_contain_text(f"quick: {len(made.runs)} runs, all ended")
     settled(page)
-    page.get_by_role("button", name="Its curves").click()
+    page.get_by_role("button", name="Show curves").click()
     page.wait_for_url(re.compile(f"/\\?experiments={made.id}"))
     quiet.client.delete(made.id)
 

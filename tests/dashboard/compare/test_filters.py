@@ -1,6 +1,6 @@
 """Which comparisons are offered, as the URL has it."""
 
-from dashboard.compare.filters import Below, Filters, below_query, having, read_below, read_filters
+from dashboard.compare.filters import DetailView, Filters, details_query, read_details, read_filters, with_tags
 from tests.dashboard.samples import experiment
 
 
@@ -26,16 +26,16 @@ def test_nonsense_in_a_url_is_left_out() -> None:
 def test_comparisons_have_all_of_the_tags() -> None:
     """Each further tag narrows the choice down."""
     one, two = (experiment(id_=f"e000000{i}").model_copy(update={"tags": list("ab")[:i]}) for i in (1, 2))
-    assert having([one, two], []) == having([one, two], ["a"]) == [one, two]
-    assert having([one, two], ["a", "b"]) == [two]
+    assert with_tags([one, two], []) == with_tags([one, two], ["a"]) == [one, two]
+    assert with_tags([one, two], ["a", "b"]) == [two]
 
 
 def test_a_sweeps_choice_survives_its_url() -> None:
     """Outcome and setting are read back; a setting that the runs do not have is left out, the default adds nothing."""
-    chosen = Below("last_test_loss", "partition: n")
+    chosen = DetailView("last_test_loss", "partition: n")
     query = chosen.query() | {"x": "cost"}
-    assert below_query(query) == chosen.query()
+    assert details_query(query) == chosen.query()
     known = {"outcomes": ["best_train_loss", "last_test_loss"], "settings": ["damping", "partition: n"]}
-    assert read_below(query, **known) == chosen
-    assert read_below(query, outcomes=["best_train_loss"], settings=["damping"]) == Below()
-    assert Below().query() == {}
+    assert read_details(query, **known) == chosen
+    assert read_details(query, outcomes=["best_train_loss"], settings=["damping"]) == DetailView()
+    assert DetailView().query() == {}

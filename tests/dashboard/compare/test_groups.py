@@ -13,7 +13,7 @@ def with_optimizers(*optimizers: Adam | HessianFree | BlockHessianFree, name: st
 
 def test_groups_hold_the_seeds_of_one_configuration() -> None:
     """Runs that differ by seed alone share a group, in the order in which they were asked for."""
-    found = groups.groups([experiment(with_optimizers(Adam(), BlockHessianFree(), HessianFree()))])
+    found = groups.group_runs([experiment(with_optimizers(Adam(), BlockHessianFree(), HessianFree()))])
     assert [(group.label, [run.config.seed for run in group.runs]) for group in found] == [
         ("Adam", [0, 1]),
         ("BHF", [0, 1]),
@@ -24,7 +24,7 @@ def test_groups_hold_the_seeds_of_one_configuration() -> None:
 def test_labels_say_what_differs() -> None:
     """Two configurations of one optimizer are named by the settings in which they differ, and by nothing else."""
     spec = with_optimizers(BlockHessianFree(), BlockHessianFree(damping=0.1, partition=LayerPartition()), Adam())
-    found = groups.groups([experiment(spec)])
+    found = groups.group_runs([experiment(spec)])
     assert [group.label for group in found] == [
         "BHF · damping 0 · blocks problem",
         "BHF · damping 0.1 · blocks layers",
@@ -41,14 +41,14 @@ def test_labels_name_the_experiment_where_nothing_else_differs() -> None:
 
 def test_variants_count_the_configurations_of_one_optimizer() -> None:
     """Each further configuration of an optimizer gets the next dash, each optimizer starts with the first."""
-    found = groups.groups([experiment(with_optimizers(Adam(), Adam(learning_rate=0.01), HessianFree()))])
+    found = groups.group_runs([experiment(with_optimizers(Adam(), Adam(learning_rate=0.01), HessianFree()))])
     assert [(group.kind, group.variant) for group in found] == [("adam", 0), ("adam", 1), ("hf", 0)]
 
 
 def test_live_groups_number_the_runs() -> None:
     """The browser gets each run's id, seed and place in the table."""
     one = experiment(with_optimizers(Adam(), HessianFree()))
-    rows = groups.live_groups(groups.groups([one]))
+    rows = groups.live_groups(groups.group_runs([one]))
     assert [(run["seed"], run["order"], run["title"]) for row in rows for run in row["runs"]] == [
         (0, 0, "Adam, seed 0"),
         (1, 1, "Adam, seed 1"),
@@ -77,7 +77,7 @@ def test_loss_unit_is_empty_for_an_unknown_problem() -> None:
 def test_runs_are_averaged_over_chosen_settings() -> None:
     """Runs that differ in nothing but those share a group; each is named by them; the rest tells the groups apart."""
     spec = with_optimizers(HessianFree(), HessianFree(damping=0.5), Adam(), HessianFree(momentum=0.5))
-    found = groups.groups([experiment(spec)], ("seed", "damping"))
+    found = groups.group_runs([experiment(spec)], ("seed", "damping"))
     assert [(group.key, group.label, len(group.runs)) for group in found] == [
         ("e0000001-0", "HF · momentum 0.95", 4),
         ("e0000001-2", "Adam", 2),
@@ -95,7 +95,7 @@ def test_runs_are_averaged_over_chosen_settings() -> None:
 
 def test_each_run_can_have_its_own_line() -> None:
     """Over nothing at all, the seed tells the lines of one configuration apart, and their keys differ."""
-    found = groups.groups([experiment(with_optimizers(Adam(), HessianFree()))], ())
+    found = groups.group_runs([experiment(with_optimizers(Adam(), HessianFree()))], ())
     assert [(group.key, group.label) for group in found] == [
         ("e0000001-0", "Adam · seed 0"),
         ("e0000001-0-1", "Adam · seed 1"),
@@ -109,15 +109,15 @@ def test_comparisons_can_be_averaged_over() -> None:
     """The same configuration with more seeds in a second comparison joins the first one's runs."""
     one, more = with_optimizers(Adam()), with_optimizers(Adam(), name="more").model_copy(update={"seeds": [2, 3]})
     both = [experiment(one), experiment(more, id_="e0000002")]
-    (group,) = groups.groups(both, ("seed", "comparison"))
+    (group,) = groups.group_runs(both, ("seed", "comparison"))
     assert [run.config.seed for run in group.runs] == [0, 1, 2, 3]
     assert groups.live_groups([group], ("seed", "comparison"))[0]["runs"][3]["detail"] == "comparison more"
-    assert groups.poolable(both) == ["seed", "comparison"]
+    assert groups.average_choices(both) == ["seed", "comparison"]
 
 
 def test_what_can_be_averaged_over_differs_within_an_optimizer() -> None:
     """Settings in which two optimizers differ by nature are not offered."""
-    assert groups.poolable([experiment(with_optimizers(HessianFree(), Adam(), HessianFree(damping=1)))]) == [
+    assert groups.average_choices([experiment(with_optimizers(HessianFree(), Adam(), HessianFree(damping=1)))]) == [
         "seed",
         "damping",
     ]

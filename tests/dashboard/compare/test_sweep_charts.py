@@ -50,4 +50,4 @@ def test_an_empty_sweep_is_an_empty_figure() -> None:
 )
 def test_a_wide_span_of_positive_values_is_logarithmic(values: list[float], kind: str) -> None:
     """More than a factor of 20 makes the axis logarithmic, if all values are positive."""
-    assert sweep_charts.scale(values) == kind
+    assert sweep_charts.axis_type(values) == kind

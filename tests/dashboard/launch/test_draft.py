@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from backend.schemas.optimizers import Adam, BlockHessianFree, HessianFree
-from dashboard.launch.draft import Draft, clone, like, problem_presets, seeds_of
+from dashboard.launch.draft import Draft, clone, convert, problem_presets, seeds_of
 from tests.dashboard.samples import CATALOG, SPEC, experiment
 
 
@@ -59,5 +59,5 @@ def test_the_same_with_another_optimizer() -> None:
     assert other.optimizer == BlockHessianFree(damping=0.25, momentum=0.5)
     assert other.model_copy(update={"optimizer": run.config.optimizer}) == run.config
     assert clone(run, "bhf").name == "The sample's settings, with BHF"
-    assert like(Adam(gradient_batch=100), "hf") == HessianFree(gradient_batch=100, curvature_batch=25)
-    assert like(HessianFree(gradient_batch=500), "adam") == Adam(gradient_batch=500)
+    assert convert(Adam(gradient_batch=100), "hf") == HessianFree(gradient_batch=100, curvature_batch=25)
+    assert convert(HessianFree(gradient_batch=500), "adam") == Adam(gradient_batch=500)

@@ -1,6 +1,6 @@
 """Combinations of a sweep's values."""
 
-from dashboard.launch.sweep import MOST, new_points
+from dashboard.launch.sweep import MAX_CONFIGURATIONS, new_points
 
 
 def test_every_combination_but_the_present_one() -> None:
@@ -16,4 +16,4 @@ def test_every_combination_but_the_present_one() -> None:
 
 def test_the_limit_is_the_contracts() -> None:
     """A comparison holds at most as many configurations as the contract allows."""
-    assert MOST == 32
+    assert MAX_CONFIGURATIONS == 32

@@ -3,7 +3,7 @@
 from backend.schemas.experiments import Budget
 from backend.schemas.optimizers import Adam
 from backend.schemas.runs import RunStatus, Summary
-from dashboard.pages.reproduction_parts import ended_text, own, seconds
+from dashboard.pages.reproduction_parts import ended_text, own_results, seconds
 from tests.dashboard.samples import SPEC, experiment
 
 
@@ -11,7 +11,7 @@ def test_runs_that_ended_are_counted() -> None:
     """Whatever way a run ended, it is counted."""
     one = experiment()
     one.runs[0] = one.runs[0].model_copy(update={"status": RunStatus.FAILED})
-    assert (own(one).ended, own(one).total) == (1, len(one.runs))
+    assert (own_results(one).ended, own_results(one).total) == (1, len(one.runs))
     assert (ended_text(1, 3), ended_text(3, 3)) == ("3 runs, 1 ended", "3 runs, all ended")
 
 

@@ -58,7 +58,7 @@ def test_a_run_can_be_paused_from_its_page(api: Client, open_page: OpenPage) -> 
     page.button(key=f"pause-{run.id}").click().run()
     assert api.run(run.id).status is RunStatus.PAUSED
     assert "bhf-state-paused" in texts(page)
-    assert "When it is resumed it goes on from the start." in texts(page)
+    assert "It resumes from the start." in texts(page)
     page.button(key=f"resume-{run.id}").click().run()
     assert api.run(run.id).status is RunStatus.QUEUED
 

@@ -17,7 +17,7 @@ def run(**changes: Any) -> Run:
 def test_the_line_is_by_priority_and_then_by_age() -> None:
     """Of runs listed newest first, the highest priority starts first, and of equals the oldest."""
     oldest, older, newest = (run(id=f"r000000{i}", priority=p) for i, p in enumerate([0, 5, 0]))
-    assert actions.in_line([newest, older, oldest]) == [older, oldest, newest]
+    assert actions.queue_order([newest, older, oldest]) == [older, oldest, newest]
 
 
 @pytest.mark.parametrize(
@@ -26,4 +26,4 @@ def test_the_line_is_by_priority_and_then_by_age() -> None:
 )
 def test_a_move_goes_past_all_the_others(move: str, taken: list[int], expected: int) -> None:
     """One above the highest, or one below the lowest, within the bounds of the contract."""
-    assert actions.priority(move, [run(priority=p) for p in taken]) == expected
+    assert actions.move_priority(move, [run(priority=p) for p in taken]) == expected

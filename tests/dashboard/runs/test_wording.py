@@ -1,4 +1,4 @@
-"""What the pages say of runs in words."""
+"""Runs as text."""
 
 from typing import Any
 
@@ -29,27 +29,27 @@ def test_a_runs_history_is_told() -> None:
     assert note == "It began again: its checkpoint was gone."
     assert ended.startswith("Finished ")
     assert ended.endswith(": patience, after 0 of 100 updates.")
-    assert wording.about(run) == "The sample's settings, 1,234 parameters"
-    assert wording.about(changed()) == "The sample's settings"
+    assert wording.experiment_text(run) == "The sample's settings, 1,234 parameters"
+    assert wording.experiment_text(changed()) == "The sample's settings"
 
 
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        ({"status": RunStatus.PAUSED}, "Paused after 0 of 100 updates. When it is resumed it goes on from the start."),
+        ({"status": RunStatus.PAUSED}, "Paused after 0 of 100 updates. It resumes from the start."),
         (
             {"status": RunStatus.PAUSED, "checkpoint": KEPT},
-            "Paused after 0 of 100 updates. When it is resumed it goes on from the checkpoint after update 40.",
+            "Paused after 0 of 100 updates. It resumes from the checkpoint after update 40.",
         ),
         (
             {"status": RunStatus.QUEUED, "checkpoint": KEPT, "attempts": 1},
-            "It waits for a worker, to go on from the checkpoint after update 40.",
+            "Waiting for a worker to continue from the checkpoint after update 40.",
         ),
-        ({"status": RunStatus.RUNNING, "checkpoint": KEPT}, "Its last checkpoint is of update 40."),
-        ({"status": RunStatus.RUNNING, "cancel_requested": True}, "It is being cancelled."),
-        ({"status": RunStatus.RUNNING, "pause_requested": True}, "It pauses after its update."),
+        ({"status": RunStatus.RUNNING, "checkpoint": KEPT}, "Last checkpoint: update 40."),
+        ({"status": RunStatus.RUNNING, "cancel_requested": True}, "Cancelling."),
+        ({"status": RunStatus.RUNNING, "pause_requested": True}, "Pausing after this update."),
     ],
 )
-def test_it_is_told_where_a_run_stands(changes: dict[str, Any], sentence: str) -> None:
-    """What is asked of it, and from where it will go on."""
+def test_the_state_is_described(changes: dict[str, Any], sentence: str) -> None:
+    """The requested action, and where the run continues."""
     assert wording.history(changed(**changes))[1:] == [sentence]

@@ -12,7 +12,7 @@ from starlette.routing import Route, WebSocketRoute
 from starlette.types import Message
 from starlette.websockets import WebSocket
 
-from dashboard.server.same_origin import HEADERS, Guard
+from dashboard.server.same_origin import HEADERS, SameOrigin
 
 URL = "http://127.0.0.1:8701"
 FOREIGN = [
@@ -33,7 +33,7 @@ async def _accept(socket: WebSocket) -> None:
 
 APP = Starlette(
     routes=[Route("/", lambda _: PlainTextResponse("ours"), methods=["GET", "POST"]), WebSocketRoute("/ws", _accept)],
-    middleware=[Middleware(Guard)],
+    middleware=[Middleware(SameOrigin)],
 )
 
 

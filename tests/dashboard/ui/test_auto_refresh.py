@@ -9,17 +9,15 @@ import pytest
 
 from backend.client import Client
 from backend.schemas.runs import Run
-from dashboard.pages.queue import STANDING
-from dashboard.pages.reproduction_parts import GROWING
-from dashboard.pages.run import TOLD
-from dashboard.ui.auto_refresh import Read
+from dashboard.pages import queue, reproduction_parts, run
+from dashboard.ui.auto_refresh import WatchedQuery
 from dashboard.ui.theme import STATIC
 from tests.dashboard.samples import SPEC
 
 NODE = shutil.which("node")
 
 
-def same(body: object, read: Read, tmp_path: Path) -> bool:
+def same(body: object, read: WatchedQuery, tmp_path: Path) -> bool:
     """Ask the browser's script whether an answer says what the page shows."""
     if NODE is None:
         pytest.skip("no node on PATH")
@@ -33,14 +31,14 @@ def same(body: object, read: Read, tmp_path: Path) -> bool:
     return {"true": True, "false": False}[done.stdout.strip()]
 
 
-@pytest.mark.parametrize("fields", [STANDING, TOLD, GROWING])
+@pytest.mark.parametrize("fields", [queue.RUN_FIELDS, run.RUN_FIELDS, reproduction_parts.RUN_FIELDS])
 def test_the_answer_that_the_page_was_drawn_from_is_no_change(
     api: Client, tmp_path: Path, fields: tuple[str, ...]
 ) -> None:
     """Server and browser write the same rows alike, whatever is in a name; another state of a run is a change."""
     one = api.launch(SPEC.model_copy(update={"name": 'caf\u00e9 "quoted" \U0001f4a5 <b>'}))
     seen = one.runs
-    read = Read("/api/v1/runs", "runs", fields, seen)
+    read = WatchedQuery("/api/v1/runs", "runs", fields, seen)
     body = {"runs": [run.model_dump(mode="json") for run in seen]}
     assert same(body, read, tmp_path)
     api.cancel(seen[1].id)
@@ -50,7 +48,7 @@ def test_the_answer_that_the_page_was_drawn_from_is_no_change(
 
 def test_an_answer_can_be_the_row(api: Client, tmp_path: Path) -> None:
     """Where no list is named, the answer itself is what is compared, and its other fields do not count."""
-    run: Run = api.launch(SPEC).runs[0]
-    read = Read(f"/api/v1/runs/{run.id}", "", ("id", "status"), [run])
-    assert same(run.model_dump(mode="json") | {"summary": {"updates": 3}}, read, tmp_path)
-    assert not same(run.model_dump(mode="json") | {"status": "running"}, read, tmp_path)
+    one: Run = api.launch(SPEC).runs[0]
+    read = WatchedQuery(f"/api/v1/runs/{one.id}", "", ("id", "status"), [one])
+    assert same(one.model_dump(mode="json") | {"summary": {"updates": 3}}, read, tmp_path)
+    assert not same(one.model_dump(mode="json") | {"status": "running"}, read, tmp_path)

@@ -2,12 +2,12 @@
 
 import pytest
 
-from dashboard.ui.live_curves import View, read_view
+from dashboard.ui.live_curves import LiveView, read_view
 
 
 def test_a_view_survives_its_url() -> None:
     """What a view shows is read back from its URL unchanged."""
-    view = View(
+    view = LiveView(
         x="cpu_seconds",
         panels=("train_loss", "step_norm", "scale", "decreases", "time"),
         logX=True,
@@ -38,7 +38,7 @@ def test_a_view_survives_its_url() -> None:
 
 def test_the_default_view_leaves_the_url_clean() -> None:
     """A view that differs from the default in nothing adds nothing to the URL."""
-    assert View().query(accuracy=False) == {}
+    assert LiveView().query(accuracy=False) == {}
 
 
 def test_nonsense_in_a_url_is_left_out() -> None:
@@ -56,7 +56,7 @@ def test_nonsense_in_a_url_is_left_out() -> None:
         "optimizer": "sgd",
         "problem": "../x",
     }
-    assert read_view(query, accuracy=False) == View()
+    assert read_view(query, accuracy=False) == LiveView()
 
 
 def test_accuracy_has_a_panel_where_it_exists() -> None:
@@ -68,5 +68,5 @@ def test_accuracy_has_a_panel_where_it_exists() -> None:
 @pytest.mark.parametrize("accuracy", [True, False])
 def test_panels_survive_a_reload(panels: tuple[str, ...], accuracy: bool) -> None:
     """What is shown at first depends on whether there is an accuracy; the URL says what differs from that."""
-    view = View(panels=panels)
+    view = LiveView(panels=panels)
     assert read_view(view.query(accuracy=accuracy), accuracy=accuracy) == view
