@@ -1,31 +1,31 @@
-// Asks the API whether what a page shows has changed, and has its script run again only then.
+// Polls the API, and runs the page's script again only if an answer differs from what the page shows.
 
 import { queue } from "./queue.js";
 import { get } from "../store/store.js";
 
-const asking = new WeakMap();
+const polling = new WeakMap();
 const PATCHES = { queue };
 
-/** The named fields of each row of an answer, as text; the answer itself is the one row where no list is named. */
-export function shownBy(body, { rows, fields }) {
+/** The chosen fields of each row of an answer as text; without a list name the answer itself is the only row. */
+export function fieldsText(body, { rows, fields }) {
   return JSON.stringify((rows ? body[rows] : [body]).map((row) => fields.map((name) => row[name])));
 }
 
-/** Whether an answer says what the page shows: `seen` is the same text, written by another writer. */
+/** Whether an answer agrees with what the page shows; `seen` is the server's text of it. */
 export function same(body, read) {
-  return shownBy(body, read) === JSON.stringify(JSON.parse(read.seen));
+  return fieldsText(body, read) === JSON.stringify(JSON.parse(read.seen));
 }
 
-/** Show nothing; ask while the tab is seen. */
+/** Show nothing; poll while the tab is visible. */
 export default function mount(component) {
   const host = component.parentElement;
-  const fresh = asking.get(host) ?? new Fresh(host);
-  asking.set(host, fresh);
-  fresh.update(component);
-  return fresh.dispose;
+  const refresh = polling.get(host) ?? new AutoRefresh(host);
+  polling.set(host, refresh);
+  refresh.update(component);
+  return refresh.dispose;
 }
 
-class Fresh {
+class AutoRefresh {
   constructor(host) {
     this.seen = () => document.hidden || this.look();
     document.addEventListener("visibilitychange", this.seen);
@@ -33,12 +33,12 @@ class Fresh {
       this.gone = true;
       clearTimeout(this.timer);
       document.removeEventListener("visibilitychange", this.seen);
-      asking.delete(host);
+      polling.delete(host);
     };
   }
 
   update({ data, setTriggerValue }) {
-    if (data.now !== this.data?.now) this.ahead = Date.now() / 1000 - data.now; // how far this clock is ahead of the server's
+    if (data.now !== this.data?.now) this.ahead = Date.now() / 1000 - data.now; // seconds by which this clock is ahead of the server's
     [this.data, this.tell] = [data, setTriggerValue];
     this.wait();
   }
@@ -57,7 +57,7 @@ class Fresh {
       if (answers.every((body, i) => same(body, data.reads[i]))) PATCHES[data.patch]?.(answers, Date.now() / 1000 - this.ahead);
       else this.tell("changed", Date.now());
     } catch {
-      // the watch over the page says that the backend has gone, and what else fails may go by itself
+      // The page's banner reports an unreachable backend; other errors may be temporary.
     }
     this.wait();
   }

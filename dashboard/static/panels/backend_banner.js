@@ -1,4 +1,4 @@
-// Watches over every page: says when the backend has gone, and has the page run again when it is back.
+// A banner on every page while the backend is unreachable; runs the page's script again once it is back.
 
 import { element, styles } from "../dom.js";
 import { get, Unreachable } from "../store/store.js";
@@ -6,16 +6,16 @@ import { get, Unreachable } from "../store/store.js";
 const SECONDS = 1.5;
 const watching = new WeakMap();
 
-/** Show nothing while all is well. */
+/** Show nothing while the backend is reachable. */
 export default function mount(component) {
   const host = component.parentElement;
-  const watch = watching.get(host) ?? new Watch(host);
-  watching.set(host, watch);
-  watch.tell = component.setTriggerValue;
-  return watch.dispose;
+  const banner = watching.get(host) ?? new Banner(host);
+  watching.set(host, banner);
+  banner.tell = component.setTriggerValue;
+  return banner.dispose;
 }
 
-class Watch {
+class Banner {
   constructor(host) {
     this.banner = element("div", { class: "bhf-gone", role: "status", hidden: true });
     host.replaceChildren(this.banner);
@@ -38,11 +38,11 @@ class Watch {
       if (this.gone && !gone) this.tell("back", Date.now());
       this.gone = gone;
       this.banner.hidden = !gone;
-      this.banner.textContent = gone ? "The backend cannot be reached. What is shown stays; this page goes on by itself." : "";
+      this.banner.textContent = gone ? "Backend unreachable. Showing the last known data; reconnecting automatically." : "";
     }
     this.timer = setTimeout(() => this.look(), SECONDS * 1000);
   }
 }
 
-// The pages' own sheet too: the one that Streamlit holds goes when a message is shown from a part of a page.
+// The pages' style sheet, too: Streamlit removes its copy when a fragment shows a message.
 await Promise.all([styles("/assets/live.css"), styles("/assets/pages.css")]);

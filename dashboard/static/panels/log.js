@@ -1,4 +1,4 @@
-// A run's log: its last updates as they were reported, newest first, with what each block's solve did.
+// A run's log: its last updates, newest first, with iterations and stop reason of each block.
 
 import { element, sheet } from "../dom.js";
 import { MEASURES } from "../store/measures.js";
@@ -20,7 +20,7 @@ export class LogPanel {
     );
   }
 
-  /** Read and show the last updates where there are newer ones than those shown. */
+  /** Read and show the last updates if there are newer ones. */
   async show(store, id) {
     const { after = 0, attempt } = store.cursors.get(id) ?? {};
     const last = `${attempt}:${after}`;
@@ -32,10 +32,10 @@ export class LogPanel {
       const { runs } = await get(`/api/v1/series?${query}`);
       const lines = linesOf(runs[id]).slice(-ROWS).reverse();
       this.body.replaceChildren(...lines.map((cells) => element("tr", {}, ...cells.map((text) => element("td", {}, text)))));
-      this.note.textContent = "The last updates, as reported; all of them are in the CSV and Parquet files.";
+      this.note.textContent = "The last updates. The CSV and Parquet files have all of them.";
       this.last = last;
     } catch {
-      // said by the next tick of the store, after which this is asked again
+      // The store's next poll reports the error, and this is tried again.
     }
     this.busy = false;
   }
@@ -48,7 +48,7 @@ export function linesOf(columns) {
       const count = block.cg_iterations?.[i];
       return count == null ? null : `${count} ${count === 1 ? "iteration" : "iterations"}, ${block.stop_reason[i]}`;
     });
-    const said = columns.diverged?.[i] ? ["diverged"] : solves.filter(Boolean);
-    return [String(update), `${number(columns.seconds?.[i])} s`, ...FIELDS.map((name) => number(columns[name]?.[i])), said.join("; ")];
+    const notes = columns.diverged?.[i] ? ["diverged"] : solves.filter(Boolean);
+    return [String(update), `${number(columns.seconds?.[i])} s`, ...FIELDS.map((name) => number(columns[name]?.[i])), notes.join("; ")];
   });
 }

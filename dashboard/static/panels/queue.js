@@ -1,4 +1,4 @@
-// What changes on the queue page without the script's running: counts of updates, and when a worker was last heard of.
+// Numbers on the queue page that change without a run of its script: updates, and when a worker was last seen.
 
 /** "1,234 of 5,000 updates", as the server writes it. */
 export function progress({ summary, config: { budget } }) {
@@ -6,7 +6,7 @@ export function progress({ summary, config: { budget } }) {
   return `${write(summary.updates)}${budget.updates ? ` of ${write(budget.updates)}` : ""} updates`;
 }
 
-/** Updates per second of training, three digits; empty where there are none yet. */
+/** Updates per second of training, three digits; empty if there are none yet. */
 export function rate(run) {
   return run?.summary.seconds ? String(Number((run.summary.updates / run.summary.seconds).toPrecision(3))) : "";
 }

@@ -1,9 +1,9 @@
-// Heads of tables that sort: by a column at a press, the other way at the next. The order is text, "key" or "-key".
+// Table headers that sort: ascending at the first press, descending at the next. The order is "key" or "-key".
 
 import { element } from "../dom.js";
 
-/** Fill a table's head; a column without a key does not sort. What has the focus keeps it. */
-export function heads(row, columns, sort, choose) {
+/** Fill a table's header; a column without a key does not sort. The focused button keeps the focus. */
+export function sortableHeader(row, columns, sort, choose) {
   const signature = JSON.stringify(columns.map(({ key, title }) => [key, title]));
   row.sorted = sort;
   if (row.dataset.signature !== signature) {
@@ -22,7 +22,7 @@ function head(row, { key, title, sub, hidden }, choose) {
   return element("th", { scope: "col", class: `bhf-${key}` }, button);
 }
 
-/** Rows in the order asked for, `value(row, key)` telling them apart; what is not there comes last in either direction. */
+/** Rows sorted by `value(row, key)`; missing values come last in both directions. */
 export function inOrder(rows, sort, value) {
   if (!sort) return rows;
   const [key, sign] = sort.startsWith("-") ? [sort.slice(1), -1] : [sort, 1];

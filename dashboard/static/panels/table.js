@@ -1,30 +1,30 @@
-// The table of runs: status, progress, last and best values, what can be asked of each. Rows are kept and only their texts change.
+// The table of runs: status, progress, last and best values, actions. Rows are kept and only their texts change.
 
 import { element, sheet, swatch } from "../dom.js";
 import { narrowed } from "../store/filter.js";
-import { heads, inOrder } from "./sortable_header.js";
+import { inOrder, sortableHeader } from "./sortable_header.js";
 import { divergence } from "../store/series.js";
 import { style } from "../plot/theme.js";
 
 const STATUS_TEXT = { queued: "Queued", running: "Running", paused: "Paused", finished: "Finished", failed: "Failed", cancelled: "Cancelled" };
 
-const VERBS = { cancel: "Cancel", pause: "Pause", resume: "Resume", retry: "Try again" };
+const VERBS = { cancel: "Cancel", pause: "Pause", resume: "Resume", retry: "Retry" };
 const DOING = { cancel: "Cancelling", pause: "Pausing", resume: "Resuming", retry: "Queueing" };
 
-/** What is asked of a run and not done yet, by the user just now or as the backend knows; null: nothing. */
-function asked(run, pending) {
+/** The requested action that is not done yet: by the user just now, or known to the backend; null if none. */
+function requested(run, pending) {
   if (run.cancel_requested && !run.final) return "cancel";
   return pending ?? (run.pause_requested && run.status === "running" ? "pause" : null);
 }
 
-/** Write a measured number: four digits, or a dash where it is not there. */
+/** Write a measured number with four digits; a dash if it is missing. */
 export function number(value) {
   if (value == null) return "–";
   if (value !== 0 && (Math.abs(value) < 1e-3 || Math.abs(value) >= 1e6)) return value.toExponential(2);
   return FORMAT.format(Number(value.toPrecision(4)));
 }
 
-const FORMAT = new Intl.NumberFormat("en-US", { maximumFractionDigits: 6 }); // made once: making one takes longer than using it
+const FORMAT = new Intl.NumberFormat("en-US", { maximumFractionDigits: 6 }); // created once: creating it takes longer than using it
 
 const share = (value) => (value == null ? "–" : `${(100 * value).toFixed(2)} %`);
 const time = (value) => (value >= 600 ? `${(value / 60).toFixed(1)} min` : `${value.toFixed(1)} s`);
@@ -45,7 +45,7 @@ const COLUMNS = [
 ].map((column) => ({ value: (run) => run.summary[column.key], text: number, ...column }));
 
 export class Table {
-  /** `act.ask(verb, id)`, `act.toggle(group)` and `act.set(changes of the view)` are called on the user's wish. */
+  /** The user calls `act.ask(verb, id)`, `act.toggle(group)` and `act.set(changes of the view)`. */
   constructor(root, act) {
     this.act = act;
     this.rows = new Map();
@@ -55,18 +55,18 @@ export class Table {
     root.append(sheet("Runs", "runs", this.head, this.body), this.none);
   }
 
-  /** Show the runs of the groups, which are those that the view has picked. */
+  /** Show the runs of the groups, which the view has filtered. */
   show({ groups, store, view, theme, accuracy, pending }) {
     this.columns = COLUMNS.filter((column) => accuracy || !column.accuracy);
     this.signature = this.columns.map(({ key }) => key).join();
-    heads(this.head, [...this.columns, { title: "Actions", hidden: true }], view.sort || "label", (sort) => this.act.set({ sort: sort === "label" ? "" : sort }));
+    sortableHeader(this.head, [...this.columns, { title: "Actions", hidden: true }], view.sort || "label", (sort) => this.act.set({ sort: sort === "label" ? "" : sort }));
     const known = groups
       .flatMap((group) => group.runs.map((info) => ({ group, info, run: store.runs.get(info.id) })))
       .filter(({ run }) => run);
     const shown = new Map(known.map((entry) => [entry.info.id, entry]));
     for (const [id, row] of this.rows) {
       const entry = shown.get(id);
-      if (entry?.info.title !== row.title || entry.group.key !== row.key) { // gone, or named anew
+      if (entry?.info.title !== row.title || entry.group.key !== row.key) { // removed or renamed
         row.line.remove();
         this.rows.delete(id);
       }
@@ -74,7 +74,7 @@ export class Table {
     for (const entry of known) this.drawRow({ ...entry, store, view, theme, pending });
     this.order(known, view.sort);
     const empty = !known.length && narrowed(view);
-    put(this.none, empty ? "No run is of this kind: choose another status, optimizer or problem above, or fewer words." : "");
+    put(this.none, empty ? "No runs match the filter. Clear it or choose other values." : "");
   }
 
   drawRow({ group, info, run, store, view, theme, pending }) {
@@ -89,7 +89,7 @@ export class Table {
     row.eye.setAttribute("aria-pressed", String(!hidden));
     for (const column of this.columns) {
       const cell = row.cells[column.key];
-      if (column.key === "status") drawStatus(cell, run, store.series.get(run.id), asked(run, pending.get(run.id)));
+      if (column.key === "status") drawStatus(cell, run, store.series.get(run.id), requested(run, pending.get(run.id)));
       else if (column.key === "progress") drawProgress(cell, run);
       else if (column.key !== "label") put(cell, column.text(column.value(run, info)));
     }
@@ -112,10 +112,10 @@ export class Table {
     const verbs = Object.fromEntries(Object.entries(VERBS).map(button));
     const links = element(
       "span", { class: "bhf-links" },
-      element("a", { href: `/run?id=${info.id}`, title: `All about ${name}` }, "Details"),
-      element("a", { href: `/launch?from=${info.id}`, title: `A new comparison that starts from ${name}` }, "Clone"),
+      element("a", { href: `/run?id=${info.id}`, title: `Details of ${name}` }, "Details"),
+      element("a", { href: `/launch?from=${info.id}`, title: `New comparison from ${name}` }, "Clone"),
       element("a", { href: `/api/v1/runs/${info.id}/export.csv`, download: `${info.id}.csv`, title: `Every update of ${name}` }, "CSV"),
-      element("a", { href: `/api/v1/runs/${info.id}/export.parquet`, download: `${info.id}.parquet`, title: `Every update of ${name}, typed` }, "Parquet"),
+      element("a", { href: `/api/v1/runs/${info.id}/export.parquet`, download: `${info.id}.parquet`, title: `Every update of ${name} with data types` }, "Parquet"),
     );
     const row = { title: name, key: group.key, cells, verbs, actions: element("td", { class: "bhf-actions" }, ...Object.values(verbs), links), line: element("tr", { "data-run": info.id }) };
     row.eye = element("button", { type: "button", class: "bhf-eye", title: "Show or hide its curves", onclick: () => this.act.toggle(group.key) });

@@ -1,17 +1,17 @@
-// The target's panel under the charts: which measure, which value, against whom, and the table.
+// The panel of the target loss: measure, value, baseline, and the table of costs.
 
 import { element, labelled, named, sheet } from "../dom.js";
-import { heads, inOrder } from "./sortable_header.js";
+import { inOrder, sortableHeader } from "./sortable_header.js";
 import { MEASURES, panelsOf } from "../store/measures.js";
 import { number } from "./table.js";
-import { compared, defaultTarget, outcome, targetRows, told } from "../store/time_to_target.js";
+import { compared, costsToShow, defaultTarget, outcome, targetRows } from "../store/time_to_target.js";
 import { style } from "../plot/theme.js";
 
 const HEADS = { update: "Updates", epoch: "Epochs", seconds: "Seconds", cpu_seconds: "CPU seconds", cost: "Cost" };
 export const CHOICES = ["train_loss", "test_loss", "test_accuracy"];
 
 export class TargetPanel {
-  /** `set(changes)` takes what the user chose. */
+  /** `set(changes)` changes the view. */
   constructor(root, set) {
     this.set = set;
     this.measure = element("select", { onchange: () => set({ targetOf: this.measure.value, target: "" }) });
@@ -21,7 +21,7 @@ export class TargetPanel {
     this.body = element("tbody");
     this.head = element("tr");
     root.append(
-      element("h3", { class: "bhf-title" }, "What it takes to reach a target"),
+      element("h3", { class: "bhf-title" }, "Cost to reach a target"),
       element("div", { class: "bhf-row" }, labelled("Measure", this.measure), labelled("Target", this.value), labelled("Compared with", this.baseline)),
       this.note,
       sheet("Target", "targets", this.head, this.body),
@@ -40,24 +40,24 @@ export class TargetPanel {
     const baseline = rows.find(({ group }) => group.key === view.baseline) ?? rows[0];
     options(this.baseline, shown.map((group) => [group.key, group.label]), baseline?.group.key);
     if (document.activeElement !== this.value) this.value.value = target == null ? "" : String(Number(target.toPrecision(5)));
-    const typedOne = Number.isFinite(typed);
-    const text = typedOne ? "" : "The target is the worst of the runs' best values; type another, or drag the line in the chart.";
-    const thin = store.bucket > 1 ? ` Points are ${store.bucket} updates wide: costs are exact to that width.` : "";
-    this.note.textContent = `${text}${thin} Mean over the runs that reached it, smallest to largest in brackets.`;
-    const costs = told(rows);
+    const isTyped = Number.isFinite(typed);
+    const text = isTyped ? "" : "Default target: a value that every run reached. Drag the dashed line or type a value.";
+    const thin = store.bucket > 1 ? ` Points are ${store.bucket} updates wide, which limits the precision of costs.` : "";
+    this.note.textContent = `${text}${thin} Mean over the runs that reached the target (min\u2013max).`;
+    const costs = costsToShow(rows);
     const columns = [
       { title: "Configuration" }, { key: "reached", title: "Target", sub: "Runs that reached the target" },
       ...costs.map((key) => ({ key, title: HEADS[key], sub: `${HEADS[key]} to the target` })),
       { title: baseline ? `Compared with ${baseline.group.label}` : "" },
     ];
-    heads(this.head, columns, view.targetSort, (targetSort) => this.set({ targetSort }));
+    sortableHeader(this.head, columns, view.targetSort, (targetSort) => this.set({ targetSort }));
     const sorted = inOrder(rows, view.targetSort, (row, key) => (key === "reached" ? row.reached / row.n : row.costs[key]?.mean));
     this.body.replaceChildren(...sorted.map((row) => line(row, costs, baseline, theme)));
     return target == null ? null : { measure, value: target };
   }
 }
 
-/** Fill a list with [value, text] pairs where they changed, and choose one. */
+/** Fill a select with [value, text] pairs if they changed, and choose one. */
 export function options(select, choices, chosen) {
   const signature = JSON.stringify(choices);
   if (select.dataset.signature !== signature) {
@@ -73,7 +73,7 @@ function line(row, costs, baseline, theme) {
   return element("tr", {}, element("td", {}, named(style(row.group, theme), row.group.label)), element("td", {}, outcome(row)), ...cells, element("td", {}, words || "–"));
 }
 
-/** Write a mean with its smallest and largest value, where there is more than one. */
+/** Write a mean with its minimum and maximum if there are several values. */
 export function range({ mean, low, high }, n) {
   return n > 1 && low !== high ? `${number(mean)} (${number(low)}–${number(high)})` : number(mean);
 }

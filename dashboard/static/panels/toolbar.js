@@ -1,4 +1,4 @@
-// The controls over the charts. Each writes into the view and says so.
+// The controls above the charts. Each changes the view.
 
 import { element, labelled } from "../dom.js";
 import { STATES } from "../store/filter.js";
@@ -7,17 +7,17 @@ import { options } from "./target_panel.js";
 
 const REFRESH = [[0, "Off"], [0.5, "0.5 s"], [1, "1 s"], [5, "5 s"]];
 const SMOOTH = [[0, "None"], [0.6, "Light"], [0.9, "Medium"], [0.97, "Strong"]];
-const SEEDS = [["both", "Together, and each"], ["band", "Together"], ["each", "Each by itself"]];
+const SEEDS = [["both", "Mean + seeds"], ["band", "Mean only"], ["each", "Individual seeds"]];
 const CENTRES = [["mean", "Mean"], ["median", "Median"]];
-const BANDS = [["range", "Smallest to largest"], ["deviation", "Standard deviation"], ["confidence", "95 % confidence"]];
-const LAYOUTS = [["grid", "Side by side"], ["stack", "Under each other"]];
+const BANDS = [["range", "Min\u2013max"], ["deviation", "Standard deviation"], ["confidence", "95 % confidence"]];
+const LAYOUTS = [["grid", "Side by side"], ["stack", "Stacked"]];
 
 export class Toolbar {
-  /** `set(changes)` takes what the user chose; `pause()` and `reset()` act at once. */
+  /** `set(changes)` changes the view; `pause()` freezes the display and `reset()` resets the zoom. */
   constructor(root, { set, pause, reset, save, cancelAll }) {
     this.view = {};
     this.set = set;
-    this.pauseButton = element("button", { type: "button", class: "bhf-button", onclick: pause }, "Pause");
+    this.pauseButton = element("button", { type: "button", class: "bhf-button", onclick: pause }, "Freeze display");
     this.axes = this.segments("x axis", Object.entries(X_AXES).map(([key, { label }]) => [key, label]), "x");
     this.panels = element("div", { class: "bhf-parts", role: "group", "aria-label": "Panels" });
     this.panels.append(...Object.keys(PARTS).map((part) => this.toggles(part)));
@@ -32,7 +32,7 @@ export class Toolbar {
     const zoom = element("button", { type: "button", class: "bhf-button", onclick: reset }, "Reset zoom");
     const saves = group("Save the charts", [["png", "PNG"], ["svg", "SVG"], ["html", "HTML"]], save);
     this.cancelButton = element("button", { type: "button", class: "bhf-button", onclick: () => this.confirm(cancelAll) }, "Cancel all");
-    const axes = element("div", { class: "bhf-part-row" }, element("span", {}, "Over"), this.axes);
+    const axes = element("div", { class: "bhf-part-row" }, element("span", {}, "X axis"), this.axes);
     const controls = element(
       "div", { class: "bhf-row" },
       this.logY, this.logX, this.seeds, this.centre, this.band, this.smooth, this.layout, this.refresh, this.pauseButton, zoom, saves, this.cancelButton,
@@ -40,7 +40,7 @@ export class Toolbar {
     root.append(axes, this.panels, controls);
   }
 
-  /** Show the view's state; called after every change. */
+  /** Show the state of the view. */
   show(view, { paused, seeded, solves, accuracy, open }) {
     this.view = view;
     this.panels.querySelector("[data-value=test_accuracy]").hidden = !accuracy;
@@ -52,12 +52,12 @@ export class Toolbar {
     this.seeds.hidden = !seeded;
     for (const label of [this.centre, this.band]) label.hidden = !seeded || view.seeds === "each";
     this.layout.hidden = view.panels.length < 2;
-    this.pauseButton.textContent = paused ? "Resume" : "Pause";
+    this.pauseButton.textContent = paused ? "Unfreeze" : "Freeze display";
     press(this.pauseButton, paused);
     this.cancelButton.hidden = open < 2;
   }
 
-  /** Ask once more before all runs are cancelled. */
+  /** Ask for confirmation before all runs are cancelled. */
   confirm(act) {
     if (this.sure) act();
     this.sure = !this.sure;
@@ -70,7 +70,7 @@ export class Toolbar {
     return group(name, choices, (value) => this.set({ [field]: value }));
   }
 
-  /** The panels of one part, each to be shown or not; they stand in the order of their buttons. */
+  /** Buttons that show and hide the panels of one part; panels are in the order of the buttons. */
   toggles(part) {
     const choices = Object.entries(MEASURES).filter(([, measure]) => partOf(measure) === part);
     const buttons = group(PARTS[part], choices.map(([key, { label }]) => [key, label]), (value) => {
@@ -99,12 +99,12 @@ export class Toolbar {
   }
 }
 
-/** The controls that narrow the runs down, in charts and tables alike. */
+/** The controls that filter the runs in charts and tables. */
 export class Filter {
-  /** `set(changes)` takes what the user chose. */
+  /** `set(changes)` changes the view. */
   constructor(root, set) {
     const typed = () => set({ filter: this.words.value.slice(0, 80) });
-    this.words = element("input", { type: "search", placeholder: "such as bhf damping", oninput: typed });
+    this.words = element("input", { type: "search", placeholder: "e.g. bhf damping", oninput: typed });
     const chosen = (field) => element("select", { onchange: (event) => set({ [field]: event.target.value }) });
     [this.status, this.optimizer, this.problem] = ["status", "optimizer", "problem"].map(chosen);
     options(this.status, Object.entries(STATES).map(([key, { label }]) => [key, label]));
@@ -114,7 +114,7 @@ export class Filter {
     );
   }
 
-  /** Show what is chosen; a list with one choice alone is left out. */
+  /** Show the current choice; a list with a single choice is hidden. */
   show(view, { shown, all, runs, names }) {
     if (document.activeElement !== this.words) this.words.value = view.filter;
     this.status.value = view.status;

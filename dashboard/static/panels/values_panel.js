@@ -1,7 +1,7 @@
-// The values at chosen updates, exactly as they were reported: one row per configuration, one column per update.
+// Logged values at chosen updates: one row per configuration, one column per update.
 
 import { element, labelled, named, sheet } from "../dom.js";
-import { heads, inOrder } from "./sortable_header.js";
+import { inOrder, sortableHeader } from "./sortable_header.js";
 import { MEASURES, panelsOf } from "../store/measures.js";
 import { CHOICES, options, range } from "./target_panel.js";
 import { get } from "../store/store.js";
@@ -11,13 +11,13 @@ import { style } from "../plot/theme.js";
 const MOST = 8; // columns
 const CHUNK = 50; // runs per request
 
-/** Read "5, 10 20" as updates: each once, in order, at most MOST of them. */
+/** Read "5, 10 20" as updates: sorted, without repetition, at most MOST. */
 export function readSteps(text) {
   const found = (text ?? "").split(/[\s,;]+/).map(Number).filter((step) => Number.isInteger(step) && step >= 1 && step < 1e7);
   return [...new Set(found)].sort((a, b) => a - b).slice(0, MOST);
 }
 
-/** Quarters of the longest run's updates; where its end is not known, powers of two, which stay as it grows. */
+/** Quarters of the longest run's updates; powers of two if its end is unknown, because these stay as it grows. */
 export function defaultSteps(runs) {
   const known = runs.filter(Boolean);
   const end = Math.max(0, ...known.map(({ config: { budget }, final, summary }) => (final ? summary.updates : budget.updates ?? 0)));
@@ -26,14 +26,14 @@ export function defaultSteps(runs) {
   return done < 1 ? [] : readSteps([3, 2, 1, 0].map((back) => 2 ** (Math.floor(Math.log2(done)) - back)).join());
 }
 
-/** The last value in columns that end at an update, with the update it is of; null: none was measured, or not finite. */
+/** The last value in columns that end at an update, with its own update; null if none was measured or it is not finite. */
 export function lastValue(columns, measure) {
   const at = (columns?.[measure] ?? []).findLastIndex((value) => value != null);
   return at < 0 ? null : { value: columns[measure][at], update: columns.update[at] };
 }
 
-export class StepsPanel {
-  /** `set(changes)` takes what the user chose, `redraw()` is called when values have come. */
+export class ValuesPanel {
+  /** `set(changes)` changes the view; `redraw()` is called when values have arrived. */
   constructor(root, set, redraw) {
     this.set = set;
     this.redraw = redraw;
@@ -41,7 +41,7 @@ export class StepsPanel {
     this.asking = new Set();
     this.measure = element("select", { onchange: () => set({ atOf: this.measure.value }) });
     this.input = element("input", {
-      type: "text", inputmode: "numeric", placeholder: "such as 10, 20, 50", onchange: () => set({ at: readSteps(this.input.value).join() }),
+      type: "text", inputmode: "numeric", placeholder: "e.g. 10, 20, 50", onchange: () => set({ at: readSteps(this.input.value).join() }),
     });
     this.note = element("p", { class: "bhf-note" });
     [this.head, this.body] = [element("tr"), element("tbody")];
@@ -53,7 +53,7 @@ export class StepsPanel {
     );
   }
 
-  /** Show what is held, and ask for what is not. */
+  /** Show the known values, and request the missing ones. */
   show({ groups, store, view, theme, accuracy }) {
     const shown = groups.filter((group) => !view.hidden.includes(group.key));
     const choices = panelsOf({ panels: CHOICES }, accuracy);
@@ -63,7 +63,7 @@ export class StepsPanel {
     options(this.measure, choices.map((key) => [key, MEASURES[key].label]), measure);
     if (document.activeElement !== this.input) this.input.value = steps.join(", ");
     const columns = steps.map((step) => ({ key: String(step), title: `Update ${step.toLocaleString("en-US")}` }));
-    heads(this.head, [{ title: "Configuration" }, ...columns], view.atSort, (atSort) => this.set({ atSort }));
+    sortableHeader(this.head, [{ title: "Configuration" }, ...columns], view.atSort, (atSort) => this.set({ atSort }));
     this.early = false;
     const value = (group, step) => spread(this.points(group, Number(step), measure, store).map((point) => point.value))?.mean;
     this.body.replaceChildren(...inOrder(shown, view.atSort, value).map((group) => this.line(group, steps, measure, store, theme)));
@@ -72,9 +72,9 @@ export class StepsPanel {
   }
 
   words(measure) {
-    const early = this.early ? " Where there was no evaluation at an update, the last one before it counts." : "";
-    const better = rises(measure) ? "more" : "less";
-    return `As reported, not thinned; mean over the runs, smallest to largest in brackets, ${better} is better.${early}`;
+    const early = this.early ? " If an update was not evaluated, the evaluation before it counts." : "";
+    const better = rises(measure) ? "higher" : "lower";
+    return `Exact logged values. Mean over runs (min\u2013max); ${better} is better.${early}`;
   }
 
   line(group, steps, measure, store, theme) {
@@ -88,12 +88,12 @@ export class StepsPanel {
     return element("tr", {}, element("td", {}, named(style(group, theme), group.label)), ...cells);
   }
 
-  /** What is held of a group's runs at an update. */
+  /** The known values of a group's runs at an update. */
   points(group, step, measure, store) {
     return group.runs.map(({ id }) => this.held.get(keyOf(store, id, measure, step))).filter(Boolean);
   }
 
-  /** Ask for the values of the runs that have come so far and are not held, from the last evaluation on. */
+  /** Request the missing values of the runs that have reached an update, from the evaluation before it on. */
   async ask(groups, store, measure, step) {
     const missing = groups.flatMap(({ runs }) => runs.map(({ id }) => id)).filter((id) => {
       const key = keyOf(store, id, measure, step);
@@ -105,7 +105,7 @@ export class StepsPanel {
       for (let i = 0; i < missing.length; i += CHUNK) await this.read(missing.slice(i, i + CHUNK), keys.slice(i, i + CHUNK), store, measure, step);
       if (missing.length) this.redraw();
     } catch {
-      // said by the next tick of the store, which has us ask again
+      // The store's next poll reports the error and calls this again.
     }
     for (const key of keys) this.asking.delete(key);
   }

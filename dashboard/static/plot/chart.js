@@ -1,4 +1,4 @@
-// The charts as plotly holds them: drawn in place, zoomed by mouse and keys, saved. What is zoomed to lives in the view.
+// The charts in plotly: drawn in place, zoomed by mouse and keyboard, saved. The view stores the zoom.
 
 import { element, script } from "../dom.js";
 import { figure } from "./draw.js";
@@ -10,13 +10,13 @@ const OPTIONS = { displaylogo: false, responsive: false, displayModeBar: false, 
 const MOVES = { "+": [0.25, -0.25], "=": [0.25, -0.25], "-": [-0.5, 0.5], ArrowLeft: [-0.25, -0.25], ArrowRight: [0.25, 0.25] };
 
 export class Chart {
-  /** `change(changes of the view)` takes what was zoomed or dragged to; `redraw()` is called after a drag that delayed a drawing. */
+  /** `change(changes of the view)` reports a zoom or drag; `redraw()` is called after a drag that delayed a drawing. */
   constructor({ change, redraw }) {
     this.change = change;
     this.dragging = false;
     this.node = element("div", {
       class: "bhf-chart", role: "application", tabindex: 0, onkeydown: (event) => this.steer(event),
-      "aria-label": "Curves of the runs; the table below holds their values. Plus and minus zoom, the arrows move, 0 shows all",
+      "aria-label": "Curves of the runs; the table below has their values. Plus and minus zoom, arrows move, 0 resets",
     });
     this.node.addEventListener("pointerdown", () => { this.dragging = true; }, true);
     this.released = () => {
@@ -32,18 +32,18 @@ export class Chart {
     if (this.drawn) window.Plotly.purge(this.node);
   }
 
-  /** Whether a drawing must wait, since it would end what the user drags; it is made up for afterwards. */
+  /** Whether a drawing must wait because it would interrupt a drag; it follows afterwards. */
   get held() {
     this.missed = this.dragging;
     return this.dragging;
   }
 
-  /** Draw what `shown` holds; returns the milliseconds that it took. */
+  /** Draw the data in `shown`; return the duration in milliseconds. */
   async draw(shown) {
     [this.view, this.accuracy, this.theme] = [shown.view, shown.accuracy, shown.theme];
     this.figure = figure(shown);
     this.figure.layout.width = shown.width;
-    const zoomed = readZoom(this.view.zoom); // plotly writes into the layout: what a panel shows by itself is kept apart
+    const zoomed = readZoom(this.view.zoom); // plotly changes the layout: remember each panel's automatic range
     this.given = panelsOf(this.view, this.accuracy).map((measure, panel) => {
       return zoomed[measure] ? "" : String(this.figure.layout[`yaxis${panel ? panel + 1 : ""}`].range);
     });
@@ -54,7 +54,7 @@ export class Chart {
     return performance.now() - began;
   }
 
-  /** Take over what the user zoomed to, or where the target's line was dragged to. */
+  /** Report the zoomed ranges, or the dragged target. */
   relayout(event) {
     const dragged = Object.entries(event).find(([name]) => /^shapes\[\d+\]\.y[01]$/.test(name));
     if (dragged) {

@@ -1,4 +1,4 @@
-// From what the store holds and what the view asks to plotly's traces and layout. Pure functions, no page.
+// Plotly's traces and layout from the store's data and the view. Pure functions.
 
 import { MEASURES, panelsOf, plain, X_AXES } from "../store/measures.js";
 import { faint, style } from "./theme.js";
@@ -6,10 +6,10 @@ import { PHASES, timeBars, timeOfGroup } from "../store/time_breakdown.js";
 import { blockLines, decreases, lines, reasonsOf, stopReasons } from "./traces.js";
 import { range, readZoom } from "./zoom.js";
 
-const MAX_BANDS = 24; // filled areas are what costs in a redraw
-const MAX_LINES = 16; // of a panel; beyond, each group's lines are one trace: plotly takes long for each trace, however short
+const MAX_BANDS = 24; // filled areas dominate the time of a redraw
+const MAX_LINES = 16; // per panel; beyond, each group is one trace, because each trace is slow in plotly, even a short one
 
-/** How many panels stand side by side, in how many rows, and how high all rows are together. */
+/** The number of columns and rows of panels, and the total height. */
 export function grid(width, count, layout) {
   const columns = layout === "stack" ? 1 : Math.max(1, Math.min(count, Math.floor(width / 470)));
   const rows = Math.max(1, Math.ceil(count / columns));
@@ -77,7 +77,7 @@ function baseLayout(view, theme, height, crowded) {
   };
 }
 
-/** Ticks of a logarithmic axis at 1, 2, 5 of each power of ten; where the values span many, at every n-th power; plotly's own where few. */
+/** Ticks of a logarithmic axis: at 1, 2, 5 of each power of ten, at every n-th power over many, plotly's own over few. */
 export function logTicks([low, high]) {
   if (!(low > 0)) return {};
   const decades = Math.log10(high / low);
@@ -87,21 +87,21 @@ export function logTicks([low, high]) {
   for (let power = every * (Math.floor(Math.log10(low) / every) - 2); power <= Math.log10(high) + 2 * every; power += every) {
     for (const step of steps) tickvals.push(Number(`${step}e${power}`));
   }
-  if (tickvals.filter((value) => value >= low && value <= high).length < 2) return {}; // too little of the scale to be told by these
+  if (tickvals.filter((value) => value >= low && value <= high).length < 2) return {}; // too few ticks would be visible
   const write = (value) => (value >= 1e5 || value < 1e-3 ? value.toExponential(0) : value.toLocaleString("en-US", { maximumFractionDigits: 4 }));
   return { tickvals, ticktext: tickvals.map(write) };
 }
 
-/** Ticks above the marks at words, first at the top, written within the panel: the margin is made for numbers. */
+/** Text ticks above their marks, from top to bottom, inside the panel because the margin fits only numbers. */
 function wordTicks(words, zoomed, theme) {
   const ticks = {
-    tickfont: { color: theme.text }, // plotly writes within a panel in the axis's own faint colour
+    tickfont: { color: theme.text }, // plotly would write inside a panel in the faint colour of the axis
     tickmode: "array", tickvals: words.map((_, i) => i - 0.33), ticktext: words, ticklabelposition: "inside top", ticks: "",
   };
   return zoomed ? ticks : { ...ticks, autorange: false, range: [words.length - 0.6, -0.75] };
 }
 
-/** Where a panel stands in the figure, in shares of its width and height. */
+/** The place of a panel, as fractions of the figure's width and height. */
 function place({ panel, columns, rows, height, width }, left = 58) {
   const [row, column] = [Math.floor(panel / columns), panel % columns];
   const [cell, cellHeight] = [1 / columns, 1 / rows];
@@ -116,25 +116,25 @@ function title(text, { domainX, domainY }) {
   };
 }
 
-/** The panel of where the time goes: its own axes, which do not zoom, and each bar's name above it. */
+/** The panel of time bars: axes without zoom, and each bar's name above it. */
 function addBars(layout, { shown, store, axis, theme, ...at }) {
-  const told = shown.map((group) => ({ group, times: timeOfGroup(group, store) })).filter(({ times }) => times);
+  const timed = shown.map((group) => ({ group, times: timeOfGroup(group, store) })).filter(({ times }) => times);
   const where = place(at, 12);
   const still = { fixedrange: true, zeroline: false, linecolor: theme.border, gridcolor: theme.grid };
   layout[`xaxis${axis}`] = {
     ...still, domain: where.domainX, anchor: `y${axis}`, range: [0, 1], tickformat: ".0%",
     title: { text: "share of the time", standoff: 8, font: { size: 12, color: theme.muted } },
   };
-  layout[`yaxis${axis}`] = { ...still, domain: where.domainY, anchor: `x${axis}`, range: [Math.max(0.5, told.length - 0.5), -0.8], showticklabels: false, showgrid: false };
+  layout[`yaxis${axis}`] = { ...still, domain: where.domainY, anchor: `x${axis}`, range: [Math.max(0.5, timed.length - 0.5), -0.8], showticklabels: false, showgrid: false };
   layout.barmode = "stack";
   layout.annotations.push(title(`<b>${MEASURES.time.label}</b>`, where));
-  if (!told.length) layout.annotations.push(nothingYet(where.domainX, where.domainY, theme));
+  if (!timed.length) layout.annotations.push(nothingYet(where.domainX, where.domainY, theme));
   const each = ({ times }) => PHASES.reduce((sum, phase) => sum + times[phase], 0) / times.updates;
-  if (told.length <= 14) told.forEach((row, i) => layout.annotations.push({
-    text: `${plain(row.group.label)} <span style="color:${theme.muted}">${each(row).toPrecision(3)} s an update</span>`, showarrow: false,
+  if (timed.length <= 14) timed.forEach((row, i) => layout.annotations.push({
+    text: `${plain(row.group.label)} <span style="color:${theme.muted}">${each(row).toPrecision(3)} s per update</span>`, showarrow: false,
     xref: `x${axis}`, yref: `y${axis}`, x: 0, y: i - 0.24, xanchor: "left", yanchor: "bottom", font: { size: 12 },
   }));
-  return told.length ? timeBars(told, { axis, style, faint, plain, theme }) : [];
+  return timed.length ? timeBars(timed, { axis, style, faint, plain, theme }) : [];
 }
 
 function addAxes(layout, { measure, panel, columns, rows, view, theme, unit, height, width, extent, words }) {

@@ -1,11 +1,11 @@
-// A figure as the backend made it, changed in place: what is zoomed stays, and the page holds one copy of it at any time.
+// A figure from the backend, updated in place so that the zoom is kept and the page never shows two copies.
 
 import { element, script } from "../dom.js";
 
 const CONFIG = { displaylogo: false };
 const held = new WeakMap();
 
-/** Draw the figure; anew where the data has changed. */
+/** Draw the figure; redraw it if the data changed. */
 export default function mount({ parentElement: host, data }) {
   const one = held.get(host) ?? new Figure(host);
   held.set(host, one);
@@ -37,24 +37,24 @@ class Figure {
     try {
       await script("/plotly.min.js");
     } catch {
-      if (!this.drawn) this.box.textContent = "The figure's script did not arrive. Reload the page to try again.";
+      if (!this.drawn) this.box.textContent = "Loading the figure's script failed. Reload the page to try again.";
       this.text = null;
       return;
     }
-    if (data !== this.data) return; // a newer one is on its way, or the figure has gone
+    if (data !== this.data) return; // a newer one follows, or the figure was removed
     if (!this.drawn) this.box.replaceChildren();
-    if (this.box.getAttribute("aria-label") !== alt) this.zoomed.clear(); // it shows something else
+    if (this.box.getAttribute("aria-label") !== alt) this.zoomed.clear(); // another figure
     this.box.setAttribute("aria-label", alt);
     this.given = figure.layout;
-    const layout = structuredClone(figure.layout); // plotly writes into its own
+    const layout = structuredClone(figure.layout); // plotly changes its layout
     layout.font = { family: getComputedStyle(this.box).fontFamily, ...layout.font };
     for (const [axis, range] of this.zoomed) layout[axis] = { ...layout[axis], range };
     window.Plotly.react(this.box, figure.data, layout, CONFIG);
-    if (!this.drawn) this.box.on("plotly_relayout", (event) => this.remember(event)); // there is `on` from the first drawing
+    if (!this.drawn) this.box.on("plotly_relayout", (event) => this.remember(event)); // `on` exists after the first drawing
     this.drawn = true;
   }
 
-  /** Keep the ranges that the visitor has chosen; those of the figure itself come from the backend. */
+  /** Keep the ranges that the user chose; the figure's own ranges come from the backend. */
   remember(event) {
     for (const key of Object.keys(event)) {
       const [, axis, what] = key.match(/^([xy]axis\d*)\.(range|autorange)/) ?? [];

@@ -1,4 +1,4 @@
-// Saving what is shown: the chart as PNG or SVG, the view as one HTML file that needs nothing else.
+// Export: the charts as PNG or SVG, the page as one self-contained HTML file.
 
 import { plain } from "../store/measures.js";
 
@@ -25,7 +25,7 @@ function complete({ traces, layout }, theme) {
   };
 }
 
-/** Save the charts as a picture, three times as fine as the screen for PNG. */
+/** Save the charts as a picture; PNG has three times the screen's resolution. */
 export async function savePicture(figure, theme, format) {
   const whole = complete(figure, theme);
   const { width, height } = whole.layout;
@@ -33,7 +33,7 @@ export async function savePicture(figure, theme, format) {
   download(url, `comparison.${format}`);
 }
 
-/** Save the view as a page that works without BlockHF and without a network: the charts, and the page's tables. */
+/** Save charts and tables as a page that works without BlockHF and without a network. */
 export async function savePage(figure, theme, { title, note, tables }) {
   const source = await (await fetch("/plotly.min.js")).text();
   const whole = JSON.stringify(complete(figure, theme)).replaceAll("<", "\\u003c");
@@ -51,7 +51,7 @@ ${tables.map(written).join("\n")}
   setTimeout(() => URL.revokeObjectURL(url), 10_000);
 }
 
-/** The tables of a page as text: a title, and rows of cells; without what can be pressed. */
+/** The tables of a page as text: title and rows of cells, without buttons. */
 export function tablesOf(root) {
   const shown = [...root.querySelectorAll('[role="region"] table')].filter((table) => !table.closest("[hidden]"));
   return shown.map((table) => ({
@@ -60,7 +60,7 @@ export function tablesOf(root) {
   }));
 }
 
-/** A cell's text, with spaces between its parts; a head is called by its full name. */
+/** A cell's text with spaces between its parts; a header cell's full name. */
 function textOf(cell) {
   const named = cell.querySelector("button[aria-label]");
   if (cell.tagName === "TH" && named) return named.getAttribute("aria-label");

@@ -1,28 +1,28 @@
-// Colours: those of the page, and each configuration's own colour and dash.
+// Colours of the page, and colour and dash of each configuration.
 
 export const DASHES = ["solid", "dash", "dot", "dashdot", "longdash", "longdashdot"];
 
-/** Colour and dash of a configuration: the optimizer gives the colour, the variant the dash, and a shade where dashes are used up. */
+/** Colour and dash of a configuration: colour by optimizer, dash by variant, another shade once all dashes are used. */
 export function style(group, theme) {
   const colour = theme.colours[group.kind] ?? theme.others[group.variant % theme.others.length];
   const other = [null, theme.text, theme.background][Math.floor(group.variant / DASHES.length) % 3];
   return { colour: other ? mixed(colour, other, 0.4) : colour, dash: DASHES[group.variant % DASHES.length] };
 }
 
-/** One colour with a share of another in it, both as "#rrggbb". */
+/** A mixture of two colours, "#rrggbb", with the given share of the other. */
 export function mixed(colour, other, share) {
   const part = (hex, i) => Number.parseInt(hex.slice(1 + 2 * i, 3 + 2 * i), 16);
   const value = (i) => Math.round((1 - share) * part(colour, i) + share * part(other, i));
   return `#${[0, 1, 2].map((i) => value(i).toString(16).padStart(2, "0")).join("")}`;
 }
 
-/** A colour with so much of what is behind it. */
+/** A colour with an opacity. */
 export function faint(colour, alpha) {
   const value = Number.parseInt(colour.slice(1), 16);
   return `rgba(${value >> 16}, ${(value >> 8) & 255}, ${value & 255}, ${alpha})`;
 }
 
-/** The colours that the page has now. */
+/** The current colours of the page. */
 export function themeOf(node, colours) {
   const css = getComputedStyle(node);
   const value = (name, other) => css.getPropertyValue(name).trim() || other;

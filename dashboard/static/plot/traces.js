@@ -1,10 +1,10 @@
-// Plotly's traces of one panel, from what the store holds. Pure functions, no page.
+// Plotly's traces of one panel from the store's data. Pure functions.
 
 import { MEASURES, plain } from "../store/measures.js";
 import { divergence, mean, points, smooth, thin } from "../store/series.js";
 import { DASHES, faint, style } from "./theme.js";
 
-/** A group's curves: their mean or median with its band, each run's, and where one diverged. */
+/** A group's curves: mean or median with band, individual runs, and marks where one diverged. */
 export function lines({ group, store, measure, axis, view, theme, bands, crowded }) {
   const { colour, dash } = style(group, theme);
   const scale = { logX: view.logX, logY: view.logY && !MEASURES[measure].share };
@@ -42,7 +42,7 @@ export function lines({ group, store, measure, axis, view, theme, bands, crowded
   return traces;
 }
 
-/** One line per block, of the group's first seed that has any: dashes tell the blocks apart. */
+/** One line per block of the group's first run with blocks; dashes distinguish the blocks. */
 export function blockLines({ group, store, measure, axis, view, theme }) {
   const { run, columns, count } = solvesOf(group, store);
   const { colour } = style(group, theme);
@@ -54,12 +54,12 @@ export function blockLines({ group, store, measure, axis, view, theme }) {
     const raw = { ...base, ...stroke(line.x, line.y, faint(colour, 0.3), "solid", 1), hoverinfo: "skip" };
     return [...(view.smooth ? [raw] : []), {
       ...base, ...stroke(line.x, smooth(line.y, view.smooth), colour, dash, 1.6), name: nameOf(group, run, count > 1 && block),
-      customdata: toldAt(columns, block, line.update), hovertemplate: "%{y:.4~g} (%{customdata})",
+      customdata: solveNotes(columns, block, line.update), hovertemplate: "%{y:.4~g} (%{customdata})",
     }];
   }).flat();
 }
 
-/** The blocks of the group's first run that has any, thinned as its curves are; no run and a count of 0 where none has. */
+/** The blocks of the group's first run with blocks, thinned like its curves; a count of 0 if there is none. */
 function solvesOf(group, store) {
   const run = group.runs.find(({ id }) => store.blocks.has(id));
   if (!run) return { count: 0 };
@@ -67,27 +67,27 @@ function solvesOf(group, store) {
   return { run, columns, count: Object.keys(columns).filter((name) => name.endsWith("_cg_iterations")).length };
 }
 
-/** Several panels ask for the same blocks at each drawing: what was made of these columns is kept with them. */
+/** Thin columns once per bucket: several panels use the same blocks at each drawing. */
 function thinned(columns, bucket) {
-  if (made.get(columns)?.bucket !== bucket) made.set(columns, { bucket, columns: thin(columns, bucket) });
-  return made.get(columns).columns;
+  if (thinnedOf.get(columns)?.bucket !== bucket) thinnedOf.set(columns, { bucket, columns: thin(columns, bucket) });
+  return thinnedOf.get(columns).columns;
 }
 
-const made = new WeakMap();
+const thinnedOf = new WeakMap();
 
 function nameOf(group, run, block) {
   const parts = [plain(group.label), block === false ? null : `block ${block + 1}`, group.runs.length > 1 ? plain(run.name) : null];
   return parts.filter(Boolean).join(" · ");
 }
 
-/** Why a block's solves stopped, and which way they went, at some updates. */
-function toldAt(columns, block, updates) {
+/** Stop reason and product method of a block at the given updates. */
+function solveNotes(columns, block, updates) {
   const words = (i) => [columns[`block${block}_stop_reason`][i], columns[`block${block}_way`]?.[i]].filter(Boolean).join(", ");
   const at = new Map(columns.update.map((update, i) => [update, words(i)]));
   return updates.map((update) => at.get(update));
 }
 
-/** The reasons for which any block's solve has stopped, in the order of their first. */
+/** The stop reasons of all blocks, in the order of their first occurrence. */
 export function reasonsOf(groups, store) {
   const found = groups.flatMap((group) => {
     const { columns, count } = solvesOf(group, store);
@@ -96,7 +96,7 @@ export function reasonsOf(groups, store) {
   return [...new Set(found.filter(Boolean))];
 }
 
-/** A mark per solve at the height of its reason; the blocks' marks stand a little apart. */
+/** One mark per solve at the height of its reason, with a small offset per block. */
 export function stopReasons({ groups, store, axis, view, theme }) {
   const height = new Map(reasonsOf(groups, store).map((reason, i) => [reason, i]));
   const blocks = groups.flatMap((group) => {
@@ -118,7 +118,7 @@ export function stopReasons({ groups, store, axis, view, theme }) {
 
 const MARKS = ["circle", "square", "diamond", "cross", "triangle-up", "x"];
 
-/** The model's decrease of each block, and, thick, the loss's by the whole step where the run tells it. */
+/** The model's decrease of each block, and as a thick line the decrease of the loss, if reported. */
 export function decreases(asked) {
   const blocks = blockLines({ ...asked, measure: "model_decrease" });
   const { group, store, axis, view, theme } = asked;
@@ -133,7 +133,7 @@ export function decreases(asked) {
   return line.x.length ? [...blocks.map((block) => (block.name ? { ...block, name: `${block.name} · model` } : block)), loss] : blocks;
 }
 
-/** Lists one after another, with null between them. */
+/** Concatenate lists with null between them. */
 function gap(parts) {
   const all = [];
   parts.forEach((part, i) => {
@@ -143,7 +143,7 @@ function gap(parts) {
   return all;
 }
 
-/** All lines of a group as one, with gaps between them: one trace is drawn much faster than many. */
+/** All lines of a group as one with gaps, because one trace is much faster than many. */
 function joined(each, decay) {
   return [gap(each.map(({ line }) => line.x)), gap(each.map(({ line }) => smooth(line.y, decay)))];
 }

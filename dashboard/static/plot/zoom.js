@@ -1,6 +1,6 @@
-// The zoomed ranges of axes as a part of the URL. Pure functions, no page.
+// The zoomed ranges of axes as a part of the URL. Pure functions.
 
-/** Read the zoomed ranges from their place in the URL: "x:0:50,train_loss:1:2". */
+/** Read zoomed ranges: "x:0:50,train_loss:1:2". */
 export function readZoom(text) {
   const found = {};
   for (const part of (text ?? "").split(",")) {
@@ -11,13 +11,13 @@ export function readZoom(text) {
   return found;
 }
 
-/** Write zoomed ranges as a part of the URL. */
+/** Write zoomed ranges. */
 export function writeZoom(zoom) {
   const parts = Object.entries(zoom).map(([name, [low, high]]) => `${name}:${+low.toPrecision(7)}:${+high.toPrecision(7)}`);
   return parts.join(",");
 }
 
-/** An axis's own range: the zoomed one, or all. */
+/** The range of an axis for plotly: zoomed or automatic. */
 export function range(zoom, name) {
   const ends = readZoom(zoom)[name];
   return ends ? { range: ends, autorange: false } : { autorange: true };

@@ -1,30 +1,30 @@
-// Which of the runs are shown: by words, status, optimizer and problem. Pure functions, no page.
+// Filters of runs: words, status, optimizer and problem. Pure functions.
 
-/** The states to choose from: what each is called, and which runs are of it. */
+/** The choices of the status filter: label, and which runs match. */
 export const STATES = {
   "": { label: "All", has: () => true },
   running: { label: "Running", has: ({ status }) => status === "running" },
   open: { label: "Not ended", has: ({ final }) => !final },
   ended: { label: "Ended", has: ({ final }) => final },
-  queued: { label: "Waiting", has: ({ status }) => status === "queued" },
+  queued: { label: "Queued", has: ({ status }) => status === "queued" },
   paused: { label: "Paused", has: ({ status }) => status === "paused" },
   finished: { label: "Finished", has: ({ status }) => status === "finished" },
   failed: { label: "Failed or cancelled", has: ({ status }) => status === "failed" || status === "cancelled" },
 };
 
-/** Whether a run has each of the words in its name, seed, state, problem, data or comparison. */
+/** Whether each word occurs in a run's name, seed, status, problem, data or comparison. */
 export function matches(run, info, words) {
   const { problem } = run.config;
   const text = [info.title, run.status, problem.name, problem.data, run.experiment_name, run.config.optimizer.kind].join(" ").toLowerCase();
   return words.every((word) => text.includes(word));
 }
 
-/** Whether a view leaves out any run by what it is. */
+/** Whether a view filters runs. */
 export function narrowed({ filter, status, optimizer, problem }) {
   return Boolean(filter.trim() || status || optimizer || problem);
 }
 
-/** The groups with those of their runs that the view asks for, without groups that have none. */
+/** The groups with their runs that match the view's filters, without empty groups. */
 export function picked(groups, runs, view) {
   if (!narrowed(view)) return groups;
   const words = view.filter.toLowerCase().split(/\s+/).filter(Boolean);

@@ -1,4 +1,4 @@
-// What can be drawn, over what, and the words for it.
+// The measures and axes that can be drawn, and their names.
 
 export const X_AXES = {
   update: { label: "Updates", title: "updates" },
@@ -16,7 +16,7 @@ export const MEASURES = {
   batch_loss: { label: "Batch loss", loss: true },
   gradient_norm: { label: "Gradient norm" },
   step_norm: { label: "Step norm" },
-  scale: { label: "Share of the step", share: true },
+  scale: { label: "Accepted step fraction", share: true },
   reduction_ratio: { label: "Reduction ratio", linear: true },
   cg_iterations: { label: "CG iterations", block: true, linear: true, count: true },
   stop_reason: { label: "Stop reason", block: true, words: true },
@@ -25,28 +25,28 @@ export const MEASURES = {
   decreases: { label: "Model and loss decrease", block: true, fields: ["loss_decrease"] },
   ritz_max: { label: "Largest Ritz value", block: true },
   ritz_min: { label: "Smallest Ritz value", block: true },
-  block_step_norm: { label: "Step norm of blocks", block: true, column: "step_norm" },
-  cost: { label: "Cost of the solve", block: true },
+  block_step_norm: { label: "Block step norm", block: true, column: "step_norm" },
+  cost: { label: "Solver cost", block: true },
   time: { label: "Where the time goes", bars: true, fields: ["gradient_seconds", "curvature_seconds", "evaluation_seconds"] },
   gradient_seconds: { label: "Gradient time", seconds: true },
   curvature_seconds: { label: "Curvature time", seconds: true },
   evaluation_seconds: { label: "Evaluation time", seconds: true },
 };
 
-export const PARTS = { curves: "Losses and steps", blocks: "Each block", times: "Time" };
+export const PARTS = { curves: "Training curves", blocks: "Per-block solver", times: "Timing" };
 
-/** Which part of the panels a measure stands in. */
+/** The part of the panels to which a measure belongs. */
 export function partOf({ block, bars, seconds }) {
   if (block) return "blocks";
   return bars || seconds ? "times" : "curves";
 }
 
-/** Plotly reads tags and entities in texts; a name must stay a name. */
+/** Escape text for Plotly, which reads tags and entities. */
 export function plain(text) {
   return text.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;");
 }
 
-/** The fields to ask the backend for: what is drawn, over what, and what the target is of; blocks are asked for apart. */
+/** The fields to request: drawn measures, x axis and the target's measure; blocks are requested separately. */
 export function fieldsOf(view) {
   const fields = ([name, { block, fields: own }]) => own ?? (block ? [] : [name]);
   const named = [...new Set([...view.panels, view.targetOf])].filter((name) => MEASURES[name]);
@@ -54,7 +54,7 @@ export function fieldsOf(view) {
   return [...new Set([...named.flatMap((name) => fields([name, MEASURES[name]])), ...axis])];
 }
 
-/** The measures to draw; an accuracy only where there is one. */
+/** The measures to draw; accuracy only if there is one. */
 export function panelsOf(view, accuracy) {
   return view.panels.filter((name) => MEASURES[name] && (accuracy || name !== "test_accuracy"));
 }

@@ -1,13 +1,13 @@
-// Columns of runs: choosing the bucket, joining increments, means over seeds. Pure functions, no page.
+// Columns of runs: choosing the bucket, joining increments, means over seeds. Pure functions.
 
-const POINTS = 400; // about what a panel can show
+const POINTS = 400; // about as many as a panel can show
 
 /** Width of a bucket, a power of two, such that `lastUpdate` updates make at most about POINTS points. */
 export function bucketFor(lastUpdate) {
   return 2 ** Math.max(0, Math.ceil(Math.log2(Math.max(1, lastUpdate) / POINTS)));
 }
 
-/** Replace the held buckets that `got` holds again, and append the new ones: in the held columns where they fit. */
+/** Replace the buckets that `got` repeats and append the new ones, in place if the columns are the same. */
 export function join(held, got, bucket) {
   if (!got.update?.length) return held;
   if (!held) return columnsOf(got);
@@ -27,7 +27,7 @@ function columnsOf(got) {
   return Object.fromEntries(Object.entries(got).filter(([, value]) => Array.isArray(value)));
 }
 
-/** Points of one line: the rows where the measure was evaluated and finite. A log axis takes positive values only. */
+/** Points of one line: rows where the measure was evaluated and finite, and positive on a log axis. */
 export function points(columns, x, y, { logX = false, logY = false } = {}) {
   const line = { x: [], y: [], low: [], high: [], update: [] };
   const [xs, ys] = [columns[x], columns[y]];
@@ -43,7 +43,7 @@ export function points(columns, x, y, { logX = false, logY = false } = {}) {
   return line;
 }
 
-/** The row of the first update that was not finite, with the last finite value before it; null: none. */
+/** The first update that was not finite, with the last finite value before it; null if there is none. */
 export function divergence(columns, x, y) {
   const flags = columns.diverged_max ?? columns.diverged;
   const at = flags ? flags.findIndex((flag) => flag) : -1;
@@ -57,9 +57,9 @@ const T975 = [0, 12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262,
 
 /**
  * Mean or median of several lines at equal buckets of updates, with a band and the number of lines at each point.
- * A line that is `open` (its run goes on) does not count where it has not arrived yet; where another has no value,
- * because its run ended or diverged, there is no mean: it would be one of the survivors.
- * centre: "mean" or "median". band: "range" (smallest to largest), "deviation" (one standard deviation about the mean),
+ * A line that is `open` (its run has not ended) is ignored at points that it has not reached. If another line has no
+ * value, because its run ended or diverged, there is no mean: it would be a mean of the survivors.
+ * centre: "mean" or "median". band: "range" (minimum to maximum), "deviation" (one standard deviation about the mean),
  * "confidence" (95 % of the mean).
  */
 export function mean(lines, bucket, { band, centre = "mean" }, open = []) {
@@ -92,7 +92,7 @@ function median(values) {
   return sorted.length % 2 ? sorted[Math.floor(middle)] : (sorted[middle - 1] + sorted[middle]) / 2;
 }
 
-/** The 97.5 % point of Student's t; beyond the table by the first terms of its expansion in 1/f (0.002 off at 11). */
+/** The 97.5 % quantile of Student's t; beyond the table by an expansion in 1/f (error 0.002 at f = 11). */
 function t975(freedom) {
   return T975[freedom] ?? 1.95996 + 2.37227 / freedom + 2.8225 / freedom ** 2;
 }
@@ -105,7 +105,7 @@ function spread(values, centre, band) {
   return [centre - half, centre + half];
 }
 
-/** Exponential moving average with weight `decay` on the past, corrected for its start; 0: the values themselves. */
+/** Exponential moving average with weight `decay` on the past and bias correction; 0 returns the values. */
 export function smooth(values, decay) {
   if (!decay) return values;
   let sum = 0;
@@ -123,7 +123,7 @@ export function slice(columns, after, until) {
   return Object.fromEntries(Object.entries(columns).map(([name, column]) => [name, rows.map((i) => column[i])]));
 }
 
-/** Thin plain columns as the backend thins series: per bucket the mean of measures, the last of axes and of texts. */
+/** Thin columns like the backend: per bucket the mean of measures, and the last value of axes and texts. */
 export function thin(columns, bucket) {
   if (bucket <= 1) return columns;
   const starts = columns.update.map((update, i) => [Math.floor(update / bucket), i]).filter(([key], i, all) => !i || all[i - 1][0] !== key);

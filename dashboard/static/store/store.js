@@ -1,15 +1,15 @@
-// What the page knows of its runs, and the polling that keeps it fresh.
+// The data of the page's runs, and the polling that updates them.
 
-import { shown, wanted } from "./zoom_detail.js";
+import { detailQuery, withDetail } from "./zoom_detail.js";
 import { bucketFor, join } from "./series.js";
 
-const X_COLUMNS = ["epoch", "seconds", "cost", "cpu_seconds"]; // what reaching a target takes
-const CHUNK = 50; // runs per request: a URL has a length
+const X_COLUMNS = ["epoch", "seconds", "cost", "cpu_seconds"]; // the costs of reaching a target
+const CHUNK = 50; // runs per request, because the length of a URL is limited
 const RETRY_SECONDS = 1.5;
 
 export class Unreachable extends Error {}
 
-/** GET JSON from the dashboard's own origin; Unreachable where the backend does not answer. */
+/** GET JSON from the dashboard's origin; throws Unreachable if the backend does not answer. */
 export async function get(path, signal) {
   let answer;
   try {
@@ -22,7 +22,7 @@ export async function get(path, signal) {
   const body = await answer.json();
   if (!answer.ok) {
     const error = new Error(body.title ?? `status ${answer.status}`);
-    error.wait = Number(answer.headers.get("retry-after")) || 0; // seconds, where the backend says how long
+    error.wait = Number(answer.headers.get("retry-after")) || 0; // seconds, if the backend asks to wait
     throw error;
   }
   return body;
@@ -31,7 +31,7 @@ export async function get(path, signal) {
 const TIMEOUT = "timeout";
 
 export class Store {
-  /** `changed` is called after everything that a reader may want to show. */
+  /** `changed` is called after each change of the data or the connection. */
   constructor(changed) {
     this.changed = changed;
     this.series = new Map(); // run id -> columns
@@ -41,7 +41,7 @@ export class Store {
     this.expected = 1;
     this.blocks = new Map(); // run id -> columns of its blocks: block0_cg_iterations, ...
     this.blockIds = [];
-    this.detail = null; // finer series of what is zoomed to
+    this.detail = null; // finer series of the zoomed range
     this.zoom = null;
     this.ids = [];
     this.experiments = [];
@@ -52,17 +52,17 @@ export class Store {
     this.problem = "";
     this.wait = 0; // seconds that the backend has asked to wait
     this.updatedAt = null;
-    this.drawSeconds = 0; // what the last redraw took: a slow page is refreshed less often, and stays usable
-    this.generation = 0; // an answer to an older question is dropped
+    this.drawSeconds = 0; // duration of the last redraw: a slow page polls less often and stays usable
+    this.generation = 0; // answers to older requests are dropped
     this.onVisible = () => this.wake();
     document.addEventListener("visibilitychange", this.onVisible);
   }
 
-  /** Say which runs and measures are wanted; keeps what is held of them. */
+  /** Set the runs and measures to read; known data of them are kept. */
   want(ids, experiments, fields) {
     const same = (a, b) => a.length === b.length && a.every((value) => b.includes(value));
     const changed = !same(ids, this.ids) || !same(experiments, this.experiments);
-    if (!same(fields, this.fields)) this.cursors.clear(); // every line is asked for anew, the old ones stay until then
+    if (!same(fields, this.fields)) this.cursors.clear(); // read all lines again; the old ones stay until then
     if (fields.includes("samples") && !this.fields.includes("samples")) this.blocks.clear();
     if (changed || !same(fields, this.fields)) {
       [this.ids, this.experiments, this.fields] = [ids, experiments, fields];
@@ -72,28 +72,28 @@ export class Store {
     }
   }
 
-  /** Say how long the longest run was when the page was drawn, and so how coarsely to ask at first. */
+  /** Set the length of the longest run when the page was drawn, which determines the first bucket. */
   expect(updates) {
     this.expected = updates;
   }
 
-  /** Say of which runs the blocks are wanted; none is asked for otherwise. */
+  /** Set the runs whose blocks to read. */
   wantBlocks(ids) {
     const more = ids.some((id) => !this.blockIds.includes(id));
     this.blockIds = ids;
     if (more) this.wake();
   }
 
-  /** Say which part of the x axis is shown; where finer data of it can be had, they are read. */
+  /** Set the visible range of the x axis, and read finer data of it if there are any. */
   zoomTo(view, zoom) {
     if (JSON.stringify([this.view?.x, this.view?.logX, this.zoom]) === JSON.stringify([view.x, view.logX, zoom ?? null])) return;
     [this.view, this.zoom] = [{ x: view.x, logX: view.logX }, zoom ?? null];
-    this.readDetail().then(() => this.stopped || this.changed(), () => {}); // a failure is said by the next tick
+    this.readDetail().then(() => this.stopped || this.changed(), () => {}); // the next poll reports a failure
   }
 
-  /** What to draw: the finer series of what is zoomed to where they are held, else all. */
+  /** The data to draw: the finer series of the zoomed range if they have arrived, else all. */
   get shown() {
-    return shown(this, this.detail, this.view ?? {}, this.zoom);
+    return withDetail(this, this.detail, this.view ?? {}, this.zoom);
   }
 
   forget(id) {
@@ -103,7 +103,7 @@ export class Store {
     this.runs.delete(id);
   }
 
-  /** Ask now, and then again as often as `refresh` says. */
+  /** Poll now, and then every `refresh` seconds. */
   wake() {
     clearTimeout(this.timer);
     if (!document.hidden && !this.stopped) this.tick();
@@ -179,7 +179,7 @@ export class Store {
     }
   }
 
-  /** All at once: how long the runs are, and so how coarsely to ask for their series, is known about already. */
+  /** Read runs and series at once: the approximate length of the runs, and so the bucket, is already known. */
   async begin() {
     const known = this.ids.map((id) => this.runs.get(id)?.summary.updates ?? 0);
     this.bucket = bucketFor(Math.max(1, this.expected, ...known));
@@ -217,7 +217,7 @@ export class Store {
   }
 
   async readDetail() {
-    const asked = this.view && wanted(this, this.view, this.zoom);
+    const asked = this.view && detailQuery(this, this.view, this.zoom);
     if (!asked) this.detail = null;
     if (!asked || asked.key === this.detail?.key) return;
     const series = new Map();
@@ -229,10 +229,10 @@ export class Store {
       const { runs } = await get(`/api/v1/series?${this.query(part, after, asked.bucket)}&until=${until}`);
       for (const id of part) if (runs[id]?.attempt === this.cursors.get(id)?.attempt) series.set(id, join(undefined, runs[id], asked.bucket));
     }
-    if (asked.key === wanted(this, this.view, this.zoom)?.key) this.detail = { ...asked, series };
+    if (asked.key === detailQuery(this, this.view, this.zoom)?.key) this.detail = { ...asked, series };
   }
 
-  /** The axes to ask for: those that a target is told in, and the one that is drawn over. */
+  /** The axes to read: the costs of a target and the x axis. */
   get axes() {
     return this.fields.includes("samples") ? [...X_COLUMNS, "samples"] : X_COLUMNS;
   }
@@ -250,7 +250,7 @@ export class Store {
     const restarted = ids.filter((id) => runs[id] && (this.cursors.get(id)?.attempt ?? runs[id].attempt) !== runs[id].attempt);
     for (const id of ids) if (runs[id] && !restarted.includes(id)) this.accept(id, runs[id], bucket);
     if (restarted.length) {
-      // another worker began these anew: what we hold of them no longer exists
+      // another worker restarted these runs: the known rows no longer exist
       for (const id of restarted) this.forgetRows(id);
       await this.readChunk(restarted, bucket);
     }

@@ -1,15 +1,15 @@
-// Where the time of a comparison's runs went: gradient, curvature, evaluation and the rest. Pure functions.
+// How the runs' time divides into gradient, curvature, evaluation and the rest. Pure functions.
 
 export const PHASES = ["gradient", "curvature", "evaluation", "rest"];
 
-/** The seconds of each phase over the rows of one run, and how many updates these are; null: they do not tell.
-    A point stands for the updates since the point before; `every` says which of them were evaluated. */
+/** The seconds of each phase over the rows of one run, and their number of updates; null if they were not reported.
+    A point covers the updates since the point before; every `every`-th update was evaluated. */
 export function timeOf(columns, every) {
   const { update = [], seconds = [], gradient_seconds: gradient = [], curvature_seconds: curvature, evaluation_seconds: evaluation } = columns ?? {};
   const sum = { gradient: 0, curvature: 0, evaluation: 0, rest: 0, updates: 0 };
   const first = gradient.findIndex((value) => value != null);
   if (first < 0) return null;
-  const part = update[0] > update[1] - update[0]; // the rows begin later: what the first one took is not known
+  const part = update[0] > update[1] - update[0]; // the rows do not start at the first update: the time of the first row is unknown
   for (let i = part ? 1 : 0; i < update.length; i += 1) {
     if (gradient[i] == null) continue;
     const [since, then] = i ? [update[i - 1], seconds[i - 1]] : [0, 0];
@@ -25,7 +25,7 @@ export function timeOf(columns, every) {
   return sum.updates ? sum : null;
 }
 
-/** The phases of a group's runs together; null where none tells. */
+/** The sum of the phases over a group's runs; null if none reported them. */
 export function timeOfGroup(group, store) {
   const found = group.runs
     .map(({ id }) => timeOf(store.series.get(id), store.runs.get(id)?.config?.evaluation?.every ?? 1))
@@ -34,7 +34,7 @@ export function timeOfGroup(group, store) {
   return found.reduce((a, b) => Object.fromEntries(Object.keys(a).map((name) => [name, a[name] + b[name]])));
 }
 
-/** One bar for each group, as long as the others, divided into the phases. */
+/** One bar of equal length per group, divided into the phases. */
 export function timeBars(shown, { axis, style, faint, plain, theme }) {
   const base = { type: "bar", orientation: "h", xaxis: `x${axis}`, yaxis: `y${axis}`, width: 0.45, showlegend: false };
   return PHASES.map((phase, i) => {
@@ -50,7 +50,7 @@ export function timeBars(shown, { axis, style, faint, plain, theme }) {
       text: rows.map(({ share }) => (share > 0.12 ? phase : "")), textposition: "inside", insidetextanchor: "middle",
       textfont: { size: 11, color: rows.map(() => (phase === "curvature" ? theme.background : theme.text)) }, textangle: 0,
       customdata: rows.map(({ label, each }) => [label, each]),
-      hovertemplate: `%{customdata[0]}: ${phase} %{x:.1%}, %{customdata[1]:.3~s}s an update<extra></extra>`,
+      hovertemplate: `%{customdata[0]}: ${phase} %{x:.1%}, %{customdata[1]:.3~s}s per update<extra></extra>`,
     };
   });
 }

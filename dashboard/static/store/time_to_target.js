@@ -1,8 +1,8 @@
-// How soon each configuration reaches a target: the table that a comparison of optimizers is made for. Pure functions.
+// The cost at which each configuration reaches a target. Pure functions.
 
 export const COSTS = ["update", "epoch", "seconds", "cpu_seconds", "cost"];
 
-/** Whether more is better, as with an accuracy. */
+/** Whether higher is better. */
 export const rises = (measure) => measure === "test_accuracy";
 
 function best(columns, measure) {
@@ -10,7 +10,7 @@ function best(columns, measure) {
   return columns?.[name] ?? columns?.[measure] ?? [];
 }
 
-/** The first point at which a run's measure is at the target or beyond; null: not so far. */
+/** The first point at which a run's measure has reached the target; null if it has not. */
 export function reach(columns, measure, target) {
   const up = rises(measure);
   const at = best(columns, measure).findIndex((value) => value != null && (up ? value >= target : value <= target));
@@ -28,7 +28,7 @@ export function defaultTarget(runs, series, measure) {
   return up ? Math.min(...bests) : Math.max(...bests);
 }
 
-/** One row per group: how many seeds reached the target, at what mean cost, from which smallest to which largest. */
+/** One row per group: how many seeds reached the target, and the mean, minimum and maximum of the costs. */
 export function targetRows(groups, series, runs, measure, target) {
   return groups.map((group) => {
     const points = group.runs.map(({ id }) => reach(series.get(id), measure, target));
@@ -39,19 +39,19 @@ export function targetRows(groups, series, runs, measure, target) {
   });
 }
 
-/** The costs to show: processor time only where the rows of any run tell it. */
-export function told(rows) {
+/** The costs to show; processor time only if a run reported it. */
+export function costsToShow(rows) {
   return COSTS.filter((name) => name !== "cpu_seconds" || rows.some(({ costs }) => costs.cpu_seconds));
 }
 
-/** Mean, smallest and largest of what is known; null where nothing is. */
+/** Mean, minimum and maximum of the known values; null if there are none. */
 export function spread(values) {
   const known = values.filter((value) => value != null);
   if (!known.length) return null;
   return { mean: known.reduce((a, b) => a + b, 0) / known.length, low: Math.min(...known), high: Math.max(...known) };
 }
 
-/** Say what became of the seeds. */
+/** Describe how many seeds reached the target. */
 export function outcome({ n, reached, open, missed }) {
   const parts = [];
   if (reached) parts.push(n === 1 ? "reached" : `reached by ${reached} of ${n}`);

@@ -1,8 +1,8 @@
-// Finer data of the part of the x axis that is zoomed to: which updates it holds, how finely to ask, what was got.
+// Finer data of the zoomed range of the x axis: which updates to read, and in which bucket.
 
 import { bucketFor, slice } from "./series.js";
 
-/** The updates (after, until] of a run that a range of an axis shows, one point more at either end; null: none. */
+/** The updates (after, until] of a run in a range of an axis, with one more point at each end; null if there are none. */
 export function windowOf(columns, axis, [low, high]) {
   const values = columns?.[axis] ?? [];
   const first = values.findIndex((value) => value >= low);
@@ -11,8 +11,8 @@ export function windowOf(columns, axis, [low, high]) {
   return [columns.update[first - 2] ?? 0, columns.update[Math.min(last + 1, values.length - 1)]];
 }
 
-/** What to ask for, given the runs' series as they are held; null where asking would not make the points finer. */
-export function wanted({ ids, series, bucket, fields }, view, zoom) {
+/** The request for finer data, given the known series; null if it would not return finer points. */
+export function detailQuery({ ids, series, bucket, fields }, view, zoom) {
   if (!zoom) return null;
   const range = (view.logX ? zoom.map((value) => 10 ** value) : zoom).toSorted((a, b) => a - b);
   const windows = ids.map((id) => [id, windowOf(series.get(id), view.x, range)]).filter(([, found]) => found);
@@ -22,8 +22,8 @@ export function wanted({ ids, series, bucket, fields }, view, zoom) {
   return fine < bucket ? { key, axis: view.x, range, bucket: fine, windows: new Map(windows) } : null;
 }
 
-/** The held data with the finer ones in their place, where these hold all that the view shows. */
-export function shown(store, detail, view, zoom) {
+/** The known data, with the finer ones in their place if these cover the visible range. */
+export function withDetail(store, detail, view, zoom) {
   const range = zoom && (view.logX ? zoom.map((value) => 10 ** value) : zoom).toSorted((a, b) => a - b);
   const serves = detail && range && detail.axis === view.x && detail.range[0] <= range[0] && range[1] <= detail.range[1];
   if (!serves) return store;
