@@ -24,7 +24,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON instead.")]
 
 def _open(experiment: Experiment) -> int:
     """Count the runs that have not ended."""
-    return sum(not run.status.final for run in experiment.runs)
+    return sum(not run.final for run in experiment.runs)
 
 
 def _records(experiments: Sequence[Experiment]) -> str:

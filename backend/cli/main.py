@@ -89,14 +89,18 @@ def up() -> None:
             stack.stop()
 
 
-def _knob_lines() -> str:
-    """List every knob, one paragraph each, for the help of `launch`."""
-    groups = {"Of the experiment (--set)": optimizer_arguments.shared_knobs()}
-    groups |= {f"Of {kind} (--optimizer)": rows for kind, rows in optimizer_arguments.optimizer_knobs().items()}
-    return "\n\n".join(f"{title}:\n\n" + "\n\n".join(f"- {knob}" for knob in rows) for title, rows in groups.items())
+def _setting_lines() -> str:
+    """List every setting, one paragraph each, for the help of `launch`."""
+    groups = {"Of the experiment (--set)": optimizer_arguments.shared_settings()}
+    groups |= {f"Of {kind} (--optimizer)": fields for kind, fields in optimizer_arguments.optimizer_settings().items()}
+    return "\n\n".join(
+        f"{title}:\n\n"
+        + "\n\n".join(f"- {optimizer_arguments.help_line(path, field)}" for path, field in fields.items())
+        for title, fields in groups.items()
+    )
 
 
-@app.command(epilog=f"{UNITS}\n\n{_knob_lines()}")
+@app.command(epilog=f"{UNITS}\n\n{_setting_lines()}")
 def launch(
     file: Annotated[
         Path | None, typer.Argument(help="A YAML or JSON file with an experiment's fields.", show_default=False)
@@ -114,7 +118,9 @@ def launch(
     ] = None,
     grid: Annotated[
         list[str] | None,
-        typer.Option("--grid", "-g", help="A sweep: each value of a knob, 'bhf.damping=0,0.1'. May be repeated."),
+        typer.Option(
+            "--grid", "-g", help="A sweep: a setting's values or ranges, 'bhf.damping=0,0.01..1/3'. Repeatable."
+        ),
     ] = None,
     point: Annotated[
         list[str] | None,

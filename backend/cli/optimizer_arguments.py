@@ -1,8 +1,7 @@
-"""Every knob of the contract as a row, for help texts; and `path=value` settings applied to a specification."""
+"""The settings of a specification as lines of help, and `path=value` arguments applied to a specification."""
 
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Any, get_args
 
 import yaml
@@ -10,66 +9,38 @@ from pydantic import BaseModel
 
 from backend.errors import FieldError, InvalidInput
 from backend.schemas.experiments import Budget, Evaluation, ExperimentSpec, Problem
+from backend.schemas.fields import SettingField, setting_fields
 from backend.schemas.optimizers import Adam, BlockHessianFree, HessianFree, Optimizer
 
 
-@dataclass(frozen=True)
-class Knob:
-    """One field of the contract as a user sees it."""
-
-    path: str
-    default: Any
-    unit: str
-    limits: str
-    help: str
-    paper: Any
-
-    def __str__(self) -> str:
-        """Write path, default, unit, limits, help and the paper's value in one line."""
-        default = "empty" if self.default is None else self.default
-        paper = f"; the paper: {self.paper}" if self.paper is not None else ""
-        unit = f" {self.unit}" if self.unit else ""
-        limits = f" ({self.limits})" if self.limits else ""
-        return f"{self.path} = {default}{unit}{limits}: {self.help}{paper}"
+def help_line(path: str, field: SettingField) -> str:
+    """Write a setting's path, default, unit, limits, help and the paper's value in one line."""
+    default = "empty" if field.default is None else field.default
+    paper = f"; the paper: {field.paper}" if field.paper is not None else ""
+    unit = f" {field.unit}" if field.unit else ""
+    limits = f" ({field.limits})" if field.limits else ""
+    return f"{path} = {default}{unit}{limits}: {field.help}{paper}"
 
 
-_SIGNS = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
+def _fields(model: type[BaseModel], prefix: str = "") -> dict[str, SettingField]:
+    return {f"{prefix}{field.name}": field for field in setting_fields(model) if field.unit is not None}
 
 
-def _limits(schema: dict[str, Any]) -> str:
-    """Write the bounds of a field, also where it may be empty (`anyOf` with null)."""
-    parts = [schema, *schema.get("anyOf", [])]
-    return ", ".join(f"{sign} {part[key]}" for part in parts for key, sign in _SIGNS.items() if key in part)
-
-
-def _of(model: type[BaseModel], prefix: str) -> Iterator[Knob]:
-    for name, schema in model.model_json_schema()["properties"].items():
-        if "unit" in schema:
-            yield Knob(
-                path=f"{prefix}{name}",
-                default=schema.get("default"),
-                unit=schema["unit"],
-                limits=_limits(schema),
-                help=schema["description"],
-                paper=schema.get("paper"),
-            )
-
-
-def shared_knobs() -> list[Knob]:
-    """List what all runs of an experiment share, with dotted paths."""
+def shared_settings() -> Mapping[str, SettingField]:
+    """Return what all runs of an experiment share, by dotted path."""
     parts: dict[str, type[BaseModel]] = {
         "problem.": Problem,
         "budget.": Budget,
         "evaluation.": Evaluation,
         "": ExperimentSpec,
     }
-    return [knob for prefix, model in parts.items() for knob in _of(model, prefix)]
+    return {path: field for prefix, model in parts.items() for path, field in _fields(model, prefix).items()}
 
 
-def optimizer_knobs() -> dict[str, list[Knob]]:
-    """List each optimizer's own knobs, by its kind."""
+def optimizer_settings() -> dict[str, Mapping[str, SettingField]]:
+    """Return each optimizer's own settings, by its kind and their name."""
     models: tuple[type[BaseModel], ...] = (Adam, HessianFree, BlockHessianFree)
-    return {model.model_fields["kind"].default: list(_of(model, "")) for model in models}
+    return {model.model_fields["kind"].default: _fields(model) for model in models}
 
 
 def assign(target: dict[str, Any], setting: str) -> None:

@@ -37,19 +37,6 @@ def optimizer_label(run: Run) -> str:
     return optimizer.kind
 
 
-def share_done(run: Run) -> float:
-    """Return how much of the budget is used, in [0, 1], by the limit that is nearest."""
-    if run.status is RunStatus.FINISHED:
-        return 1.0
-    budget, done = run.config.budget, run.summary
-    shares = [
-        used / limit
-        for used, limit in ((done.updates, budget.updates), (done.epoch, budget.epochs), (done.seconds, budget.seconds))
-        if limit is not None
-    ]
-    return min(1.0, max(shares, default=0.0))
-
-
 def run_record(run: Run) -> dict[str, Any]:
     """Return what `blockhf runs --json` prints of a run."""
     return {
@@ -61,7 +48,7 @@ def run_record(run: Run) -> dict[str, Any]:
         "optimizer": run.config.optimizer.kind,
         "seed": run.config.seed,
         "updates": run.summary.updates,
-        "progress": round(share_done(run), 4),
+        "progress": round(run.progress, 4),
         "last": _measures(run, "last"),
         "best": _measures(run, "best"),
         "ended_by": run.ended_by,
@@ -124,7 +111,7 @@ _COLUMNS = (
     _Column("optimizer", optimizer_label, width=13),
     _Column("seed", lambda run: str(run.config.seed), justify="right"),
     _Column("status", lambda run: Text(run.status.value, STYLES[run.status]), width=9),
-    _Column("progress", lambda run: ProgressBar(total=1.0, completed=share_done(run), width=8), width=8),
+    _Column("progress", lambda run: ProgressBar(total=1.0, completed=run.progress, width=8), width=8),
     _Column("updates", lambda run: str(run.summary.updates), justify="right", width=7),
     _Column("seconds", lambda run: f"{run.summary.seconds:.1f}", wide=True, justify="right", width=8),
     _value("train", "last_train_loss"),
@@ -146,7 +133,7 @@ def _unreachable(error: Exception) -> Text:
 
 def at_rest(run: Run) -> bool:
     """Tell whether nothing more comes of a run unless somebody asks for it: it has ended, or is paused."""
-    return run.status.final or run.status is RunStatus.PAUSED
+    return run.final or run.status is RunStatus.PAUSED
 
 
 def watch(fetch: Callable[[], list[Run]], console: Console, *, interval: float) -> list[Run]:

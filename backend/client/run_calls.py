@@ -187,7 +187,7 @@ class RunCalls(WorkerCalls):
             left = deadline - time.monotonic()
             try:
                 runs = self._retry_unreachable(lambda: [self.run(run_id) for run_id in run_ids], max(0.0, left))
-                waiting = [run.id for run in runs if not run.status.final]
+                waiting = [run.id for run in runs if not run.final]
                 if not waiting:
                     return runs
             except BackendUnavailable as error:

@@ -1,17 +1,17 @@
 """Sweeps: a comparison whose optimizers take every value of a grid, or every point of a list."""
 
-import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-import yaml
 from pydantic import ValidationError
 
 from backend.errors import FieldError, InvalidInput, from_validation
 from backend.schemas.api import Sweep
 from backend.schemas.base import MAX_RUNS_PER_EXPERIMENT
 from backend.schemas.experiments import ExperimentSpec
+from backend.schemas.fields import setting_fields
+from backend.schemas.sweep_values import combinations, parse_value, parse_values
 
 Point = Mapping[str, Any]
 
@@ -50,24 +50,23 @@ def parse(base: ExperimentSpec, grid: Sequence[str], points: Sequence[str] = ())
 
     Args:
         base: what is swept.
-        grid: a knob and its values each, `bhf.damping=0,0.1`.
+        grid: one setting with its values or ranges each, `bhf.damping=0,0.01..1/3`.
         points: settings that belong together each, `bhf.damping=0.1 bhf.learning_rate=0.5`.
     """
+    integers = {
+        f"{optimizer.kind}.{field.name}"
+        for optimizer in base.optimizers
+        for field in setting_fields(type(optimizer))
+        if field.kind == "integer"
+    }
+    values = {name: parse_values(text, integer=name in integers) for name, text in _settings("grid", grid).items()}
+    settings = [
+        {name: parse_value(text) for name, text in _settings("points", point.split()).items()} for point in points
+    ]
     try:
-        values = {
-            name: [yaml.safe_load(value) for value in text.split(",") if value.strip()]
-            for name, text in _settings("grid", grid).items()
-        }
-        settings = [
-            {name: yaml.safe_load(text) for name, text in _settings("points", point.split()).items()}
-            for point in points
-        ]
         return Sweep.model_validate({"base": base, "grid": values, "points": settings})
     except ValidationError as error:
         raise from_validation(error) from None
-    except (ValueError, yaml.YAMLError) as error:  # a ValueError: a date that is none
-        said = str([*grid, *points])[:200]
-        raise InvalidInput([FieldError("grid", said, " ".join(str(error).split()))]) from None
 
 
 def _settings(field: str, texts: Sequence[str]) -> dict[str, str]:
@@ -101,8 +100,8 @@ def _points(sweep: Sweep, kind: str) -> Iterator[Point]:
     grid = _of_kind(sweep.grid, kind)
     points = [point for point in (_of_kind(point, kind) for point in sweep.points) if point] or [{}]
     for point in points:
-        for values in itertools.product(*grid.values()):
-            yield {**point, **dict(zip(grid, values, strict=True))}
+        for combination in combinations(grid):
+            yield {**point, **combination}
 
 
 def _of_kind(values: Point, kind: str) -> dict[str, Any]:

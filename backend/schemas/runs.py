@@ -2,9 +2,9 @@
 
 from datetime import datetime
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import Field, StringConstraints
+from pydantic import Field, StringConstraints, computed_field, model_validator
 
 from backend.schemas.base import MAX_TAGS, MAX_TRACEBACK, MAX_UPDATES, Contract, Id, Note, Plain, Slug, Title
 from backend.schemas.experiments import ExperimentSpec, RunConfig
@@ -24,6 +24,15 @@ class RunStatus(StrEnum):
     def final(self) -> bool:
         """Whether nothing can change any more."""
         return self in {RunStatus.FINISHED, RunStatus.FAILED, RunStatus.CANCELLED}
+
+
+class RunAction(StrEnum):
+    """What a user can do with a run."""
+
+    PAUSE = "pause"
+    RESUME = "resume"
+    RETRY = "retry"
+    CANCEL = "cancel"
 
 
 class StopReason(StrEnum):
@@ -168,6 +177,48 @@ class Run(Contract):
     notes: list[str] = Field([], description="what to know of its history: where it began again, or on another device")
     weights: Sha256 | None = Field(None, description="SHA-256 of the file with the final weights")
     summary: Summary = Summary()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _drop_derived(cls, data: Any) -> Any:
+        """Accept a run as the API writes it: the fields that are derived from others are computed again."""
+        if not isinstance(data, dict):
+            return data
+        return {name: value for name, value in data.items() if name not in cls.model_computed_fields}
+
+    # mypy does not know a decorated property (python/mypy#14461); pydantic's documentation ignores the error, too.
+    @computed_field(description="whether the run has ended")  # type: ignore[prop-decorator]
+    @property
+    def final(self) -> bool:
+        """Whether the run has ended."""
+        return self.status.final
+
+    @computed_field(description="what can be done with the run now")  # type: ignore[prop-decorator]
+    @property
+    def actions(self) -> list[RunAction]:
+        """What can be done with the run now. A requested pause can be withdrawn, a requested cancel cannot."""
+        if self.status in {RunStatus.FAILED, RunStatus.CANCELLED}:
+            return [RunAction.RETRY]
+        if self.final or self.cancel_requested:
+            return []
+        pausing = self.status is RunStatus.RUNNING and self.pause_requested
+        if self.status is RunStatus.PAUSED or pausing:
+            return [RunAction.RESUME, RunAction.CANCEL]
+        return [RunAction.PAUSE, RunAction.CANCEL]
+
+    @computed_field(description="used fraction of the budget, by the limit that is nearest, from 0 to 1")  # type: ignore[prop-decorator]
+    @property
+    def progress(self) -> float:
+        """Used fraction of the budget, by the limit that is nearest."""
+        if self.status is RunStatus.FINISHED:
+            return 1.0
+        budget, summary = self.config.budget, self.summary
+        limits = (
+            (summary.updates, budget.updates),
+            (summary.epoch, budget.epochs),
+            (summary.seconds, budget.seconds),
+        )
+        return min(1.0, max((used / limit for used, limit in limits if limit is not None), default=0.0))
 
 
 class Experiment(Contract):

@@ -1,29 +1,29 @@
-// Elements are made here and nowhere else: text enters the page as text, never as markup.
+// Creation of elements. All elements are created here, so that text never enters the page as markup.
 
-/** Make an element: attributes, `on...` listeners, then children (strings become text). */
+/** Create an element with attributes, `on...` listeners and children; strings become text. */
 export function element(tag, attributes = {}, ...children) {
   const node = document.createElement(tag);
   for (const [name, value] of Object.entries(attributes)) {
     if (name.startsWith("on")) node.addEventListener(name.slice(2), value);
-    else if (value === true) node.setAttribute(name, "");
+    else if (value === true && !name.startsWith("aria-")) node.setAttribute(name, "");
     else if ((value !== false || name.startsWith("aria-")) && value != null) node.setAttribute(name, String(value));
   }
   node.append(...children.filter((child) => child != null));
   return node;
 }
 
-/** A control with its name before it. */
+/** A control with a label. */
 export function labelled(text, control) {
   return element("label", { class: "bhf-select" }, element("span", {}, text), control);
 }
 
-/** A table that scrolls sideways within the page, by keys too. */
+/** A table that scrolls sideways, also by keyboard. */
 export function sheet(name, kind, head, body) {
   const table = element("table", { class: `bhf-table bhf-${kind}` }, element("thead", {}, head), body);
   return element("div", { class: "bhf-scroll", tabindex: 0, role: "region", "aria-label": name }, table);
 }
 
-/** A curve's sample and name, as a cell begins with. */
+/** A line sample and a name, for the start of a row. */
 export function named({ colour, dash }, label) {
   return element("span", { class: "bhf-eye" }, swatch(colour, dash), element("span", {}, label));
 }
@@ -49,7 +49,7 @@ export function script(url) {
   loads[url] ??= new Promise((resolve, reject) => {
     document.head.append(element("script", { src: url, onload: resolve, onerror: () => reject(new Error(url)) }));
   }).catch((error) => {
-    delete loads[url]; // the next visit may try again
+    delete loads[url]; // so that a later call tries again
     throw error;
   });
   return loads[url];

@@ -1,22 +1,22 @@
-// The live part of the compare page: controls, charts and the table of runs, kept fresh without Streamlit's help.
+// The live part of the compare and run pages: controls, charts and tables, updated without a run of the page's script.
 
-import { Chart } from "./chart.js";
+import { Chart } from "./plot/chart.js";
 import { element, script, styles, swatch } from "./dom.js";
-import { FINAL, picked } from "./filter.js";
-import { LogPanel } from "./log.js";
-import { fieldsOf, MEASURES } from "./measures.js";
-import { TargetPanel } from "./panel.js";
-import { StepsPanel } from "./steps.js";
-import { Store } from "./store.js";
-import { Table } from "./table.js";
-import { DASHES, style, themeOf } from "./theme.js";
-import { Filter, Toolbar } from "./toolbar.js";
-import { readZoom, writeZoom } from "./zoom.js";
+import { picked } from "./store/filter.js";
+import { LogPanel } from "./panels/log.js";
+import { fieldsOf, MEASURES } from "./store/measures.js";
+import { TargetPanel } from "./panels/target_panel.js";
+import { ValuesPanel } from "./panels/values_panel.js";
+import { Store } from "./store/store.js";
+import { Table } from "./panels/table.js";
+import { DASHES, style, themeOf } from "./plot/theme.js";
+import { Filter, Toolbar } from "./panels/toolbar.js";
+import { readZoom, writeZoom } from "./plot/zoom.js";
 
-const SIGNS = ["\u25cf", "\u25a0", "\u25c6", "\u271a", "\u25b2", "\u2715"]; // as the marks of stop reasons
-const mounted = new WeakMap(); // Streamlit calls again at every rerun, with the same host element
+const SIGNS = ["\u25cf", "\u25a0", "\u25c6", "\u271a", "\u25b2", "\u2715"]; // the same marks as in the panel of stop reasons
+const mounted = new WeakMap(); // Streamlit calls mount at every rerun with the same host element
 
-/** Show the component in its host; returns what to call when it goes. */
+/** Show the component in its host; return the function that removes it. */
 export default function mount(component) {
   const host = component.parentElement;
   let live = mounted.get(host);
@@ -33,7 +33,7 @@ class Live {
     this.host = host;
     this.view = { ...view };
     this.paused = false;
-    this.pending = new Map(); // run id -> what was asked of it just now
+    this.pending = new Map(); // run id -> the action that was requested just now
     this.root = element("section", { class: "bhf-live", "aria-label": "Live comparison" });
     this.banner = element("div", { class: "bhf-banner", role: "status", hidden: true });
     this.chart = new Chart({ change: (changes) => this.change(changes), redraw: () => this.draw() });
@@ -61,7 +61,7 @@ class Live {
     this.filter = new Filter(filter, set);
     this.table = new Table(table, { ask: (verb, id) => this.ask(verb, id), toggle: (key) => this.toggle(key), set });
     [this.comparing, this.alone] = [[filter, steps, target], [log]];
-    this.steps = new StepsPanel(steps, set, () => this.draw());
+    this.values = new ValuesPanel(steps, set, () => this.draw());
     this.target = new TargetPanel(target, set);
     this.log = new LogPanel(log);
   }
@@ -108,7 +108,7 @@ class Live {
     this.tell.state("view", { ...this.view });
   }
 
-  /** Have the blocks read of the first run of each group, where a panel shows them. */
+  /** Read the blocks of each group's first run if a panel shows blocks. */
   wantBlocks(groups) {
     const wanted = this.view.panels.some((name) => MEASURES[name]?.block);
     const firsts = groups.filter(({ kind }) => kind !== "adam").map(({ runs }) => runs[0].id);
@@ -127,15 +127,15 @@ class Live {
     this.draw();
   }
 
-  /** The runs that have not ended. */
+  /** The ids of the runs that have not ended. */
   open() {
-    return this.store.ids.filter((id) => !FINAL.has(this.store.runs.get(id)?.status));
+    return this.store.ids.filter((id) => !this.store.runs.get(id)?.final);
   }
 
   save(format) {
     const names = this.data.groups.map(({ label }) => label).join(", ");
     const done = this.chart.save(format, { title: names.length > 120 ? `${names.slice(0, 118)} …` : names, note: `${this.note.textContent} ${location.href}` });
-    done.catch((error) => this.say(`The charts could not be saved: ${error.message}`));
+    done.catch((error) => this.say(`Saving the charts failed: ${error.message}`));
   }
 
   ask(verb, ...ids) {
@@ -170,15 +170,15 @@ class Live {
     for (const part of this.comparing) part.hidden = !comparing;
     for (const part of this.alone) part.hidden = comparing;
     if (comparing) {
-      this.steps.show(shown);
+      this.values.show(shown);
       shown.target = this.target.show(shown);
     } else this.log.show(this.store, all[0]?.runs[0]?.id);
     this.drawBanner();
     this.drawNote();
-    this.plot(shown).catch((error) => this.say(`The chart could not be drawn: ${error.message}`));
+    this.plot(shown).catch((error) => this.say(`Drawing the charts failed: ${error.message}`));
   }
 
-  /** Draw again if the page's colours are other ones: style sheets come and go for other reasons too. */
+  /** Draw again if the page's colours have changed; style sheets change for other reasons, too. */
   repaint() {
     if (this.data && JSON.stringify(themeOf(this.root, this.data.colours)) !== this.painted) this.draw();
   }
@@ -204,7 +204,7 @@ class Live {
     }
   }
 
-  /** How many blocks the dashes of the shown panels tell apart; 0 where none does. */
+  /** The number of blocks that dashes distinguish in the shown panels; 0 if none does. */
   blocksOf(groups) {
     if (!this.view.panels.some((name) => MEASURES[name]?.block)) return 0;
     const most = Math.max(0, ...groups.map(({ runs }) => this.store.runs.get(runs[0].id)?.blocks.length ?? 0));
@@ -214,7 +214,7 @@ class Live {
   async plot(shown) {
     await script("/plotly.min.js");
     const { updatedAt, unreachableSince, problem } = this.store;
-    if (!updatedAt && !unreachableSince && !problem) return; // the first picture is one with values
+    if (!updatedAt && !unreachableSince && !problem) return; // nothing to draw yet
     const width = this.width || Math.round(this.root.clientWidth);
     if (!width || this.store.stopped) return;
     const { updates } = this.root.dataset;
@@ -229,7 +229,7 @@ class Live {
     const { unreachableSince, problem } = this.store;
     if (unreachableSince) {
       const since = unreachableSince.toLocaleTimeString();
-      this.say(`The backend cannot be reached since ${since}. What arrived before is shown; trying again.`);
+      this.say(`Backend unreachable since ${since}. Showing the last known data; reconnecting automatically.`);
     } else this.say(problem);
   }
 
@@ -241,17 +241,17 @@ class Live {
   drawNote() {
     const { store } = this;
     const parts = [];
-    if (!store.updatedAt) parts.push("Reading the runs \u2026");
+    if (!store.updatedAt) parts.push("Loading \u2026");
     else if (store.ended) parts.push("All runs have ended.");
-    else if (this.paused) parts.push("Paused.");
+    else if (this.paused) parts.push("Display frozen.");
     else if (!this.view.refresh) parts.push("Refresh is off.");
     else parts.push("Live.");
     const { bucket } = store.shown;
-    if (bucket > 1) parts.push(`One point is the mean of ${bucket} updates; where a band is drawn it holds their extremes.`);
-    else parts.push("One point is one update.");
+    if (bucket > 1) parts.push(`Each point is the mean of ${bucket} updates; a band shows their minimum and maximum.`);
+    else parts.push("Each point is one update.");
     if (store.updatedAt) parts.push(`Updated ${store.updatedAt.toLocaleTimeString()}.`);
     if (this.data.lossUnit && this.width < 480) parts.push(`Losses in ${this.data.lossUnit}.`);
-    parts.push("Drag to zoom, double-click to zoom out; by keys: + and \u2212, arrows, 0.");
+    parts.push("Drag to zoom, double-click to reset. Keys: + and \u2212 zoom, arrows move, 0 resets.");
     const text = parts.join(" ");
     if (this.note.textContent !== text) this.note.textContent = text;
     this.root.dataset.updates = String(Math.max(0, ...[...store.cursors.values()].map((cursor) => cursor.after)));
@@ -259,5 +259,5 @@ class Live {
   }
 }
 
-script("/plotly.min.js").catch(() => {}); // said where it is needed
+script("/plotly.min.js").catch(() => {}); // the error is reported when the script is used
 await styles("/assets/live.css");

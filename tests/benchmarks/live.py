@@ -126,7 +126,7 @@ def rest(page: Page, service: Service) -> None:
     wait_in_line(service.client)
     dashboard = psutil.Process(service.processes["dashboard"].pid)
     print(f"dashboard's process without a tab: {share(dashboard, page, IDLE_SECONDS):.1%} of a core")
-    for path in (f"?experiments={experiment}", "launch", "queue", "paper", "choose", "guide", f"run?id={taken[0][0]}"):
+    for path in (f"?experiments={experiment}", "launch", "queue", "paper", "guide", f"run?id={taken[0][0]}"):
         page.goto(f"{service.dashboard_url}/{path}")
         settled(page)
         page.wait_for_timeout(5000)

@@ -1,4 +1,4 @@
-"""The pictures of the pages that README.md and the page "How to choose" show, from runs that really train.
+"""The pictures of the pages that README.md and the page "Guide" show, from runs that really train.
 
 python -m tests.benchmarks.pages [FOLDER] [--only VIEW ...]
 

@@ -7,7 +7,7 @@ from streamlit.testing.v1 import AppTest
 
 from backend.client import Client
 from backend.schemas.catalog import WorkerInfo
-from dashboard import connection
+from dashboard.ui.backend import client
 from tests.dashboard.samples import CATALOG
 from tests.e2e.conftest import Service, running_service
 from worker.problems.registry import discover
@@ -49,8 +49,8 @@ def open_page(backend: Service, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ope
 
     def run(name: str, *, url: str = backend.backend_url, query: dict[str, str] | None = None) -> AppTest:
         monkeypatch.setenv("BLOCKHF_BACKEND_URL", url)
-        connection.client.clear()
-        page = AppTest.from_string(f"from dashboard.app_pages import {name}\n{name}.page()\n", default_timeout=60)
+        client.clear()
+        page = AppTest.from_string(f"from dashboard.pages import {name}\n{name}.page()\n", default_timeout=60)
         for key, value in (query or {}).items():
             page.query_params[key] = value
         page.run()
@@ -58,4 +58,4 @@ def open_page(backend: Service, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ope
         return page
 
     yield run
-    connection.client.clear()
+    client.clear()

@@ -70,15 +70,15 @@ def test_zooming_fetches_finer_data(page: Page, quiet: Service) -> None:
     quiet.client.append(run, token, [row(update, 0.001) for update in range(1, 3001)])
     quiet.client.finish(run, token, "finished", ended_by="updates")
     page.goto(f"{quiet.dashboard_url}/?experiments={experiment.id}")
-    expect(page.locator(".bhf-note").first).to_contain_text("the mean of 8 updates")
+    expect(page.locator(".bhf-note").first).to_contain_text("mean of 8 updates")
     page.goto(f"{quiet.dashboard_url}/?experiments={experiment.id}&zoom=x:1000:1200")
-    expect(page.locator(".bhf-note").first).to_contain_text("One point is one update")
+    expect(page.locator(".bhf-note").first).to_contain_text("Each point is one update")
     drawn = """() => (document.querySelector(".bhf-chart").data ?? [])
       .flatMap(({ x, y }) => x.map((at, i) => [at, y[i]])).filter(([at]) => at === 1100).map(([, value]) => value)"""
     exact = pytest.approx(row(1100, 0.001).train_loss)
     wait_until(lambda: exact in page.evaluate(drawn), "finer lines are drawn")
     page.get_by_role("button", name="Reset zoom").click()
-    expect(page.locator(".bhf-note").first).to_contain_text("the mean of 8 updates")
+    expect(page.locator(".bhf-note").first).to_contain_text("mean of 8 updates")
 
 
 @pytest.mark.parametrize("measure", ["ritz_max", "block_step_norm"])
@@ -164,7 +164,7 @@ def test_what_is_chosen_is_chosen_in_charts_and_tables(page: Page, quiet: Servic
         wait_until(lambda: page.evaluate(names) == ["HF", "HF", "HF"], "HF alone is drawn")
         open_view(page, page.url)
     page.get_by_role("combobox", name="Status").select_option("Running")
-    expect(page.get_by_text("No run is of this kind")).to_be_visible()
+    expect(page.get_by_text("No runs match the filter")).to_be_visible()
 
 
 def test_processor_time_has_its_column_where_rows_tell_it(page: Page, quiet: Service) -> None:

@@ -16,8 +16,8 @@ GROUPS = {"A": ["a1", "a2"], "B": ["b1", "b2"], "C": ["c1"]}
 def test_a_zoom_survives_its_text(call: Call) -> None:
     """What is written into the URL is read back; what makes no sense is left out."""
     zoom = {"x": [0.5, 30], "train_loss": [-1, 2.25]}
-    assert call("zoom", "readZoom", call("zoom", "writeZoom", zoom)) == zoom
-    assert call("zoom", "readZoom", "x:1,y:NaN:2,<b>") == {}
+    assert call("plot/zoom", "readZoom", call("plot/zoom", "writeZoom", zoom)) == zoom
+    assert call("plot/zoom", "readZoom", "x:1,y:NaN:2,<b>") == {}
 
 
 VIEW = {
@@ -29,7 +29,7 @@ VIEW = {
 def traces(page: Page, view: dict[str, Any], runs: list[dict[str, Any]], blocks: dict[str, Any] | None = None) -> Any:
     """Return what is drawn of one group of runs whose train loss falls from 3 to 1; the first one has the blocks."""
     code = """async ([view, runs, blocks]) => {
-      const { figure } = await import("/assets/draw.js");
+      const { figure } = await import("/assets/plot/draw.js");
       const columns = { update: [1, 2, 3], train_loss: [3, 2, 1] };
       const series = new Map(runs.map(({ id }) => [id, columns]));
       const store = { series, runs: new Map(), blocks: new Map(blocks ? [[runs[0].id, blocks]] : []), bucket: 1 };
@@ -75,11 +75,12 @@ def test_stop_reasons_are_marks_at_the_height_of_their_word(page: Page, service:
 def picked(page: Page, **view: str) -> Any:
     """Return the ids of the sample's runs that a view picks."""
     code = """async ([status, groups, view]) => {
-      const { picked } = await import("/assets/filter.js");
+      const { picked } = await import("/assets/store/filter.js");
       const problem = (kind) => ({ name: kind === "hf" ? "cnn" : "tiny", data: "dots" });
       const config = (kind) => ({ optimizer: { kind }, problem: problem(kind) });
       const kind = (id) => (id[0] === "c" ? "hf" : "bhf");
-      const run = ([id, status]) => [id, { status, experiment_name: "E", config: config(kind(id)) }];
+      const state = (status) => ({ status, final: status !== "running" });
+      const run = ([id, status]) => [id, { ...state(status), experiment_name: "E", config: config(kind(id)) }];
       const runs = new Map(Object.entries(status).map(run));
       const all = Object.entries(groups).map(([key, ids]) => ({ key, runs: ids.map((id) => ({ id, title: id })) }));
       return picked(all, runs, view).flatMap(({ runs }) => runs.map(({ id }) => id));
@@ -101,7 +102,7 @@ def test_rows_sort_either_way(page: Page, service: Service) -> None:
     """What is not there comes last in both directions; an order is named by its column."""
     page.goto(f"{service.dashboard_url}/healthz")
     code = """async ([rows, sort]) => {
-      const { inOrder } = await import("/assets/heads.js");
+      const { inOrder } = await import("/assets/panels/sortable_header.js");
       return inOrder(rows, sort, (row, key) => row[key]).map(({ cost }) => cost);
     }"""
     rows = [{"cost": 2}, {"cost": None}, {"cost": 3}]
@@ -115,7 +116,7 @@ def test_many_lines_are_one_trace_for_each_group(page: Page, service: Service) -
     page.goto(f"{service.dashboard_url}/healthz")
     runs = [{"id": f"r{i}", "seed": i, "name": f"seed {i}"} for i in range(20)]
     code = """async ([runs, view]) => {
-      const { figure } = await import("/assets/draw.js");
+      const { figure } = await import("/assets/plot/draw.js");
       const columns = { update: [1, 2], train_loss: [3, 2] };
       const series = new Map(runs.map(({ id }) => [id, columns]));
       const store = { series, runs: new Map(), blocks: new Map(), bucket: 1 };
@@ -134,18 +135,18 @@ def test_the_fields_of_panels_are_asked_for(call: Call) -> None:
     """Panels made of several columns ask for those, and for the axis; blocks are asked for apart."""
     view = {"panels": ["time", "decreases", "residual", "scale"], "targetOf": "test_loss", "x": "update"}
     fields = ["gradient_seconds", "curvature_seconds", "evaluation_seconds", "loss_decrease", "scale", "test_loss"]
-    assert call("measures", "fieldsOf", view) == fields
-    assert call("measures", "fieldsOf", view | {"x": "cpu_seconds"}) == [*fields, "cpu_seconds"]
+    assert call("store/measures", "fieldsOf", view) == fields
+    assert call("store/measures", "fieldsOf", view | {"x": "cpu_seconds"}) == [*fields, "cpu_seconds"]
 
 
 def test_ticks_of_a_logarithmic_axis(call: Call) -> None:
     """Within three decades the ticks are 1, 2 and 5 of each, beyond that the powers of ten."""
-    near = call("draw", "logTicks", [10, 100])
+    near = call("plot/draw", "logTicks", [10, 100])
     assert [value for value in near["tickvals"] if 20 <= value <= 100] == [20, 50, 100]
-    far = call("draw", "logTicks", [1, 1e6])
+    far = call("plot/draw", "logTicks", [1, 1e6])
     assert [value for value in far["tickvals"] if 1 <= value <= 100] == [1, 10, 100]
 
 
 def test_markup_is_plain_for_plotly(call: Call) -> None:
     """Tags and entities in a name lose their meaning."""
-    assert call("measures", "plain", "<b>&amp;</b>") == "&lt;b&gt;&amp;amp;&lt;/b&gt;"
+    assert call("store/measures", "plain", "<b>&amp;</b>") == "&lt;b&gt;&amp;amp;&lt;/b&gt;"

@@ -62,10 +62,10 @@ def test_a_comparison_is_made_and_read_by_keyboard(page: Page, empty: Service) -
     expect(measure).to_have_attribute("aria-pressed", "true")
     page.wait_for_url(re.compile("step_norm"))
 
-    pause = page.get_by_role("button", name="Pause", exact=True)
+    pause = page.get_by_role("button", name="Freeze display", exact=True)
     go(page, pause)
     page.keyboard.press("Space")
-    expect(page.locator(".bhf-note").first).to_contain_text("Paused.")
+    expect(page.locator(".bhf-note").first).to_contain_text("Display frozen.")
 
     whole = ranges(page)
     go(page, page.get_by_role("application"))

@@ -22,7 +22,7 @@ def launch_small(page: Page, service: Service, *, name: str, updates: int) -> Ex
         fill(page, f"autoencoder.options.{option}", width)
     fill(page, "budget.updates", updates)
     fill(page, "name", name)
-    expect(page.locator(".bhf-plan")).to_contain_text("3 runs of a network with 26,371 parameters")
+    expect(page.locator(".bhf-plan")).to_contain_text("3 runs, 26,371 parameters each")
     page.get_by_role("button", name="Launch 3 runs").click()
     expect(page.locator(".bhf-live")).to_be_visible()
     return next(found for found in service.client.experiments() if found.name == name)
@@ -115,7 +115,7 @@ def test_refusals_stand_beside_the_field(page: Page, service: Service) -> None:
 def test_a_layer_without_a_block_is_refused(page: Page, service: Service) -> None:
     """A layer that stands in no block is named beside the block editor, and accepted once it has one."""
     page.goto(f"{service.dashboard_url}/launch")
-    page.get_by_role("radio", name="Your own").or_(page.get_by_role("button", name="Your own")).first.click()
+    page.get_by_role("radio", name="Custom").or_(page.get_by_role("button", name="Custom")).first.click()
     choose(page, page.get_by_label("Block of encoder.code", exact=True), "no block")
     expect(page.locator(".bhf-error")).to_contain_text("without encoder.code")
     choose(page, page.get_by_label("Block of encoder.code", exact=True), "Block 2")
@@ -129,7 +129,7 @@ def test_a_sweep_is_launched(page: Page, quiet: Service) -> None:
     page.goto(f"{quiet.dashboard_url}/launch")
     page.get_by_text("Sweep: one configuration").click()
     choose(page, page.get_by_label("Optimizer", exact=True), "Hessian-free (HF)")
-    settings = page.locator(".st-key-launch0-sweep-knobs-hf input")
+    settings = page.locator(".st-key-launch0-sweep-settings-hf input")
     choose(page, settings, "Damping")
     settings.press("Tab")  # closes the list, which hides what is around it
     values = page.get_by_role("textbox", name="Values of Damping")
@@ -162,7 +162,7 @@ def test_the_same_is_launched_with_the_other_optimizer(page: Page, quiet: Servic
     """One press fills the form, one launches; both runs are then compared."""
     page.goto(f"{quiet.dashboard_url}/run?id={run.id}")
     settled(page)
-    page.get_by_role("button", name="The same with BHF").click()
+    page.get_by_role("button", name="Repeat with BHF").click()
     expect(page.locator(".bhf-plan")).to_contain_text("1 run")
     [other] = newest(quiet, page, "Launch 1 run")
     assert other.config == run.config.model_copy(update={"optimizer": BlockHessianFree(damping=0.25)})

@@ -61,7 +61,7 @@ def test_a_reproduction_is_launched_and_followed(page: Page, quiet: Service) -> 
         quiet.client.cancel(run.id)
     expect(page.locator(".st-key-card-autoencoder")).to_contain_text(f"quick: {len(made.runs)} runs, all ended")
     settled(page)
-    page.get_by_role("button", name="Its curves").click()
+    page.get_by_role("button", name="Show curves").click()
     page.wait_for_url(re.compile(f"/\\?experiments={made.id}"))
     quiet.client.delete(made.id)
 
@@ -87,10 +87,10 @@ def test_the_figure_fills_in_place(page: Page, quiet: Service) -> None:
 
 
 def test_every_question_has_its_advice(page: Page, quiet: Service) -> None:
-    """The page has one answer for each question of the study, reached by the navigation."""
+    """The guide has one answer for each question of the study; the address of the former page leads there."""
     announce(quiet)
-    page.goto(f"{quiet.dashboard_url}/queue")
-    page.get_by_role("link", name="What to choose").click()
+    page.goto(f"{quiet.dashboard_url}/choose")
     answers = quiet.client.study().answers
     for one in answers:
         expect(page.locator(f".st-key-answer-{one.question}")).to_contain_text(one.advice)
+    assert page.url == f"{quiet.dashboard_url}/guide"

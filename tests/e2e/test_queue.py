@@ -23,8 +23,8 @@ ENDLESS = SPEC.model_copy(
 )  # fmt: skip
 
 
-def test_a_run_moves_to_a_place_in_line(page: Page, tmp_path: Path) -> None:
-    """It is said and done, the others keep their order, and the page keeps its looks when the message has come."""
+def test_a_run_moves_to_the_front(page: Page, tmp_path: Path) -> None:
+    """The run becomes the first, the others keep their order, and the page keeps its style after the message."""
     with running_service(tmp_path, "backend", "dashboard") as service:
         register(service.client)
         service.client.launch(SPEC.model_copy(update={"optimizers": [Adam()], "seeds": [0, 1, 2, 3]}))
@@ -32,10 +32,10 @@ def test_a_run_moves_to_a_place_in_line(page: Page, tmp_path: Path) -> None:
         lines = page.locator(".bhf-layer b")
         expect(lines).to_have_count(4)
         page.get_by_role("button", name="Move").nth(3).click()
-        page.get_by_text("To place 2", exact=True).click()
-        order = [f"{place}. Adam, seed {seed}" for place, seed in enumerate([0, 3, 1, 2], 1)]
+        page.get_by_text("To the front", exact=True).click()
+        order = [f"{place}. Adam, seed {seed}" for place, seed in enumerate([3, 0, 1, 2], 1)]
         expect(lines).to_have_text(order)
-        expect(page.get_by_test_id("stToast")).to_contain_text("Moved to place 2")
+        expect(page.get_by_test_id("stToast")).to_be_visible()
         looks = page.locator(".bhf-layer").first.evaluate("(line) => getComputedStyle(line).display")
         assert looks != "block"
 
@@ -45,9 +45,9 @@ def test_the_queue_follows_without_a_press(page: Page, tmp_path: Path) -> None:
     with running_service(tmp_path, "backend", "dashboard") as service:
         worker = register(service.client)
         page.goto(f"{service.dashboard_url}/queue")
-        expect(page.get_by_text("Nothing runs and nothing waits.")).to_be_visible()
+        expect(page.get_by_text("The queue is empty.")).to_be_visible()
         [run] = service.client.launch(SPEC.model_copy(update={"optimizers": [Adam()]})).runs
-        expect(page.get_by_role("heading", name="Waiting: 1")).to_be_visible()
+        expect(page.get_by_role("heading", name="Queued: 1")).to_be_visible()
         [(_, token)] = claims(service.client, worker)
         expect(page.get_by_role("heading", name="Running: 1")).to_be_visible()
         line = page.locator(".bhf-layer")
@@ -58,14 +58,14 @@ def test_the_queue_follows_without_a_press(page: Page, tmp_path: Path) -> None:
             return text in shown.inner_text()
 
         workers = page.get_by_role("region", name="Workers")
-        wait_until(lambda: says(workers, "trains Adam, seed 0"), "the worker is heard of")
+        wait_until(lambda: says(workers, "training Adam, seed 0"), "the worker is heard of")
         page.evaluate("() => { document.querySelector('.bhf-layer').marked = true; }")
         service.client.append(run.id, token, [row(update) for update in range(1, 8)])
         wait_until(lambda: says(line, "7 of 50 updates"), "the count has grown")
         expect(workers).to_contain_text("5")
         assert page.evaluate("() => document.querySelector('.bhf-layer').marked")
         service.client.finish(run.id, token, "failed", error=RunError(message="out of memory"))
-        expect(page.get_by_role("button", name="Try again")).to_be_visible()
+        expect(page.get_by_role("button", name="Retry")).to_be_visible()
 
 
 def test_a_killed_worker_is_said_to_be_gone(page: Page, browser: Browser, tmp_path: Path) -> None:
@@ -74,25 +74,25 @@ def test_a_killed_worker_is_said_to_be_gone(page: Page, browser: Browser, tmp_pa
         [run] = service.client.launch(ENDLESS).runs
         page.goto(f"{service.dashboard_url}/queue")
         workers = page.get_by_role("region", name="Workers")
-        expect(workers).to_contain_text("trains Adam, seed 0")
+        expect(workers).to_contain_text("training Adam, seed 0")
         killed = time.monotonic()
         worker = service.processes.pop("worker")
         worker.kill()
         worker.wait()
-        expect(workers).to_contain_text("silent")
+        expect(workers).to_contain_text("not responding")
         assert time.monotonic() - killed < LEASE_SECONDS
         assert service.client.catalog().workers[0].alive, "the lease has not ended"
-        expect(workers).to_contain_text("gone")
-        expect(page.locator(".bhf-layer")).to_contain_text("its worker is gone")
+        expect(workers).to_contain_text("offline")
+        expect(page.locator(".bhf-layer")).to_contain_text("worker lost")
         other = browser.new_page()
         other.set_default_timeout(1000 * DEADLINE)
         other.goto(f"{service.dashboard_url}/run?id={run.id}")
-        expect(other.locator(".bhf-history")).to_contain_text("Its worker is gone")
+        expect(other.locator(".bhf-history")).to_contain_text("Worker lost")
         service.start("worker")
-        expect(workers).to_contain_text("trains Adam, seed 0")
-        expect(page.locator(".bhf-layer")).not_to_contain_text("gone")
+        expect(workers).to_contain_text("training Adam, seed 0")
+        expect(page.locator(".bhf-layer")).not_to_contain_text("orker lost")
         expect(other.locator(".bhf-history")).to_contain_text("(attempt 2)")
-        expect(other.locator(".bhf-history")).not_to_contain_text("gone")
+        expect(other.locator(".bhf-history")).not_to_contain_text("orker lost")
         other.close()
         assert service.client.run(run.id).attempts == 2
 
@@ -107,7 +107,7 @@ def test_the_run_page_follows_a_pause_and_a_resumption(page: Page, service: Serv
     page.evaluate("() => { window.notReloaded = true; }")
     press(page, "Pause")
     expect(history).to_contain_text(re.compile(r"Paused after [\d,]+ of 1,000,000 updates"))
-    expect(history).to_contain_text("goes on from the checkpoint after update")
+    expect(history).to_contain_text("resumes from the checkpoint after update")
     kept = service.client.run(run.id).checkpoint
     assert kept is not None
     expect(page.locator(".bhf-state")).to_have_text("Paused")

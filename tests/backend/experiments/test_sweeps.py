@@ -80,11 +80,17 @@ def test_what_cannot_be_swept_is_named(fields: dict[str, Any], field: str) -> No
 def test_a_terminal_writes_a_grid_as_text() -> None:
     """Values are told apart by commas and read as numbers or words."""
     sweep = parse(spec(), ["bhf.damping=0,1e-1", "bhf.cg_stop=martens"])
-    assert sweep.grid == {"bhf.damping": [0, "1e-1"], "bhf.cg_stop": ["martens"]}
+    assert sweep.grid == {"bhf.damping": [0, 0.1], "bhf.cg_stop": ["martens"]}
     assert expand(sweep).optimizers[1:] == [bhf(damping=d, cg_stop="martens") for d in (0, 0.1)]
     for text in ("bhf.damping", "=1", "bhf=1", "bhf.damping=[}"):
         with pytest.raises(InvalidInput):
-            parse(spec(), [text])
+            expand(parse(spec(), [text]))
+
+
+def test_a_terminal_writes_ranges_as_the_form_does() -> None:
+    """A range lists its values, whole numbers for a setting that is an integer."""
+    sweep = parse(spec(), ["bhf.damping=0.001..1/4", "bhf.max_cg_iterations=10..50/4"])
+    assert sweep.grid == {"bhf.damping": [0.001, 0.01, 0.1, 1], "bhf.max_cg_iterations": [10, 23, 37, 50]}
 
 
 def test_a_terminal_writes_points_as_text() -> None:
@@ -150,4 +156,4 @@ def test_a_value_is_refused_once(client: Client, value: Any) -> None:
         assert name == field
         assert limit.startswith("must be ")
     with pytest.raises(InvalidInput, match=r"^grid.bhf.damping.1 is 'nan': must be finite$"):
-        parse(spec(), ["bhf.damping=0,.nan"])
+        parse(spec(), ["bhf.damping=0,nan"])

@@ -1,0 +1,1 @@
+"""Choosing runs and comparing them."""

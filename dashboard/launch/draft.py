@@ -1,0 +1,127 @@
+"""The draft of a comparison: where the form starts from, and its optimizers."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import uuid4
+
+import streamlit as st
+
+from backend.schemas.catalog import Catalog
+from backend.schemas.experiments import ExperimentSpec, RunConfig
+from backend.schemas.looks import OPTIMIZER_NAMES
+from backend.schemas.optimizers import Adam, BlockHessianFree, HessianFree
+from backend.schemas.runs import Run
+
+_KEY = "draft"
+
+
+@dataclass
+class Entry:
+    """One optimizer of the form; `values` are the initial values of its widgets."""
+
+    id: str
+    kind: str
+    values: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class Draft:
+    """The initial values of the form. A new generation gets new widgets, so that they show the new values.
+
+    `beside` is the comparison to show next to the launched one: that of the cloned run.
+    """
+
+    spec: ExperimentSpec
+    generation: int = 0
+    source: str = ""
+    beside: str = ""
+    token: str = field(default_factory=lambda: uuid4().hex)
+    entries: list[Entry] = field(default_factory=list)
+    added: int = 0
+
+    def __post_init__(self) -> None:
+        for optimizer in self.spec.optimizers:
+            self.add(optimizer.kind, optimizer.model_dump(mode="json"))
+
+    def add(self, kind: str, values: dict[str, Any] | None = None) -> None:
+        """Add an optimizer to the form, with the schema's defaults unless `values` are given."""
+        self.entries.append(Entry(f"{kind}{self.added}", kind, values or {}))
+        self.added += 1
+
+    def remove(self, entry: Entry) -> None:
+        """Remove an optimizer from the form."""
+        self.entries.remove(entry)
+
+
+def draft(
+    catalog: Catalog, cloned: str = "", find: Callable[[], tuple[ExperimentSpec, str] | None] | None = None
+) -> Draft:
+    """Return this visitor's draft; initially the first problem's preset, or a clone of the run in the URL.
+
+    `find` returns the clone and the comparison to show next to it.
+    """
+    before: Draft | None = st.session_state.get(_KEY)
+    if cloned and find and (before is None or before.source != cloned):
+        found = find()
+        if found:
+            start_draft(found[0], source=cloned, beside=found[1])
+    if _KEY not in st.session_state:
+        start_draft(catalog.problems[0].preset)
+    held: Draft = st.session_state[_KEY]
+    return held
+
+
+def start_draft(spec: ExperimentSpec, *, source: str = "", beside: str = "") -> None:
+    """Fill the form from a specification; `source` names the run or preset it comes from."""
+    held: Draft | None = st.session_state.get(_KEY)
+    st.session_state[_KEY] = Draft(spec, held.generation + 1 if held else 0, source=source, beside=beside)
+
+
+def clone(run: Run, kind: str = "") -> ExperimentSpec:
+    """Return a specification of one run, with another optimizer if a `kind` is given."""
+    shared = {name: getattr(run.config, name) for name in RunConfig.model_fields if name not in {"optimizer", "seed"}}
+    optimizer = convert(run.config.optimizer, kind) if kind else run.config.optimizer
+    name = f"{run.experiment_name[:100]}, {f'with {OPTIMIZER_NAMES[kind]}' if kind else 'again'}"
+    return ExperimentSpec(**shared, name=name, optimizers=[optimizer], seeds=[run.config.seed])
+
+
+def convert(optimizer: Adam | HessianFree | BlockHessianFree, kind: str) -> Adam | HessianFree | BlockHessianFree:
+    """Return an optimizer of another kind with the settings that mean the same for both; others get their defaults.
+
+    Adam shares only the gradient batch: its learning rate does not mean the same as that of a Newton step.
+    """
+    models: list[type[Adam | HessianFree | BlockHessianFree]] = [Adam, HessianFree, BlockHessianFree]
+    model = next(one for one in models if one.model_fields["kind"].default == kind)
+    names = {"gradient_batch"} if "adam" in {kind, optimizer.kind} else set(model.model_fields) - {"kind"}
+    held = {name: value for name, value in optimizer.model_dump().items() if name in names}
+    batch = model.model_fields.get("curvature_batch")
+    if batch and "curvature_batch" not in held and batch.default >= optimizer.gradient_batch:
+        held["curvature_batch"] = max(1, optimizer.gradient_batch // 4)
+    return model.model_validate(held)
+
+
+def problem_presets(catalog: Catalog) -> dict[str, ExperimentSpec]:
+    """Return the built-in starting points by name: each problem's paper settings, and a short version of each."""
+    found: dict[str, ExperimentSpec] = {}
+    for info in catalog.problems:
+        short = info.preset.budget.model_copy(update={"updates": 15, "epochs": None, "seconds": None})
+        found[info.preset.name] = info.preset
+        found[f"{info.title}, a quick look"] = info.preset.model_copy(
+            update={"name": f"{info.title}, a quick look", "budget": short}
+        )
+    return found
+
+
+def seeds_of(text: str) -> list[Any]:
+    """Read "0, 1, 5-7" as seeds; other text stays text, which the schema refuses."""
+    found: list[Any] = []
+    for part in text.replace(",", " ").split():
+        low, dash, high = part.partition("-")
+        if part.isdecimal():
+            found.append(int(part))
+        elif dash and low.isdecimal() and high.isdecimal() and 0 <= int(high) - int(low) < 1000:
+            found.extend(range(int(low), int(high) + 1))
+        else:
+            found.append(part)
+    return found

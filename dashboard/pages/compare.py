@@ -1,0 +1,216 @@
+"""The compare page: live curves and the table of runs of one or more comparisons."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import streamlit as st
+
+from backend.errors import BlockHFError
+from backend.schemas.runs import Experiment
+from dashboard.compare import differences, edit_dialog, groups, sweep_charts
+from dashboard.compare.filters import (
+    INITIAL_MAX,
+    Filters,
+    current_filters,
+    details_query,
+    draw_average_over,
+    draw_filters,
+    read_details,
+    with_tags,
+    write_details,
+    write_filters,
+)
+from dashboard.runs.actions import ACTIONS, perform
+from dashboard.ui.auto_refresh import WatchedQuery, auto_refresh
+from dashboard.ui.backend import ask, client
+from dashboard.ui.html_table import table
+from dashboard.ui.live_curves import live, read_view
+from dashboard.ui.text import escape
+from dashboard.ui.theme import mode
+
+
+def page() -> None:
+    """Draw the page."""
+    asked = current_filters()
+    write_filters(asked)
+    known = ask(
+        experiments=lambda backend: backend.experiments(
+            limit=100, archived=asked.archived, tag=asked.tags[0] if asked.tags else None
+        ),
+        tags=lambda backend: backend.tags(),
+        catalog=lambda backend: backend.catalog(),
+    )
+    experiments: list[Experiment] | None = known["experiments"]
+    tags: list[str] = known["tags"] or []
+    if experiments is None:
+        _empty(known=False)
+        st.stop()
+    if not experiments and not st.query_params.get("experiments") and _is_empty(asked):
+        edit_dialog.draw_deleted([])
+        _empty(known=True)
+        st.stop()
+    chosen = _choose(with_tags(experiments, asked.tags), tags, asked)
+    if not chosen:
+        st.info("Choose one or more comparisons above to see their curves.")
+        st.stop()
+    edit_dialog.draw_notes(chosen)
+    over = draw_average_over(chosen, asked)
+    shown = Filters(asked.tags, asked.archived, over)
+    write_filters(shown)
+    runs = [run for experiment in chosen for run in experiment.runs]
+    catalog = known["catalog"].catalog if known["catalog"] else None
+    found = groups.group_runs(chosen)
+    _warn(found)
+    _live(
+        groups.live_groups(groups.group_runs(chosen, over), over),
+        {"experiments": ",".join(experiment.id for experiment in chosen)} | shown.query(),
+        groups.has_accuracy(catalog, runs),
+        groups.loss_unit(catalog, runs[0].config.problem.name),
+    )
+    _sweep(found)
+    _differences(found)
+
+
+def _is_empty(asked: Filters) -> bool:
+    """Return whether there is no comparison at all, archived ones included."""
+    if asked.tags or asked.archived:
+        return False
+    return not ask(archived=lambda backend: backend.experiments(limit=1, archived=True))["archived"]
+
+
+def _empty(*, known: bool) -> None:
+    st.title("Compare")
+    if not known:
+        return
+    st.write("No comparisons yet. Choose a problem and the optimizers to compare, and watch them train.")
+    if st.button("Launch a comparison", type="primary"):
+        st.switch_page(st.session_state["pages"]["launch"])
+    auto_refresh("refresh-first", [WatchedQuery("/api/v1/experiments?limit=1", "experiments", ("id",), [])], every=2)
+
+
+def _choose(experiments: Sequence[Experiment], tags: Sequence[str], asked: Filters) -> list[Experiment]:
+    """Let the user choose comparisons; the choice is stored in the URL."""
+    by_id = {experiment.id: experiment for experiment in experiments}
+    named = list(dict.fromkeys(id_ for id_ in st.query_params.get("experiments", "").split(",") if id_))
+    gone = []
+    for id_ in dict.fromkeys([*named, *st.session_state.get("chosen", [])]):
+        if id_ not in by_id and (other := _find(id_)):
+            if other.deleted_at:
+                gone.append(other)
+            else:
+                by_id[id_] = other
+    first = [one.id for one in experiments[: INITIAL_MAX if asked.tags else 1]]
+    default = [id_ for id_ in named if id_ in by_id] or first
+    if st.session_state.get("asked") != named:
+        st.session_state["asked"] = named
+        st.session_state["chosen"] = default
+    st.session_state["chosen"] = [id_ for id_ in st.session_state.get("chosen", default) if id_ in by_id]
+    edit_dialog.draw_deleted(gone)
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        chosen: list[str] = st.multiselect(
+            "Comparisons",
+            list(by_id),
+            key="chosen",
+            format_func=lambda id_: _title(by_id[id_]),
+            placeholder="Choose comparisons" if by_id else "No comparison has these tags",
+        )
+        draw_filters(tags, asked)
+        picked = [by_id[id_] for id_ in chosen]
+        if st.button(
+            "Edit", icon=":material/edit_note:", disabled=not chosen, help="Name, note, tags, archive, delete"
+        ):
+            edit_dialog.edit(picked, tags)
+        if st.button("New comparison", type="primary", icon=":material/add:"):
+            st.switch_page(st.session_state["pages"]["launch"])
+    if chosen != named:
+        st.query_params["experiments"] = ",".join(chosen)
+        st.session_state["asked"] = chosen
+    return picked
+
+
+def _find(experiment_id: str) -> Experiment | None:
+    """Return an experiment that the list does not show; None if it does not exist."""
+    try:
+        return client().experiment(experiment_id)
+    except BlockHFError:
+        return None
+
+
+def _title(experiment: Experiment) -> str:
+    when = experiment.created_at.astimezone().strftime("%d %b %H:%M")
+    return f"{experiment.name} · {when}"
+
+
+def _warn(found: Sequence[groups.Group]) -> None:
+    """Warn if the chosen runs are not directly comparable."""
+    reasons = differences.comparability_warnings(found)
+    if reasons:
+        st.warning(escape(f"Not directly comparable: {'; '.join(reasons)}."))
+
+
+@st.fragment
+def _sweep(found: Sequence[groups.Group]) -> None:
+    """Draw the outcome by the swept settings, if there are any."""
+    fresh = _fresh(found)
+    settings = differences.swept(differences.outcomes(fresh, "best_train_loss"))
+    if not settings:
+        return
+    st.subheader("Effect of each setting")
+    measures = differences.MEASURES
+    asked = read_details(st.query_params.to_dict(), outcomes=list(measures), settings=settings)
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        measure = _picked("outcome", "Metric", list(measures), asked.outcome, measures.__getitem__)
+        setting = _picked("setting", "Setting", settings, asked.setting, str)
+        st.button("Refresh", key="refresh-sweep", help="These charts do not update automatically")
+    write_details(outcome=measure, setting=setting if setting != settings[0] else "")
+    rows = differences.outcomes(fresh, measure)
+    st.plotly_chart(sweep_charts.slice_plot(rows, setting, measures[measure], mode=mode()), key="slice")
+    if len(settings) > 1:
+        st.plotly_chart(
+            sweep_charts.parallel_coordinates(rows, settings, measures[measure], mode=mode()), key="parallel"
+        )
+
+
+def _picked(name: str, label: str, options: Sequence[str], now: str, written: Callable[[str], str]) -> str:
+    place = options.index(now) if now in options else 0
+    picked: str = st.selectbox(label, options, index=place, format_func=written, key=name, width=240)
+    return picked
+
+
+def _fresh(found: Sequence[groups.Group]) -> list[groups.Group]:
+    """Read the runs of the groups again, because a fragment keeps its first arguments."""
+    ids = list(dict.fromkeys(run.experiment_id for group in found for run in group.runs))
+    read = ask(swept=lambda backend: [backend.experiment(id_) for id_ in ids])["swept"]
+    return groups.group_runs(read) if read else list(found)
+
+
+@st.fragment
+def _differences(found: Sequence[groups.Group]) -> None:
+    """Show the settings that differ between configurations, or all settings with the differences marked."""
+    st.subheader("What differs")
+    asked = read_details(st.query_params.to_dict(), outcomes=(), settings=())
+    show_all = st.toggle("Also show identical settings", value=bool(asked.alike), key="alike")
+    write_details(alike="1" if show_all else "")
+    rows = differences.all_settings(found) if show_all else differences.differences(found)
+    if not rows:
+        st.caption("All runs have the same settings.")
+        return
+    lines = [[row.setting, *row.values] for row in rows]
+    marked = [i for i, row in enumerate(rows) if show_all and row.differs]
+    st.html(table(["Setting", *(group.label for group in found)], lines, label="What differs", marked=marked))
+
+
+@st.fragment
+def _live(groups: list[dict[str, Any]], kept: dict[str, str], accuracy: bool, loss_unit: str) -> None:
+    view = read_view(st.query_params.to_dict(), accuracy=accuracy)
+    asked = live(
+        groups,
+        experiments=kept["experiments"].split(","),
+        view=view,
+        accuracy=accuracy,
+        loss_unit=loss_unit,
+        key="live",
+    )
+    st.query_params.from_dict(kept | details_query(st.query_params.to_dict()) | asked.view.query(accuracy=accuracy))
+    if asked.verb in ACTIONS:
+        perform(asked.verb, asked.runs)

@@ -1,0 +1,1 @@
+"""A run's status and the actions on it."""

@@ -1,0 +1,1 @@
+"""The ASGI application around Streamlit: proxy to the backend, static files, same-origin rules."""

@@ -1,0 +1,144 @@
+// The controls above the charts. Each changes the view.
+
+import { element, labelled } from "../dom.js";
+import { STATES } from "../store/filter.js";
+import { MEASURES, PARTS, partOf, X_AXES } from "../store/measures.js";
+import { options } from "./target_panel.js";
+
+const REFRESH = [[0, "Off"], [0.5, "0.5 s"], [1, "1 s"], [5, "5 s"]];
+const SMOOTH = [[0, "None"], [0.6, "Light"], [0.9, "Medium"], [0.97, "Strong"]];
+const SEEDS = [["both", "Mean + seeds"], ["band", "Mean only"], ["each", "Individual seeds"]];
+const CENTRES = [["mean", "Mean"], ["median", "Median"]];
+const BANDS = [["range", "Min\u2013max"], ["deviation", "Standard deviation"], ["confidence", "95 % confidence"]];
+const LAYOUTS = [["grid", "Side by side"], ["stack", "Stacked"]];
+
+export class Toolbar {
+  /** `set(changes)` changes the view; `pause()` freezes the display and `reset()` resets the zoom. */
+  constructor(root, { set, pause, reset, save, cancelAll }) {
+    this.view = {};
+    this.set = set;
+    this.pauseButton = element("button", { type: "button", class: "bhf-button", onclick: pause }, "Freeze display");
+    this.axes = this.segments("x axis", Object.entries(X_AXES).map(([key, { label }]) => [key, label]), "x");
+    this.panels = element("div", { class: "bhf-parts", role: "group", "aria-label": "Panels" });
+    this.panels.append(...Object.keys(PARTS).map((part) => this.toggles(part)));
+    this.logY = this.check("log y", "logY");
+    this.logX = this.check("log x", "logX");
+    this.seeds = this.select("Seeds", SEEDS, "seeds");
+    this.centre = this.select("Line", CENTRES, "centre");
+    this.band = this.select("Band", BANDS, "band");
+    this.layout = this.select("Layout", LAYOUTS, "layout");
+    this.smooth = this.select("Smoothing", SMOOTH, "smooth");
+    this.refresh = this.select("Refresh", REFRESH, "refresh");
+    const zoom = element("button", { type: "button", class: "bhf-button", onclick: reset }, "Reset zoom");
+    const saves = group("Save the charts", [["png", "PNG"], ["svg", "SVG"], ["html", "HTML"]], save);
+    this.cancelButton = element("button", { type: "button", class: "bhf-button", onclick: () => this.confirm(cancelAll) }, "Cancel all");
+    const axes = element("div", { class: "bhf-part-row" }, element("span", {}, "X axis"), this.axes);
+    const controls = element(
+      "div", { class: "bhf-row" },
+      this.logY, this.logX, this.seeds, this.centre, this.band, this.smooth, this.layout, this.refresh, this.pauseButton, zoom, saves, this.cancelButton,
+    );
+    root.append(axes, this.panels, controls);
+  }
+
+  /** Show the state of the view. */
+  show(view, { paused, seeded, solves, accuracy, open }) {
+    this.view = view;
+    this.panels.querySelector("[data-value=test_accuracy]").hidden = !accuracy;
+    for (const button of this.axes.querySelectorAll("button")) press(button, button.dataset.value === view.x);
+    this.panels.querySelector("[data-part=blocks]").hidden = !solves;
+    for (const button of this.panels.querySelectorAll("button")) press(button, view.panels.includes(button.dataset.value));
+    for (const label of [this.logX, this.logY]) label.firstChild.checked = view[label.dataset.field];
+    for (const label of [this.seeds, this.centre, this.band, this.smooth, this.layout, this.refresh]) label.lastChild.value = String(view[label.dataset.field]);
+    this.seeds.hidden = !seeded;
+    for (const label of [this.centre, this.band]) label.hidden = !seeded || view.seeds === "each";
+    this.layout.hidden = view.panels.length < 2;
+    this.pauseButton.textContent = paused ? "Unfreeze" : "Freeze display";
+    press(this.pauseButton, paused);
+    this.cancelButton.hidden = open < 2;
+  }
+
+  /** Ask for confirmation before all runs are cancelled. */
+  confirm(act) {
+    if (this.sure) act();
+    this.sure = !this.sure;
+    clearTimeout(this.forget);
+    this.forget = setTimeout(() => { this.sure = false; this.cancelButton.textContent = "Cancel all"; }, 4000);
+    this.cancelButton.textContent = this.sure ? "Really cancel all?" : "Cancel all";
+  }
+
+  segments(name, choices, field) {
+    return group(name, choices, (value) => this.set({ [field]: value }));
+  }
+
+  /** Buttons that show and hide the panels of one part; panels are in the order of the buttons. */
+  toggles(part) {
+    const choices = Object.entries(MEASURES).filter(([, measure]) => partOf(measure) === part);
+    const buttons = group(PARTS[part], choices.map(([key, { label }]) => [key, label]), (value) => {
+      const held = this.view.panels;
+      const panels = held.includes(value) ? held.filter((panel) => panel !== value) : [...held, value];
+      if (panels.length) this.set({ panels: Object.keys(MEASURES).filter((key) => panels.includes(key)) });
+    });
+    return element("div", { class: "bhf-part-row", "data-part": part }, element("span", {}, PARTS[part]), buttons);
+  }
+
+  check(name, field) {
+    const input = element("input", { type: "checkbox", onchange: () => this.set({ [field]: input.checked }) });
+    return element("label", { class: "bhf-check", "data-field": field }, input, name);
+  }
+
+  select(name, choices, field) {
+    const options = choices.map(([value, label]) => element("option", { value }, label));
+    const change = () => {
+      const [value] = choices.find(([choice]) => String(choice) === select.value);
+      this.set({ [field]: value });
+    };
+    const select = element("select", { onchange: change }, ...options);
+    const label = labelled(name, select);
+    label.dataset.field = field;
+    return label;
+  }
+}
+
+/** The controls that filter the runs in charts and tables. */
+export class Filter {
+  /** `set(changes)` changes the view. */
+  constructor(root, set) {
+    const typed = () => set({ filter: this.words.value.slice(0, 80) });
+    this.words = element("input", { type: "search", placeholder: "e.g. bhf damping", oninput: typed });
+    const chosen = (field) => element("select", { onchange: (event) => set({ [field]: event.target.value }) });
+    [this.status, this.optimizer, this.problem] = ["status", "optimizer", "problem"].map(chosen);
+    options(this.status, Object.entries(STATES).map(([key, { label }]) => [key, label]));
+    this.count = element("span", { class: "bhf-count", role: "status" });
+    root.append(
+      labelled("Filter runs", this.words), labelled("Status", this.status), labelled("Optimizer", this.optimizer), labelled("Problem", this.problem), this.count,
+    );
+  }
+
+  /** Show the current choice; a list with a single choice is hidden. */
+  show(view, { shown, all, runs, names }) {
+    if (document.activeElement !== this.words) this.words.value = view.filter;
+    this.status.value = view.status;
+    const configs = [...runs.values()].map(({ config }) => config);
+    this.offer(this.optimizer, configs.map(({ optimizer }) => optimizer.kind), view.optimizer, names);
+    this.offer(this.problem, configs.map(({ problem }) => problem.name), view.problem, {});
+    const text = shown < all ? `${shown} of ${all} runs` : "";
+    if (this.count.textContent !== text) this.count.textContent = text;
+  }
+
+  offer(select, values, chosen, names) {
+    const known = [...new Set([...values, ...(chosen ? [chosen] : [])])].sort();
+    options(select, [["", "All"], ...known.map((value) => [value, names[value] ?? value])], chosen);
+    select.parentElement.hidden = known.length < 2 && !chosen;
+  }
+}
+
+function group(name, choices, choose) {
+  const buttons = choices.map(([value, label]) =>
+    element("button", { type: "button", "data-value": value, onclick: () => choose(value) }, label),
+  );
+  return element("div", { class: "bhf-segments", role: "group", "aria-label": name }, ...buttons);
+}
+
+function press(button, pressed) {
+  button.setAttribute("aria-pressed", String(pressed));
+}

@@ -1,0 +1,94 @@
+// The charts in plotly: drawn in place, zoomed by mouse and keyboard, saved. The view stores the zoom.
+
+import { element, script } from "../dom.js";
+import { figure } from "./draw.js";
+import { panelsOf } from "../store/measures.js";
+import { savePage, savePicture, tablesOf } from "./save.js";
+import { readZoom, writeZoom } from "./zoom.js";
+
+const OPTIONS = { displaylogo: false, responsive: false, displayModeBar: false, doubleClick: "autosize", edits: { shapePosition: true } };
+const MOVES = { "+": [0.25, -0.25], "=": [0.25, -0.25], "-": [-0.5, 0.5], ArrowLeft: [-0.25, -0.25], ArrowRight: [0.25, 0.25] };
+
+export class Chart {
+  /** `change(changes of the view)` reports a zoom or drag; `redraw()` is called after a drag that delayed a drawing. */
+  constructor({ change, redraw }) {
+    this.change = change;
+    this.dragging = false;
+    this.node = element("div", {
+      class: "bhf-chart", role: "application", tabindex: 0, onkeydown: (event) => this.steer(event),
+      "aria-label": "Curves of the runs; the table below has their values. Plus and minus zoom, arrows move, 0 resets",
+    });
+    this.node.addEventListener("pointerdown", () => { this.dragging = true; }, true);
+    this.released = () => {
+      this.dragging = false;
+      if (this.missed) redraw();
+    };
+    window.addEventListener("pointerup", this.released);
+  }
+
+  dispose() {
+    this.gone = true;
+    window.removeEventListener("pointerup", this.released);
+    if (this.drawn) window.Plotly.purge(this.node);
+  }
+
+  /** Whether a drawing must wait because it would interrupt a drag; it follows afterwards. */
+  get held() {
+    this.missed = this.dragging;
+    return this.dragging;
+  }
+
+  /** Draw the data in `shown`; return the duration in milliseconds. */
+  async draw(shown) {
+    [this.view, this.accuracy, this.theme] = [shown.view, shown.accuracy, shown.theme];
+    this.figure = figure(shown);
+    this.figure.layout.width = shown.width;
+    const zoomed = readZoom(this.view.zoom); // plotly changes the layout: remember each panel's automatic range
+    this.given = panelsOf(this.view, this.accuracy).map((measure, panel) => {
+      return zoomed[measure] ? "" : String(this.figure.layout[`yaxis${panel ? panel + 1 : ""}`].range);
+    });
+    const began = performance.now();
+    await window.Plotly.react(this.node, this.figure.traces, { ...this.figure.layout }, OPTIONS);
+    if (!this.drawn) this.node.on("plotly_relayout", (event) => this.relayout(event));
+    this.drawn = true;
+    return performance.now() - began;
+  }
+
+  /** Report the zoomed ranges, or the dragged target. */
+  relayout(event) {
+    const dragged = Object.entries(event).find(([name]) => /^shapes\[\d+\]\.y[01]$/.test(name));
+    if (dragged) {
+      this.change({ target: String(Number(dragged[1].toPrecision(4))) });
+      return;
+    }
+    const full = this.node._fullLayout;
+    const zoom = {};
+    if (full.xaxis.autorange === false && !full.xaxis.fixedrange) zoom.x = full.xaxis.range;
+    panelsOf(this.view, this.accuracy).forEach((measure, panel) => {
+      const axis = full[`yaxis${panel ? panel + 1 : ""}`];
+      if (axis?.autorange === false && !axis.fixedrange && String(axis.range) !== this.given[panel]) zoom[measure] = axis.range;
+    });
+    const text = writeZoom(zoom);
+    if (text !== this.view.zoom) this.change({ zoom: text });
+  }
+
+  /** Zoom and move along the x axis by keys. */
+  steer(event) {
+    const axis = this.node._fullLayout?.xaxis;
+    if (event.key === "0") this.change({ zoom: "" });
+    else if (MOVES[event.key] && axis && !axis.fixedrange && !event.ctrlKey && !event.metaKey && !event.altKey) {
+      const [low, high] = axis.range;
+      const ends = [low, high].map((end, i) => end + MOVES[event.key][i] * (high - low));
+      this.change({ zoom: writeZoom({ ...readZoom(this.view.zoom), x: ends }) });
+    } else return;
+    event.preventDefault();
+  }
+
+  /** Save the charts as "png" or "svg", or as "html" with the page's tables and a note. */
+  async save(format, { title, note }) {
+    await script("/plotly.min.js");
+    if (format !== "html") return savePicture(this.figure, this.theme, format);
+    const page = this.node.closest('[data-testid="stMain"]') ?? document.body;
+    return savePage(this.figure, this.theme, { title, note, tables: tablesOf(page) });
+  }
+}

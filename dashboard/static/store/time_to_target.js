@@ -1,0 +1,81 @@
+// The cost at which each configuration reaches a target. Pure functions.
+
+export const COSTS = ["update", "epoch", "seconds", "cpu_seconds", "cost"];
+
+/** Whether higher is better. */
+export const rises = (measure) => measure === "test_accuracy";
+
+function best(columns, measure) {
+  const name = `${measure}_${rises(measure) ? "max" : "min"}`;
+  return columns?.[name] ?? columns?.[measure] ?? [];
+}
+
+/** The first point at which a run's measure has reached the target; null if it has not. */
+export function reach(columns, measure, target) {
+  const up = rises(measure);
+  const at = best(columns, measure).findIndex((value) => value != null && (up ? value >= target : value <= target));
+  return at < 0 ? null : Object.fromEntries(COSTS.map((name) => [name, columns[name]?.[at] ?? null]));
+}
+
+/** The worst of the runs' best values: the hardest target that every run with values has reached. */
+export function defaultTarget(runs, series, measure) {
+  const up = rises(measure);
+  const bests = runs
+    .map(({ id }) => best(series.get(id), measure).filter((value) => value != null))
+    .filter((values) => values.length)
+    .map((values) => values.reduce((a, b) => (up ? Math.max(a, b) : Math.min(a, b))));
+  if (!bests.length) return null;
+  return up ? Math.min(...bests) : Math.max(...bests);
+}
+
+/** One row per group: how many seeds reached the target, and the mean, minimum and maximum of the costs. */
+export function targetRows(groups, series, runs, measure, target) {
+  return groups.map((group) => {
+    const points = group.runs.map(({ id }) => reach(series.get(id), measure, target));
+    const reached = points.filter((point) => point);
+    const open = group.runs.filter(({ id }, i) => !points[i] && !runs.get(id)?.final).length;
+    const costs = Object.fromEntries(COSTS.map((name) => [name, spread(reached.map((point) => point[name]))]));
+    return { group, n: group.runs.length, reached: reached.length, open, missed: group.runs.length - reached.length - open, costs };
+  });
+}
+
+/** The costs to show; processor time only if a run reported it. */
+export function costsToShow(rows) {
+  return COSTS.filter((name) => name !== "cpu_seconds" || rows.some(({ costs }) => costs.cpu_seconds));
+}
+
+/** Mean, minimum and maximum of the known values; null if there are none. */
+export function spread(values) {
+  const known = values.filter((value) => value != null);
+  if (!known.length) return null;
+  return { mean: known.reduce((a, b) => a + b, 0) / known.length, low: Math.min(...known), high: Math.max(...known) };
+}
+
+/** Describe how many seeds reached the target. */
+export function outcome({ n, reached, open, missed }) {
+  const parts = [];
+  if (reached) parts.push(n === 1 ? "reached" : `reached by ${reached} of ${n}`);
+  if (open) parts.push(reached || missed ? `${open} still running` : "still running");
+  if (missed) parts.push(reached || open ? `${missed} not within the budget` : "not reached within the budget");
+  return parts.join(", ");
+}
+
+const NOUNS = { update: "updates", seconds: "time", cpu_seconds: "CPU time", cost: "cost" };
+
+/** Compare with the baseline in words: "9.4 times fewer updates, 2.1 times the seconds". */
+export function compared(row, baseline) {
+  const parts = Object.keys(NOUNS).map((name) => {
+    const [own, base] = [row.costs[name]?.mean, baseline?.costs[name]?.mean];
+    if (!own || !base) return null;
+    const ratio = own / base;
+    const fewer = name === "update" ? "fewer" : "less";
+    const noun = NOUNS[name];
+    if (Math.abs(ratio - 1) < 0.05) return `about equal ${noun}`;
+    return ratio < 1 ? `${digits(1 / ratio)} × ${fewer} ${noun}` : `${digits(ratio)} × the ${noun}`;
+  });
+  return parts.filter(Boolean).join(", ");
+}
+
+function digits(ratio) {
+  return ratio >= 100 ? ratio.toFixed(0) : ratio.toPrecision(2);
+}

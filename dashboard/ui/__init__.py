@@ -1,0 +1,1 @@
+"""What every page uses: backend access, refresh, theme, text, live curves."""

@@ -1,0 +1,44 @@
+"""Access to the backend from the pages, and what they show if it is unreachable."""
+
+from collections.abc import Callable
+from typing import Any
+
+import streamlit as st
+
+from backend.client import Client
+from backend.errors import BackendUnavailable, BlockHFError
+from backend.schemas.runs import Run
+
+
+@st.cache_resource(show_spinner=False, on_release=Client.close)
+def client() -> Client:
+    """Return the client that all visitors share."""
+    return Client.of()
+
+
+def ask(**questions: Callable[[Client], Any]) -> dict[str, Any]:
+    """Return the answers by name. If the backend is unreachable, warn and return this visitor's last ones, or None."""
+    answers: dict[str, Any] = st.session_state.setdefault("answers", {})
+    try:
+        for name, question in questions.items():
+            answers[name] = question(client())
+    except BackendUnavailable:
+        st.warning("Backend unreachable. Showing the last known data; reconnecting automatically.")
+        await_backend()
+    return {name: answers.get(name) for name in questions}
+
+
+@st.fragment(run_every=1.5)
+def await_backend() -> None:
+    """Run the page again as soon as the backend answers."""
+    if client().health():
+        st.rerun()
+
+
+@st.cache_data(ttl=10, show_spinner=False)
+def finished_runs() -> list[Run]:
+    """Return the newest finished runs, from which the duration of planned runs is estimated."""
+    try:
+        return client().runs(status="finished", limit=200)
+    except BlockHFError:
+        return []
