@@ -252,11 +252,11 @@ def of(inputs: int, hidden: int) -> passes.Weights:
 def test_wide_layers_are_left_to_torch() -> None:
     """Above 64 units or inputs torch's products win; other types and devices C does not know."""
     x = torch.zeros(2, 3, 1)
-    assert passes.serves(x, of(1, 64))
-    assert not passes.serves(x, of(1, 65))
-    assert not passes.serves(torch.zeros(2, 3, 65), of(65, 1))
-    assert not passes.serves(x.bfloat16(), of(1, 1))
-    assert not passes.serves(torch.empty(2, 3, 1, device="meta"), of(1, 1))
+    assert passes.supports(x, of(1, 64))
+    assert not passes.supports(x, of(1, 65))
+    assert not passes.supports(torch.zeros(2, 3, 65), of(65, 1))
+    assert not passes.supports(x.bfloat16(), of(1, 1))
+    assert not passes.supports(torch.empty(2, 3, 1, device="meta"), of(1, 1))
 
 
 @pytest.mark.parametrize(
