@@ -18,7 +18,8 @@ from backend.schemas.api import (
 )
 from backend.schemas.base import MAX_HELD
 from backend.schemas.catalog import Catalog, WorkerInfo
-from backend.schemas.runs import Checkpoint, RunError, RunStatus, Update
+from backend.schemas.measures import Update
+from backend.schemas.runs import Checkpoint, RunError, RunStatus
 
 
 class WorkerCalls(Transport):

@@ -17,11 +17,13 @@ from typing import Any
 import orjson
 from sqlalchemy import Connection, and_, func, null, or_, select, update
 
+from backend.catalog.validation import resolve_blocks
 from backend.errors import Conflict, FieldError, InvalidInput, LeaseLost, QueueFull
 from backend.queue.leases import change, claim_first, ending, hold, lost, sweep_lost
 from backend.queue.rollback import begin_again, rewind, with_note
 from backend.queue.workers import see_worker
 from backend.schemas.api import Claim, Finish, HeartbeatAnswer, Start
+from backend.schemas.catalog import Catalog
 from backend.schemas.runs import Checkpoint, Run, RunStatus
 from backend.settings import Settings
 from backend.storage.database import Database
@@ -50,7 +52,8 @@ class Queue:
                 return None
             if claimed.checkpoint is None:
                 begin_again(connection, claimed.number)
-            return Claim(run=get_run(connection, claimed.id), token=claimed.token)
+            run = get_run(connection, claimed.id)
+            return Claim(run=run if run.blocks else _with_blocks(run, catalog), token=claimed.token)
 
     def sweep(self) -> None:
         """End or pause the runs of lost workers that should, or that no attempt got any further with."""
@@ -194,6 +197,15 @@ def _is_deleted(connection: Connection, number: int) -> bool:
     """Tell whether a run's experiment is marked as deleted."""
     its = and_(RUNS.c.number == number, RUNS.c.experiment == EXPERIMENTS.c.number)
     return connection.scalar(select(EXPERIMENTS.c.deleted_at).where(its)) is not None
+
+
+def _with_blocks(run: Run, catalog: Catalog) -> Run:
+    """Return a run with its blocks: version 0.1 queued runs without them."""
+    try:
+        blocks = resolve_blocks(run.config.optimizer, run.config.problem, catalog)
+    except InvalidInput:  # the worker fails the run with the reason
+        return run
+    return run.model_copy(update={"blocks": blocks})
 
 
 def _begin(connection: Connection, lease: Any, body: Start) -> None:

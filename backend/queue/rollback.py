@@ -5,12 +5,13 @@ from typing import Any
 import orjson
 from sqlalchemy import Connection, delete, func, null, select, update
 
+from backend.schemas.measures import COMPARED
 from backend.schemas.runs import Summary
 from backend.storage.tables import BLOCKS, RUNS, UPDATES
 
 _MOST_NOTES = 50
 _FRESH: dict[str, Any] = {name: field.default for name, field in Summary.model_fields.items()}
-_BEST: dict[str, Any] = {"train_loss": func.min, "test_loss": func.min, "test_accuracy": func.max}
+_BETTER: dict[str, Any] = {"lower": func.min, "higher": func.max}
 
 
 def rewind(connection: Connection, number: int, to: int) -> None:
@@ -28,7 +29,7 @@ def begin_again(connection: Connection, number: int) -> None:
     notes = lost.notes
     if lost.updates:
         notes = with_note(notes, f"began again: no checkpoint of its {lost.updates} updates had been kept")
-    values = {"environment": "{}", "blocks": "[]", "parameters": null(), "notes": notes}
+    values = {"environment": "{}", "parameters": null(), "notes": notes}
     connection.execute(update(RUNS).where(RUNS.c.number == number).values(values))
 
 
@@ -42,9 +43,9 @@ def _summary(connection: Connection, number: int, to: int) -> dict[str, Any]:
     axes = (UPDATES.c.epoch, UPDATES.c.seconds, UPDATES.c.cost)
     last = connection.execute(select(*axes).where(UPDATES.c.run == number, UPDATES.c.update == to)).one()
     values = {"updates": to, **last._mapping}
-    for name, better in _BEST.items():
+    for name, better in COMPARED.items():
         column = UPDATES.c[name]
         measured = select(column).where(UPDATES.c.run == number, column.is_not(None))
         values[f"last_{name}"] = connection.scalar(measured.order_by(UPDATES.c.update.desc()).limit(1))
-        values[f"best_{name}"] = connection.scalar(select(better(column)).where(UPDATES.c.run == number))
+        values[f"best_{name}"] = connection.scalar(select(_BETTER[better](column)).where(UPDATES.c.run == number))
     return values

@@ -33,7 +33,7 @@ from random import Random
 from typing import Any
 
 from backend.schemas.experiments import RunConfig
-from backend.schemas.optimizers import Optimizer
+from backend.schemas.optimizer_registry import Optimizer
 from tests.benchmarks.ledger import Ledger
 from tests.benchmarks.storm import OPTIMIZERS, SETTINGS, Storm, Uninterrupted, compare, configuration
 from tests.benchmarks.tally import Tally

@@ -17,7 +17,7 @@ from unittest.mock import patch
 import torch
 from torch import Tensor
 
-from backend.schemas.optimizers import BlockHessianFree, CurvatureWay, HessianFree
+from backend.schemas.optimizers import BlockHessianFree, HessianFree, ProductMethod
 from backend.settings import Settings
 from tests.benchmarks.time_to_target import course
 from worker.optim.solver.cg import FlatInner
@@ -42,7 +42,7 @@ def errors(kind: type[BlockHessianFree | HessianFree], data: Dataset, chosen: ar
         gradient_batch=chosen.gradient_batch,
         curvature_batch=chosen.curvature_batch,
         max_cg_iterations=chosen.max_cg_iterations,
-        curvature_way=CurvatureWay.PRODUCTS,
+        product_method=ProductMethod.PRODUCTS,
     )
     points = course(optimizer, data, updates=chosen.updates, every=chosen.every, target=None, chosen=chosen)
     return ", ".join(f"{point.updates}: {point.error:.2f}" for point in points)

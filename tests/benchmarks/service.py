@@ -29,9 +29,9 @@ import psutil
 
 from backend.api.services import Store
 from backend.client import Client
-from backend.schemas.api import BLOCK_FIELDS, SERIES_FIELDS, Announcement, Append, Claim
+from backend.schemas.api import Announcement, Append, Claim
+from backend.schemas.measures import BLOCK_FIELDS, SERIES_FIELDS, Update
 from backend.schemas.optimizers import Adam
-from backend.schemas.runs import Update
 from backend.settings import Settings
 from backend.storage.tables import BLOCKS, UPDATES
 from tests.backend.samples import INFO, catalog, spec, update

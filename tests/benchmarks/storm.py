@@ -13,12 +13,14 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from backend.schemas.api import BLOCK_FIELDS, SERIES_FIELDS
 from backend.schemas.experiments import Budget, Evaluation, ExperimentSpec, Problem, RunConfig
-from backend.schemas.optimizers import Adam, BlockHessianFree, HessianFree, Optimizer
-from backend.schemas.runs import Run, RunStatus, Update
+from backend.schemas.measures import BLOCK_FIELDS, SERIES_FIELDS, Update
+from backend.schemas.optimizer_registry import Optimizer
+from backend.schemas.optimizers import Adam, BlockHessianFree, HessianFree
+from backend.schemas.runs import Run, RunStatus
 from tests.processes import Processes
 from tests.recorder import Recorder
+from tests.worker.cases import planned_blocks
 from worker.checkpoints.files import State
 from worker.delivery.reporter import persist
 from worker.problems.registry import discover
@@ -43,7 +45,15 @@ class Uninterrupted:
     def __init__(self, config: RunConfig) -> None:
         self.rows: list[Update] = []
         self.weights = ""
-        train(config, self, lambda: False, registry=discover(), folder=Path("nowhere"), keeper=self)
+        train(
+            config,
+            self,
+            lambda: False,
+            blocks=planned_blocks(config, discover()),
+            registry=discover(),
+            folder=Path("nowhere"),
+            keeper=self,
+        )
 
     def start(self, **_: object) -> None:
         """Take no notice."""

@@ -7,7 +7,8 @@ from xml.etree import ElementTree
 import pytest
 
 from backend.schemas.experiments import Problem
-from backend.schemas.optimizers import Adam, BlockHessianFree, HessianFree, Optimizer
+from backend.schemas.optimizer_registry import Optimizer
+from backend.schemas.optimizers import Adam, BlockHessianFree, HessianFree
 from tests.benchmarks import compare
 from tests.benchmarks.compare import curves
 from tests.benchmarks.picture import Line, draw

@@ -9,8 +9,9 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 from pyarrow import parquet
 
+from backend.schemas.measures import BlockStats, StopReason
 from backend.schemas.optimizers import Adam, HessianFree
-from backend.schemas.runs import BlockStats, Experiment, StopReason
+from backend.schemas.runs import Experiment
 from tests.e2e.conftest import Service, draws, ranges, seen, settled, wait_until, zoom
 from tests.e2e.samples import HOSTILE, SPEC, claims, register, row
 
@@ -90,7 +91,7 @@ def test_a_blocks_own_measures_are_drawn(page: Page, quiet: Service, measure: st
     solves = [
         BlockStats(
             cg_iterations=3, stop_reason=StopReason.PROGRESS, residual=0.1, model_decrease=1.0, ritz_max=value,
-            step_norm=value, way="samples",
+            step_norm=value, product_method="samples",
         )
         for value in (4.0, 7.0)
     ]  # fmt: skip

@@ -11,7 +11,8 @@ import pytest
 
 from backend.schemas.catalog import WorkerInfo
 from backend.schemas.experiments import ExperimentSpec
-from backend.schemas.optimizers import Adam, Optimizer
+from backend.schemas.optimizer_registry import Optimizer
+from backend.schemas.optimizers import Adam
 from backend.schemas.runs import Experiment, Run
 from tests.processes import Processes
 from tests.worker.cases import PLUGINS, registry, small_run

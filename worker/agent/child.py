@@ -114,7 +114,7 @@ def execute(task: Task, reporter: Reporter, orders: Orders, keeper: DiskKeeper) 
     status, ended_by, failure = RunStatus.FAILED, "", None
     try:
         outcome = train(
-            task.claim.run.config, reporter, orders.cancelled.is_set, registry=discover(folder=task.data),
+            task.claim.run.config, reporter, orders.cancelled.is_set, blocks=task.claim.run.blocks, registry=discover(folder=task.data),
             folder=task.data, keeper=keeper,
         )  # fmt: skip
         status, ended_by = outcome.status, outcome.ended_by

@@ -24,7 +24,8 @@ from backend.errors import (
 )
 from backend.schemas.api import Finish
 from backend.schemas.base import Contract
-from backend.schemas.runs import Checkpoint, RunStatus, Update
+from backend.schemas.measures import Update
+from backend.schemas.runs import Checkpoint, RunStatus
 
 log = logging.getLogger(__name__)
 

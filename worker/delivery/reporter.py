@@ -10,7 +10,8 @@ from backend.client import Client
 from backend.client.retry import call_with_retry
 from backend.errors import BackendUnavailable, LeaseLost
 from backend.schemas.api import Finish
-from backend.schemas.runs import Checkpoint, RunError, RunStatus, Update
+from backend.schemas.measures import Update
+from backend.schemas.runs import Checkpoint, RunError, RunStatus
 from worker.delivery.outbox import Entry, Spool
 
 log = logging.getLogger(__name__)

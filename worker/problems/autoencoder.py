@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 
 from torch import Tensor, nn
 
-from backend.schemas.base import knob
+from backend.schemas.base import setting
 from backend.schemas.catalog import DataSet, Dimension, Layer
 from backend.schemas.experiments import ExperimentSpec
 from backend.schemas.experiments import Problem as ProblemChoice
@@ -20,11 +20,13 @@ MAX_WIDTH = 4096
 class AutoencoderOptions(Options):
     """Widths of the encoder's layers, which the decoder mirrors, and the output."""
 
-    hidden_1: int = knob(1000, "width of the first hidden layer", unit="units", ge=1, le=MAX_WIDTH, paper=1000)
-    hidden_2: int = knob(500, "width of the second hidden layer", unit="units", ge=1, le=MAX_WIDTH, paper=500)
-    hidden_3: int = knob(250, "width of the third hidden layer", unit="units", ge=1, le=MAX_WIDTH, paper=250)
-    code: int = knob(30, "numbers that an image is squeezed into", unit="units", ge=1, le=MAX_WIDTH, paper=30)
-    output: Literal["linear", "sigmoid"] = knob("linear", "non-linearity of the output, which the paper does not state")
+    hidden_1: int = setting(1000, "width of the first hidden layer", unit="units", ge=1, le=MAX_WIDTH, paper=1000)
+    hidden_2: int = setting(500, "width of the second hidden layer", unit="units", ge=1, le=MAX_WIDTH, paper=500)
+    hidden_3: int = setting(250, "width of the third hidden layer", unit="units", ge=1, le=MAX_WIDTH, paper=250)
+    code: int = setting(30, "numbers that an image is squeezed into", unit="units", ge=1, le=MAX_WIDTH, paper=30)
+    output: Literal["linear", "sigmoid"] = setting(
+        "linear", "non-linearity of the output, which the paper does not state"
+    )
 
 
 class Autoencoder(Problem):

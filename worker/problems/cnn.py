@@ -5,7 +5,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from backend.schemas.base import knob
+from backend.schemas.base import setting
 from backend.schemas.catalog import DataSet, Dimension, Layer
 from backend.schemas.experiments import Budget, Evaluation, ExperimentSpec
 from backend.schemas.experiments import Problem as ProblemChoice
@@ -20,13 +20,13 @@ STRIDES = (1, 2, 2)
 class CnnOptions(Options):
     """Channels of the three residual blocks."""
 
-    channels_1: int = knob(
+    channels_1: int = setting(
         16, "channels of the first convolution and block", unit="channels", ge=1, le=MAX_CHANNELS, paper=16
     )
-    channels_2: int = knob(
+    channels_2: int = setting(
         32, "channels of the second block, which halves height and width", unit="channels", ge=1, le=MAX_CHANNELS
     )
-    channels_3: int = knob(
+    channels_3: int = setting(
         64, "channels of the third block, which halves height and width", unit="channels", ge=1, le=MAX_CHANNELS
     )
 

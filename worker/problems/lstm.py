@@ -5,7 +5,7 @@ from typing import ClassVar
 from pydantic import field_validator
 from torch import Tensor, nn
 
-from backend.schemas.base import knob
+from backend.schemas.base import setting
 from backend.schemas.catalog import DataSet, Dimension, Layer
 from backend.schemas.experiments import ExperimentSpec
 from backend.schemas.experiments import Problem as ProblemChoice
@@ -20,8 +20,8 @@ SIDE = 7
 class LstmOptions(Options):
     """Width of the layers, and how an image becomes a sequence."""
 
-    hidden: int = knob(10, "cells of each LSTM layer", unit="units", ge=1, le=MAX_HIDDEN, paper=10)
-    pixels_per_step: int = knob(
+    hidden: int = setting(10, "cells of each LSTM layer", unit="units", ge=1, le=MAX_HIDDEN, paper=10)
+    pixels_per_step: int = setting(
         1, "pixels that the network sees at once: 1 (49 steps) or 7 (one row, 7 steps)", unit="pixels", ge=1, le=SIDE
     )
 

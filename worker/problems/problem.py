@@ -13,7 +13,7 @@ from worker.optim import Loss
 
 
 class Options(BaseModel):
-    """A problem's own options; declare them with `backend.schemas.knob`. A problem without options uses this class."""
+    """A problem's own options; declare them with `backend.schemas.setting`. A problem without options uses this class."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 

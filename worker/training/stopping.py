@@ -3,7 +3,7 @@
 import math
 
 from backend.schemas.experiments import Budget
-from backend.schemas.runs import Update
+from backend.schemas.measures import Update
 
 
 class Limits:

@@ -14,8 +14,8 @@ from torch import nn
 
 from backend.errors import RunFailed, from_validation
 from backend.schemas.experiments import RunConfig
-from backend.schemas.optimizers import Adam
-from backend.schemas.runs import BlockStats, RunStatus, StopReason, Update
+from backend.schemas.measures import BlockStats, StopReason, Update
+from backend.schemas.runs import RunStatus
 from worker.checkpoints.policy import Keeper
 from worker.optim import BlockResult, EvaluationAverage, OptimError, StepResult
 from worker.optim.precision import float32_products
@@ -24,7 +24,7 @@ from worker.problems.problem import Problem
 from worker.problems.registry import Registry
 from worker.training import device as devices
 from worker.training.evaluation import measure
-from worker.training.optimizer_factory import make_optimizer, resolve_blocks
+from worker.training.optimizer_factory import make_optimizer
 from worker.training.sampling import Sampler
 from worker.training.state import Course
 from worker.training.stopping import Limits
@@ -57,6 +57,7 @@ def train(
     report: Report,
     cancelled: Callable[[], bool],
     *,
+    blocks: list[list[str]],
     registry: Registry,
     folder: Path,
     keeper: Keeper | None = None,
@@ -71,6 +72,7 @@ def train(
         config: what to train.
         report: is told what the run is made of, and every update.
         cancelled: is asked after every update whether to stop.
+        blocks: layer names of each block; empty if the optimizer has no blocks.
         registry: the problems and data sets.
         folder: where data sets are kept.
         keeper: gives the state to go on from, and keeps it from time to time; None: nothing is kept.
@@ -80,7 +82,7 @@ def train(
     """
     device = devices.choose_device(config.device)
     with devices.threads(config.threads), float32_products(tf32=False), devices.memory_explained(), _explained():
-        trainer, note = _prepared(lambda: Trainer(config, registry, folder, device), keeper)
+        trainer, note = _prepared(lambda: Trainer(config, blocks, registry, folder, device), keeper)
         report.start(
             environment=devices.environment(device), blocks=trainer.blocks, parameters=trainer.parameters,
             resumed_from=trainer.course.updates, note=note,
@@ -93,10 +95,12 @@ class Trainer:
 
     Attributes:
         course: network, optimizer, sampler and counts, which change while it trains.
-        blocks: layer names of each block; empty for Adam.
+        blocks: layer names of each block; empty if the optimizer has no blocks.
     """
 
-    def __init__(self, config: RunConfig, registry: Registry, folder: Path, device: torch.device) -> None:
+    def __init__(
+        self, config: RunConfig, blocks: list[list[str]], registry: Registry, folder: Path, device: torch.device
+    ) -> None:
         self._config = config
         self._problem = registry.problem(config.problem.name)
         self._dtype = getattr(torch, config.precision)
@@ -108,7 +112,7 @@ class Trainer:
         self._train, self._test = (part.to(device) for part in parts)
         self._shown = self._train.head(config.evaluation.train_subset)
         model = initial_model(self._problem, config, data).to(device, self._dtype)
-        self.blocks = resolve_blocks(config.optimizer, self._problem, model)
+        self.blocks = blocks
         decay = config.evaluation.polyak_decay
         self.course = Course(
             model=model,
@@ -265,7 +269,7 @@ def _block(result: BlockResult) -> BlockStats:
         stop_reason=StopReason(result.stop_reason.value),
         residual=_finite(result.residual),
         model_decrease=_finite(result.model_decrease),
-        way="generic" if result.product_method == "autograd" else result.product_method or None,
+        product_method=result.product_method or None,
         note=result.note[:500] or None,
         cost=result.cost,
         predicted_cost=result.predicted_cost,
@@ -286,7 +290,7 @@ def _divergence(row: Update, config: RunConfig) -> str:
     }  # fmt: skip
     broken = [name for name, value in named.items() if value is None] or ["the loss after the update"]
     cure = "choose a smaller learning_rate"
-    if not isinstance(config.optimizer, Adam):
+    if config.optimizer.has_curvature:
         cure += " or more damping, or fewer max_cg_iterations"
     return f"diverged at update {row.update}: {' and '.join(broken)} is not a finite number; {cure}"
 

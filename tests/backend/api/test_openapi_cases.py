@@ -30,7 +30,7 @@ from schemathesis.specs.openapi.checks import (
 
 from backend.api.app import create_app
 from backend.client import Client
-from backend.schemas.api import AXES, BLOCK_FIELDS, MEASURES
+from backend.schemas.measures import AXES, BLOCK_FIELDS, MEASURES
 from backend.settings import Settings
 from tests.backend.samples import INFO, catalog, spec, updates
 from tests.inprocess import backend

@@ -10,7 +10,8 @@ from backend.catalog.validation import check_catalog, plan
 from backend.errors import InvalidInput
 from backend.schemas.api import Announcement
 from backend.schemas.catalog import Catalog, Layer
-from backend.schemas.optimizers import Adam, BlockHessianFree, HessianFree, Optimizer
+from backend.schemas.optimizer_registry import Optimizer
+from backend.schemas.optimizers import Adam, BlockHessianFree, HessianFree
 from tests.backend.samples import INFO, LAYERS, catalog, spec
 
 AT_OPTIONS = "catalog.problems.0.options"

@@ -14,7 +14,7 @@ def test_every_field_of_an_optimizer_is_a_setting_with_help() -> None:
     assert set(settings) == {"adam", "hf", "bhf"}
     assert "at least 0" in settings["hf"]["damping"].limits
     assert settings["adam"]["beta2"].default == 0.999
-    assert settings["bhf"]["momentum"].paper == 0.95
+    assert settings["bhf"]["warm_start"].paper == 0.95
     assert all(field.help for rows in settings.values() for field in rows.values())
 
 

@@ -8,7 +8,8 @@ import pytest
 from backend.client import Client
 from backend.errors import Conflict, InvalidInput, LeaseLost, NotFound, NoWorker
 from backend.schemas.api import Claim, HeartbeatAnswer
-from backend.schemas.runs import BlockStats, RunError, RunStatus, StopReason
+from backend.schemas.measures import BlockStats, StopReason
+from backend.schemas.runs import RunError, RunStatus
 from tests.backend.samples import INFO, Clock, catalog, checkpoint, spec, update, updates
 from tests.processes import Processes
 

@@ -41,8 +41,8 @@ def test_a_grid_is_every_combination() -> None:
 
 def test_a_list_keeps_settings_together() -> None:
     """Each point is one variant, of each kind that it names."""
-    found = expanded(points=[{"bhf.damping": 1, "adam.beta1": 0.5}, {"bhf.damping": 2, "bhf.momentum": 0}])
-    assert found == [Adam(gradient_batch=10, beta1=0.5), bhf(damping=1), bhf(damping=2, momentum=0)]
+    found = expanded(points=[{"bhf.damping": 1, "adam.beta1": 0.5}, {"bhf.damping": 2, "bhf.warm_start": 0}])
+    assert found == [Adam(gradient_batch=10, beta1=0.5), bhf(damping=1), bhf(damping=2, warm_start=0)]
 
 
 def test_grid_and_list_together() -> None:

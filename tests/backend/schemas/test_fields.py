@@ -1,6 +1,6 @@
 """Settings of a model or of a JSON schema."""
 
-from backend.schemas.base import Contract, knob
+from backend.schemas.base import Contract, setting
 from backend.schemas.experiments import Budget, Evaluation, Problem
 from backend.schemas.fields import setting_fields
 from backend.schemas.optimizers import Adam, BlockHessianFree, HessianFree
@@ -9,8 +9,8 @@ from backend.schemas.optimizers import Adam, BlockHessianFree, HessianFree
 class WidthOptions(Contract):
     """Options of a problem."""
 
-    hidden: int = knob(10, "width of the hidden layer", unit="units", ge=1, le=4096, paper=1000)
-    bias: bool = knob(True, "whether layers have a bias")
+    hidden: int = setting(10, "width of the hidden layer", unit="units", ge=1, le=4096, paper=1000)
+    bias: bool = setting(True, "whether layers have a bias")
 
 
 def test_every_setting_has_a_kind() -> None:

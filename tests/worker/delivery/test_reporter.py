@@ -13,8 +13,9 @@ from backend.errors import BackendUnavailable, LeaseLost
 from backend.schemas.api import Claim
 from backend.schemas.catalog import WorkerInfo
 from backend.schemas.experiments import ExperimentSpec
+from backend.schemas.measures import Update
 from backend.schemas.optimizers import Adam
-from backend.schemas.runs import Checkpoint, RunError, RunStatus, Update
+from backend.schemas.runs import Checkpoint, RunError, RunStatus
 from backend.settings import Settings
 from tests.inprocess import backend
 from tests.worker.cases import registry, small_run

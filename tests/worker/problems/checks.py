@@ -10,9 +10,10 @@ from torch import Tensor, nn
 from backend.schemas.catalog import DataSet, Dimension
 from backend.schemas.experiments import Budget, Evaluation, RunConfig
 from backend.schemas.experiments import Problem as ProblemChoice
-from backend.schemas.optimizers import Adam, BlockHessianFree, HessianFree, Optimizer
+from backend.schemas.optimizer_registry import Optimizer
+from backend.schemas.optimizers import Adam, BlockHessianFree, HessianFree
 from backend.schemas.runs import RunStatus
-from tests.worker.cases import NOWHERE, Rows
+from tests.worker.cases import NOWHERE, Rows, planned_blocks
 from tests.worker.optim.reference import Dense
 from worker.optim import BlockHessianFree as Engine
 from worker.optim import layer_names
@@ -121,7 +122,9 @@ def training_losses(problem: Problem, data: Dataset, optimizer: Optimizer, optio
     )
     rows = Rows()
     registry = Registry({problem.name: problem}, {data.info.name: Source(data.info, lambda _: data)})
-    outcome = train(config, rows, lambda: False, registry=registry, folder=NOWHERE)
+    outcome = train(
+        config, rows, lambda: False, blocks=planned_blocks(config, registry), registry=registry, folder=NOWHERE
+    )
     assert outcome.status is RunStatus.FINISHED
     assert all(row.test_accuracy is not None for row in rows.rows)
     assert rows.started["blocks"] == {

@@ -6,7 +6,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from backend.schemas.base import knob
+from backend.schemas.base import setting
 from backend.schemas.catalog import DataSet
 from backend.schemas.experiments import ExperimentSpec
 from backend.schemas.experiments import Problem as ProblemChoice
@@ -19,7 +19,7 @@ from worker.problems.problem import Options, Problem
 class ClassifierOptions(Options):
     """One width."""
 
-    hidden: int = knob(8, "width of the hidden layer", unit="units", ge=1, le=64)
+    hidden: int = setting(8, "width of the hidden layer", unit="units", ge=1, le=64)
 
 
 class Classifier(Problem):

@@ -9,9 +9,10 @@ import pytest
 import torch
 
 from backend.schemas.experiments import Budget, Evaluation, Problem, RunConfig
-from backend.schemas.optimizers import Adam, Optimizer
+from backend.schemas.optimizer_registry import Optimizer
+from backend.schemas.optimizers import Adam
 from backend.schemas.runs import RunStatus
-from tests.worker.cases import CLOCKS, NOWHERE, OPTIMIZERS, SMALL, Rows, registry, small_run
+from tests.worker.cases import CLOCKS, NOWHERE, OPTIMIZERS, SMALL, Rows, planned_blocks, registry, small_run
 from worker.checkpoints.files import State
 from worker.problems.registry import discover
 from worker.training.state import NOTE_CHARACTERS, _inexact
@@ -56,7 +57,15 @@ class Memory:
 def run(config: RunConfig, keeper: Memory) -> tuple[Outcome, Rows]:
     """Train with a keeper."""
     rows = Rows()
-    return train(config, rows, lambda: False, registry=registry(), folder=NOWHERE, keeper=keeper), rows
+    return train(
+        config,
+        rows,
+        lambda: False,
+        blocks=planned_blocks(config, registry()),
+        registry=registry(),
+        folder=NOWHERE,
+        keeper=keeper,
+    ), rows
 
 
 def figures(rows: Rows) -> list[dict[str, Any]]:
@@ -196,7 +205,15 @@ def test_a_run_whose_data_changed_begins_again(tmp_path: Path, size: int) -> Non
 
     def trained_on(keeper: Memory) -> Rows:
         rows = Rows()
-        train(config, rows, lambda: False, registry=discover(folder=tmp_path), folder=tmp_path, keeper=keeper)
+        train(
+            config,
+            rows,
+            lambda: False,
+            blocks=planned_blocks(config, discover(folder=tmp_path)),
+            registry=discover(folder=tmp_path),
+            folder=tmp_path,
+            keeper=keeper,
+        )
         return rows
 
     problem = Problem(data="mine", options=SMALL)

@@ -3,7 +3,7 @@
 import pytest
 
 from backend.schemas.experiments import Budget
-from backend.schemas.runs import Update
+from backend.schemas.measures import Update
 from worker.training.stopping import Limits
 
 

@@ -3,7 +3,8 @@
 import pytest
 
 from backend.schemas.experiments import Budget, Evaluation
-from backend.schemas.optimizers import Adam, Optimizer
+from backend.schemas.optimizer_registry import Optimizer
+from backend.schemas.optimizers import Adam
 from tests.worker.cases import CLASSIFIER, OPTIMIZERS, small_run, trained
 
 

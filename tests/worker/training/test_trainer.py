@@ -9,8 +9,10 @@ import torch
 
 from backend.errors import RunFailed
 from backend.schemas.experiments import Budget, Evaluation, Problem
-from backend.schemas.optimizers import Adam, BlockHessianFree, CurvatureWay, ExplicitPartition, HessianFree, Optimizer
-from backend.schemas.runs import RunStatus, Update
+from backend.schemas.measures import Update
+from backend.schemas.optimizer_registry import Optimizer
+from backend.schemas.optimizers import Adam, BlockHessianFree, ExplicitPartition, HessianFree, ProductMethod
+from backend.schemas.runs import RunStatus
 from tests.worker.cases import CLASSIFIER, CLOCKS, NOWHERE, OPTIMIZERS, SMALL, Rows, registry, small_run, trained
 from worker.problems.data import mnist_5k
 from worker.training.trainer import initial_model, train
@@ -76,10 +78,10 @@ def test_rows_count_work_and_data() -> None:
 
 def test_rows_tell_how_each_block_was_solved() -> None:
     """Way, predicted and counted work, and the ends of the spectrum are in the row; the work is that of the update."""
-    chosen = OPTIMIZERS["bhf"].model_copy(update={"curvature_way": CurvatureWay.PRODUCTS})
+    chosen = OPTIMIZERS["bhf"].model_copy(update={"product_method": ProductMethod.PRODUCTS})
     _, rows = trained(small_run(chosen))
     first = rows.rows[0]
-    assert [block.way for block in first.blocks] == ["products", "products"]
+    assert [block.product_method for block in first.blocks] == ["products", "products"]
     assert all(block.note is None and block.predicted_cost and block.cost for block in first.blocks)
     assert first.cost == pytest.approx(1 + sum(block.cost or 0 for block in first.blocks))
     assert all(block.ritz_max and block.ritz_min and 0 < block.ritz_min < block.ritz_max for block in first.blocks)
@@ -90,10 +92,10 @@ def test_rows_tell_how_each_block_was_solved() -> None:
 def test_a_way_that_does_not_serve_says_so() -> None:
     """The generic way has no prediction and a note; the curves are the same but for rounding."""
     generic, auto = (
-        trained(small_run(OPTIMIZERS["hf"].model_copy(update={"curvature_way": way}), precision="float64"))[1].rows
-        for way in (CurvatureWay.GENERIC, CurvatureWay.AUTO)
+        trained(small_run(OPTIMIZERS["hf"].model_copy(update={"product_method": way}), precision="float64"))[1].rows
+        for way in (ProductMethod.AUTOGRAD, ProductMethod.AUTO)
     )
-    assert generic[0].blocks[0].way == "generic"
+    assert generic[0].blocks[0].product_method == "autograd"
     assert generic[0].blocks[0].note == "method autograd was requested"
     assert generic[0].blocks[0].predicted_cost is None
     assert [row.batch_loss for row in generic] == pytest.approx([row.batch_loss for row in auto], rel=1e-6)
@@ -219,7 +221,7 @@ def test_divergence_is_a_row_and_a_reason(optimizer: Optimizer) -> None:
     rows = Rows()
     config = small_run(optimizer.model_copy(update={"learning_rate": 1e30}), budget=Budget(updates=100))
     with pytest.raises(RunFailed, match=r"^diverged at update \d+: .*choose a smaller learning_rate"):
-        train(config, rows, lambda: False, registry=registry(), folder=NOWHERE)
+        train(config, rows, lambda: False, blocks=[], registry=registry(), folder=NOWHERE)
     assert [row.diverged for row in rows.rows] == [False] * (len(rows.rows) - 1) + [True]
     last = rows.rows[-1]
     assert None in (last.batch_loss, last.gradient_norm, last.step_norm, last.train_loss, last.test_loss)
@@ -249,10 +251,10 @@ def test_what_cannot_be_trained_says_why(changes: dict[str, Any], message: str) 
     """A configuration that this worker cannot train ends before the first update, in plain words."""
     rows = Rows()
     with pytest.raises(RunFailed, match=message):
-        train(
-            small_run(**{"optimizer": Adam(gradient_batch=30)} | changes), rows, lambda: False,
-            registry=registry(), folder=Path("nowhere"),
-        )  # fmt: skip
+        config = small_run(**{"optimizer": Adam(gradient_batch=30)} | changes)
+        partition = config.optimizer.blocks
+        blocks = partition.blocks if isinstance(partition, ExplicitPartition) else []
+        train(config, rows, lambda: False, blocks=blocks, registry=registry(), folder=Path("nowhere"))
     assert rows.rows == []
 
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from worker.optim import Adam, BlockHessianFree, PeepholeLSTM, SoftmaxCrossEntropy, layer_partition, native
+from worker.optim import BlockHessianFree, FirstOrder, PeepholeLSTM, SoftmaxCrossEntropy, layer_partition, native
 from worker.optim.curvature.rules.recurrent import peephole_lstm
 from worker.optim.curvature.rules.recurrent_native import CompiledPeepholeRule, lstm
 from worker.optim.curvature.traced_model import TracedModel
@@ -155,7 +155,7 @@ def test_adam_and_bhf_use_them(monkeypatch: pytest.MonkeyPatch) -> None:
             before = len(called)
             with native.enabled(compiled):
                 if kind == "adam":
-                    Adam(model, loss).step(x, t)
+                    FirstOrder(model, loss, torch.optim.Adam).step(x, t)
                 else:
                     BlockHessianFree(model, loss, layer_partition(model), curvature_batch=20, damping=0.1).step(x, t)
             assert (len(called) > before) == compiled
