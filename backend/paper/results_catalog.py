@@ -10,8 +10,8 @@ from sqlalchemy import case, func, or_, select
 from backend.paper.claims import findings
 from backend.paper.curves import Results, read
 from backend.paper.figures import Mode, paper_figure
-from backend.paper.specifications import NOTES, SIZES, PaperProblem, Question, Scale, mark_of, reproduction, study
-from backend.schemas.experiments import ExperimentSpec
+from backend.paper.specifications import NOTES, SIZES, PaperProblem, Question, Scale, reproduction, study
+from backend.schemas.experiments import OLD_MARKS, ExperimentSpec
 from backend.schemas.paper import Axis, Own, PaperView, Reproduction
 from backend.schemas.runs import RunStatus
 from backend.storage.database import Database
@@ -52,10 +52,6 @@ def _shipped() -> dict[str, Results]:
     return dict(zip((path.stem for path in paths), read(paths), strict=True))
 
 
-_OLD_MARKS = {"study.momentum": mark_of(Question.WARM_START)}
-"""marks that version 0.1 stored"""
-
-
 def own(database: Database) -> dict[str, Own]:
     """Return by its mark the newest launch, not deleted, of each reproduction that has one.
 
@@ -79,7 +75,7 @@ def own(database: Database) -> dict[str, Own]:
             spec = json.loads(row.spec)
             mark = spec["reproduces"] if "reproduces" in spec else named.get(spec["name"])
             if mark:
-                found[_OLD_MARKS.get(mark, mark)] = Own(
+                found[OLD_MARKS.get(mark, mark)] = Own(
                     experiment=row.id,
                     name=row.name,
                     created_at=moment(row.created_at),

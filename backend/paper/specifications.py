@@ -1,7 +1,7 @@
 """The paper's three experiments at three scales, and the study of what the paper leaves open.
 
-The paper states learning rates, damping, iterations and warm start (which it calls momentum, its section 5); it states neither its mini-batch
-sizes nor its stop criterion, so those are chosen here, the same ones for every optimizer that has them.
+The paper states learning rates, damping, iterations and the warm start, which it calls momentum (section 5). It states
+neither mini-batch sizes nor stop criterion: those are chosen here, the same for every optimizer that has them.
 """
 
 from collections.abc import Mapping, Sequence

@@ -7,6 +7,9 @@ from pydantic import StringConstraints, ValidationInfo, field_validator, model_v
 from backend.schemas.base import MAX_IMAGES, MAX_RUNS_PER_EXPERIMENT, MAX_UPDATES, Contract, Seed, Slug, Title, setting
 from backend.schemas.optimizer_registry import Optimizer
 
+OLD_MARKS = {"study.momentum": "study.warm_start"}
+"""values of `reproduces` that version 0.1 stored"""
+
 OptionValue = bool | int | float | Slug
 
 
@@ -87,23 +90,28 @@ class RunConfig(_Shared):
 class ExperimentSpec(_Shared):
     """A named comparison: every optimizer with every seed, over the same problem."""
 
-    name: Title = setting("comparison", "how the comparison is called")
+    name: Title = setting("comparison", "name of the comparison")
     optimizers: list[Optimizer] = setting(..., "the optimizers to compare", min_length=1, max_length=32)
     seeds: list[Seed] = setting([0], "one run per optimizer and seed", min_length=1, max_length=100)
     reproduces: Slug | None = setting(None, "which of BlockHF's reproductions this is; empty: a comparison of your own")
+
+    @field_validator("reproduces")
+    @classmethod
+    def _current_mark(cls, value: str | None) -> str | None:
+        return OLD_MARKS.get(value or "", value)
 
     @field_validator("optimizers")
     @classmethod
     def _optimizers_differ(cls, value: list[Optimizer]) -> list[Optimizer]:
         if len({o.model_dump_json() for o in value}) < len(value):
-            raise ValueError("the same optimizer with the same settings stands there twice; remove one")
+            raise ValueError("duplicate optimizer: remove one of the two identical ones")
         return value
 
     @field_validator("seeds")
     @classmethod
     def _seeds_differ(cls, value: list[int], info: ValidationInfo) -> list[int]:
         if len(set(value)) < len(value):
-            raise ValueError("each seed may stand there once")
+            raise ValueError("seeds must be unique")
         count = len(value) * len(info.data.get("optimizers", []))
         if count > MAX_RUNS_PER_EXPERIMENT:
             raise ValueError(f"optimizers x seeds is {count} runs; at most {MAX_RUNS_PER_EXPERIMENT} are allowed")

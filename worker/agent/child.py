@@ -114,8 +114,8 @@ def execute(task: Task, reporter: Reporter, orders: Orders, keeper: DiskKeeper) 
     status, ended_by, failure = RunStatus.FAILED, "", None
     try:
         outcome = train(
-            task.claim.run.config, reporter, orders.cancelled.is_set, blocks=task.claim.run.blocks, registry=discover(folder=task.data),
-            folder=task.data, keeper=keeper,
+            task.claim.run.config, reporter, orders.cancelled.is_set, blocks=task.claim.run.blocks,
+            registry=discover(folder=task.data), folder=task.data, keeper=keeper,
         )  # fmt: skip
         status, ended_by = outcome.status, outcome.ended_by
     except Interrupted:

@@ -41,10 +41,14 @@ class ResidualBlock(nn.Module):
         self.conv_2 = nn.Conv2d(channels_out, channels_out, 3, padding=1)
         self.shortcut = nn.Identity() if stride == 1 else nn.Conv2d(channels_in, channels_out, 1, stride=stride)
         self.relu_2 = nn.ReLU()
+        # On CPUs without AVX-512, torch 2.13 writes out of bounds in the backward pass of a strided 1x1 convolution of
+        # channels-last images, unless the channels are a multiple of 8.
+        self._copied = stride > 1 and channels_in % 8 != 0
 
     def forward(self, x: Tensor) -> Tensor:
         """Run both branches."""
-        result: Tensor = self.relu_2(self.conv_2(self.relu_1(self.conv_1(x))) + self.shortcut(x))
+        shortcut = self.shortcut(x.contiguous() if self._copied else x)
+        result: Tensor = self.relu_2(self.conv_2(self.relu_1(self.conv_1(x))) + shortcut)
         return result
 
 

@@ -82,7 +82,7 @@ def test_damping_per_block_needs_one_number_per_block() -> None:
     with pytest.raises(InvalidInput) as error:
         plan(spec(optimizers=[fitting | {"block_damping": "0.1 0.5 1"}]), catalog())
     (found,) = error.value.errors
-    assert (found.field, found.value) == ("optimizers.0.block_damping", "0.1 0.5 1")
+    assert (found.field, found.value) == ("optimizers.0.block_damping", [0.1, 0.5, 1.0])
     assert "one number per block: 2, not 3" in found.limit
 
 

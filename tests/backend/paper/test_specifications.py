@@ -25,7 +25,7 @@ def test_a_reproduction_can_be_launched(problem: PaperProblem, scale: Scale) -> 
 
 
 def test_the_papers_settings() -> None:
-    """Section 5: damping 0, 0.01, 0.1; iterations 30, 100, 30; learning rate 0.1; warm start 0.95; 1000 epochs; Polyak 0.99."""
+    """Section 5: damping 0, 0.01, 0.1; iterations 30, 100, 30; rate 0.1; warm start 0.95; 1000 epochs; Polyak 0.99."""
     for problem, damping, iterations in zip(PaperProblem, (0, 0.01, 0.1), (30, 100, 30), strict=True):
         full = reproduction(problem, Scale.FULL)
         seconds = [o for o in full.optimizers if isinstance(o, CurvatureSettings)]

@@ -76,7 +76,7 @@ def test_a_lost_run_begins_again(scene: Scene) -> None:
     scene.lose()
     again = scene.claim()
     assert (again.run.id, again.token, again.run.attempts) == (claim.run.id, claim.token + 1, 2)
-    assert (again.run.summary, again.run.blocks, again.run.parameters) == (Summary(), [], None)
+    assert (again.run.summary, again.run.blocks, again.run.parameters) == (Summary(), [["c"]], None)
     columns = scene.store.metrics.series([claim.run.id], blocks=True)[claim.run.id]
     assert (columns["update"], columns["blocks"], columns["last_update"]) == ([], [], 0)
     assert scene.append(again, 2) == 2

@@ -27,7 +27,7 @@ def test_a_setting_has_what_the_schema_declares() -> None:
     [batch] = [field for field in setting_fields(HessianFree) if field.name == "max_cg_iterations"]
     assert (batch.kind, batch.default, batch.unit, batch.paper) == ("integer", 30, "iterations", 30)
     assert batch.limits == "at least 1, at most 10,000"
-    assert batch.help == "conjugate gradient iterations per update and block, at most"
+    assert batch.help == "maximum number of conjugate gradient (CG) iterations per update and block"
     assert not batch.optional
 
 

@@ -68,7 +68,7 @@ def make_first_tables(url: str) -> None:
     """Make a database as the first version did, with a run in it."""
     database = Database(url, migrate=False)
     config = Config()
-    config.set_main_option("script_location", "backend:migrations")
+    config.set_main_option("script_location", "backend.storage:migrations")
     with database.write() as connection:
         config.attributes["connection"] = connection
         command.upgrade(config, "0001")

@@ -250,10 +250,10 @@ def test_divergence_is_a_row_and_a_reason(optimizer: Optimizer) -> None:
 def test_what_cannot_be_trained_says_why(changes: dict[str, Any], message: str) -> None:
     """A configuration that this worker cannot train ends before the first update, in plain words."""
     rows = Rows()
+    config = small_run(**{"optimizer": Adam(gradient_batch=30)} | changes)
+    partition = config.optimizer.blocks
+    blocks = partition.blocks if isinstance(partition, ExplicitPartition) else []
     with pytest.raises(RunFailed, match=message):
-        config = small_run(**{"optimizer": Adam(gradient_batch=30)} | changes)
-        partition = config.optimizer.blocks
-        blocks = partition.blocks if isinstance(partition, ExplicitPartition) else []
         train(config, rows, lambda: False, blocks=blocks, registry=registry(), folder=Path("nowhere"))
     assert rows.rows == []
 

@@ -9,6 +9,16 @@ import torch
 from torch import Tensor, fx, nn
 
 # Imported for their rules.
+from worker.optim.curvature.rules import (  # noqa: F401
+    addition,
+    convolution,
+    linear,
+    pointwise,
+    pooling,
+    recurrent_native,
+    selection,
+    shapes,
+)
 from worker.optim.curvature.rules.base import Factory, NotCovered, Rule, factory_of
 
 
