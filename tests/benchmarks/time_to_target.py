@@ -25,7 +25,8 @@ from backend.schemas.experiments import RunConfig
 from backend.schemas.optimizers import Adam, BlockHessianFree, CgStop, Optimizer
 from backend.settings import Settings
 from worker.problems.autoencoder import PROBLEM
-from worker.problems.data import Dataset, mnist
+from worker.problems.data import Dataset
+from worker.problems.data.idx_data import MNIST
 from worker.training.device import threads
 from worker.training.evaluation import measure
 from worker.training.optimizer_factory import make_optimizer, resolve_blocks
@@ -135,7 +136,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Measure and print."""
     chosen = options().parse_args(arguments)
     with threads(1):
-        found = compare(chosen, mnist.load(chosen.folder))
+        found = compare(chosen, MNIST.load(chosen.folder))
     if chosen.json:
         print(json.dumps(found, indent=2))
         return

@@ -303,13 +303,13 @@ def test_the_quota_protects_a_paused_run(processes: Processes) -> None:
     background.end()
     then = processes.client.run(run.id).summary.updates
     root = processes.home / "checkpoints"
-    (kept,) = (root / run.id).iterdir()
-    worker = make_worker(processes, checkpoint_quota_bytes=int(kept.stat().st_size * 1.5), checkpoint_seconds=0)
+    (file,) = (root / run.id).iterdir()
+    worker = make_worker(processes, checkpoint_quota_bytes=int(file.stat().st_size * 1.5), checkpoint_seconds=0)
     assert not worker.iterate()
     others = launch(processes, [Adam(gradient_batch=30)], seeds=[1, 2]).runs
     assert [worker.iterate() for _ in others] == [True] * 2
-    assert kept.exists()
-    assert sum(path.stat().st_size for path in root.glob("*/*")) <= 1.5 * kept.stat().st_size
+    assert file.exists()
+    assert sum(path.stat().st_size for path in root.glob("*/*")) <= 1.5 * file.stat().st_size
     processes.client.resume(run.id)
     assert worker.iterate()
     ended = processes.client.run(run.id)

@@ -106,7 +106,7 @@ def test_adam_costs_one_gradient_per_update() -> None:
 
 
 def test_start_says_what_the_run_is_made_of() -> None:
-    """Blocks, parameters and the environment are told before the first update."""
+    """Blocks, parameters and the environment are reported before the first update."""
     _, rows = trained(small_run(OPTIMIZERS["bhf"]))
     assert [len(block) for block in rows.started["blocks"]] == [4, 4]
     assert rows.started["parameters"] == sum(
@@ -215,7 +215,7 @@ def test_rows_tell_how_a_step_was_accepted() -> None:
 
 @pytest.mark.parametrize("optimizer", [Adam(gradient_batch=30), HessianFree(gradient_batch=30, curvature_batch=10)])
 def test_divergence_is_a_row_and_a_reason(optimizer: Optimizer) -> None:
-    """A step size that explodes gives a last row marked diverged, with nulls, and an error that says what to change."""
+    """A step size that is too large gives a last row marked diverged, with nulls; the error names the setting."""
     rows = Rows()
     config = small_run(optimizer.model_copy(update={"learning_rate": 1e30}), budget=Budget(updates=100))
     with pytest.raises(RunFailed, match="learning_rate"):
