@@ -14,10 +14,9 @@ from torch import nn
 
 from backend.errors import RunFailed, from_validation
 from backend.schemas.experiments import RunConfig
-from backend.schemas.optimizers import Adam
-from backend.schemas.runs import BlockStats, RunStatus, StopReason, Update
+from backend.schemas.runs import RunStatus, Update
 from worker.checkpoints.policy import CheckpointPolicy
-from worker.optim import BlockResult, EvaluationAverage, OptimError, StepResult
+from worker.optim import EvaluationAverage, OptimError
 from worker.optim.precision import float32_products
 from worker.problems.data import Dataset, Split
 from worker.problems.problem import Problem
@@ -25,6 +24,7 @@ from worker.problems.registry import Registry
 from worker.training import device as devices
 from worker.training.evaluation import measure
 from worker.training.optimizer_factory import make_optimizer, resolve_blocks
+from worker.training.rows import divergence, finite, make_row
 from worker.training.sampling import Sampler
 from worker.training.state import NOTE_CHARACTERS, TrainingState
 from worker.training.stopping import StoppingRule
@@ -168,7 +168,7 @@ class Trainer:
             # checkpoint is valid only together with the rows before it.
             report.update(row)
             if row.diverged:
-                raise RunFailed(_divergence(row, self._config))
+                raise RunFailed(divergence(row, self._config))
             if ended_by:
                 if policy is not None:
                     policy.save_weights(state.weights())
@@ -196,7 +196,7 @@ class Trainer:
         if state.average is not None:
             state.average.update()
         samples = state.updates * len(rows)
-        return _row(
+        return make_row(
             step, update=state.updates, samples=samples, epoch=samples / len(self._train), seconds=state.seconds,
             cost=state.cost, cpu_seconds=state.cpu_seconds,
         )  # fmt: skip
@@ -210,8 +210,8 @@ class Trainer:
             test = measure(self._problem, model, self._test, self._dtype)
         return row.model_copy(
             update={
-                "train_loss": _finite(train.loss),
-                "test_loss": _finite(test.loss),
+                "train_loss": finite(train.loss),
+                "test_loss": finite(test.loss),
                 "test_accuracy": test.accuracy,
                 "evaluation_seconds": time.perf_counter() - started,
                 "diverged": not (math.isfinite(train.loss) and math.isfinite(test.loss)),
@@ -266,60 +266,6 @@ def _sampler(config: RunConfig, size: int) -> Sampler:
     if batch > size:
         raise RunFailed(f"gradient_batch is {batch}, but there are {size} training images; choose at most {size}")
     return Sampler(size, batch, config.seed)
-
-
-def _row(step: StepResult, **counted: float | None) -> Update:
-    """Turn an update's figures into a row; what is not finite becomes null."""
-    ruled = step.evaluations > 0  # a rule of acceptance is on
-    figures = (step.loss, step.gradient_norm, step.step_norm)
-    return Update.model_validate(
-        {
-            **counted,
-            "batch_loss": _finite(step.loss),
-            "gradient_norm": _finite(step.gradient_norm),
-            "step_norm": _finite(step.step_norm),
-            "gradient_seconds": step.gradient_seconds,
-            "curvature_seconds": step.curvature_seconds,
-            "scale": step.scale if ruled else None,
-            "reduction_ratio": _finite(step.reduction_ratio),
-            "loss_decrease": _finite(step.loss_decrease),
-            "diverged": not all(math.isfinite(figure) for figure in figures),
-            "blocks": [_block(block) for block in step.blocks],
-        }
-    )
-
-
-def _block(result: BlockResult) -> BlockStats:
-    """Turn a block's solve into its part of the row."""
-    return BlockStats(
-        cg_iterations=result.cg_iterations,
-        stop_reason=StopReason(result.stop_reason.value),
-        residual=_finite(result.residual),
-        model_decrease=_finite(result.model_decrease),
-        way="generic" if result.product_method == "autograd" else result.product_method or None,
-        note=result.note[:500] or None,
-        cost=result.cost,
-        predicted_cost=result.predicted_cost,
-        ritz_min=_finite(result.ritz_min),
-        ritz_max=_finite(result.ritz_max),
-        step_norm=_finite(result.step_norm),
-    )
-
-
-def _finite(value: float | None) -> float | None:
-    return value if value is not None and math.isfinite(value) else None
-
-
-def _divergence(row: Update, config: RunConfig) -> str:
-    """Say what is not finite, and what to change."""
-    named = {
-        "the loss over the batch": row.batch_loss, "the gradient": row.gradient_norm, "the step": row.step_norm,
-    }  # fmt: skip
-    broken = [name for name, value in named.items() if value is None] or ["the loss after the update"]
-    cure = "choose a smaller learning_rate"
-    if not isinstance(config.optimizer, Adam):
-        cure += " or more damping, or fewer max_cg_iterations"
-    return f"diverged at update {row.update}: {' and '.join(broken)} is not a finite number; {cure}"
 
 
 @contextmanager
