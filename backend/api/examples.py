@@ -12,12 +12,12 @@ from backend.schemas.api import (
     ExperimentChange,
     Finish,
     Heartbeat,
-    Holding,
+    KeptRuns,
     Plan,
     PresetBody,
     Registration,
     RunPlan,
-    Standings,
+    RunStates,
     Start,
     Sweep,
     Worker,
@@ -154,8 +154,8 @@ PRESET_BODY = _json(PresetBody(title="Two blocks", spec=_SPEC))
 CATALOG = _json(CatalogAnswer(catalog=_CATALOG, workers=[_SEEN]))
 ANNOUNCEMENT = _json(Announcement(info=_INFO, catalog=_CATALOG))
 REGISTRATION = _json(Registration(worker_id=_WORKER_ID, lease_seconds=30, heartbeat_seconds=2))
-HOLDING = _json(Holding(runs=[_RUN_ID]))
-STANDINGS = _json(Standings(runs={_RUN_ID: RunStatus.PAUSED}))
+KEPT_RUNS = _json(KeptRuns(runs=[_RUN_ID]))
+RUN_STATES = _json(RunStates(runs={_RUN_ID: RunStatus.PAUSED}))
 CLAIM = _json(Claim(run=_RUN, token=1))
 HEARTBEAT = _json(Heartbeat(token=1))
 START = _json(Start(token=1, environment=_RUN.environment, blocks=_BLOCKS, parameters=sum(_SIZES.values())))

@@ -11,9 +11,9 @@ from backend.schemas.api import (
     Finish,
     Heartbeat,
     HeartbeatAnswer,
-    Holding,
+    KeptRuns,
     Registration,
-    Standings,
+    RunStates,
     Start,
 )
 from backend.schemas.base import MAX_HELD
@@ -44,12 +44,12 @@ class WorkerCalls(Transport):
         answer = self._post(f"/runs/{run_id}/heartbeat", Heartbeat(token=token), retry=True)
         return HeartbeatAnswer.model_validate_json(answer)
 
-    def standings(self, run_ids: Sequence[str]) -> dict[str, RunStatus]:
-        """Return how runs stand, however many; those that nobody can come back to are left out."""
+    def run_states(self, run_ids: Sequence[str]) -> dict[str, RunStatus]:
+        """Return the states of any number of runs; runs that no longer exist are omitted."""
         found: dict[str, RunStatus] = {}
         for i in range(0, len(run_ids), MAX_HELD):
-            answer = self._post("/workers/runs", Holding(runs=list(run_ids[i : i + MAX_HELD])), retry=True)
-            found |= Standings.model_validate_json(answer).runs
+            answer = self._post("/workers/runs", KeptRuns(runs=list(run_ids[i : i + MAX_HELD])), retry=True)
+            found |= RunStates.model_validate_json(answer).runs
         return found
 
     def start(

@@ -75,8 +75,8 @@ class Queue:
             change(connection, lease.number, lease_until=now + self._settings.lease_seconds)
             return HeartbeatAnswer(cancel=lease.cancel_requested, pause=lease.pause_requested)
 
-    def standings(self, run_ids: Sequence[str]) -> dict[str, RunStatus]:
-        """Return how runs stand; the unknown, and the ended ones of deleted comparisons, are left out."""
+    def run_states(self, run_ids: Sequence[str]) -> dict[str, RunStatus]:
+        """Return the states of runs; unknown runs, and ended runs of deleted experiments, are omitted."""
         query = (
             select(RUNS.c.id, RUNS.c.status, EXPERIMENTS.c.deleted_at)
             .join(EXPERIMENTS, EXPERIMENTS.c.number == RUNS.c.experiment)

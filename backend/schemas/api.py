@@ -186,14 +186,14 @@ class Claim(Contract):
     token: Token
 
 
-class Holding(Contract):
-    """The runs whose files a worker has."""
+class KeptRuns(Contract):
+    """The runs of which a worker has files."""
 
     runs: list[Id] = Field(max_length=MAX_HELD)
 
 
-class Standings(Contract):
-    """How those runs stand; one that nobody can come back to, unknown or ended and deleted, is left out."""
+class RunStates(Contract):
+    """The states of those runs. Runs that no longer exist, or are deleted and ended, are omitted."""
 
     runs: dict[Id, RunStatus]
 

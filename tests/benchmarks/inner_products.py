@@ -21,7 +21,8 @@ from backend.schemas.optimizers import BlockHessianFree, HessianFree, ProductMet
 from backend.settings import Settings
 from tests.benchmarks.time_to_target import course
 from worker.optim.solver.cg import FlatInner
-from worker.problems.data import Dataset, mnist
+from worker.problems.data import Dataset
+from worker.problems.data.idx_data import MNIST
 from worker.training.device import threads
 
 
@@ -66,7 +67,7 @@ def options() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Train all four and print."""
     chosen = options().parse_args(arguments)
-    data = mnist.load(chosen.folder)
+    data = MNIST.load(chosen.folder)
     with threads(1):
         for kind in (BlockHessianFree, HessianFree):
             print(kind.__name__, "float64", errors(kind, data, chosen))

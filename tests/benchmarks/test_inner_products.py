@@ -1,13 +1,11 @@
 """The comparison of inner products runs, and compares what it says."""
 
-from pathlib import Path
-
 import pytest
 import torch
 
 from tests.benchmarks import inner_products
 from worker.optim.solver.cg import FlatInner
-from worker.problems.data import mnist, mnist_5k
+from worker.problems.data import mnist_5k
 
 
 def test_plain_inner_products_are_float32() -> None:
@@ -20,7 +18,7 @@ def test_plain_inner_products_are_float32() -> None:
 
 def test_command_prints_four_courses(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """BHF and HF, with both kinds, on the embedded digits."""
-    monkeypatch.setattr(mnist, "load", lambda _: mnist_5k.load(Path("nowhere")))
+    monkeypatch.setattr(inner_products, "MNIST", mnist_5k.SOURCE)
     sizes = {
         "updates": 1,
         "every": 1,

@@ -1,13 +1,12 @@
 """Tests of the race to Adam's error, with the embedded digits in place of the complete set."""
 
 import json
-from pathlib import Path
 
 import pytest
 
 from tests.benchmarks import time_to_target
 from tests.benchmarks.time_to_target import Point, figures
-from worker.problems.data import mnist, mnist_5k
+from worker.problems.data import mnist_5k
 
 
 def test_the_first_evaluation_at_the_target_counts() -> None:
@@ -23,7 +22,7 @@ def test_the_first_evaluation_at_the_target_counts() -> None:
 
 def test_command_races_to_adams_error(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """Adam's error after its updates is the target; BHF stops at the first evaluation that has reached it."""
-    monkeypatch.setattr(mnist, "load", lambda _: mnist_5k.load(Path("nowhere")))
+    monkeypatch.setattr(time_to_target, "MNIST", mnist_5k.SOURCE)
     time_to_target.main(["--json", "--only", "adam", "bhf_50", "--updates", "3", "--every", "1", "--subset", "100"])
     found = json.loads(capsys.readouterr().out)
     assert set(found) == {"target", "adam", "bhf_50"}

@@ -14,8 +14,8 @@ from tests.benchmarks.timings import COOPERATIVE_SECONDS, FORCED_SECONDS, holder
 from tests.processes import Processes
 from tests.worker.conftest import make_worker
 from worker.agent import loop
-from worker.agent.executor import Exit, Task
-from worker.agent.local_process import LocalExecution
+from worker.agent.executor import ExecutionSpec, Exit
+from worker.agent.local_process import LocalProcess
 from worker.agent.loop import Worker
 
 pytestmark = [pytest.mark.skipif(os.name != "posix", reason="there is no SIGSTOP on this system")]
@@ -23,13 +23,13 @@ SLOW_TO_NOTICE = 60.0
 """Seconds that nothing here comes near: they keep a test from hanging, and promise nothing."""
 
 
-class Noted(LocalExecution):
+class Noted(LocalProcess):
     """A real child process that notes what its worker asks of it, in order, and how it ended."""
 
-    def __init__(self, task: Task) -> None:
+    def __init__(self, spec: ExecutionSpec) -> None:
         self.asked: list[str] = []
         self.ended: Exit | None = None
-        super().__init__(task)
+        super().__init__(spec)
 
     def cancel(self) -> None:
         """Note it and do it."""
@@ -52,14 +52,14 @@ class Noted(LocalExecution):
         return self.ended
 
 
-class Engine:
-    """An engine that remembers its last execution."""
+class Executor:
+    """An executor that remembers its last execution."""
 
     last: Noted
 
-    def start(self, task: Task) -> Noted:
+    def start(self, spec: ExecutionSpec) -> Noted:
         """Start a child."""
-        self.last = Noted(task)
+        self.last = Noted(spec)
         return self.last
 
 
@@ -71,16 +71,16 @@ def processes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Processes]:
     started.stop()
 
 
-def cancelled(processes: Processes, engine: Engine, *, stopped: bool = False) -> Run:
+def cancelled(processes: Processes, executor: Executor, *, stopped: bool = False) -> Run:
     """Cancel a run that trains in a child, which may have been stopped before; return it when it has ended."""
-    worker: Worker = make_worker(processes, engine)
+    worker: Worker = make_worker(processes, executor)
     assert not worker.iterate()  # registers
     run = launch(processes.client, Adam(gradient_batch=300))
     thread = threading.Thread(target=worker.iterate)
     thread.start()
     processes.wait_until(lambda: processes.client.run(run.id).summary.updates > 0)
     if stopped:
-        os.kill(engine.last.pid, signal.SIGSTOP)
+        os.kill(executor.last.pid, signal.SIGSTOP)
     processes.client.cancel(run.id)
     thread.join(SLOW_TO_NOTICE)
     assert not thread.is_alive()
@@ -90,25 +90,25 @@ def cancelled(processes: Processes, engine: Engine, *, stopped: bool = False) ->
 def test_a_child_that_listens_gets_no_signal(processes: Processes, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is asked once, ends after its update and says so itself."""
     monkeypatch.setattr(loop, "INTERRUPT_SECONDS", SLOW_TO_NOTICE)
-    engine = Engine()
-    run = cancelled(processes, engine)
+    executor = Executor()
+    run = cancelled(processes, executor)
     assert (run.status, run.ended_by) == (RunStatus.CANCELLED, f"cancelled after {run.summary.updates} updates")
-    assert engine.last.asked == ["cancel"]
-    assert engine.last.ended is not None
-    assert engine.last.ended.code == 0
+    assert executor.last.asked == ["cancel"]
+    assert executor.last.ended is not None
+    assert executor.last.ended.code == 0
 
 
 def test_a_child_that_does_not_is_ended_step_by_step(processes: Processes, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is asked, then gets SIGTERM, then SIGKILL, each once at first, and the run says that it was killed."""
     monkeypatch.setattr(loop, "INTERRUPT_SECONDS", 0.1)
     monkeypatch.setattr(loop, "KILL_SECONDS", 0.5)
-    engine = Engine()
-    run = cancelled(processes, engine, stopped=True)
+    executor = Executor()
+    run = cancelled(processes, executor, stopped=True)
     assert (run.status, run.ended_by) == (RunStatus.CANCELLED, "cancelled; the training process had to be killed")
-    assert engine.last.asked[:3] == ["cancel", "SIGTERM", "SIGKILL"]
-    assert set(engine.last.asked[3:]) <= {"SIGKILL"}
-    assert engine.last.ended is not None
-    assert engine.last.ended.reason.startswith("the training process was killed by SIGKILL")
+    assert executor.last.asked[:3] == ["cancel", "SIGTERM", "SIGKILL"]
+    assert set(executor.last.asked[3:]) <= {"SIGKILL"}
+    assert executor.last.ended is not None
+    assert executor.last.ended.code == -signal.SIGKILL
 
 
 def test_the_steps_add_up_to_what_is_promised() -> None:

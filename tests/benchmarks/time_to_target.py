@@ -27,7 +27,8 @@ from backend.schemas.optimizer_registry import Optimizer
 from backend.schemas.optimizers import Adam, BlockHessianFree, CgStop
 from backend.settings import Settings
 from worker.problems.autoencoder import PROBLEM
-from worker.problems.data import Dataset, mnist
+from worker.problems.data import Dataset
+from worker.problems.data.idx_data import MNIST
 from worker.problems.registry import discover
 from worker.training.device import threads
 from worker.training.evaluation import measure
@@ -139,7 +140,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Measure and print."""
     chosen = options().parse_args(arguments)
     with threads(1):
-        found = compare(chosen, mnist.load(chosen.folder))
+        found = compare(chosen, MNIST.load(chosen.folder))
     if chosen.json:
         print(json.dumps(found, indent=2))
         return

@@ -26,18 +26,18 @@ CLOCKS = {"seconds", "cpu_seconds", "gradient_seconds", "curvature_seconds", "ev
 
 
 class Rows:
-    """A report that keeps what it is told."""
+    """A report that collects start and rows."""
 
     def __init__(self) -> None:
         self.started: dict[str, Any] = {}
         self.rows: list[Update] = []
 
     def start(self, **what: Any) -> None:
-        """Keep what the run is made of."""
+        """Store the properties of the run."""
         self.started = what
 
     def update(self, row: Update) -> None:
-        """Keep a row."""
+        """Store a row."""
         self.rows.append(row)
 
 

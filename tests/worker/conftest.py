@@ -16,22 +16,22 @@ from backend.schemas.optimizers import Adam
 from backend.schemas.runs import Experiment, Run
 from tests.processes import Processes
 from tests.worker.cases import PLUGINS, registry, small_run
-from worker.agent.executor import Engine
-from worker.agent.local_process import LocalEngine
+from worker.agent.executor import Executor
+from worker.agent.local_process import LocalProcessExecutor
 from worker.agent.loop import Worker
 from worker.problems.registry import PROBLEMS
 
 
 def make_worker(
     processes: Processes,
-    engine: Engine | None = None,
+    executor: Executor | None = None,
     stopped: threading.Event | None = None,
     **settings: float,
 ) -> Worker:
-    """Make a worker in this process, whose runs are child processes."""
+    """Make a worker in this process that executes runs in child processes."""
     return Worker(
         processes.client,
-        engine or LocalEngine(),
+        executor or LocalProcessExecutor(),
         info=WorkerInfo(name="test", device="cpu", threads=1),
         catalog=registry().catalog(),
         settings=processes.settings().model_copy(update=settings),
@@ -40,20 +40,20 @@ def make_worker(
 
 
 def launch(processes: Processes, optimizers: list[Optimizer], **changes: Any) -> Experiment:
-    """Queue small runs, once a worker has announced what it can do."""
+    """Queue small runs once a worker has registered."""
     spec = small_run(Adam()).model_dump(exclude={"optimizer", "seed"}) | changes
     processes.wait_until(lambda: processes.client.catalog().catalog)
     return processes.client.launch(ExperimentSpec.model_validate(spec | {"optimizers": optimizers}))
 
 
 def updates(processes: Processes, run: Run) -> list[int]:
-    """Read a run's update numbers from the store."""
+    """Return a run's stored update numbers."""
     header, *lines = csv.reader(processes.client.export(run.id).splitlines())
     return [int(line[header.index("update")]) for line in lines]
 
 
 def alive(pid: int) -> bool:
-    """Tell whether a process runs."""
+    """Return whether a process runs."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

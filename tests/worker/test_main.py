@@ -27,7 +27,7 @@ def child_of(pid: int) -> int | None:
 
 
 def wait_for_rows(processes: Processes, run: Run, *, attempt: int = 1) -> None:
-    """Wait until the attempt has stored some rows."""
+    """Wait until the claim has stored some rows."""
 
     def has_rows() -> bool:
         now = processes.client.run(run.id)
@@ -37,7 +37,7 @@ def wait_for_rows(processes: Processes, run: Run, *, attempt: int = 1) -> None:
 
 
 def check_complete(processes: Processes, run: Run, *, attempts: int) -> None:
-    """Wait for the run's end; it is finished, and each update is there exactly once."""
+    """Wait for the run to finish; each update must be stored exactly once."""
     (ended,) = processes.client.wait([run.id], timeout=60)
     assert (ended.status, ended.attempts) == (RunStatus.FINISHED, attempts)
     assert ended.summary.updates > 5
@@ -45,7 +45,7 @@ def check_complete(processes: Processes, run: Run, *, attempts: int) -> None:
 
 
 def test_killed_worker_loses_no_run(processes: Processes) -> None:
-    """After SIGKILL the child ends too, another worker takes the run up, and each update is there exactly once."""
+    """After SIGKILL the child exits, another worker continues the run, and each update is stored exactly once."""
     first = processes.start("worker")
     (run,) = launch(processes, [ADAM], budget=LONG, problem=WIDE).runs
     wait_for_rows(processes, run)
@@ -59,7 +59,7 @@ def test_killed_worker_loses_no_run(processes: Processes) -> None:
 
 
 def test_woken_worker_writes_nothing_more(processes: Processes) -> None:
-    """A worker and its child that slept past the lease find their run taken: they drop it, and no row is doubled."""
+    """A worker and its child that were suspended beyond the lease give up their run, and no row is stored twice."""
     first = processes.start("worker")
     (run,) = launch(processes, [ADAM], budget=LONG, problem=WIDE).runs
     wait_for_rows(processes, run)
@@ -77,7 +77,7 @@ def test_woken_worker_writes_nothing_more(processes: Processes) -> None:
 
 
 def test_backend_may_restart(processes: Processes) -> None:
-    """While the backend is away training goes on and the rows wait; afterwards each is there exactly once."""
+    """While the backend is down training continues; afterwards each row is stored exactly once."""
     processes.start("worker")
     (run,) = launch(processes, [ADAM], budget=LONG, problem=WIDE).runs
     wait_for_rows(processes, run)
@@ -86,7 +86,7 @@ def test_backend_may_restart(processes: Processes) -> None:
 
 
 def test_worker_waits_for_its_backend(processes: Processes) -> None:
-    """A worker started before its backend registers as soon as that is there."""
+    """A worker started before its backend registers when the backend starts."""
     processes.backend.kill()
     processes.backend.wait()
     processes.start("worker")
@@ -96,7 +96,7 @@ def test_worker_waits_for_its_backend(processes: Processes) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_signal_ends_the_worker_cleanly(processes: Processes, number: signal.Signals) -> None:
-    """SIGTERM and SIGINT end worker and child with exit code 0, and leave the run to its lease."""
+    """SIGTERM and SIGINT end worker and child with exit code 0; the run remains until its lease expires."""
     worker = processes.start("worker")
     (run,) = launch(processes, [ADAM], budget=Budget(updates=None, seconds=600)).runs
     wait_for_rows(processes, run)

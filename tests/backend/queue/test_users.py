@@ -174,6 +174,6 @@ def test_workers_learn_how_runs_stand(scene: Scene) -> None:
     waiting = scene.experiment.runs[1].id
     asked = [claim.run.id, waiting, other.id, "a" * 32]
     known = {claim.run.id: RunStatus.RUNNING, waiting: RunStatus.QUEUED, other.id: RunStatus.PAUSED}
-    assert scene.store.queue.standings(asked) == known
+    assert scene.store.queue.run_states(asked) == known
     scene.store.experiments.delete(scene.experiment.id)
-    assert scene.store.queue.standings(asked) == {claim.run.id: RunStatus.RUNNING, other.id: RunStatus.PAUSED}
+    assert scene.store.queue.run_states(asked) == {claim.run.id: RunStatus.RUNNING, other.id: RunStatus.PAUSED}

@@ -23,7 +23,7 @@ from tests.backend.samples import updates
 from tests.disks import failing, replaceable
 from tests.inprocess import backend
 from tests.storage import Scenario, break_every_write, cut, record, sound
-from worker.delivery.reporter import persist
+from worker.delivery.reporter import retry_until_reachable
 
 CUTS = 100
 FAULTS: dict[str, dict[str, Any]] = {
@@ -76,7 +76,7 @@ def test_nothing_is_lost_on_a_full_disk(client: Client, claim: Claim, disk: Room
     disk.full = False
     assert client.run(claim.run.id).summary.updates == 3
     assert client.series([claim.run.id])[claim.run.id]["update"] == [1, 2, 3]
-    assert persist(lambda: client.append(claim.run.id, claim.token, rows)) == 900
+    assert retry_until_reachable(lambda: client.append(claim.run.id, claim.token, rows)) == 900
     assert client.series([claim.run.id])[claim.run.id]["update"] == list(range(1, 901))
 
 

@@ -11,7 +11,7 @@ from backend.schemas.experiments import ExperimentSpec
 from backend.schemas.experiments import Problem as ProblemChoice
 from backend.schemas.optimizers import Adam
 from worker.optim import SoftmaxCrossEntropy
-from worker.problems.data import Dataset, Source, Split
+from worker.problems.data import Dataset, DataSource, Split
 from worker.problems.problem import Problem
 
 INFO = DataSet(
@@ -50,4 +50,4 @@ class TwoMoons(Problem):
         return labels
 
 
-PROBLEM, DATA = TwoMoons(), Source(INFO, load)
+PROBLEM, DATA = TwoMoons(), DataSource(INFO, load)

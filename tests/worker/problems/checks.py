@@ -20,7 +20,7 @@ from worker.optim import layer_names
 from worker.optim.blocks import make_blocks
 from worker.optim.curvature.autograd_model import AutogradModel
 from worker.optim.curvature.traced_model import TracedModel
-from worker.problems.data import Dataset, Source
+from worker.problems.data import Dataset, DataSource
 from worker.problems.problem import Problem, layers_of
 from worker.problems.registry import Registry
 from worker.training.trainer import train
@@ -121,7 +121,7 @@ def training_losses(problem: Problem, data: Dataset, optimizer: Optimizer, optio
         threads=1,
     )
     rows = Rows()
-    registry = Registry({problem.name: problem}, {data.info.name: Source(data.info, lambda _: data)})
+    registry = Registry({problem.name: problem}, {data.info.name: DataSource(data.info, lambda _: data)})
     outcome = train(
         config, rows, lambda: False, blocks=planned_blocks(config, registry), registry=registry, folder=NOWHERE
     )

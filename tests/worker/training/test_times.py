@@ -1,4 +1,4 @@
-"""Tests of the times that rows tell: what each covers, and what it leaves out."""
+"""Tests of the times in rows: what each includes and excludes."""
 
 import pytest
 
@@ -42,7 +42,7 @@ def test_the_evaluation_has_its_own_time() -> None:
 
 
 def test_processor_time_grows_with_work_and_not_with_waiting() -> None:
-    """A gradient that sleeps takes time, but the processor's time is that of the work alone."""
+    """A gradient that sleeps takes time, but no processor time."""
     problem = CLASSIFIER.model_copy(update={"name": "slow-gradient"})
     rows = trained(small_run(OPTIMIZERS["adam"], problem=problem, budget=Budget(updates=2)))[1].rows
     first, second = (row.cpu_seconds or 0 for row in rows)
