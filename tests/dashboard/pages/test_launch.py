@@ -48,7 +48,7 @@ def test_it_says_what_will_be_queued(api: Client, open_page: OpenPage) -> None:
     before = len(api.experiments())
     page = open_page("launch")
     widget(page, "seeds").set_value("0-4").run()
-    assert "<b>15 runs</b> of a network with <b>83</b> parameters" in texts(page)
+    assert "<b>15 runs</b>, <b>83</b> parameters each" in texts(page)
     assert widget(page, "launch").label == "Launch 15 runs"
     assert len(api.experiments()) == before
 
@@ -265,7 +265,7 @@ def test_a_clone_of_what_nobody_knows_says_so(api: Client, open_page: OpenPage) 
     run = api.import_run(spec, "update,train_loss\n1,0.5\n")
     page = open_page("launch", query={"from": run.id})
     assert [found.value for found in page.warning] == [
-        "No worker knows the network moons, so another one is chosen here."
+        "No worker can train the network moons; another one is selected."
     ]
     assert widget(page, "sample.options.hidden").value == 10
 
@@ -299,7 +299,7 @@ def test_a_launch_without_an_answer_is_not_called_none(
     assert "may have been queued" in page.warning[0].value
     widget(page, "seeds").set_value("5").run()
     widget(page, "launch").click().run()
-    assert page.warning[0].value.startswith("An earlier press was queued after all")
+    assert page.warning[0].value.startswith("Your previous launch was queued")
     assert len(api.experiments(limit=1000)) == before + 1
     widget(page, "launch").click().run()  # goes on to the page Compare, which a test of one page has not
     assert api.experiments()[0].spec.seeds == [5]

@@ -70,7 +70,7 @@ def test_own_runs_are_counted_and_shown(own: Service, able: Client, started: Exp
     page = open_page("paper", url=own.backend_url)
     assert page.selectbox[0].value == started.id
     assert "quick: 24 runs, 1 ended" in written(page)
-    assert "laptop: not run here; recorded results" in written(page)
+    assert "laptop: not run yet; recorded results" in written(page)
     assert Verdict.PENDING.value in written(page)
     assert any(f"blockhf report {started.id}" in caption.value for caption in page.caption)
     page.selectbox[0].set_value("recorded").run()
