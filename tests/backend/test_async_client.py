@@ -79,7 +79,7 @@ async def test_a_restart_of_the_backend_ends_nothing(tmp_path: Path) -> None:
     """Waits and streams that were there go on when the backend was away for seconds; nothing comes twice."""
     processes = Processes(tmp_path)
     try:
-        async with AsyncClient(processes.url) as many:
+        async with AsyncClient(processes.backend_url) as many:
             worker = processes.client.register(INFO, catalog()).worker_id
             await many.launch(spec())
             claim = processes.client.claim(worker)
@@ -111,7 +111,7 @@ async def test_a_follower_that_is_cancelled_leaves_the_stream(tmp_path: Path) ->
     """A task that waits for rows ends at once, and its thread with the next line or the connection."""
     processes = Processes(tmp_path)
     try:
-        async with AsyncClient(processes.url) as many:
+        async with AsyncClient(processes.backend_url) as many:
             worker = processes.client.register(INFO, catalog()).worker_id
             (run, _) = (await many.launch(spec())).runs
             claim = processes.client.claim(worker)

@@ -20,7 +20,7 @@ from backend.schemas.runs import RunError, RunStatus
 from backend.storage.tables import RUNS
 from tests.backend.samples import INFO, Clock, catalog, spec, updates
 
-pytestmark = [pytest.mark.anyio, pytest.mark.every_database]
+pytestmark = pytest.mark.anyio
 
 
 @pytest.fixture

@@ -38,7 +38,7 @@ async def minute(processes: Processes, worker: str, rate: int, seconds: float, v
     assert claim is not None
     assert claim.run.id == made.runs[0].id
     limits = httpx.Limits(max_connections=None)
-    async with httpx.AsyncClient(base_url=processes.url, limits=limits, timeout=120, trust_env=False) as http:
+    async with httpx.AsyncClient(base_url=processes.backend_url, limits=limits, timeout=120, trust_env=False) as http:
         tasks = [asyncio.create_task(view(http, claim.run.id, [])) for _ in range(viewers)]
         done = await asyncio.to_thread(write, client, claim.run.id, claim.token, rate, seconds)
         seen = await asyncio.gather(*tasks)
@@ -71,10 +71,10 @@ async def watch(server: psutil.Process, largest: list[float]) -> None:
 async def measure(processes: Processes, minutes: int, rate: int, viewers: int, seconds: float = 60) -> dict[str, Any]:
     """Load the server for so many minutes; return what it took."""
     worker = processes.client.register(INFO, catalog()).worker_id
-    server = psutil.Process(processes.backend.pid)
+    server = psutil.Process(processes.running["backend"].pid)
     runs: list[str] = []
     asked, largest, memory, whole = [0], [0.0], [server.memory_info().rss / 2**20], 0
-    tasks = [asyncio.create_task(read(processes.url, runs, asked)), asyncio.create_task(watch(server, largest))]
+    tasks = [asyncio.create_task(read(processes.backend_url, runs, asked)), asyncio.create_task(watch(server, largest))]
     for n in range(minutes):
         run, complete = await minute(processes, worker, rate, seconds, viewers)
         runs.append(run)

@@ -71,10 +71,10 @@ async def measure(processes: Processes, viewers: int, rate: int, seconds: float)
     client.launch(spec(optimizers=[Adam(gradient_batch=10)]))
     claim = client.claim(worker)
     assert claim is not None
-    server = psutil.Process(processes.backend.pid)
+    server = psutil.Process(processes.running["backend"].pid)
     arrivals: list[list[tuple[int, float]]] = [[] for _ in range(viewers)]
     limits = httpx.Limits(max_connections=None)
-    async with httpx.AsyncClient(base_url=processes.url, limits=limits, timeout=120, trust_env=False) as http:
+    async with httpx.AsyncClient(base_url=processes.backend_url, limits=limits, timeout=120, trust_env=False) as http:
         tasks = [asyncio.create_task(view(http, claim.run.id, of_one)) for of_one in arrivals]
         await asyncio.sleep(2)
         before, began = sum(server.cpu_times()[:2]), time.perf_counter()

@@ -9,13 +9,14 @@ from playwright.sync_api import Browser, Page, expect
 
 from backend.schemas.optimizers import Adam
 from backend.schemas.runs import Experiment
-from tests.e2e.conftest import DEADLINE, Service, draws, fill, running_service, seen, settled, wait_until
+from tests.e2e.conftest import draws, fill, seen, settled
 from tests.e2e.samples import SPEC, claims, register, row
+from tests.processes import DEADLINE, Processes, wait_until
 
 pytestmark = pytest.mark.browser
 
 
-def hostile(service: Service) -> Experiment:
+def hostile(service: Processes) -> Experiment:
     """Launch a comparison with a hostile name, and report updates of one run that end in a divergence."""
     worker = register(service.client)
     changes = {"name": "<img src=x onerror=alert(1)><b>bold</b>", "optimizers": [Adam(), Adam(learning_rate=0.1)]}
@@ -29,7 +30,7 @@ def test_survives_hostile_names_and_a_lost_backend(page: Page, tmp_path: Path) -
     """Markup in a name stays text; a lost backend is said, what was shown stays, and the page recovers by itself."""
     dialogs: list[str] = []
     page.on("dialog", lambda dialog: dialogs.append(dialog.message))
-    with running_service(tmp_path, "backend", "dashboard") as service:
+    with Processes(tmp_path, "backend", "dashboard") as service:
         experiment = hostile(service)
         page.goto(f"{service.dashboard_url}/?experiments={experiment.id}&x=cost")
         expect(page.locator(".bhf-runs")).to_contain_text("Diverged at update 12")
@@ -40,7 +41,7 @@ def test_survives_hostile_names_and_a_lost_backend(page: Page, tmp_path: Path) -
         )
         assert any("diverged at update 12" in text for text in texts)
 
-        service.stop("backend")
+        service.terminate("backend")
         banner = page.locator(".bhf-banner")
         expect(banner).to_contain_text("cannot be reached")
         expect(page.locator(".bhf-runs")).to_contain_text("12 / 50")
@@ -55,7 +56,7 @@ def test_every_page_says_within_two_seconds_that_the_backend_has_gone(browser: B
     The watch looks every 1.5 s. A busy machine delays the page's timers: what a second timer of the page was late by
     is allowed on top.
     """
-    with running_service(tmp_path, "backend", "dashboard") as service:
+    with Processes(tmp_path, "backend", "dashboard") as service:
         register(service.client)
         experiment = service.client.launch(SPEC)
         paths = ["launch", "queue", "paper", "choose", "guide", f"?experiments={experiment.id}"]
@@ -69,7 +70,7 @@ def test_every_page_says_within_two_seconds_that_the_backend_has_gone(browser: B
         for tab in tabs:
             wait_until(partial(tab.evaluate, "() => window.good > 0"), "the page has seen the backend")
         shown = [standing(tab) for tab in tabs]
-        service.stop("backend")
+        service.terminate("backend")
         for tab, before in zip(tabs, shown, strict=True):
             expect(tab.locator(".bhf-gone")).to_contain_text("cannot be reached")
             told, good, held_up = tab.evaluate("() => [window.told, window.good, window.heldUp]")
@@ -114,11 +115,11 @@ WATCHED = """() => {
 
 def test_the_launch_page_keeps_what_was_typed_while_the_backend_is_away(page: Page, tmp_path: Path) -> None:
     """The launch page says by itself that the backend has gone, keeps the form, and can launch when it is back."""
-    with running_service(tmp_path, "backend", "dashboard") as service:
+    with Processes(tmp_path, "backend", "dashboard") as service:
         register(service.client)
         page.goto(f"{service.dashboard_url}/launch")
         fill(page, "budget.updates", 7)
-        service.stop("backend")
+        service.terminate("backend")
         banner = page.locator(".bhf-gone")
         expect(banner).to_contain_text("cannot be reached")
         fill(page, "seeds", "0, 1")

@@ -16,8 +16,8 @@ from playwright.sync_api import Page
 
 from backend.client import Client
 from backend.schemas.runs import RunStatus
-from tests.e2e.conftest import settled, wait_until
-from tests.processes import free_port
+from tests.e2e.conftest import settled
+from tests.processes import free_port, wait_until
 
 PATHS = ("/", "/launch", "/queue", "/healthz", "/api/v1/experiments", "/plotly.min.js", "/assets/live.js")
 HANDSHAKE = {

@@ -11,7 +11,6 @@ from backend.schemas.optimizers import Adam
 from backend.schemas.runs import RunStatus
 from tests.backend.samples import block, spec, update, updates
 
-pytestmark = pytest.mark.every_database
 BLOCKS = "block0_cg_iterations,block0_stop_reason,block1_cg_iterations,block1_stop_reason"
 ONE = spec(name="elsewhere", optimizers=[Adam(gradient_batch=10)], problem={"name": "unknown-here", "data": "theirs"})
 

@@ -20,7 +20,7 @@ from worker.agent.local_process import LINE_CHARACTERS, OUTPUT_LINES, LocalEngin
 @pytest.fixture
 def child(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> LocalExecution:
     """Start a child whose backend is not there, so that it waits for it for ever."""
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)  # the engine sets it
     run = Run(
         id="abcdefgh", experiment_id="abcdefgh", experiment_name="test", config=small_run(Adam(gradient_batch=30)),
         status=RunStatus.RUNNING, created_at=datetime.now(UTC),

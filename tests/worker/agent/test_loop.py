@@ -156,7 +156,7 @@ def test_a_pause_ends_a_child_that_hangs(processes: Processes, monkeypatch: pyte
     monkeypatch.setattr(loop, "PAUSE_SECONDS", 0.1)
     monkeypatch.setattr(loop, "KILL_SECONDS", 0.5)
     background = Background(processes)
-    (run,) = launch(processes, [Adam(gradient_batch=30)], budget=Budget(updates=None, seconds=2)).runs
+    (run,) = launch(processes, [Adam(gradient_batch=30)], budget=Budget(updates=None, seconds=3)).runs
     background.begin(run)
     os.kill(background.engine.last.pid, signal.SIGSTOP)
     processes.client.pause(run.id)
@@ -188,7 +188,7 @@ def test_killed_child_fails_its_run_alone(processes: Processes) -> None:
     """A child that the system kills leaves a failed run with a reason, and the worker goes on."""
     background = Background(processes)
     killed, good = launch(
-        processes, [OPTIMIZERS["hf"], OPTIMIZERS["adam"]], budget=Budget(updates=None, seconds=2)
+        processes, [OPTIMIZERS["hf"], OPTIMIZERS["adam"]], budget=Budget(updates=None, seconds=3)
     ).runs
     background.begin(killed)
     os.kill(background.engine.last.pid, signal.SIGKILL)
@@ -266,7 +266,7 @@ def test_a_child_that_hangs_is_found(processes: Processes, monkeypatch: pytest.M
     """A child that makes no update any more is ended, and its run says so; tried again, it goes on."""
     monkeypatch.setattr(watchdog, "SLOWER", 2)
     background = Background(processes, hang_seconds=1.5)
-    (run,) = launch(processes, [Adam(gradient_batch=30)], budget=Budget(updates=None, seconds=2)).runs
+    (run,) = launch(processes, [Adam(gradient_batch=30)], budget=Budget(updates=None, seconds=3)).runs
     background.begin(run, rows=30)
     os.kill(background.engine.last.pid, signal.SIGSTOP)
     background.end()

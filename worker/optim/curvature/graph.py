@@ -9,6 +9,16 @@ import torch
 from torch import Tensor, fx, nn
 
 # Imported for their rules.
+from worker.optim.curvature import (  # noqa: F401
+    addition,
+    compiled,
+    convolution,
+    linear,
+    pointwise,
+    pooling,
+    selection,
+    shapes,
+)
 from worker.optim.curvature.rules import Factory, NotCovered, Rule, factory_of
 
 

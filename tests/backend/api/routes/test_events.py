@@ -102,7 +102,7 @@ def test_rows_come_while_a_run_trains(processes: Processes) -> None:
     client.launch(spec())
     claim = client.claim(worker)
     assert claim is not None
-    address, path = processes.url, f"/api/v1/events?runs={claim.run.id}"
+    address, path = processes.backend_url, f"/api/v1/events?runs={claim.run.id}"
     with httpx.stream("GET", address + path, timeout=10, trust_env=False) as leaving:
         next(leaving.iter_text())
     with (
@@ -136,7 +136,10 @@ def test_a_stream_ends_with_its_token(tmp_path: Path) -> None:
     tokens = Tokens(processes.settings())
     owner = {"Authorization": f"Bearer {OWNER}"}
     try:
-        with Client(processes.url, headers=owner) as client, httpx.Client(base_url=processes.url, timeout=60) as http:
+        with (
+            Client(processes.backend_url, headers=owner) as client,
+            httpx.Client(base_url=processes.backend_url, timeout=60) as http,
+        ):
             worker = client.register(INFO, catalog()).worker_id
             run = client.launch(spec()).runs[0]
             claim = client.claim(worker)
