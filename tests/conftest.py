@@ -30,7 +30,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             group = next(iter(sorted(SHARED & fixtures)), item.path.stem)
         groups[item] = group
         item.add_marker(pytest.mark.xdist_group(group))
-        if group == "postgres" or fixtures & (SHARED | OWN):
+        if group == "postgres" or "e2e" in item.path.parts or fixtures & (SHARED | OWN):
             item.add_marker(pytest.mark.slow)
         if item.get_closest_marker("slow"):
             slow.add(group)

@@ -7,7 +7,6 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
-from backend.api.app import create_app
 from backend.api.guard import _sender
 from backend.client import Client
 from backend.errors import TooManyRequests
@@ -17,7 +16,7 @@ from backend.schemas.optimizers import Adam
 from backend.security.tokens import Scope, Tokens
 from backend.settings import Settings
 from tests.backend.samples import INFO, Clock, catalog, spec, updates
-from tests.inprocess import backend
+from tests.inprocess import api_description, backend
 
 OWN = "a-token-of-the-environment"
 RATE = 5
@@ -126,7 +125,7 @@ def test_workers_are_counted_apart(slow: httpx.Client) -> None:
 
 def test_every_call_of_workers_is_known() -> None:
     """The calls that count as workers' are those of the description."""
-    for path, operations in create_app(Settings()).openapi()["paths"].items():
+    for path, operations in api_description()["paths"].items():
         for method, operation in operations.items():
             scope = {"method": method.upper(), "path": path.replace("{", "").replace("}", "")}
             assert (_sender(scope) == "worker") is bool({"workers", "updates"} & set(operation["tags"])), scope

@@ -7,17 +7,16 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
-from backend.api.app import create_app
 from backend.api.guard import PUBLIC, Guard
 from backend.api.logging import JsonLines, PlainLines
 from backend.security.tokens import EVERYTHING, Scope, Tokens
 from backend.settings import Settings
-from tests.inprocess import backend
+from tests.inprocess import api_description, backend
 
 METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "HEAD"]
 PATHS = sorted(
     path.replace("{", "").replace("}", "")
-    for path in [*create_app(Settings()).openapi()["paths"], "/", "/api/v1/openapi.json", "/docs", "/nowhere"]
+    for path in [*api_description()["paths"], "/", "/api/v1/openapi.json", "/docs", "/nowhere"]
 )
 FOREIGN = {
     "rebinding": {"Host": "evil.example"},
@@ -109,7 +108,7 @@ OWN = "a-token-of-the-environment"
 PLACES = [(method, path) for method in METHODS for path in PATHS if not (method == "GET" and path in PUBLIC)]
 OPERATIONS = {
     (method.upper(), path): operation
-    for path, operations in create_app(Settings()).openapi()["paths"].items()
+    for path, operations in api_description()["paths"].items()
     for method, operation in operations.items()
 }
 WORKERS = {"workers", "updates"}

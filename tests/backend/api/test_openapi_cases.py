@@ -28,20 +28,20 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from backend.api.app import create_app
 from backend.client import Client
 from backend.schemas.api import AXES, BLOCK_FIELDS, MEASURES, Import
 from backend.schemas.optimizers import Adam
 from backend.settings import Settings
 from tests.backend.samples import INFO, catalog, spec, updates
-from tests.inprocess import backend
+from tests.inprocess import api_description, backend
 
 
 def _takes_something(operation: Any) -> bool:
     return bool(any(operation.iter_parameters()) or operation.body)
 
 
-SCHEMA = schemathesis.openapi.from_dict(create_app(Settings()).openapi())
+pytestmark = pytest.mark.slow
+SCHEMA = schemathesis.openapi.from_dict(api_description())
 OPERATIONS = {found.ok().label: found.ok() for found in SCHEMA.get_all_operations() if isinstance(found, Ok)}
 ENDLESS = {"GET /api/v1/events"}
 IMPORTS = {"POST /api/v1/imports", "POST /api/v1/imports/{run_id}"}

@@ -13,6 +13,8 @@ from tests.backend.queue.play.machine import PLAYS, play
 from tests.backend.queue.play.stage import stage
 from tests.postgres import Cluster, lacking
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.random
 @pytest.mark.timeout(3600)  # of 1,000 plays

@@ -26,6 +26,7 @@ from tests.inprocess import backend
 from tests.storage import Scenario, break_every_write, cut, record, sound
 from worker.delivery.reporter import persist
 
+pytestmark = pytest.mark.slow
 CUTS = 1000 if "BLOCKHF_LONG" in os.environ else 20
 FAULTS: dict[str, dict[str, Any]] = {
     "an error": {},
