@@ -14,6 +14,7 @@ from backend.schemas.api import Finish
 from backend.schemas.experiments import Budget, Evaluation, Problem
 from backend.schemas.optimizers import Adam, BlockHessianFree, HessianFree
 from backend.schemas.runs import Run, RunStatus
+from backend.settings import Settings
 from tests.processes import Processes
 from tests.worker.cases import OPTIMIZERS, small_run, trained
 from tests.worker.conftest import launch, make_worker, updates
@@ -26,15 +27,38 @@ ENDLESS = Budget(updates=None, seconds=600)
 ONE_LONG_UPDATE = HessianFree(gradient_batch=2000, curvature_batch=1999, max_cg_iterations=10_000)
 
 
+class Noted(LocalExecution):
+    """A real child process that notes what its worker asks of it, in order."""
+
+    def __init__(self, task: Task) -> None:
+        self.asked: list[str] = []
+        super().__init__(task)
+
+    def cancel(self) -> None:
+        """Note it and do it."""
+        self.asked.append("cancel")
+        super().cancel()
+
+    def interrupt(self) -> None:
+        """Note it and do it."""
+        self.asked.append("SIGTERM")
+        super().interrupt()
+
+    def kill(self) -> None:
+        """Note it and do it."""
+        self.asked.append("SIGKILL")
+        super().kill()
+
+
 class Started:
     """An engine of child processes that remembers the last one."""
 
     def __init__(self) -> None:
         self.event = threading.Event()
 
-    def start(self, task: Task) -> LocalExecution:
+    def start(self, task: Task) -> Noted:
         """Start a child."""
-        self.last = LocalExecution(task)
+        self.last = Noted(task)
         self.event.set()
         return self.last
 
@@ -53,12 +77,12 @@ class Background:
         """Begin the run and wait until it has some rows."""
         self.thread = threading.Thread(target=self.worker.iterate)
         self.thread.start()
-        assert self.engine.event.wait(30)
+        assert self.engine.event.wait(120)
         self._processes.wait_until(lambda: self._processes.client.run(run.id).summary.updates >= rows)
 
     def end(self) -> None:
         """Wait for the iteration's end."""
-        self.thread.join(60)
+        self.thread.join(120)
         assert not self.thread.is_alive()
 
 
@@ -111,8 +135,9 @@ def test_failing_runs_keep_their_reason(processes: Processes) -> None:
     assert good.status is RunStatus.FINISHED
 
 
-def test_cancel_ends_a_run_after_its_update(processes: Processes) -> None:
-    """A cancelled run ends as cancelled, with the rows it had."""
+def test_cancel_ends_a_run_after_its_update(processes: Processes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A child that reacts is asked once; the run ends as cancelled, with the rows it had."""
+    monkeypatch.setattr(loop, "INTERRUPT_SECONDS", 120)
     background = Background(processes)
     (run,) = launch(processes, [Adam(gradient_batch=30)], budget=ENDLESS).runs
     background.begin(run)
@@ -122,6 +147,7 @@ def test_cancel_ends_a_run_after_its_update(processes: Processes) -> None:
     assert ended.status is RunStatus.CANCELLED
     assert ended.ended_by == f"cancelled after {ended.summary.updates} updates"
     assert updates(processes, run) == list(range(1, ended.summary.updates + 1))
+    assert background.engine.last.asked == ["cancel"]
 
 
 @pytest.mark.parametrize(
@@ -140,7 +166,7 @@ def test_a_long_update_is_given_up(
 ) -> None:
     """A run in the middle of an update that takes minutes is cancelled, or paused, by the child itself."""
     monkeypatch.setattr(loop, patience, 0.3)
-    monkeypatch.setattr(loop, "KILL_SECONDS", 30)
+    monkeypatch.setattr(loop, "KILL_SECONDS", 120)
     background = Background(processes)
     (run,) = launch(processes, [ONE_LONG_UPDATE], problem=Problem()).runs
     background.begin(run, rows=0)
@@ -170,7 +196,7 @@ def test_a_pause_ends_a_child_that_hangs(processes: Processes, monkeypatch: pyte
 
 
 def test_cancel_kills_a_child_that_hangs(processes: Processes, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A child that does not react at all is killed, and its run is cancelled."""
+    """A child that does not react is asked, then gets SIGTERM, then SIGKILL; its run is cancelled."""
     monkeypatch.setattr(loop, "INTERRUPT_SECONDS", 0.1)
     monkeypatch.setattr(loop, "KILL_SECONDS", 0.5)
     background = Background(processes)
@@ -182,6 +208,14 @@ def test_cancel_kills_a_child_that_hangs(processes: Processes, monkeypatch: pyte
     ended = processes.client.run(run.id)
     assert ended.status is RunStatus.CANCELLED
     assert ended.ended_by == "cancelled; the training process had to be killed"
+    assert background.engine.last.asked[:3] == ["cancel", "SIGTERM", "SIGKILL"]
+
+
+def test_a_cancelled_run_ends_within_12_seconds() -> None:
+    """A signal comes within 2 s of the request to cancel, and SIGKILL within 12 s of the user's request."""
+    request = Settings.model_fields["heartbeat_seconds"].default + loop.WATCH_SECONDS
+    assert loop.INTERRUPT_SECONDS <= 2
+    assert request + loop.KILL_SECONDS + loop.WATCH_SECONDS < 12
 
 
 def test_killed_child_fails_its_run_alone(processes: Processes) -> None:
@@ -265,7 +299,7 @@ def test_a_worker_begins_without_drafts(processes: Processes) -> None:
 def test_a_child_that_hangs_is_found(processes: Processes, monkeypatch: pytest.MonkeyPatch) -> None:
     """A child that makes no update any more is ended, and its run says so; tried again, it goes on."""
     monkeypatch.setattr(watchdog, "SLOWER", 2)
-    background = Background(processes, hang_seconds=1.5)
+    background = Background(processes, hang_seconds=5)
     (run,) = launch(processes, [Adam(gradient_batch=30)], budget=Budget(updates=None, seconds=3)).runs
     background.begin(run, rows=30)
     os.kill(background.engine.last.pid, signal.SIGSTOP)
@@ -275,7 +309,8 @@ def test_a_child_that_hangs_is_found(processes: Processes, monkeypatch: pytest.M
     assert ended.error is not None
     assert ended.error.message.startswith("the training process hangs: it made no update for")
     processes.client.retry(run.id)
-    assert background.worker.iterate()
+    patient = make_worker(processes)
+    assert [patient.iterate() for _ in range(2)] == [False, True]
     assert processes.client.run(run.id).status is RunStatus.FINISHED
 
 
