@@ -16,74 +16,14 @@ from backend.schemas.optimizers import Adam, BlockHessianFree, HessianFree
 from backend.schemas.runs import Run, RunStatus
 from backend.settings import Settings
 from tests.processes import Processes
+from tests.worker.background import Background
 from tests.worker.cases import OPTIMIZERS, small_run, trained
 from tests.worker.conftest import launch, make_worker, updates
 from worker.agent import loop, watchdog
-from worker.agent.executor import Task
-from worker.agent.local_process import LocalExecution
 from worker.delivery.outbox import Entry, Spool, path_of
 
 ENDLESS = Budget(updates=None, seconds=600)
 ONE_LONG_UPDATE = HessianFree(gradient_batch=2000, curvature_batch=1999, max_cg_iterations=10_000)
-
-
-class Noted(LocalExecution):
-    """A real child process that notes what its worker asks of it, in order."""
-
-    def __init__(self, task: Task) -> None:
-        self.asked: list[str] = []
-        super().__init__(task)
-
-    def cancel(self) -> None:
-        """Note it and do it."""
-        self.asked.append("cancel")
-        super().cancel()
-
-    def interrupt(self) -> None:
-        """Note it and do it."""
-        self.asked.append("SIGTERM")
-        super().interrupt()
-
-    def kill(self) -> None:
-        """Note it and do it."""
-        self.asked.append("SIGKILL")
-        super().kill()
-
-
-class Started:
-    """An engine of child processes that remembers the last one."""
-
-    def __init__(self) -> None:
-        self.event = threading.Event()
-
-    def start(self, task: Task) -> Noted:
-        """Start a child."""
-        self.last = Noted(task)
-        self.event.set()
-        return self.last
-
-
-class Background:
-    """One iteration of a worker in a thread, and its child."""
-
-    def __init__(self, processes: Processes, **settings: float) -> None:
-        self._processes = processes
-        self.engine = Started()
-        self.stopped = threading.Event()
-        self.worker = make_worker(processes, self.engine, self.stopped, **settings)
-        assert not self.worker.iterate()  # registers
-
-    def begin(self, run: Run, *, rows: int = 1) -> None:
-        """Begin the run and wait until it has some rows."""
-        self.thread = threading.Thread(target=self.worker.iterate)
-        self.thread.start()
-        assert self.engine.event.wait(120)
-        self._processes.wait_until(lambda: self._processes.client.run(run.id).summary.updates >= rows)
-
-    def end(self) -> None:
-        """Wait for the iteration's end."""
-        self.thread.join(120)
-        assert not self.thread.is_alive()
 
 
 def test_runs_are_trained_as_in_this_process(processes: Processes) -> None:
