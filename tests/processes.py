@@ -63,7 +63,7 @@ class Processes:
         self.client = Client(self.backend_url)
         self.running: dict[str, subprocess.Popen[bytes]] = {}
         self._settings: dict[str, object] = {"HOME": home, "BACKEND_URL": self.backend_url} | ports | settings
-        self._started: list[subprocess.Popen[bytes]] = []
+        self._started: list[tuple[str, subprocess.Popen[bytes]]] = []
         home.mkdir(exist_ok=True)
         try:
             for name in names or ("backend",):
@@ -87,7 +87,7 @@ class Processes:
             process = subprocess.Popen(
                 [sys.executable, "-m", name], env=os.environ | settings, stdout=log, stderr=subprocess.STDOUT
             )
-        self._started.append(process)
+        self._started.append((name, process))
         self.running[name] = process
         return process
 
@@ -144,8 +144,8 @@ class Processes:
         process.wait()
 
     def reset(self) -> None:
-        """Kill all but the backend, and remove every comparison and file of a run, as before the first test."""
-        self._kill([process for process in self._started if process is not self.running["backend"]])
+        """Kill the workers, and remove every comparison and file of a run, as before the first test."""
+        self._kill([process for name, process in self._started if name == "worker"])
         for experiment in self.client.experiments():
             self.client.delete(experiment.id)  # this cancels its runs
         for folder in ("checkpoints", "spool"):
@@ -154,7 +154,7 @@ class Processes:
     def stop(self) -> None:
         """Kill every process that still runs, the last one started first."""
         self.client.close()
-        self._kill(self._started)
+        self._kill([process for _, process in self._started])
 
     def _kill(self, processes: list[subprocess.Popen[bytes]]) -> None:
         for process in reversed(processes):
