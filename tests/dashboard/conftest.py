@@ -18,14 +18,14 @@ OpenPage = Callable[..., AppTest]
 @pytest.fixture(scope="session")
 def backend(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Processes]:
     """Start a backend on a free port."""
-    with Processes(tmp_path_factory.mktemp("backend"), "backend") as running:
+    with Processes(tmp_path_factory.mktemp("backend")) as running:
         yield running
 
 
 @pytest.fixture(scope="module")
 def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Processes]:
     """Start a backend of a module's own, where no other test's runs are."""
-    with Processes(tmp_path_factory.mktemp("own"), "backend") as running:
+    with Processes(tmp_path_factory.mktemp("own")) as running:
         yield running
 
 

@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
 from playwright.sync_api import TimeoutError as TooLate
 
-from tests.processes import DEADLINE, LONG_LEASE, Processes, wait_until
+from tests.processes import DEADLINE, Processes, wait_until
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 QUIET = [
@@ -94,14 +94,14 @@ def fill(page: Page, key: str, value: object) -> None:
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Processes]:
     """Start backend, worker and dashboard for tests that leave them running."""
     home = tmp_path_factory.mktemp("service")
-    with Processes(home, "backend", "dashboard", "worker", **LONG_LEASE) as running:
+    with Processes(home, "backend", "dashboard", "worker", HEARTBEAT_SECONDS=0.2) as running:
         yield running
 
 
 @pytest.fixture(scope="session")
 def quiet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Processes]:
     """Start backend and dashboard without a worker, for tests that play it; each looks at its own runs alone."""
-    with Processes(tmp_path_factory.mktemp("quiet"), "backend", "dashboard", **LONG_LEASE) as running:
+    with Processes(tmp_path_factory.mktemp("quiet"), "backend", "dashboard") as running:
         yield running
 
 

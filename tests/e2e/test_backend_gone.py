@@ -11,7 +11,7 @@ from backend.schemas.optimizers import Adam
 from backend.schemas.runs import Experiment
 from tests.e2e.conftest import draws, fill, seen, settled
 from tests.e2e.samples import SPEC, claims, register, row
-from tests.processes import DEADLINE, LONG_LEASE, Processes, wait_until
+from tests.processes import DEADLINE, Processes, wait_until
 
 pytestmark = pytest.mark.browser
 
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.browser
 @pytest.fixture(scope="module")
 def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Processes]:
     """Start a backend that the tests stop and start again, and a dashboard."""
-    with Processes(tmp_path_factory.mktemp("gone"), "backend", "dashboard", **LONG_LEASE) as running:
+    with Processes(tmp_path_factory.mktemp("gone"), "backend", "dashboard") as running:
         yield running
 
 

@@ -13,7 +13,7 @@ from backend.schemas.catalog import WorkerInfo
 from backend.schemas.experiments import ExperimentSpec
 from backend.schemas.optimizers import Adam, Optimizer
 from backend.schemas.runs import Experiment, Run
-from tests.processes import LONG_LEASE, SHORT_LEASE, Processes
+from tests.processes import SHORT_LEASE, Processes
 from tests.worker.cases import PLUGINS, registry, small_run
 from worker.agent.executor import Engine
 from worker.agent.local_process import LocalEngine
@@ -63,7 +63,7 @@ def alive(pid: int) -> bool:
 @pytest.fixture(scope="module")
 def shared_backend(tmp_path_factory: pytest.TempPathFactory, plugins: None) -> Iterator[Processes]:  # noqa: ARG001
     """Start a backend for a module; no lease expires."""
-    with Processes(tmp_path_factory.mktemp("shared"), **LONG_LEASE) as started:
+    with Processes(tmp_path_factory.mktemp("shared"), HEARTBEAT_SECONDS=0.2) as started:
         yield started
 
 
@@ -77,7 +77,7 @@ def processes(shared_backend: Processes) -> Iterator[Processes]:
 @pytest.fixture
 def own_processes(tmp_path: Path, plugins: None) -> Iterator[Processes]:  # noqa: ARG001
     """Start a backend that the test may kill; no lease expires."""
-    with Processes(tmp_path / "home", **LONG_LEASE) as started:
+    with Processes(tmp_path / "home", HEARTBEAT_SECONDS=0.2) as started:
         yield started
 
 
