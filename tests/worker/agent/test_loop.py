@@ -239,7 +239,7 @@ def test_a_worker_begins_without_drafts(processes: Processes) -> None:
 def test_a_child_that_hangs_is_found(processes: Processes, monkeypatch: pytest.MonkeyPatch) -> None:
     """A child that makes no update any more is ended, and its run says so; tried again, it goes on."""
     monkeypatch.setattr(watchdog, "SLOWER", 2)
-    background = Background(processes, hang_seconds=5)
+    background = Background(processes, hang_seconds=10)
     (run,) = launch(processes, [Adam(gradient_batch=30)], budget=Budget(updates=None, seconds=3)).runs
     background.begin(run, rows=30)
     os.kill(background.engine.last.pid, signal.SIGSTOP)
