@@ -3,36 +3,53 @@
 import os
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 # Before torch is imported. More test processes than cores run, so each has one thread, and a thread that waits sleeps.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-SHARED = {"quiet", "service", "backend"}
-"""Session fixtures that start processes: the tests of each run in one process of the pool."""
-OWN = {"browser", "own", "processes", "own_processes", "short_leases", "guarded", "up"}
-"""Other fixtures that start processes."""
+GROUPS = {
+    "quiet": ["tests/e2e/test_compare", "tests/e2e/test_hostile", "tests/e2e/test_keeping"],
+    "service": [f"tests/e2e/test_{name}" for name in ("commands", "launching", "notebook", "queue", "reproduce")],
+    "dashboard": ["tests/dashboard/"],
+}
+"""Tests that share the processes of a session fixture, by the start of their path; the longest group first."""
+STARTING = {"backend", "browser", "own", "processes", "own_processes", "quiet", "service", "short_leases", "guarded"}
+"""Fixtures that start processes."""
 
 
-@pytest.hookimpl(tryfirst=True)
+def _group(nodeid: str) -> str:
+    """Return the group of a test; outside of any it is its file, so that a module's fixtures are made once."""
+    if "postgres" in nodeid:
+        return "postgres"
+    return next((name for name, starts in GROUPS.items() if nodeid.startswith(tuple(starts))), nodeid.split("::")[0])
+
+
+class _Scheduler(LoadScopeScheduling):  # type: ignore[misc]  # xdist ships no types
+    """Gives each group to one process of the pool."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return _group(nodeid)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> _Scheduler:
+    """Schedule by groups, in the order of the collection, whatever `--dist` is."""
+    config.option.loadscopereorder = False
+    return _Scheduler(config, log)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Group the tests that share processes, mark those as slow that start some, and put slow groups first.
-
-    A test outside of a group is grouped with its file, so that fixtures of a module are made once.
-    """
-    groups: dict[pytest.Item, str] = {}
-    slow: set[str] = set()
+    """Mark as slow what starts processes, and put slow groups first."""
     for item in items:
-        fixtures = set(getattr(item, "fixturenames", ()))
-        if item.get_closest_marker("postgres"):
-            group = "postgres"
-        else:
-            group = next(iter(sorted(SHARED & fixtures)), item.path.stem)
-        groups[item] = group
-        item.add_marker(pytest.mark.xdist_group(group))
-        if group == "postgres" or "e2e" in item.path.parts or fixtures & (SHARED | OWN):
+        starting = STARTING & set(getattr(item, "fixturenames", ()))
+        if starting or item.get_closest_marker("postgres") or "e2e" in item.path.parts:
             item.add_marker(pytest.mark.slow)
-        if item.get_closest_marker("slow"):
-            slow.add(group)
-    first = ["quiet", "service"]
-    items.sort(key=lambda item: (groups[item] not in first, groups[item] not in slow, groups[item]))
+    slow = {_group(item.nodeid) for item in items if item.get_closest_marker("slow")}
+    ranks = {name: rank for rank, name in enumerate(GROUPS)}
+
+    def order(item: pytest.Item) -> tuple[int, bool, str]:
+        group = _group(item.nodeid)
+        return ranks.get(group, len(ranks)), group not in slow, group
+
+    items.sort(key=order)
