@@ -58,6 +58,11 @@ PANELS = (
 )
 
 
+def measure_records() -> list[dict[str, Any]]:
+    """Return the measures that can be drawn, as the browser's script reads them."""
+    return [vars(measure) | {"panel": panel_name(measure)} for measure in MEASURES]
+
+
 @dataclass(frozen=True)
 class LiveView:
     """What the user chose to see; stored in the page's URL."""
@@ -191,7 +196,7 @@ def live(
         "comparing": comparing,
         "names": {kind: optimizer.title for kind, optimizer in OPTIMIZERS.items()},
         "solvers": [kind for kind, optimizer in OPTIMIZERS.items() if optimizer.has_curvature],
-        "measures": [vars(measure) | {"panel": panel_name(measure)} for measure in MEASURES],
+        "measures": measure_records(),
         "colours": {
             mode: {
                 "optimizers": {kind: getattr(optimizer.colour, mode) for kind, optimizer in OPTIMIZERS.items()},

@@ -75,7 +75,7 @@ def loop(
             processes.restart_backend(after=after)
 
         servers: dict[str, Callable[[float], None]] = {"backend": revive, "server": restart}
-        ledger = Ledger(processes.client, processes.url, chance) if set(kinds) & set(servers) else None
+        ledger = Ledger(processes.client, processes.backend_url, chance) if set(kinds) & set(servers) else None
         weather = Storm(processes, chance, lease=lease, servers=servers)
         stack.callback(weather.stop)
         figures = _train(processes, weather, chance, kinds, shares(kills, seed), updates, ledger)

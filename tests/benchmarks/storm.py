@@ -92,7 +92,7 @@ class Storm:
         self, processes: Processes, chance: Random, *, lease: float, servers: dict[str, Callable[[float], None]]
     ) -> None:
         self.struck: Counter[str] = Counter()
-        self.recorder = Recorder(processes.url)
+        self.recorder = Recorder(processes.backend_url)
         self._processes = processes
         self._client = processes.client
         self._chance = chance

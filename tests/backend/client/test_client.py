@@ -153,7 +153,7 @@ def test_following_survives_a_restart_of_the_backend(tmp_path: Path) -> None:
         seen: list[int] = []
 
         def follow() -> None:
-            with Client(processes.url) as follower:
+            with Client(processes.backend_url) as follower:
                 for _, columns in follower.follow([run.id]):
                     seen.extend(columns["update"])
 

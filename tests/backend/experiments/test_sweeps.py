@@ -119,7 +119,7 @@ def test_a_terminal_launches_a_grid(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     """`blockhf launch --grid` queues each value, and says so before with --dry-run."""
     processes = Processes(tmp_path)
     try:
-        monkeypatch.setenv("BLOCKHF_BACKEND_URL", processes.url)
+        monkeypatch.setenv("BLOCKHF_BACKEND_URL", processes.backend_url)
         processes.client.register(INFO, catalog())
         file = tmp_path / "base.json"
         file.write_text(spec().model_dump_json())

@@ -14,8 +14,6 @@ from backend.storage.tables import EXPERIMENTS
 from tests.backend.samples import INFO, Clock
 from worker.problems.registry import discover
 
-pytestmark = pytest.mark.every_database
-
 SWEEP = study(Question.WARM_START)
 
 

@@ -16,7 +16,7 @@ from backend.schemas.experiments import Budget, ExperimentSpec
 from backend.schemas.optimizers import Adam
 from backend.schemas.runs import RunStatus
 from backend.security.tokens import Scope, Tokens
-from tests.processes import Processes
+from tests.processes import SHORT_LEASE, Processes
 from tests.worker.cases import small_run
 from tests.worker.conftest import launch, make_worker
 from worker.agent.executor import ExecutionSpec, Exit
@@ -63,13 +63,13 @@ def test_long_output_is_cut(processes: Processes) -> None:
     assert len(error.traceback) == MAX_TRACEBACK
 
 
-def test_an_unexpected_error_does_not_end_the_loop(processes: Processes, caplog: pytest.LogCaptureFixture) -> None:
+def test_an_unexpected_error_does_not_end_the_loop(short_leases: Processes, caplog: pytest.LogCaptureFixture) -> None:
     """It is logged, and the run is claimed again when its lease expires."""
     executor, stopped = Failing(), threading.Event()
-    thread = threading.Thread(target=make_worker(processes, executor, stopped).loop)
+    thread = threading.Thread(target=make_worker(short_leases, executor, stopped).loop)
     thread.start()
-    (run,) = launch(processes, [Adam(gradient_batch=30)]).runs
-    (ended,) = processes.client.wait([run.id], timeout=120)
+    (run,) = launch(short_leases, [Adam(gradient_batch=30)]).runs
+    (ended,) = short_leases.client.wait([run.id], timeout=120)
     stopped.set()
     thread.join()
     assert (ended.status, ended.attempts, executor.started) == (RunStatus.FINISHED, 2, 2)
@@ -86,11 +86,10 @@ SECONDS = small_run(Adam()).model_dump(exclude={"optimizer", "seed"}) | {
 @pytest.fixture
 def guarded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Processes]:
     """Start a backend that requires API tokens; the worker's token is also in its children's environment."""
-    started = Processes(tmp_path, LEASE_SECONDS=3, HEARTBEAT_SECONDS=0.2, TOKEN="a-token-for-everything-1")
-    monkeypatch.setenv("BLOCKHF_TOKEN", Tokens(started.settings()).create("worker", frozenset({Scope.WORKER})))
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[3]))
-    yield started
-    started.stop()
+    with Processes(tmp_path, TOKEN="a-token-for-everything-1", **SHORT_LEASE) as started:
+        monkeypatch.setenv("BLOCKHF_TOKEN", Tokens(started.settings()).create("worker", frozenset({Scope.WORKER})))
+        monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[3]))
+        yield started
 
 
 def test_a_token_refused_for_a_while_does_not_end_the_run(guarded: Processes, caplog: pytest.LogCaptureFixture) -> None:

@@ -20,7 +20,7 @@ from worker.agent.local_process import LINE_CHARACTERS, OUTPUT_LINES, LocalProce
 @pytest.fixture
 def child(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> LocalProcess:
     """Start a child that waits for an unreachable backend."""
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)  # the executor sets it
     run = Run(
         id="abcdefgh", experiment_id="abcdefgh", experiment_name="test", config=small_run(Adam(gradient_batch=30)),
         status=RunStatus.RUNNING, created_at=datetime.now(UTC),

@@ -14,52 +14,17 @@ from backend.schemas.api import Finish
 from backend.schemas.experiments import Budget, Evaluation, Problem
 from backend.schemas.optimizers import Adam, BlockHessianFree, HessianFree
 from backend.schemas.runs import Run, RunStatus
+from backend.settings import Settings
 from tests.processes import Processes
+from tests.worker.background import Background
 from tests.worker.cases import OPTIMIZERS, small_run, trained
 from tests.worker.conftest import launch, make_worker, updates
 from worker.agent import loop, watchdog
-from worker.agent.executor import OUTBOXES, ExecutionSpec
-from worker.agent.local_process import LocalProcess
+from worker.agent.executor import OUTBOXES
 from worker.delivery.outbox import Entry, Outbox, outbox_path
 
 ENDLESS = Budget(updates=None, seconds=600)
 ONE_LONG_UPDATE = HessianFree(gradient_batch=2000, curvature_batch=1999, max_cg_iterations=10_000)
-
-
-class Started:
-    """An executor that remembers its last execution."""
-
-    def __init__(self) -> None:
-        self.event = threading.Event()
-
-    def start(self, spec: ExecutionSpec) -> LocalProcess:
-        """Start a child."""
-        self.last = LocalProcess(spec)
-        self.event.set()
-        return self.last
-
-
-class Background:
-    """One iteration of a worker in a thread, and its child."""
-
-    def __init__(self, processes: Processes, **settings: float) -> None:
-        self._processes = processes
-        self.executor = Started()
-        self.stopped = threading.Event()
-        self.worker = make_worker(processes, self.executor, self.stopped, **settings)
-        assert not self.worker.iterate()  # registers
-
-    def begin(self, run: Run, *, rows: int = 1) -> None:
-        """Start the run and wait until it has some rows."""
-        self.thread = threading.Thread(target=self.worker.iterate)
-        self.thread.start()
-        assert self.executor.event.wait(30)
-        self._processes.wait_until(lambda: self._processes.client.run(run.id).summary.updates >= rows)
-
-    def end(self) -> None:
-        """Wait for the iteration's end."""
-        self.thread.join(60)
-        assert not self.thread.is_alive()
 
 
 def test_runs_are_trained_as_in_this_process(processes: Processes) -> None:
@@ -110,8 +75,9 @@ def test_failed_runs_have_an_error(processes: Processes) -> None:
     assert good.status is RunStatus.FINISHED
 
 
-def test_cancel_ends_a_run_after_its_update(processes: Processes) -> None:
-    """A cancelled run ends as cancelled, with all its rows."""
+def test_cancel_ends_a_run_after_its_update(processes: Processes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A child that reacts is asked once; the run ends as cancelled, with the rows it had."""
+    monkeypatch.setattr(loop, "INTERRUPT_SECONDS", 120)
     background = Background(processes)
     (run,) = launch(processes, [Adam(gradient_batch=30)], budget=ENDLESS).runs
     background.begin(run)
@@ -120,6 +86,7 @@ def test_cancel_ends_a_run_after_its_update(processes: Processes) -> None:
     ended = processes.client.run(run.id)
     assert ended.status is RunStatus.CANCELLED
     assert updates(processes, run) == list(range(1, ended.summary.updates + 1))
+    assert background.executor.last.asked == ["cancel"]
 
 
 @pytest.mark.parametrize(
@@ -138,7 +105,7 @@ def test_a_long_update_is_interrupted(
 ) -> None:
     """A run in an update that takes minutes is cancelled, or paused, by the child itself."""
     monkeypatch.setattr(loop, patience, 0.3)
-    monkeypatch.setattr(loop, "KILL_SECONDS", 30)
+    monkeypatch.setattr(loop, "KILL_SECONDS", 120)
     background = Background(processes)
     (run,) = launch(processes, [ONE_LONG_UPDATE], problem=Problem()).runs
     background.begin(run, rows=0)
@@ -155,7 +122,7 @@ def test_a_pause_kills_a_child_that_does_not_react(processes: Processes, monkeyp
     monkeypatch.setattr(loop, "PAUSE_SECONDS", 0.1)
     monkeypatch.setattr(loop, "KILL_SECONDS", 0.5)
     background = Background(processes)
-    (run,) = launch(processes, [Adam(gradient_batch=30)], budget=Budget(updates=None, seconds=2)).runs
+    (run,) = launch(processes, [Adam(gradient_batch=30)], budget=Budget(updates=None, seconds=3)).runs
     background.begin(run)
     os.kill(background.executor.last.pid, signal.SIGSTOP)
     processes.client.pause(run.id)
@@ -168,8 +135,8 @@ def test_a_pause_kills_a_child_that_does_not_react(processes: Processes, monkeyp
     assert processes.client.run(run.id).status is RunStatus.FINISHED
 
 
-def test_cancel_kills_a_child_that_does_not_react(processes: Processes, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A stopped child is killed, and its run is cancelled."""
+def test_cancel_kills_a_child_that_hangs(processes: Processes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A child that does not react is asked, then gets SIGTERM, then SIGKILL; its run is cancelled."""
     monkeypatch.setattr(loop, "INTERRUPT_SECONDS", 0.1)
     monkeypatch.setattr(loop, "KILL_SECONDS", 0.5)
     background = Background(processes)
@@ -181,13 +148,21 @@ def test_cancel_kills_a_child_that_does_not_react(processes: Processes, monkeypa
     ended = processes.client.run(run.id)
     assert ended.status is RunStatus.CANCELLED
     assert "killed" in ended.ended_by
+    assert background.executor.last.asked[:3] == ["cancel", "SIGTERM", "SIGKILL"]
+
+
+def test_a_cancelled_run_ends_within_12_seconds() -> None:
+    """A signal comes within 2 s of the request to cancel, and SIGKILL within 12 s of the user's request."""
+    request = Settings.model_fields["heartbeat_seconds"].default + loop.WATCH_SECONDS
+    assert loop.INTERRUPT_SECONDS <= 2
+    assert request + loop.KILL_SECONDS + loop.WATCH_SECONDS < 12
 
 
 def test_a_killed_child_fails_only_its_run(processes: Processes) -> None:
     """If the system kills a child, its run fails with an error, and the worker continues."""
     background = Background(processes)
     killed, good = launch(
-        processes, [OPTIMIZERS["hf"], OPTIMIZERS["adam"]], budget=Budget(updates=None, seconds=2)
+        processes, [OPTIMIZERS["hf"], OPTIMIZERS["adam"]], budget=Budget(updates=None, seconds=3)
     ).runs
     background.begin(killed)
     os.kill(background.executor.last.pid, signal.SIGKILL)
@@ -265,8 +240,8 @@ def test_a_starting_worker_removes_stale_drafts(processes: Processes) -> None:
 def test_a_stalled_child_is_killed(processes: Processes, monkeypatch: pytest.MonkeyPatch) -> None:
     """A child that makes no more updates is killed and its run fails; after a retry it finishes."""
     monkeypatch.setattr(watchdog, "LONGEST_UPDATE_FACTOR", 2)
-    background = Background(processes, stall_timeout_seconds=1.5)
-    (run,) = launch(processes, [Adam(gradient_batch=30)], budget=Budget(updates=None, seconds=2)).runs
+    background = Background(processes, stall_timeout_seconds=10)
+    (run,) = launch(processes, [Adam(gradient_batch=30)], budget=Budget(updates=None, seconds=3)).runs
     background.begin(run, rows=30)
     os.kill(background.executor.last.pid, signal.SIGSTOP)
     background.end()
@@ -275,7 +250,8 @@ def test_a_stalled_child_is_killed(processes: Processes, monkeypatch: pytest.Mon
     assert ended.error is not None
     assert "BLOCKHF_STALL_TIMEOUT_SECONDS" in ended.error.message
     processes.client.retry(run.id)
-    assert background.worker.iterate()
+    patient = make_worker(processes)
+    assert [patient.iterate() for _ in range(2)] == [False, True]
     assert processes.client.run(run.id).status is RunStatus.FINISHED
 
 

@@ -66,7 +66,7 @@ def test_two_fetches_at_once_do_not_disturb_each_other(tmp_path: Path) -> None:
 
     def slow(folder: Path) -> None:
         (folder / NAME).write_bytes(CONTENT[:5])
-        both_there.wait(timeout=10)
+        both_there.wait(timeout=60)
         (folder / NAME).write_bytes(CONTENT)
 
     failures: list[Exception] = []
