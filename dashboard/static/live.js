@@ -157,7 +157,7 @@ class Live {
 
   draw() {
     if (!this.data || this.chart.held) return;
-    const theme = themeOf(this.root, this.data.colours);
+    const theme = themeOf(this.root, this.data);
     this.painted = JSON.stringify(theme);
     const { accuracy, groups: all, comparing, names } = this.data;
     const groups = comparing ? picked(all, this.store.runs, this.view) : all;
@@ -181,7 +181,7 @@ class Live {
 
   /** Draw again if the page's colours have changed; style sheets change for other reasons, too. */
   repaint() {
-    if (this.data && JSON.stringify(themeOf(this.root, this.data.colours)) !== this.painted) this.draw();
+    if (this.data && JSON.stringify(themeOf(this.root, this.data)) !== this.painted) this.draw();
   }
 
   drawLegend({ groups, view, theme }) {

@@ -63,6 +63,18 @@ def measure_records() -> list[dict[str, Any]]:
     return [vars(measure) | {"panel": panel_name(measure)} for measure in MEASURES]
 
 
+def optimizer_records() -> dict[str, Any]:
+    """Return names and colours of the optimizers by kind, and the kinds that report blocks."""
+    return {
+        "names": {kind: optimizer.title for kind, optimizer in OPTIMIZERS.items()},
+        "solvers": [kind for kind, optimizer in OPTIMIZERS.items() if optimizer.has_curvature],
+        "colours": {
+            mode: {kind: getattr(optimizer.colour, mode) for kind, optimizer in OPTIMIZERS.items()}
+            for mode in ("light", "dark")
+        },
+    }
+
+
 @dataclass(frozen=True)
 class LiveView:
     """What the user chose to see; stored in the page's URL."""
@@ -194,16 +206,9 @@ def live(
         "accuracy": accuracy,
         "lossUnit": loss_unit,
         "comparing": comparing,
-        "names": {kind: optimizer.title for kind, optimizer in OPTIMIZERS.items()},
-        "solvers": [kind for kind, optimizer in OPTIMIZERS.items() if optimizer.has_curvature],
         "measures": measure_records(),
-        "colours": {
-            mode: {
-                "optimizers": {kind: getattr(optimizer.colour, mode) for kind, optimizer in OPTIMIZERS.items()},
-                "others": OTHER_COLOURS[mode],
-            }
-            for mode in ("light", "dark")
-        },
+        **optimizer_records(),
+        "others": OTHER_COLOURS,
     }
     result = _component()(
         key=key,

@@ -66,7 +66,7 @@ test("beyond 16 lines a group's are one trace with gaps, and each point has its 
 test("a view picks runs by state, optimizer, problem and words; a run must match all", () => {
   const status = { a1: "finished", a2: "finished", b1: "finished", b2: "running", c1: "finished" };
   const run = (id) => ({
-    status: status[id], experiment_name: "E",
+    status: status[id], final: status[id] !== "running", experiment_name: "E",
     config: { optimizer: { kind: id === "c1" ? "hf" : "bhf" }, problem: { name: id === "c1" ? "cnn" : "tiny", data: "dots" } },
   });
   const ids = Object.keys(status);

@@ -15,7 +15,7 @@ const SERIES = new Map(Object.entries({
   b2: { update: [1], epoch: [1], seconds: [9], cost: [7], train_loss: [8] },
   c1: { update: [1], epoch: [1], seconds: [1], cost: [1], train_loss: [7] },
 }));
-const RUNS = new Map([...SERIES.keys()].map((id) => [id, { status: id === "b2" ? "running" : "finished" }]));
+const RUNS = new Map([...SERIES.keys()].map((id) => [id, { status: id === "b2" ? "running" : "finished", final: id !== "b2" }]));
 const GROUPS = ["a", "b", "c"].map((key) => ({ key, runs: [...SERIES.keys()].filter((id) => id[0] === key).map((id) => ({ id })) }));
 
 test("the costs of a target of 5: a's two seeds, b's first one while its second runs, c ended above it", () => {
