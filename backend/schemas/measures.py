@@ -9,7 +9,7 @@ from enum import StrEnum
 from types import NoneType
 from typing import Any, Literal, get_args
 
-from pydantic import BaseModel, Field
+from pydantic import AliasChoices, BaseModel, Field
 
 from backend.schemas.base import MAX_UPDATES, Contract, Plain, Slug
 
@@ -132,7 +132,7 @@ class BlockStats(Contract):
     )  # fmt: skip
     product_method: Slug | None = measure(
         None, "how curvature products were computed; null here and below: not reported", label="Product method",
-        group="blocks", drawn=False,
+        group="blocks", drawn=False, validation_alias=AliasChoices("product_method", "way"),
     )  # fmt: skip
     note: Plain | None = measure(
         None, "why no faster method applies to this block", label="Note", group="blocks", drawn=False, max_length=500
