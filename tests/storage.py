@@ -65,7 +65,7 @@ class Scenario:
         yield lambda: self.client.launch(spec(optimizers=[Adam(gradient_batch=10)]), idempotency_key="once")
         yield self._claim
         assert self.run
-        run, token = self.run.run.id, self.run.token
+        run, token = self.run.run.id, self.run.claim_number
         yield lambda: self.client.start(run, token, environment={"device": "cpu"}, blocks=[], parameters=90)
         experiment = self.run.run.experiment_id
         for n in range(self.writes - 7):
@@ -90,7 +90,7 @@ class Scenario:
         count = 1 + n % 5
         named = checkpoint(self.rows + count) if n % 7 == 0 else None
         rows = updates(self.rows + 1, self.rows + count)
-        self.rows = self.client.append(self.run.run.id, self.run.token, rows, checkpoint=named)
+        self.rows = self.client.append(self.run.run.id, self.run.claim_number, rows, checkpoint=named)
 
 
 @dataclass
@@ -177,7 +177,7 @@ def record(home: Path, rows: int = 600, seed: int = 0) -> Logged:
         which, count = random.randrange(2), random.randint(1, 20)
         first, last = reported[which] + 1, reported[which] + count
         named = checkpoint(last) if random.random() < 0.2 else None
-        body = Append(token=held[which].token, rows=updates(first, last), checkpoint=named)
+        body = Append(claim_number=held[which].claim_number, rows=updates(first, last), checkpoint=named)
         reported[which] = store.metrics.append(held[which].run.id, body)
         acknowledged()
     logged.log = wal.read_bytes()
@@ -211,7 +211,7 @@ def cut(logged: Logged, at: int, scratch: Path, *, junk: bytes = b"") -> list[st
             if known != list(range(1, run.summary.updates + 1)):
                 faults.append(f"cut at {at}: the rows of {run.id} are not those of its summary")
             if run.status is RunStatus.RUNNING:
-                body = Append(token=1, rows=updates(len(known) + 1, len(known) + 3))
+                body = Append(claim_number=1, rows=updates(len(known) + 1, len(known) + 3))
                 if store.metrics.append(run.id, body) != len(known) + 3:
                     faults.append(f"cut at {at}: {run.id} does not go on")
     finally:

@@ -44,7 +44,7 @@ def create_app(settings: Settings, *, clock: Callable[[], float] | None = None) 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         store = await run_in_threadpool(Store, settings, clock=clock)
-        await run_in_threadpool(store.queue.forgive)
+        await run_in_threadpool(store.queue.renew_all_leases)
         app.state.store = store
         telemetry.observe(store)
         sweeper = asyncio.create_task(_sweep(store))

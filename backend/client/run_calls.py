@@ -23,7 +23,7 @@ _POLL_SECONDS = 0.5
 class _Cursor(NamedTuple):
     """What a follower has of a run."""
 
-    attempt: int
+    row_generation: int
     update: int
     status: str
 
@@ -130,7 +130,7 @@ class RunCalls(WorkerCalls):
     ) -> Iterator[tuple[str, dict[str, Any]]]:
         """Yield a run's id and its new columns, as `series` returns them, until all runs have ended.
 
-        It begins with the stored rows. Where `attempt` changes, the run was rolled back: drop its earlier columns.
+        It begins with the stored rows. If `row_generation` changes, the run was rolled back: drop its earlier columns.
         While the backend is unreachable it retries for five minutes.
 
         Args:
@@ -153,7 +153,7 @@ class RunCalls(WorkerCalls):
             answer = self._after(known)
             for run_id, columns in answer.items():
                 last = columns["update"][-1] if columns["update"] else min(known[run_id].update, columns["last_update"])
-                cursor = _Cursor(columns["attempt"], last, columns["status"])
+                cursor = _Cursor(columns["row_generation"], last, columns["status"])
                 if cursor != known[run_id]:
                     known[run_id] = cursor
                     yield run_id, columns
@@ -166,7 +166,9 @@ class RunCalls(WorkerCalls):
         """Read what is new of each run: all of its rows where it was rolled back."""
         after = [cursor.update for cursor in known.values()]
         answer = self._retry_unreachable(partial(self.series, list(known), after=after))
-        changed = [run_id for run_id, columns in answer.items() if columns["attempt"] != known[run_id].attempt]
+        changed = [
+            run_id for run_id, columns in answer.items() if columns["row_generation"] != known[run_id].row_generation
+        ]
         rolled_back = [run_id for run_id in changed if known[run_id].update]
         return answer | self._retry_unreachable(partial(self.series, rolled_back))
 

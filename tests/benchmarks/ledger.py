@@ -37,7 +37,7 @@ class Ledger:
         claim = client.claim(worker)
         assert claim is not None
         assert claim.run.id == run.id
-        self.run_id, self._token = run.id, claim.token
+        self.run_id, self._token = run.id, claim.claim_number
         self._thread = threading.Thread(target=self._write, name="ledger", daemon=True)
         self._thread.start()
 

@@ -115,7 +115,7 @@ def reporting_share(client: Client, options: dict[str, int]) -> dict[str, float]
     )
     claim = client.claim(worker.worker_id)
     assert claim is not None
-    reporter = Timed(client, claim.run.id, claim.token)
+    reporter = Timed(client, claim.run.id, claim.claim_number)
     started, clock = time.process_time(), time.monotonic()
     outcome = train(claim.run.config, reporter, lambda: False, registry=registry, folder=NOWHERE)
     reporter.finish(outcome.status, ended_by=outcome.ended_by)

@@ -135,7 +135,7 @@ def storing(home: Path, rounds: int, count: int) -> dict[str, float]:
         ours, theirs = [], []
         for _ in range(rounds):
             claim = held.pop()
-            bodies = [Append(token=claim.token, rows=batch) for batch in rows]
+            bodies = [Append(claim_number=claim.claim_number, rows=batch) for batch in rows]
             ours.append(timed(lambda c=claim, b=bodies: [store.metrics.append(c.run.id, body) for body in b]))  # type: ignore[misc]
             theirs.append(timed(lambda r=rows: bare.store(r)))  # type: ignore[misc]
         figures[f"{name}_rows_per_second"] = count / statistics.median(ours)
@@ -155,7 +155,7 @@ def rest(processes: Processes, rounds: int, count: int) -> dict[str, float]:
         for _ in range(rounds):
             claim = client.claim(worker)
             assert claim is not None
-            times.append(timed(lambda c=claim: [client.append(c.run.id, c.token, batch) for batch in rows]))  # type: ignore[misc]
+            times.append(timed(lambda c=claim: [client.append(c.run.id, c.claim_number, batch) for batch in rows]))  # type: ignore[misc]
     return {"rest_rows_per_second": count / statistics.median(times)}
 
 
@@ -166,7 +166,7 @@ def fill(home: Path) -> list[str]:
     rows = batches(POINTS)
     for claim in held:
         for batch in rows:
-            store.metrics.append(claim.run.id, Append(token=claim.token, rows=batch))
+            store.metrics.append(claim.run.id, Append(claim_number=claim.claim_number, rows=batch))
     store.close()
     return [claim.run.id for claim in held]
 

@@ -127,12 +127,12 @@ def test_a_lost_run_is_taken_over(processes: Processes) -> None:
     processes.wait_until(lambda: sum(":" in worker.info.name for worker in client.catalog().workers) == 2)
     first = holder(client, client.run(run.id))
     os.kill(first, signal.SIGKILL)
-    processes.wait_until(lambda: client.run(run.id).attempts == 2)
+    processes.wait_until(lambda: client.run(run.id).claims == 2)
     assert {holder(client, client.run(run.id))} == pids - {first}
     before = client.run(run.id).summary.updates
     processes.wait_until(lambda: client.run(run.id).summary.updates > before)
     client.cancel(run.id)
     processes.wait_until(lambda: client.run(run.id).status.final)
     ended = client.run(run.id)
-    assert (ended.status, ended.attempts) == (RunStatus.CANCELLED, 2)
+    assert (ended.status, ended.claims) == (RunStatus.CANCELLED, 2)
     assert client.series([run.id])[run.id]["update"] == list(range(1, ended.summary.updates + 1))

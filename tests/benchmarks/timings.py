@@ -62,7 +62,7 @@ def _take_over(processes: Processes, chance: Random) -> float:
     pid = holder(client, run)
     os.kill(pid, signal.SIGKILL)
     began = time.monotonic()
-    processes.wait_until(lambda: client.run(run.id).attempts > run.attempts)
+    processes.wait_until(lambda: client.run(run.id).claims > run.claims)
     seconds = time.monotonic() - began
     processes.start("worker")
     client.cancel(run.id)

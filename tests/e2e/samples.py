@@ -60,7 +60,7 @@ def claims(client: Client, worker: str) -> list[tuple[str, int]]:
     """Claim every run that waits; return each one's id and token, in the order in which they start."""
     taken = []
     while claim := client.claim(worker):
-        taken.append((claim.run.id, claim.token))
+        taken.append((claim.run.id, claim.claim_number))
     return taken
 
 

@@ -27,7 +27,7 @@ def test_an_increment_replaces_the_last_bucket(call: Call) -> None:
 
 def test_the_first_answer_is_taken_and_an_empty_one_changes_nothing(call: Call) -> None:
     """Joining to nothing takes the answer's columns; an answer without rows leaves what is held."""
-    assert call("store/series", "join", None, {"update": [1], "loss": [2], "attempt": 1}, 1) == {
+    assert call("store/series", "join", None, {"update": [1], "loss": [2], "row_generation": 1}, 1) == {
         "update": [1],
         "loss": [2],
     }
@@ -108,7 +108,7 @@ def test_long_runs_are_asked_for_in_buckets_at_once(page: Page, service: Service
     """When another measure is wanted of runs that have grown long meanwhile, their raw rows are not read again."""
     page.goto(f"{service.dashboard_url}/healthz")
     asked: list[str] = []
-    columns = {"status": "running", "attempt": 1, "last_update": 5000, "update": [5000], "train_loss": [1]}
+    columns = {"status": "running", "row_generation": 1, "last_update": 5000, "update": [5000], "train_loss": [1]}
 
     def answer(route: Route) -> None:
         if "/series" in route.request.url:

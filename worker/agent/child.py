@@ -62,14 +62,14 @@ def main() -> int:
         checkpoints = Checkpoints(
             task.checkpoints,
             claim.run.id,
-            claim.token,
+            claim.claim_number,
             limit=task.checkpoint_quota_bytes,
             standings=lambda run_ids: standings(client, run_ids),
         )
         reporter = Reporter(
             client,
             claim.run.id,
-            claim.token,
+            claim.claim_number,
             spool=Spool(task.spool),
             named=checkpoints.named,
             finished=checkpoints.finished,
@@ -98,7 +98,7 @@ def main() -> int:
 def standings(client: Client, run_ids: Sequence[str]) -> Mapping[str, RunStatus] | None:
     """Ask the backend how runs stand; None where it does not say."""
     try:
-        return client.standings(run_ids)
+        return client.run_states(run_ids)
     except BlockHFError as error:
         logging.getLogger(__name__).warning("the backend does not say which checkpoints may go: %s", error)
         return None

@@ -37,7 +37,7 @@ class Task(Contract):
     @property
     def spool(self) -> Path:
         """Where the run's rows wait while the backend is away; its time of change tells of each update."""
-        return path_of(self.home / SPOOL, self.claim.run.id, self.claim.token)
+        return path_of(self.home / SPOOL, self.claim.run.id, self.claim.claim_number)
 
 
 @dataclass(frozen=True)

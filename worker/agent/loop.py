@@ -167,7 +167,7 @@ class Worker:
 
     def _finish(self, claim: Claim, status: RunStatus, *, ended_by: str = "", error: RunError | None = None) -> None:
         def send() -> None:
-            self._client.finish(claim.run.id, claim.token, status, ended_by=ended_by, error=error)
+            self._client.finish(claim.run.id, claim.claim_number, status, ended_by=ended_by, error=error)
 
         try:
             persist(send, self._stopped)
@@ -205,7 +205,7 @@ class Pulse:
     def _beat(self) -> None:
         while not self._over.wait(self._seconds) and not self.lost.is_set():
             try:
-                wanted = self._client.heartbeat(self._claim.run.id, self._claim.token)
+                wanted = self._client.heartbeat(self._claim.run.id, self._claim.claim_number)
                 if wanted.cancel:
                     self.cancelled.set()
                 if wanted.pause:

@@ -147,7 +147,7 @@ class Reporter:
             LeaseLost: the run is not this worker's any more.
         """
         body = Finish.model_validate(
-            {"token": self._token, "status": status, "ended_by": ended_by, "error": error, "weights": weights}
+            {"claim_number": self._token, "status": status, "ended_by": ended_by, "error": error, "weights": weights}
         )
         with self._change:
             self._keep(Entry(finish=body))

@@ -22,7 +22,7 @@ MAX_BUCKET = 2**20
 _COLUMN = {"type": "array", "items": {"type": ["number", "boolean", "string", "null"]}}
 _HEAD: dict[str, Any] = {
     "status": {"enum": [status.value for status in RunStatus]},
-    "attempt": {"type": "integer", "minimum": 0},
+    "row_generation": {"type": "integer", "minimum": 0},
     "last_update": {"type": "integer", "minimum": 0},
     "update": {"type": "array", "items": {"type": "integer"}},
     "blocks": {"type": "array", "items": {"type": "object", "additionalProperties": _COLUMN}},
@@ -30,7 +30,7 @@ _HEAD: dict[str, Any] = {
 _RUN = {
     "type": "object",
     "properties": _HEAD,
-    "required": ["status", "attempt", "last_update", "update"],
+    "required": ["status", "row_generation", "last_update", "update"],
     "additionalProperties": _COLUMN,
 }
 _SCHEMA = {
@@ -71,7 +71,7 @@ def series(
     fields: Fields = None,
     blocks: Blocks = False,
 ) -> Response:
-    """Each run's columns after its update `after` up to `until`; where `attempt` has changed, drop all and read anew.
+    """Each run's columns after its update `after` up to `until`; if `row_generation` has changed, read all again.
 
     With a bucket above 1, a point stands for the updates j * bucket to (j + 1) * bucket - 1: the last one's `update`,
     `epoch`, `samples`, `seconds`, `cost`, `cpu_seconds`; mean, `_min` and `_max` of the others. Buckets are complete:

@@ -18,7 +18,7 @@ router = APIRouter(prefix="/runs/{run_id}", tags=["updates"])
 )
 def heartbeat(store: StoreOfRequest, run_id: RunId, body: Heartbeat) -> HeartbeatAnswer:
     """Renew the lease, and learn whether the user wants the run cancelled or paused."""
-    return store.queue.heartbeat(run_id, body.token)
+    return store.queue.heartbeat(run_id, body.claim_number)
 
 
 @router.post("/start", status_code=204, responses=errors(404, 409, 422), openapi_extra=body_example(START))

@@ -2,11 +2,11 @@
 
 from fastapi import APIRouter, Response
 
-from backend.api.examples import ANNOUNCEMENT, CLAIM, HOLDING, REGISTRATION, STANDINGS
+from backend.api.examples import ANNOUNCEMENT, CLAIM, KEPT_RUNS, REGISTRATION, RUN_STATES
 from backend.api.openapi import body_example, errors, example
 from backend.api.routes.parameters import WorkerId
 from backend.api.services import StoreOfRequest
-from backend.schemas.api import Announcement, Claim, Holding, Registration, Standings
+from backend.schemas.api import Announcement, Claim, KeptRuns, Registration, RunStates
 
 router = APIRouter(prefix="/workers", tags=["workers"])
 
@@ -32,10 +32,10 @@ def claim(store: StoreOfRequest, worker_id: WorkerId) -> Claim | Response:
     return store.queue.claim(worker_id) or Response(status_code=204)
 
 
-@router.post("/runs", responses=errors() | example(STANDINGS), openapi_extra=body_example(HOLDING))
-def standings(store: StoreOfRequest, body: Holding) -> Standings:
+@router.post("/runs", responses=errors() | example(RUN_STATES), openapi_extra=body_example(KEPT_RUNS))
+def run_states(store: StoreOfRequest, body: KeptRuns) -> RunStates:
     """Tell a worker how the runs stand whose files it has, so that it drops none that a run goes on from."""
-    return Standings(runs=store.queue.standings(body.runs))
+    return RunStates(runs=store.queue.run_states(body.runs))
 
 
 @router.post("/{worker_id}/heartbeat", status_code=204, responses=errors(404))

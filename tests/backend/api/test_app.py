@@ -72,11 +72,11 @@ def test_what_was_acknowledged_is_there_after_a_restart(tmp_path: Path, end: sig
         client.launch(spec())
         claim = client.claim(worker)
         assert claim is not None
-        assert client.append(claim.run.id, claim.token, updates(1, 250)) == 250
+        assert client.append(claim.run.id, claim.claim_number, updates(1, 250)) == 250
         process.send_signal(end)
         process.wait(30)
     with served(tmp_path) as (_, client):
         assert client.series([claim.run.id])[claim.run.id]["update"] == list(range(1, 251))
-        assert client.append(claim.run.id, claim.token, updates(250, 251)) == 251
-        client.finish(claim.run.id, claim.token, RunStatus.FINISHED)
+        assert client.append(claim.run.id, claim.claim_number, updates(250, 251)) == 251
+        client.finish(claim.run.id, claim.claim_number, RunStatus.FINISHED)
         assert client.run(claim.run.id).status is RunStatus.FINISHED

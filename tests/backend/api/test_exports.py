@@ -19,7 +19,9 @@ from tests.backend.samples import update, updates
 @pytest.fixture
 def csv_rows(client: Client, claim: Claim) -> list[dict[str, str]]:
     """Report 25 rows, of which one has gaps; read them back as CSV."""
-    client.append(claim.run.id, claim.token, [*updates(1, 24), update(25, train_loss=None, diverged=True, blocks=[])])
+    client.append(
+        claim.run.id, claim.claim_number, [*updates(1, 24), update(25, train_loss=None, diverged=True, blocks=[])]
+    )
     return list(csv.DictReader(io.StringIO(client.export(claim.run.id))))
 
 

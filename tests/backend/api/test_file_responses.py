@@ -24,7 +24,7 @@ from backend.client import Client
 from backend.errors import RunChanged
 from backend.metrics import reader
 from backend.metrics.reader import Reading
-from backend.queue.rollback import rewind
+from backend.queue.rollback import roll_back
 from backend.schemas.api import Claim
 from backend.schemas.runs import Run
 from backend.storage.run_rows import run_number
@@ -62,7 +62,7 @@ def test_pieces_are_the_whole(
     http: httpx.Client, client: Client, claim: Claim, monkeypatch: pytest.MonkeyPatch, path: str, chunk: int
 ) -> None:
     """Sent in pieces, from views of their own, a response has the content that it has when sent whole."""
-    client.append(claim.run.id, claim.token, updates(1, 30))
+    client.append(claim.run.id, claim.claim_number, updates(1, 30))
     url = f"/api/v1/{path}" if "?" in path else f"/api/v1/runs/{claim.run.id}/{path}"
     whole = http.get(url.format(id=claim.run.id))
     assert int(whole.headers["Content-Length"]) == len(whole.content)
@@ -92,7 +92,7 @@ def test_a_run_that_begins_again_breaks_the_export(scene: Scene, kind: str, remo
             if removed:
                 connection.execute(text("DELETE FROM runs WHERE id = :id"), {"id": claim.run.id})
             else:
-                rewind(connection, run_number(connection, claim.run.id), 20)
+                roll_back(connection, run_number(connection, claim.run.id), 20)
         with pytest.raises(RunChanged):
             list(parts)
 

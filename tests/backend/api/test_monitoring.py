@@ -26,7 +26,7 @@ def samples(http: httpx.Client) -> dict[str, float]:
 def test_metrics_count_what_happened(http: httpx.Client, client: Client, claim: Claim, clock: Clock) -> None:
     """Rows, runs, workers, the lease's age and requests follow what was done; a replay is not counted."""
     for _ in range(2):
-        client.append(claim.run.id, claim.token, updates(1, 7))
+        client.append(claim.run.id, claim.claim_number, updates(1, 7))
     clock.now += 5
     found = samples(http)
     assert found["blockhf_rows_total"] == 7
@@ -67,7 +67,7 @@ def test_metrics_need_a_token(settings: Settings) -> None:
 def test_changes_are_logged_with_their_ids(client: Client, claim: Claim, caplog: pytest.LogCaptureFixture) -> None:
     """A change is one line with the run's id; what comes often is only for debugging."""
     with caplog.at_level(logging.INFO):
-        client.heartbeat(claim.run.id, claim.token)
+        client.heartbeat(claim.run.id, claim.claim_number)
         client.cancel(claim.run.id)
         client.run(claim.run.id)
     (record,) = [record for record in caplog.records if record.name == "backend.api.monitoring"]

@@ -94,7 +94,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
         client.launch(spec())
         claim = client.claim(worker)
         assert claim is not None
-        client.append(claim.run.id, claim.token, updates(1, 20))
+        client.append(claim.run.id, claim.claim_number, updates(1, 20))
         client.save_preset("known", "Known", spec())
         # Deleting cancels, so the experiment that is deleted is not the one whose run is held.
         other = client.launch(spec(name="other"))

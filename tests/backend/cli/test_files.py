@@ -39,7 +39,7 @@ def test_a_file_becomes_a_run(run: Run, client: Client, history: Path) -> None:
 
 def test_what_was_exported_can_be_imported(run: Run, client: Client, claim: Claim, tmp_path: Path) -> None:
     """The file that export writes, and a specification in a file, give the same rows; JSON tells of the run."""
-    client.append(claim.run.id, claim.token, updates(1, 12))
+    client.append(claim.run.id, claim.claim_number, updates(1, 12))
     assert run("export", claim.run.id, "--to", str(tmp_path / "curves")).exit_code == 0
     file = tmp_path / "curves" / f"{claim.run.id}.csv"
     (tmp_path / "spec.yaml").write_text("name: from a file\noptimizers: [{kind: hf, damping: 0.2}]\n")
@@ -108,7 +108,7 @@ def test_final_weights_are_written(run: Run, client: Client, claim: Claim, setti
     held = settings.home / "checkpoints" / claim.run.id / "weights.safetensors"
     held.parent.mkdir(parents=True)
     held.write_bytes(b"weights")
-    client.finish(claim.run.id, claim.token, "finished", ended_by="end", weights=sha256(b"weights").hexdigest())
+    client.finish(claim.run.id, claim.claim_number, "finished", ended_by="end", weights=sha256(b"weights").hexdigest())
     assert run("weights", claim.run.id).stdout_bytes == b"weights"
     path = tmp_path / "all" / f"{claim.run.id}.safetensors"
     assert run("weights", claim.run.id, "--to", str(path.parent)).stdout == f"{path}\n"
@@ -124,7 +124,7 @@ def test_a_checkpoint_is_written(run: Run, client: Client, claim: Claim, setting
     held.parent.mkdir(parents=True)
     held.write_bytes(b"state")
     named = checkpoint(2).model_copy(update={"sha256": sha256(b"state").hexdigest()})
-    client.append(claim.run.id, claim.token, updates(1, 2), checkpoint=named)
+    client.append(claim.run.id, claim.claim_number, updates(1, 2), checkpoint=named)
     assert run("checkpoint", claim.run.id).stdout_bytes == b"state"
     path = tmp_path / "all" / f"{claim.run.id}.checkpoint.safetensors"
     assert run("checkpoint", claim.run.id, "--to", str(path.parent)).stdout == f"{path}\n"
@@ -135,11 +135,11 @@ def test_a_file_is_whole_or_not_there(
     run: Run, client: Client, claim: Claim, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where writing breaks off, what was there before stays, and nothing else is left."""
-    client.append(claim.run.id, claim.token, updates(1, 3))
+    client.append(claim.run.id, claim.claim_number, updates(1, 3))
     path = tmp_path / "all" / f"{claim.run.id}.csv"
     assert run("export", claim.run.id, "--to", str(path.parent)).exit_code == 0
     before = path.read_bytes()
-    client.append(claim.run.id, claim.token, updates(4, 9))
+    client.append(claim.run.id, claim.claim_number, updates(4, 9))
     seen: list[list[str]] = []
 
     def full(_: int) -> None:
@@ -178,7 +178,7 @@ def test_a_run_without_weights_hides_no_others(
         held.parent.mkdir(parents=True)
         held.write_bytes(b"weights")
         weights = sha256(b"weights").hexdigest() if status == "finished" else None
-        client.finish(claim.run.id, claim.token, status, weights=weights)
+        client.finish(claim.run.id, claim.claim_number, status, weights=weights)
     done = run("weights", made.id, "--to", str(tmp_path / "to"))
     first, second, third = (run.id for run in made.runs)
     assert done.exit_code == 1

@@ -32,7 +32,7 @@ def test_watching_ends_when_all_that_is_left_is_paused(
 
     def finish(seconds: float) -> None:
         looks.append(seconds)
-        client.finish(claim.run.id, claim.token, "finished")
+        client.finish(claim.run.id, claim.claim_number, "finished")
 
     monkeypatch.setattr("backend.cli.run_table.time.sleep", finish)
     other = next(run for run in client.runs() if run.id != claim.run.id)
@@ -50,7 +50,7 @@ def test_watching_ends_when_all_that_is_left_is_paused(
 
 def test_watching_says_nothing_of_pauses_where_there_are_none(client: Client, claim: Claim) -> None:
     """Runs that have ended need no hint."""
-    client.finish(claim.run.id, claim.token, "finished")
+    client.finish(claim.run.id, claim.claim_number, "finished")
     shown = console()
     run_table.watch(lambda: [client.run(claim.run.id)], shown, interval=0.5)
     assert "finished" in written(shown)
@@ -70,7 +70,7 @@ def test_watching_goes_on_while_the_backend_is_away(
             assert len(looks) == 1 or written(shown).count("The backend is unreachable") == len(looks) - 1
             raise BackendUnavailable("no answer from here")
         if len(looks) == 8:
-            client.finish(claim.run.id, claim.token, "finished")
+            client.finish(claim.run.id, claim.claim_number, "finished")
         return [client.run(claim.run.id)]
 
     (run,) = run_table.watch(fetch, shown, interval=0.5)
@@ -90,7 +90,7 @@ def test_watching_into_a_file_says_on_standard_error_that_the_backend_is_away(
         if len(looks) in {1, 2, 4}:
             raise BackendUnavailable("no answer from here")
         if len(looks) == 5:
-            client.finish(claim.run.id, claim.token, "finished")
+            client.finish(claim.run.id, claim.claim_number, "finished")
         return [client.run(claim.run.id)]
 
     run_table.watch(fetch, shown, interval=0.5)

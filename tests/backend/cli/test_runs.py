@@ -20,7 +20,7 @@ def finished_meanwhile(client: Client, claim: Claim, monkeypatch: pytest.MonkeyP
     def after(call: Callable[[Client, str], Run]) -> Callable[[Client, str], Run]:
         def late(self: Client, run_id: str) -> Run:
             if run_id == claim.run.id:
-                client.finish(run_id, claim.token, "finished")
+                client.finish(run_id, claim.claim_number, "finished")
             return call(self, run_id)
 
         return late
@@ -37,7 +37,7 @@ def test_a_run_that_ends_meanwhile_keeps_no_other_from_its_turn(
     """It is said on standard error, and is no failure; the others get what was asked."""
     done = run(verb, claim.run.experiment_id, "--json")
     assert done.exit_code == 0
-    assert f"{finished_meanwhile[0]}: run {finished_meanwhile[0]} has finished already" in done.stderr
+    assert f"{finished_meanwhile[0]}: run {finished_meanwhile[0]} is finished" in done.stderr
     assert [told["id"] for told in json.loads(done.stdout)] == finished_meanwhile[1:]
     assert [client.run(one).status for one in finished_meanwhile] == [RunStatus.FINISHED, status]
 

@@ -33,7 +33,7 @@ def test_users_calls(client: Client, worker: str) -> None:
 
 def test_workers_calls(client: Client, claim: Claim, worker: str) -> None:
     """A worker registers, claims, reports and finishes."""
-    run_id, token = claim.run.id, claim.token
+    run_id, token = claim.run.id, claim.claim_number
     client.worker_heartbeat(worker)
     client.start(run_id, token, environment={"device": "cpu"}, blocks=[["a"]], parameters=3)
     assert client.append(run_id, token, updates(1, 3)) == 3
@@ -54,7 +54,7 @@ def test_a_claim_may_find_nothing(client: Client, worker: str) -> None:
 
 def test_series_and_export(client: Client, claim: Claim) -> None:
     """Curves come as columns, rows as CSV."""
-    client.append(claim.run.id, claim.token, updates(1, 4))
+    client.append(claim.run.id, claim.claim_number, updates(1, 4))
     other = claim.run.id
     found = client.series([other], after=[2], fields=["cost"], blocks=True)[other]
     assert (found["update"], found["cost"]) == ([3, 4], [6.0, 8.0])
@@ -70,7 +70,7 @@ def test_series_and_export(client: Client, claim: Claim) -> None:
 def test_rows_as_a_frame(client: Client, claim: Claim, monkeypatch: pytest.MonkeyPatch) -> None:
     """A frame holds every row of every run, however many answers that takes, and knows whose they are."""
     monkeypatch.setattr("backend.metrics.writer.MAX_POINTS", 8)
-    client.append(claim.run.id, claim.token, updates(1, 30))
+    client.append(claim.run.id, claim.claim_number, updates(1, 30))
     other = client.runs(status="queued")[0].id
     frame = client.series_frame([claim.run.id, other])
     assert list(frame["update"]) == list(range(1, 31))
@@ -82,8 +82,8 @@ def test_rows_as_a_frame(client: Client, claim: Claim, monkeypatch: pytest.Monke
 
 def test_runs_are_followed(client: Client, claim: Claim, monkeypatch: pytest.MonkeyPatch) -> None:
     """Rows come as columns until the run has ended, in several answers where one cannot hold them."""
-    client.append(claim.run.id, claim.token, updates(1, 30))
-    client.finish(claim.run.id, claim.token, "finished")
+    client.append(claim.run.id, claim.claim_number, updates(1, 30))
+    client.finish(claim.run.id, claim.claim_number, "finished")
     ((run_id, columns),) = client.follow([claim.run.id])
     assert (run_id, columns["update"], columns["status"]) == (claim.run.id, list(range(1, 31)), "finished")
     monkeypatch.setattr("backend.metrics.writer.MAX_POINTS", 8)
@@ -112,7 +112,7 @@ def test_a_retried_run_is_followed(
     client: Client, claim: Claim, worker: str, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A run that a second claim trains again from its checkpoint is read anew; the follower ends with the last row."""
-    run, token = claim.run.id, claim.token
+    run, token = claim.run.id, claim.claim_number
     client.append(run, token, updates(1, 3), checkpoint=checkpoint(2))
     held: dict[int, float] = {}
     attempts: list[int] = []
@@ -123,15 +123,15 @@ def test_a_retried_run_is_followed(
         again = client.claim(worker)
         assert again is not None
         assert again.run.id == run
-        client.start(run, again.token, environment={}, blocks=[], parameters=1, resumed_from=2)
+        client.start(run, again.claim_number, environment={}, blocks=[], parameters=1, resumed_from=2)
         rows = [update(n).model_copy(update={"train_loss": 1000.0 + n}) for n in range(3, 6)]
-        client.append(run, again.token, rows)
-        client.finish(run, again.token, "finished")
+        client.append(run, again.claim_number, rows)
+        client.finish(run, again.claim_number, "finished")
 
     monkeypatch.setattr("backend.client.run_calls.time.sleep", train_again)
     for _, columns in client.follow([run]):
-        if columns["attempt"] not in attempts:
-            attempts.append(columns["attempt"])
+        if columns["row_generation"] not in attempts:
+            attempts.append(columns["row_generation"])
             held.clear()
         held |= dict(zip(columns["update"], columns["train_loss"], strict=True))
     assert len(attempts) == 2
@@ -148,7 +148,7 @@ def test_following_survives_a_restart_of_the_backend(tmp_path: Path) -> None:
         run = client.launch(spec()).runs[0]
         claim = client.claim(worker)
         assert claim is not None
-        client.append(run.id, claim.token, updates(1, 3))
+        client.append(run.id, claim.claim_number, updates(1, 3))
         seen: list[int] = []
 
         def follow() -> None:
@@ -160,8 +160,8 @@ def test_following_survives_a_restart_of_the_backend(tmp_path: Path) -> None:
         thread.start()
         processes.wait_until(lambda: len(seen) == 3)
         processes.restart_backend(after=1)
-        client.append(run.id, claim.token, updates(4, 5))
-        client.finish(run.id, claim.token, "finished")
+        client.append(run.id, claim.claim_number, updates(4, 5))
+        client.finish(run.id, claim.claim_number, "finished")
         thread.join(60)
         assert seen == [1, 2, 3, 4, 5]
     finally:
@@ -175,8 +175,8 @@ def test_any_number_of_rows_is_appended(client: Client, claim: Claim) -> None:
     )
     rows = [update(n, blocks=[stats] * 64) for n in range(1, 301)]
     assert len(rows[0].model_dump_json()) * len(rows) > 1_000_000
-    assert client.append(claim.run.id, claim.token, rows) == 300
-    assert client.append(claim.run.id, claim.token, updates(301, 1500)) == 1500
+    assert client.append(claim.run.id, claim.claim_number, rows) == 300
+    assert client.append(claim.run.id, claim.claim_number, updates(301, 1500)) == 1500
     assert client.run(claim.run.id).summary.updates == 1500
 
 
@@ -193,7 +193,7 @@ def test_errors_come_back_as_they_were_raised(client: Client, claim: Claim, cloc
     clock.now += 1000
     client.claim(worker)
     with pytest.raises(LeaseLost):
-        client.append(claim.run.id, claim.token, updates(1, 1))
+        client.append(claim.run.id, claim.claim_number, updates(1, 1))
 
 
 def test_a_key_may_be_long(client: Client, worker: str) -> None:
@@ -222,10 +222,10 @@ def test_runs_are_steered(client: Client, worker: str) -> None:
     claim = client.claim(worker)
     assert claim is not None
     assert claim.run.id == second.id
-    client.append(second.id, claim.token, updates(1, 2), checkpoint=checkpoint(2))
+    client.append(second.id, claim.claim_number, updates(1, 2), checkpoint=checkpoint(2))
     assert client.pause(second.id).pause_requested
-    assert client.heartbeat(second.id, claim.token).pause
-    client.finish(second.id, claim.token, RunStatus.PAUSED, ended_by="paused")
+    assert client.heartbeat(second.id, claim.claim_number).pause
+    client.finish(second.id, claim.claim_number, RunStatus.PAUSED, ended_by="paused")
     assert client.resume(second.id).checkpoint == checkpoint(2)
     client.cancel(first.id)
     assert client.retry(first.id).status is RunStatus.QUEUED

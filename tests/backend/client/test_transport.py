@@ -69,10 +69,10 @@ def unreliable(
     return Client(http=httpx.Client(transport=httpx.MockTransport(handle), base_url="http://127.0.0.1")), seen
 
 
-def series(status: str, *columns: int, attempt: int = 1, last: int | None = None) -> httpx.Response:
+def series(status: str, *columns: int, generation: int = 1, last: int | None = None) -> httpx.Response:
     """Answer as /series does for one run."""
     last = last if last is not None else max(columns, default=0)
-    run = {"status": status, "attempt": attempt, "last_update": last, "update": list(columns)}
+    run = {"status": status, "row_generation": generation, "last_update": last, "update": list(columns)}
     return httpx.Response(200, json={"runs": {RUN: run}})
 
 
@@ -91,11 +91,11 @@ def test_following_reads_only_what_is_new(no_pause: list[float]) -> None:
 def test_following_reads_rewritten_rows_again(no_pause: list[float]) -> None:
     """Where a run was rolled back, all of its rows come again, also where none are left."""
     answers = [
-        series("running", 1, 2, 3), series("running", 4, attempt=2), series("running", 1, 2, 3, 4, attempt=2),
-        series("queued", attempt=3), series("queued", attempt=3), series("finished", 1, attempt=3),
+        series("running", 1, 2, 3), series("running", 4, generation=2), series("running", 1, 2, 3, 4, generation=2),
+        series("queued", generation=3), series("queued", generation=3), series("finished", 1, generation=3),
     ]  # fmt: skip
     client, asked = scripted(answers)
-    found = [(columns["attempt"], columns["update"]) for _, columns in client.follow([RUN])]
+    found = [(columns["row_generation"], columns["update"]) for _, columns in client.follow([RUN])]
     assert found == [(1, [1, 2, 3]), (2, [1, 2, 3, 4]), (3, []), (3, [1])]
     assert asked == ["0", "3", "", "4", "", "0"]
     assert len(no_pause) == 3
@@ -142,7 +142,7 @@ def test_a_refusal_is_no_absence(no_pause: list[float], status: int) -> None:
 def test_waiting_goes_on_while_the_backend_is_away(no_pause: list[float], client: Client, claim: Claim) -> None:
     """A wait survives a restart; after minutes it raises what it always raised, and its own time holds before."""
     training = client.run(claim.run.id).model_dump(mode="json")
-    client.finish(claim.run.id, claim.token, "finished")
+    client.finish(claim.run.id, claim.claim_number, "finished")
     ended = client.run(claim.run.id).model_dump(mode="json")
     answers = [httpx.Response(200, json=training), *AWAY[1:] * 5, httpx.Response(200, json=ended)]
     waiting, _ = scripted(answers)
@@ -301,5 +301,5 @@ def test_batches_are_let_in(blocks: int, letter: str) -> None:
     cut = list(batches(rows))
     assert [row for batch in cut for row in batch] == rows
     assert all(len(batch) <= STEPS_PER_BATCH for batch in cut)
-    sizes = [len(Append(token=1, rows=batch).model_dump_json().encode()) for batch in cut]
+    sizes = [len(Append(claim_number=1, rows=batch).model_dump_json().encode()) for batch in cut]
     assert max(sizes) < Settings().max_body_bytes / 2

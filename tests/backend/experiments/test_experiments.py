@@ -163,16 +163,16 @@ def test_a_deletion_cancels_and_can_be_taken_back(ready: Store, clock: Clock) ->
     ended, training = (ready.queue.claim(worker) for _ in range(2))
     assert ended is not None
     assert training is not None
-    ready.queue.finish(ended.run.id, Finish(token=ended.token, status=RunStatus.FINISHED))
-    ready.metrics.append(training.run.id, Append(token=training.token, rows=updates(1, 3)))
+    ready.queue.finish(ended.run.id, Finish(claim_number=ended.claim_number, status=RunStatus.FINISHED))
+    ready.metrics.append(training.run.id, Append(claim_number=training.claim_number, rows=updates(1, 3)))
     ready.queue.pause(training.run.id)
     ready.queue.pause(made.runs[2].id)
     gone = ready.experiments.delete(made.id)
     assert gone.deleted_at is not None
     assert [run.status.value for run in gone.runs] == ["finished", "running", "cancelled", "cancelled"]
-    assert ready.queue.heartbeat(training.run.id, training.token).cancel
+    assert ready.queue.heartbeat(training.run.id, training.claim_number).cancel
     assert {run.id for run in ready.runs.list()} == {training.run.id}
-    ready.queue.finish(training.run.id, Finish(token=training.token, status=RunStatus.PAUSED))
+    ready.queue.finish(training.run.id, Finish(claim_number=training.claim_number, status=RunStatus.PAUSED))
     assert ready.runs.get(training.run.id).status is RunStatus.CANCELLED
     assert ready.queue.claim(worker) is None
     assert ready.runs.list() == []
@@ -190,7 +190,7 @@ def test_a_deletion_cancels_and_can_be_taken_back(ready: Store, clock: Clock) ->
     ready.queue.retry(training.run.id)
     again = ready.queue.claim(worker)
     assert again is not None
-    ready.queue.start(again.run.id, Start(token=again.token, environment={}, blocks=[], parameters=1))
+    ready.queue.start(again.run.id, Start(claim_number=again.claim_number, environment={}, blocks=[], parameters=1))
 
 
 def test_a_run_whose_worker_is_lost_is_cancelled_at_once(ready: Store, clock: Clock) -> None:

@@ -28,7 +28,7 @@ ONE = spec(name="elsewhere", optimizers=[Adam(gradient_batch=10)], problem={"nam
 
 def test_an_export_can_be_imported(client: Client, claim: Claim) -> None:
     """What was exported comes back in every column, with blocks and summary, and is marked as imported."""
-    client.append(claim.run.id, claim.token, updates(1, 1200))
+    client.append(claim.run.id, claim.claim_number, updates(1, 1200))
     text = client.export(claim.run.id)
     run = client.import_run(ONE, text)
     assert client.export(run.id) == text

@@ -29,7 +29,7 @@ def held(store: Store) -> Claim:
 
 def append(store: Store, held: Claim, rows: list[Update]) -> int:
     """Report rows of the run that is held."""
-    return store.metrics.append(held.run.id, Append(token=held.token, rows=rows))
+    return store.metrics.append(held.run.id, Append(claim_number=held.claim_number, rows=rows))
 
 
 def columns(store: Store, held: Claim, **query: Any) -> dict[str, Any]:
@@ -44,8 +44,8 @@ def test_what_was_appended_is_read(store: Store, held: Claim) -> None:
     rows = [update(1), update(2, test_accuracy=0.5, train_loss=None, diverged=True)]
     assert append(store, held, rows) == 2
     found = columns(store, held)
-    head = {name: found.pop(name) for name in ("status", "attempt", "last_update")}
-    assert head == {"status": "running", "attempt": 1, "last_update": 2}
+    head = {name: found.pop(name) for name in ("status", "row_generation", "last_update")}
+    assert head == {"status": "running", "row_generation": 1, "last_update": 2}
     assert found == {name: [getattr(row, name) for row in rows] for name in Update.model_fields if name != "blocks"}
 
 
@@ -121,7 +121,7 @@ def test_only_the_wanted_fields_are_read(store: Store, held: Claim) -> None:
     """Fields that were not asked for are not in the answer."""
     append(store, held, updates(1, 2))
     found = columns(store, held, fields=["train_loss"])
-    assert set(found) == {"status", "attempt", "last_update", "update", "train_loss"}
+    assert set(found) == {"status", "row_generation", "last_update", "update", "train_loss"}
 
 
 def test_many_runs_are_read_at_once(store: Store, held: Claim) -> None:

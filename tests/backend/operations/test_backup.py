@@ -28,7 +28,9 @@ def test_a_copy_under_writes_is_of_one_moment(store: Store, settings: Settings, 
 
     def write() -> None:
         for n in range(BATCHES):
-            store.metrics.append(claim.run.id, Append(token=claim.token, rows=updates(n * 50 + 1, n * 50 + 50)))
+            store.metrics.append(
+                claim.run.id, Append(claim_number=claim.claim_number, rows=updates(n * 50 + 1, n * 50 + 50))
+            )
 
     writer = threading.Thread(target=write)
     writer.start()

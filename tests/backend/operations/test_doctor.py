@@ -20,7 +20,7 @@ def claim(store: Store) -> Claim:
     store.experiments.launch(spec())
     claim = store.queue.claim(worker)
     assert claim is not None
-    store.metrics.append(claim.run.id, Append(token=claim.token, rows=updates(1, 5)))
+    store.metrics.append(claim.run.id, Append(claim_number=claim.claim_number, rows=updates(1, 5)))
     return claim
 
 

@@ -34,7 +34,7 @@ def ended(scene: Scene) -> list[Claim]:
     claims = [scene.claim() for _ in range(2)]
     for claim in claims:
         scene.append(claim, 40)
-        scene.store.queue.finish(claim.run.id, Finish(token=claim.token, status=RunStatus.FINISHED))
+        scene.store.queue.finish(claim.run.id, Finish(claim_number=claim.claim_number, status=RunStatus.FINISHED))
         folder = scene.settings.home / "checkpoints" / claim.run.id
         folder.mkdir(parents=True)
         (folder / "weights.safetensors").write_bytes(b"weights")
@@ -201,9 +201,9 @@ def test_only_what_was_deleted_long_ago_is_removed(store: Store, settings: Setti
     for _ in range(3):
         claim = store.queue.claim(worker)
         assert claim is not None
-        store.metrics.append(claim.run.id, Append(token=claim.token, rows=updates(1, 4)))
+        store.metrics.append(claim.run.id, Append(claim_number=claim.claim_number, rows=updates(1, 4)))
         if claim.run.experiment_id == old.id:
-            store.queue.finish(claim.run.id, Finish(token=claim.token, status=RunStatus.FINISHED))
+            store.queue.finish(claim.run.id, Finish(claim_number=claim.claim_number, status=RunStatus.FINISHED))
     for one in (old, held):
         store.experiments.delete(one.id)
     clock.now += 30 * DAY

@@ -25,7 +25,7 @@ def test_collect_keeps_the_evaluated_updates(client: Client, worker: str) -> Non
     claim = client.claim(worker)
     assert claim is not None
     rows = [row if row.update % 2 else row.model_copy(update={"train_loss": None}) for row in updates(1, 5)]
-    client.append(claim.run.id, claim.token, rows)
+    client.append(claim.run.id, claim.claim_number, rows)
     found = collect(client.experiment(experiment.id), client.series)
     (curve,) = [curve for curve in found.curves if curve.columns["update"]]
     assert curve.columns["update"] == [1, 3, 5]

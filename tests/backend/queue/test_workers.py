@@ -105,7 +105,7 @@ def test_a_training_worker_is_alive_and_shown_with_its_run(store: Store, clock: 
     claim = store.queue.claim(worker)
     assert claim is not None
     clock.now += settings.lease_seconds - 1
-    store.queue.heartbeat(claim.run.id, claim.token)
+    store.queue.heartbeat(claim.run.id, claim.claim_number)
     clock.now += settings.lease_seconds - 1
     (shown,) = store.workers.catalog().workers
     assert (shown.alive, shown.run_id) == (True, claim.run.id)
@@ -126,9 +126,9 @@ def test_a_worker_that_has_a_run_is_not_forgotten(store: Store, clock: Clock) ->
     claim = store.queue.claim(worker)
     assert claim is not None
     clock.now += 3 * DAY
-    store.queue.forgive()
+    store.queue.renew_all_leases()
     register(store, catalog())
-    assert not store.queue.heartbeat(claim.run.id, claim.token).cancel
+    assert not store.queue.heartbeat(claim.run.id, claim.claim_number).cancel
 
 
 def test_a_clock_that_jumps_back_does_no_harm(store: Store, clock: Clock) -> None:

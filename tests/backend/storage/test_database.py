@@ -73,7 +73,9 @@ def check_upgraded(database: Database) -> None:
     with database.write() as connection:
         assert connection.execute(select(UPDATES.c.run, UPDATES.c.update)).all() == [(7, 1)]
         assert connection.execute(select(UPDATES.c.cpu_seconds, UPDATES.c.scale)).all() == [(None, None)]
-        assert connection.execute(select(RUNS.c.edition, RUNS.c.begun, RUNS.c.notes)).all() == [(3, 4, "[]")]
+        assert connection.execute(select(RUNS.c.row_generation, RUNS.c.started_claim, RUNS.c.notes)).all() == [
+            (3, 4, "[]")
+        ]
         assert connection.execute(select(BLOCKS.c.cg_iterations, BLOCKS.c.way, BLOCKS.c.step_norm)).all() == [
             (5, None, None)
         ]

@@ -67,7 +67,7 @@ def test_every_run_is_claimed_once_by_many_backends(tmp_path: Path, url: str) ->
         found = []
         while claim := store.queue.claim(worker):
             found.append(claim.run.id)
-            store.metrics.append(claim.run.id, Append(token=claim.token, rows=updates(1, 5)))
+            store.metrics.append(claim.run.id, Append(claim_number=claim.claim_number, rows=updates(1, 5)))
         return found
 
     with ThreadPoolExecutor(6) as pool:
@@ -137,13 +137,13 @@ def test_a_server_that_dies_is_an_absence(tmp_path: Path) -> None:
         client.launch(spec())
         claim = client.claim(worker)
         assert claim is not None
-        assert client.append(claim.run.id, claim.token, updates(1, 50)) == 50
+        assert client.append(claim.run.id, claim.claim_number, updates(1, 50)) == 50
         server.kill()
         with pytest.raises(StorageUnavailable, match="cannot be used now"):
-            client.append(claim.run.id, claim.token, updates(51, 60))
+            client.append(claim.run.id, claim.claim_number, updates(51, 60))
         server.start()
         assert client.series([claim.run.id])[claim.run.id]["update"] == list(range(1, 51))
-        assert client.append(claim.run.id, claim.token, updates(51, 60)) == 60
+        assert client.append(claim.run.id, claim.claim_number, updates(51, 60)) == 60
         assert client.run(claim.run.id).status is RunStatus.RUNNING
 
 

@@ -61,22 +61,22 @@ def test_a_locked_database_is_said(
     with closing(sqlite3.connect(settings.home / "blockhf.sqlite3", isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         with pytest.raises(StorageUnavailable, match="nothing was stored: database is locked"):
-            client.append(claim.run.id, claim.token, updates(1, 3))
+            client.append(claim.run.id, claim.claim_number, updates(1, 3))
         assert client.run(claim.run.id).summary.updates == 0, "reading goes on"
-    assert client.append(claim.run.id, claim.token, updates(1, 3)) == 3
+    assert client.append(claim.run.id, claim.claim_number, updates(1, 3)) == 3
 
 
 def test_nothing_is_lost_on_a_full_disk(client: Client, claim: Claim, disk: Room) -> None:
     """Rows that do not fit are refused as a whole; the worker's way of sending stores them once there is room."""
-    client.append(claim.run.id, claim.token, updates(1, 3))
+    client.append(claim.run.id, claim.claim_number, updates(1, 3))
     rows = updates(4, 900)
     disk.full = True
     with pytest.raises(StorageUnavailable, match="nothing was stored: database or disk is full"):
-        client.append(claim.run.id, claim.token, rows)
+        client.append(claim.run.id, claim.claim_number, rows)
     disk.full = False
     assert client.run(claim.run.id).summary.updates == 3
     assert client.series([claim.run.id])[claim.run.id]["update"] == [1, 2, 3]
-    assert persist(lambda: client.append(claim.run.id, claim.token, rows)) == 900
+    assert persist(lambda: client.append(claim.run.id, claim.claim_number, rows)) == 900
     assert client.series([claim.run.id])[claim.run.id]["update"] == list(range(1, 901))
 
 

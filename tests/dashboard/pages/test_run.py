@@ -33,9 +33,11 @@ def test_a_failure_is_told_with_its_reason(api: Client, open_page: OpenPage) -> 
     api.launch(SPEC)
     claim = api.claim(worker.worker_id)
     assert claim is not None
-    api.start(claim.run.id, claim.token, environment={"device": "<cpu>"}, blocks=[["first", "second"]], parameters=83)
+    api.start(
+        claim.run.id, claim.claim_number, environment={"device": "<cpu>"}, blocks=[["first", "second"]], parameters=83
+    )
     error = RunError(message="out of *memory* <b>", traceback="line 1\nMemoryError")
-    api.finish(claim.run.id, claim.token, RunStatus.FAILED, error=error)
+    api.finish(claim.run.id, claim.claim_number, RunStatus.FAILED, error=error)
     page = open_page("run", query={"id": claim.run.id})
     assert page.error[0].value == "out of \\*memory\\* \\<b\\>"
     assert page.code[0].value == "line 1\nMemoryError"
@@ -79,8 +81,8 @@ def test_weights_are_offered_where_there_are_some(api: Client, open_page: OpenPa
 
     path, state = (f"/api/v1/runs/{claim.run.id}/{name}.safetensors" for name in ("weights", "checkpoint"))
     assert not {path, state} & set(links())
-    api.append(claim.run.id, claim.token, [row(1)], checkpoint=Checkpoint(update=1, sha256="0" * 64))
+    api.append(claim.run.id, claim.claim_number, [row(1)], checkpoint=Checkpoint(update=1, sha256="0" * 64))
     assert state in links()
-    api.finish(claim.run.id, claim.token, RunStatus.FINISHED, ended_by="updates", weights="0" * 64)
+    api.finish(claim.run.id, claim.claim_number, RunStatus.FINISHED, ended_by="updates", weights="0" * 64)
     assert path in links()
     assert state not in links()

@@ -72,7 +72,7 @@ def test_no_error_ends_the_loop(processes: Processes, caplog: pytest.LogCaptureF
     (ended,) = processes.client.wait([run.id], timeout=120)
     stopped.set()
     thread.join()
-    assert (ended.status, ended.attempts, engine.started) == (RunStatus.FINISHED, 2, 2)
+    assert (ended.status, ended.claims, engine.started) == (RunStatus.FINISHED, 2, 2)
     assert "LookupError: nobody foresaw this" in caplog.text
 
 
@@ -116,5 +116,5 @@ def test_a_token_that_is_refused_for_a_while_ends_no_run(guarded: Processes, cap
             stopped.set()
             thread.join()
         rows = user.series([run])[run]["update"]
-    assert (ended.status, ended.attempts, ended.error) == (RunStatus.FINISHED, 2, None)
+    assert (ended.status, ended.claims, ended.error) == (RunStatus.FINISHED, 2, None)
     assert rows == list(range(1, ended.summary.updates + 1))

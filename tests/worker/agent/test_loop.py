@@ -224,9 +224,9 @@ def test_a_paused_run_goes_on_bit_for_bit(processes: Processes) -> None:
     assert background.worker.iterate()
     assert background.worker.iterate()
     one, two = processes.client.run(run.id), processes.client.run(other.id)
-    assert (one.status, one.attempts, one.notes) == (RunStatus.FINISHED, 2, [])
+    assert (one.status, one.claims, one.notes) == (RunStatus.FINISHED, 2, [])
     rows = processes.client.series([run.id, other.id], fields=["batch_loss", "train_loss", "test_loss", "step_norm"])
-    assert rows[run.id] == rows[other.id] | {"attempt": 1}
+    assert rows[run.id] == rows[other.id] | {"row_generation": 1}
     assert one.weights == two.weights == hashlib.sha256(weights(processes, run)).hexdigest()
     assert weights(processes, run) == weights(processes, other)
     assert list((processes.home / "checkpoints" / run.id).iterdir()) == [
@@ -243,7 +243,7 @@ def test_a_worker_cleans_up_after_finished_runs(processes: Processes) -> None:
     left = processes.home / "checkpoints" / run.id / "3-1.safetensors"
     left.write_bytes(b"left")
     spool = Spool(path_of(processes.home / "spool", run.id, 1))
-    spool.write(Entry(finish=Finish(token=1, status=RunStatus.FINISHED)))
+    spool.write(Entry(finish=Finish(claim_number=1, status=RunStatus.FINISHED)))
     spool._file.close()
     spool._lock.release()
     assert not worker.iterate()
@@ -316,6 +316,6 @@ def test_others_leave_a_paused_runs_checkpoint(processes: Processes) -> None:
     processes.client.resume(run.id)
     assert worker.iterate()
     ended = processes.client.run(run.id)
-    assert (ended.status, ended.attempts, ended.notes) == (RunStatus.FINISHED, 2, [])
-    assert processes.client.series([run.id])[run.id]["attempt"] == 1
+    assert (ended.status, ended.claims, ended.notes) == (RunStatus.FINISHED, 2, [])
+    assert processes.client.series([run.id])[run.id]["row_generation"] == 1
     assert then < 1000

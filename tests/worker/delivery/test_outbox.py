@@ -46,7 +46,7 @@ def claim(client: Client) -> Claim:
 
 def fill(folder: Path, claim: Claim, *entries: Entry) -> Spool:
     """Write entries as a claim's process does."""
-    spool = Spool(path_of(folder, claim.run.id, claim.token))
+    spool = Spool(path_of(folder, claim.run.id, claim.claim_number))
     for entry in entries:
         spool.write(entry)
     spool.sync()
@@ -61,8 +61,8 @@ def die(spool: Spool) -> None:
 
 def test_a_dead_process_is_spoken_for(tmp_path: Path, client: Client, claim: Claim) -> None:
     """Rows, the newest checkpoint and the end are delivered once, under the token they belong to."""
-    finish = Finish(token=claim.token, status=RunStatus.FINISHED, ended_by="updates = 3 reached")
-    client.append(claim.run.id, claim.token, [row(1)])
+    finish = Finish(claim_number=claim.claim_number, status=RunStatus.FINISHED, ended_by="updates = 3 reached")
+    client.append(claim.run.id, claim.claim_number, [row(1)])
     diverged = row(3).model_copy(update={"batch_loss": None, "diverged": True})
     rows = [Entry(row=row(1)), Entry(row=row(2)), Entry(row=diverged)]
     die(fill(tmp_path / "s", claim, *rows[:2], Entry(checkpoint=CHECKPOINT), rows[2], Entry(finish=finish)))
@@ -83,7 +83,7 @@ def test_a_checkpoint_is_named_with_its_rows(tmp_path: Path, client: Client, cla
 def test_a_torn_line_ends_the_file(tmp_path: Path, client: Client, claim: Claim) -> None:
     """A process that died while it wrote leaves half a line; what stands before it counts."""
     die(fill(tmp_path, claim, Entry(row=row(1)), Entry(row=row(2))))
-    path = path_of(tmp_path, claim.run.id, claim.token)
+    path = path_of(tmp_path, claim.run.id, claim.claim_number)
     path.write_bytes(path.read_bytes()[:-10])
     deliver_all(tmp_path, client)
     assert client.run(claim.run.id).summary.updates == 1
@@ -91,11 +91,11 @@ def test_a_torn_line_ends_the_file(tmp_path: Path, client: Client, claim: Claim)
 
 def test_what_comes_too_late_is_dropped(tmp_path: Path, client: Client, claim: Claim) -> None:
     """Where the run has ended, or another worker has it, nothing is written and the file goes."""
-    client.finish(claim.run.id, claim.token, RunStatus.CANCELLED, ended_by="cancelled")
+    client.finish(claim.run.id, claim.claim_number, RunStatus.CANCELLED, ended_by="cancelled")
     die(fill(tmp_path, claim, Entry(row=row(1))))
     deliver_all(tmp_path, client)
     assert client.run(claim.run.id).summary.updates == 0
-    assert not path_of(tmp_path, claim.run.id, claim.token).exists()
+    assert not path_of(tmp_path, claim.run.id, claim.claim_number).exists()
 
 
 def test_a_living_process_speaks_for_itself(tmp_path: Path, client: Client, claim: Claim) -> None:
@@ -110,7 +110,7 @@ def test_a_file_that_another_worker_delivered_is_left_out(
     tmp_path: Path, client: Client, claim: Claim, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where another worker delivers and removes a file just before this one gets its lock, nothing is left to do."""
-    path = path_of(tmp_path, claim.run.id, claim.token)
+    path = path_of(tmp_path, claim.run.id, claim.claim_number)
     die(fill(tmp_path, claim, Entry(row=row(1))))
     lock_of = module._lock_of
 
@@ -132,7 +132,7 @@ def test_rows_wait_for_the_backend(tmp_path: Path, claim: Claim) -> None:
     die(fill(tmp_path, claim, Entry(row=row(1))))
     with Client(f"http://127.0.0.1:{free_port()}") as away, pytest.raises(BackendUnavailable):
         deliver_all(tmp_path, away)
-    assert path_of(tmp_path, claim.run.id, claim.token).exists()
+    assert path_of(tmp_path, claim.run.id, claim.claim_number).exists()
 
 
 def test_a_spool_stays_small(tmp_path: Path, claim: Claim, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -140,31 +140,31 @@ def test_a_spool_stays_small(tmp_path: Path, claim: Claim, monkeypatch: pytest.M
     monkeypatch.setattr(module, "CLEAR_BYTES", 1)
     spool = fill(tmp_path, claim, Entry(row=row(1)))
     spool.clear()
-    assert path_of(tmp_path, claim.run.id, claim.token).stat().st_size == 0
+    assert path_of(tmp_path, claim.run.id, claim.claim_number).stat().st_size == 0
     spool.write(Entry(row=row(2)))
-    assert path_of(tmp_path, claim.run.id, claim.token).read_bytes().startswith(b'{"row":{"update":2,')
+    assert path_of(tmp_path, claim.run.id, claim.claim_number).read_bytes().startswith(b'{"row":{"update":2,')
     spool.remove()
 
 
 @pytest.mark.parametrize("known", [False, True], ids=["the backend hears it now", "the backend knows it already"])
 def test_a_finished_run_is_cleaned_up_after(tmp_path: Path, client: Client, claim: Claim, known: bool) -> None:
     """Where a process died after its run had finished, whoever delivers its spool hears that, and once."""
-    finish = Finish(token=claim.token, status=RunStatus.FINISHED)
+    finish = Finish(claim_number=claim.claim_number, status=RunStatus.FINISHED)
     die(fill(tmp_path, claim, Entry(row=row(1)), Entry(finish=finish)))
     if known:
-        client.append(claim.run.id, claim.token, [row(1)])
+        client.append(claim.run.id, claim.claim_number, [row(1)])
         client.finish_as(claim.run.id, finish)
     told: list[tuple[str, int]] = []
     for _ in range(2):
         deliver_all(tmp_path, client, finished=lambda *run: told.append(run))
-    assert told == [(claim.run.id, claim.token)]
+    assert told == [(claim.run.id, claim.claim_number)]
     assert client.run(claim.run.id).status is RunStatus.FINISHED
 
 
 def test_a_run_that_another_has_is_not_cleaned_up_after(tmp_path: Path, client: Client, claim: Claim) -> None:
     """An end that the backend refuses cleans up nothing: somebody goes on from those files."""
-    client.finish(claim.run.id, claim.token, RunStatus.CANCELLED)
-    die(fill(tmp_path, claim, Entry(finish=Finish(token=claim.token, status=RunStatus.FINISHED))))
+    client.finish(claim.run.id, claim.claim_number, RunStatus.CANCELLED)
+    die(fill(tmp_path, claim, Entry(finish=Finish(claim_number=claim.claim_number, status=RunStatus.FINISHED))))
     told: list[tuple[str, int]] = []
     deliver_all(tmp_path, client, finished=lambda *run: told.append(run))
     assert told == []
@@ -173,7 +173,7 @@ def test_a_run_that_another_has_is_not_cleaned_up_after(tmp_path: Path, client: 
 def test_a_spool_that_broke_begins_anew(tmp_path: Path, claim: Claim) -> None:
     """What a full disk cut off is skipped until the backend has everything; then rows are kept again."""
     spool = fill(tmp_path, claim, Entry(row=row(1)))
-    path, real = path_of(tmp_path, claim.run.id, claim.token), spool._file
+    path, real = path_of(tmp_path, claim.run.id, claim.claim_number), spool._file
     with Path("/dev/full").open("ab", buffering=0) as full:
         spool._file = full
         spool.write(Entry(row=row(2)))
@@ -188,7 +188,7 @@ def test_a_spool_that_broke_begins_anew(tmp_path: Path, claim: Claim) -> None:
 
 def test_the_worker_sees_updates_that_the_disk_refuses(tmp_path: Path, claim: Claim) -> None:
     """A spool's time says when the last update was, also where the disk has taken none; at first there was none."""
-    path = path_of(tmp_path, claim.run.id, claim.token)
+    path = path_of(tmp_path, claim.run.id, claim.claim_number)
     spool = Spool(path)
     real = spool._file
     assert path.stat().st_mtime == 0
@@ -210,7 +210,7 @@ def test_half_a_line_ends_a_spool(tmp_path: Path, claim: Claim) -> None:
             return real.write(line[:5])
 
     spool = fill(tmp_path, claim, Entry(row=row(1)))
-    path, real = path_of(tmp_path, claim.run.id, claim.token), spool._file
+    path, real = path_of(tmp_path, claim.run.id, claim.claim_number), spool._file
     spool._file = Short()  # type: ignore[assignment] # all of a file that this takes
     spool.write(Entry(row=row(2)))
     spool._file = real
@@ -222,7 +222,7 @@ def test_half_a_line_ends_a_spool(tmp_path: Path, claim: Claim) -> None:
 def test_a_spool_whose_file_is_gone_stops_nobody(tmp_path: Path, claim: Claim) -> None:
     """A user who removes the folder, or a disk that refuses everything, does not end the run."""
     spool = fill(tmp_path, claim, Entry(row=row(1)))
-    path_of(tmp_path, claim.run.id, claim.token).unlink()
+    path_of(tmp_path, claim.run.id, claim.claim_number).unlink()
     with Path("/dev/full").open("ab", buffering=0) as full:
         real, spool._file = spool._file, full
         spool.write(Entry(row=row(2)))

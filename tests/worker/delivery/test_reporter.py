@@ -58,7 +58,7 @@ def claim(client: Client) -> Claim:
 @pytest.fixture
 def reporter(client: Client, claim: Claim) -> Reporter:
     """Begin to report."""
-    reporter = Reporter(client, claim.run.id, claim.token)
+    reporter = Reporter(client, claim.run.id, claim.claim_number)
     reporter.start(environment={"device": "cpu"}, blocks=[["encoder.code"]], parameters=7)
     return reporter
 
@@ -100,10 +100,10 @@ def test_many_rows_are_stored_in_order(client: Client, claim: Claim, reporter: R
 
 def test_the_end_is_heard_before_the_spool_goes(client: Client, claim: Claim, tmp_path: Path) -> None:
     """A finished run's files are cleaned up once the backend knows, while the spool could still tell it again."""
-    path = path_of(tmp_path, claim.run.id, claim.token)
+    path = path_of(tmp_path, claim.run.id, claim.claim_number)
     seen: list[tuple[RunStatus, bool]] = []
     reporter = Reporter(
-        client, claim.run.id, claim.token, spool=Spool(path),
+        client, claim.run.id, claim.claim_number, spool=Spool(path),
         finished=lambda: seen.append((client.run(claim.run.id).status, path.exists())),
     )  # fmt: skip
     reporter.start(environment={}, blocks=[], parameters=7)
@@ -124,7 +124,9 @@ def test_failure_is_told_with_its_reason(client: Client, claim: Claim, reporter:
 
 def test_failure_before_the_start_is_told(client: Client, claim: Claim) -> None:
     """A run that fails before it has started can be ended."""
-    Reporter(client, claim.run.id, claim.token).finish(RunStatus.FAILED, error=RunError(message="no such device"))
+    Reporter(client, claim.run.id, claim.claim_number).finish(
+        RunStatus.FAILED, error=RunError(message="no such device")
+    )
     assert client.run(claim.run.id).status is RunStatus.FAILED
 
 
@@ -147,8 +149,8 @@ def test_lost_lease_stops_the_report(client: Client, claim: Claim, reporter: Rep
 def test_a_checkpoint_is_named_with_its_rows(client: Client, claim: Claim, tmp_path: Path) -> None:
     """The backend names it no sooner than it has the rows before it, and whoever wrote it hears that."""
     named: list[Checkpoint] = []
-    path = path_of(tmp_path, claim.run.id, claim.token)
-    reporter = Reporter(client, claim.run.id, claim.token, spool=Spool(path), named=named.append)
+    path = path_of(tmp_path, claim.run.id, claim.claim_number)
+    reporter = Reporter(client, claim.run.id, claim.claim_number, spool=Spool(path), named=named.append)
     for update in range(1, 1501):
         reporter.update(row(update))
     checkpoint = Checkpoint(update=1500, sha256="1" * 64)
@@ -191,7 +193,9 @@ def test_a_disk_that_refuses_loses_no_row(
     monkeypatch.setattr(client, "append", append)
     monkeypatch.setattr("backend.client.retry.FIRST_PAUSE", 0.01)
     monkeypatch.setattr("os.fsync", refuse)
-    reporter = Reporter(client, claim.run.id, claim.token, spool=Spool(path_of(tmp_path, claim.run.id, claim.token)))
+    reporter = Reporter(
+        client, claim.run.id, claim.claim_number, spool=Spool(path_of(tmp_path, claim.run.id, claim.claim_number))
+    )
     reporter.start(environment={}, blocks=[], parameters=7)
     for update in range(1, 251):
         reporter.update(row(update))
@@ -218,8 +222,8 @@ def test_a_run_that_waits_for_the_backend_does_not_hang(
     monkeypatch.setattr("backend.client.retry.FIRST_PAUSE", 0.01)
     monkeypatch.setattr("backend.client.retry.LONGEST_PAUSE", 0.05)
     monkeypatch.setattr(reporter_module, "ALIVE_SECONDS", 0.02)
-    path = path_of(tmp_path, claim.run.id, claim.token)
-    reporter = Reporter(client, claim.run.id, claim.token, spool=Spool(path))
+    path = path_of(tmp_path, claim.run.id, claim.claim_number)
+    reporter = Reporter(client, claim.run.id, claim.claim_number, spool=Spool(path))
     reporter.start(environment={}, blocks=[], parameters=7)
     for update in range(1, 4):
         reporter.update(row(update))

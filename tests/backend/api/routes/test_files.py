@@ -17,7 +17,7 @@ def test_final_weights_are_fetched(client: Client, claim: Claim, settings: Setti
     with pytest.raises(NotFound, match="has not finished"):
         client.weights(claim.run.id)
     sha256 = hashlib.sha256(b"weights").hexdigest()
-    client.finish(claim.run.id, claim.token, RunStatus.FINISHED, ended_by="updates = 5 reached", weights=sha256)
+    client.finish(claim.run.id, claim.claim_number, RunStatus.FINISHED, ended_by="updates = 5 reached", weights=sha256)
     with pytest.raises(NotFound, match="not on this machine; its worker has them"):
         client.weights(claim.run.id)
     path = settings.home / "checkpoints" / claim.run.id / "weights.safetensors"
@@ -31,7 +31,7 @@ def test_final_weights_are_fetched(client: Client, claim: Claim, settings: Setti
 
 def test_the_checkpoint_is_fetched(client: Client, claim: Claim, settings: Settings) -> None:
     """It is there while the run may go on from it, and only as the file that the worker named."""
-    run, token = claim.run.id, claim.token
+    run, token = claim.run.id, claim.claim_number
     with pytest.raises(NotFound, match="none has been written yet"):
         client.checkpoint(run)
     named = Checkpoint(update=5, sha256=hashlib.sha256(b"state").hexdigest())

@@ -25,12 +25,12 @@ class Kept(NamedTuple):
     cancel_requested: bool
     pause_requested: bool
     priority: int
-    token: int
-    attempts: int
-    stalled: int
-    furthest: int
-    begun: int
-    edition: int
+    claim_number: int
+    claims: int
+    claims_without_progress: int
+    best_update: int
+    started_claim: int
+    row_generation: int
     checkpoint: str | None
     weights: str | None
     worker: str | None
