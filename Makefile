@@ -1,35 +1,46 @@
-# Two commands: `make run` and `make test`. Everything else here is a part of them, or a longer loop.
+# Three commands: `make run`, `make test`, and `make long` for what takes hours. Everything else is a part of them.
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 TEST_STAMP := .venv/.installed-tests
 
-.PHONY: run test test-browser test-others check browser long faults schemathesis audit bench-service clean
+# Half of a test's time is waiting for other processes, so more test processes run than there are cores.
+POOL ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 3)
+PYTEST := $(BIN)/pytest -q -n $(POOL)
+
+.PHONY: run test test-fast tests check format types programs long faults large schemathesis audit bench-service clean
 
 run: $(STAMP)
 	@exec $(BIN)/blockhf up
 
-# Threads that wait sleep instead of spinning: on a busy machine of 2 cores that is several times faster.
-test: export OMP_WAIT_POLICY := PASSIVE
-test: $(TEST_STAMP) browser check
-	@$(MAKE) --no-print-directory -j2 -k test-browser test-others
+# The checks run beside the tests.
+test: $(TEST_STAMP) programs
+	@$(MAKE) --no-print-directory -j3 -k format types tests
 
-# The tests in a browser wait more than they compute, so the others run beside them. What they say comes at their end.
-test-browser:
-	@said=$$(mktemp); $(BIN)/pytest tests/e2e >$$said 2>&1; code=$$?; cat $$said; rm $$said; exit $$code
+tests: $(TEST_STAMP)
+	@$(PYTEST) --durations=25
 
-test-others:
-	@$(BIN)/pytest --ignore=tests/e2e
+# Tests that start no process, use no browser and no server.
+test-fast: $(TEST_STAMP)
+	@$(PYTEST) -m "not slow and not long"
 
-check: $(TEST_STAMP)
-	$(BIN)/ruff format --check .
-	$(BIN)/ruff check .
-	$(BIN)/mypy
+check: format types
+
+format: $(TEST_STAMP)
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+
+types: $(TEST_STAMP)
+	@$(BIN)/mypy
 
 # All that is too long for `make test`: hours.
-long: audit schemathesis faults bench-service
+long: audit large schemathesis faults bench-service
 
-# KILLS=1000 for longer; RECORD=FILE to go on later from where it was broken off; LOOPS=workers for one loop of all.
+# Tests of minutes, and random tests with many cases.
+large: $(TEST_STAMP)
+	BLOCKHF_LONG=1 $(PYTEST) -m "long or random"
+
+# KILLS=1000 for longer; RECORD=FILE to continue later; LOOPS=workers for one loop of all.
 KILLS ?= 100
 faults: $(TEST_STAMP)
 	$(BIN)/python -m tests.benchmarks.faults --kills $(KILLS) $(if $(RECORD),--record $(RECORD)) $(if $(LOOPS),--loops $(LOOPS))
@@ -48,10 +59,14 @@ bench-service: $(TEST_STAMP)
 	$(BIN)/python -m tests.benchmarks.service
 	$(BIN)/python -m tests.benchmarks.reporting
 
-browser:
-	@command -v chromium >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && \
-	  apt-get update -q >/dev/null && apt-get install -y -q chromium >/dev/null; } || \
-	  echo "no chromium found and it cannot be installed here: the browser tests will be skipped"
+# What tests need that pip does not install. Tests that need a missing program are skipped.
+programs:
+	@missing=; for name in chromium nodejs; do \
+	  command -v $$name >/dev/null || { [ $$name = nodejs ] && command -v node >/dev/null; } || missing="$$missing $$name"; done; \
+	if [ -n "$$missing" ]; then \
+	  { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get update -q >/dev/null && \
+	    apt-get install -y -q --no-install-recommends $$missing >/dev/null; } || \
+	  echo "cannot install$$missing here: the tests that need them are skipped"; fi
 
 .venv/bin/python:
 	$(PYTHON) -m venv .venv

@@ -185,17 +185,18 @@ def from_validation(error: ValidationError | list[Any], prefix: tuple[str, ...] 
 
 
 MAX_SHOWN = 50
-_TAGS = {"adam", "hf", "bhf", "problem", "layers", "equal", "explicit"}
 
 
 def _path(location: tuple[str | int, ...]) -> str:
     """Join a location with dots, without the tags that pydantic adds for the members of a union."""
-    steps = [
-        step
-        for before, step in zip((None, *location), location, strict=False)
-        if not (step in _TAGS and (isinstance(before, int) or before in {"optimizer", "partition"}))
-    ]
+    earlier = zip((None, None, *location), (None, *location), strict=False)
+    steps = [step for (before, last), step in zip(earlier, location, strict=False) if not _is_tag(before, last, step)]
     return ".".join(_short(str(step)) for step in steps)
+
+
+def _is_tag(before: str | int | None, last: str | int | None, step: str | int) -> bool:
+    """Return whether a step is the kind of an optimizer or a partition: what follows their place in the input."""
+    return isinstance(step, str) and (last in {"optimizer", "partition"} or before == "optimizers")
 
 
 def _shown(value: Any) -> Any:

@@ -2,7 +2,9 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from time import time
+from typing import Any
 
 import httpx
 from anyio.from_thread import BlockingPortal, start_blocking_portal
@@ -27,6 +29,12 @@ class _Transport(httpx.BaseTransport):
     async def _answer(self, request: httpx.Request) -> httpx.Response:
         answer = await self._inner.handle_async_request(request)
         return httpx.Response(answer.status_code, headers=answer.headers, content=await answer.aread())
+
+
+@cache
+def api_description() -> dict[str, Any]:
+    """Return the API's description. It takes a second to make, and several modules need it."""
+    return create_app(Settings()).openapi()
 
 
 @contextmanager

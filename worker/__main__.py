@@ -12,14 +12,14 @@ import torch
 from backend.client import Client
 from backend.schemas.catalog import WorkerInfo
 from backend.settings import from_environment
-from worker.agent.local_process import LocalEngine
+from worker.agent.local_process import LocalProcessExecutor
 from worker.agent.loop import Worker
 from worker.problems.registry import discover
 from worker.training import device
 
 
 def main() -> None:
-    """Read the settings, register, loop."""
+    """Read the settings and run the worker's loop."""
     logging.basicConfig(level=logging.INFO, format="worker %(levelname)s %(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)
     settings = from_environment()
@@ -30,7 +30,7 @@ def main() -> None:
         chosen = device.choose_device("auto")
         Worker(
             client,
-            LocalEngine(),
+            LocalProcessExecutor(),
             info=WorkerInfo(
                 name=f"{platform.node()}:{os.getpid()}",
                 device=device.describe(chosen),

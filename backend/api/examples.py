@@ -25,6 +25,7 @@ from backend.schemas.api import (
 from backend.schemas.base import Contract
 from backend.schemas.catalog import Catalog, DataSet, Layer, ProblemInfo, WorkerInfo
 from backend.schemas.experiments import ExperimentSpec
+from backend.schemas.measures import BlockStats, StopReason, Update
 from backend.schemas.optimizers import Adam, BlockHessianFree
 from backend.schemas.paper import (
     Answer,
@@ -37,7 +38,7 @@ from backend.schemas.paper import (
     Study,
     Verdict,
 )
-from backend.schemas.runs import BlockStats, Experiment, Preset, Run, RunStatus, StopReason, Summary, Update
+from backend.schemas.runs import Experiment, Preset, Run, RunStatus, Summary
 
 _RUN_ID, _EXPERIMENT_ID, _WORKER_ID = "3x8kq0v5m2a7c9d1", "7fq2zt40hs9b1n6e", "w5p0d8r3y6u2k4j7"
 _THEN = datetime(2026, 1, 15, 12, tzinfo=UTC)
@@ -155,7 +156,7 @@ ANNOUNCEMENT = _json(Announcement(info=_INFO, catalog=_CATALOG))
 REGISTRATION = _json(Registration(worker_id=_WORKER_ID, lease_seconds=30, heartbeat_seconds=2))
 KEPT_RUNS = _json(KeptRuns(runs=[_RUN_ID]))
 RUN_STATES = _json(RunStates(runs={_RUN_ID: RunStatus.PAUSED}))
-CLAIM = _json(Claim(run=_RUN, token=1))
+CLAIM = _json(Claim(run=_RUN, claim_number=1))
 HEARTBEAT = _json(Heartbeat(claim_number=1))
 START = _json(Start(claim_number=1, environment=_RUN.environment, blocks=_BLOCKS, parameters=sum(_SIZES.values())))
 APPEND = _json(Append(claim_number=1, rows=[_UPDATE]))

@@ -8,14 +8,13 @@ import orjson
 
 from backend.formats import parquet
 from backend.metrics.reader import Reading
-from backend.schemas.api import BLOCK_FIELDS
+from backend.schemas.measures import BLOCK_FIELDS, BLOCK_MEASURES, UPDATE_MEASURES
 from backend.schemas.runs import Run
 
 _HELD_VALUES = 500_000
 """values of JSON columns that are held as text, about 10 MB"""
 
-_WHOLE = ("update", "samples", "cg_iterations")
-_TEXT = ("stop_reason", "way", "note")
+_TYPES = {"number": "float64", "integer": "int64", "text": "string", "flag": "bool_"}
 
 
 def to_series(readings: Iterable[Reading], *, with_blocks: bool) -> Iterator[bytes]:
@@ -95,7 +94,5 @@ def _opening(name: str) -> bytes:
 
 
 def _kind(name: str) -> str:
-    measure = name.partition("_")[2] if name.startswith("block") and name != "batch_loss" else name
-    if measure in _WHOLE:
-        return "int64"
-    return "string" if measure in _TEXT else "bool_" if measure == "diverged" else "float64"
+    measure = UPDATE_MEASURES.get(name) or BLOCK_MEASURES[name.partition("_")[2]]
+    return _TYPES[measure.kind]

@@ -15,7 +15,9 @@ from backend.schemas.optimizers import EqualPartition, ExplicitPartition, LayerP
 
 def option_values(info: ProblemInfo, options: Mapping[str, OptionValue]) -> dict[str, OptionValue]:
     """Return every option of a problem: the given ones, the others at their defaults."""
-    defaults = {name: knob["default"] for name, knob in info.options.get("properties", {}).items() if "default" in knob}
+    defaults = {
+        name: setting["default"] for name, setting in info.options.get("properties", {}).items() if "default" in setting
+    }
     return defaults | dict(options)
 
 

@@ -12,12 +12,12 @@ from backend.catalog.partitions import check_blocks, expand, layer_shapes, layer
 from backend.errors import FieldError, InvalidInput
 from backend.schemas.api import BlockPlan, Plan, RunPlan
 from backend.schemas.catalog import Catalog, DataSet, ProblemInfo
-from backend.schemas.experiments import ExperimentSpec
-from backend.schemas.optimizers import Adam, BlockHessianFree, HessianFree, Optimizer
+from backend.schemas.experiments import ExperimentSpec, Problem
+from backend.schemas.optimizer_registry import Optimizer
+from backend.schemas.optimizers import BlockHessianFree
 
 MAX_PARAMETERS = 200_000_000
 _MAX_EXACT = 2**53
-_TITLES = {"adam": "Adam", "hf": "HF", "bhf": "BHF"}
 
 
 def plan(spec: ExperimentSpec, catalog: Catalog, memory: int | None = None) -> Plan:
@@ -58,8 +58,8 @@ def check_catalog(catalog: Catalog) -> None:
         at = f"catalog.problems.{i}"
         try:
             Draft202012Validator.check_schema(info.options)
-            for name, knob in info.options.get("properties", {}).items():
-                list(_validator(info, name).iter_errors(knob.get("default") if isinstance(knob, dict) else None))
+            for name, setting in info.options.get("properties", {}).items():
+                list(_validator(info, name).iter_errors(setting.get("default") if isinstance(setting, dict) else None))
         except (SchemaError, Unresolvable, RecursionError) as error:
             errors.append(FieldError(f"{at}.options", info.name, f"not a JSON schema: {str(error)[:300]}"))
             continue
@@ -136,20 +136,15 @@ def _size_errors(spec: ExperimentSpec, data: DataSet) -> Iterable[FieldError]:
 def _memory_errors(
     spec: ExperimentSpec, shapes: Mapping[str, Sequence[Sequence[int]]], memory: int
 ) -> Iterable[FieldError]:
-    """Refuse what cannot fit even if nothing but the following is held.
+    """Refuse what cannot fit even if nothing but what `OptimizerSettings.memory` names is held.
 
-    Adam holds weights, gradient and two moments; HF and BHF weights, gradient and step, and what each layer gives out
-    for each example of the curvature batch: at least a number per row of its matrices, of one step or place alone.
+    A layer gives out at least one number per row of its matrices and example, of one step or place alone.
     """
     each = 8 if spec.precision == "float64" else 4
     weights = each * sum(prod(shape) for of_layer in shapes.values() for shape in of_layer)
     outputs = sum(max((shape[0] for shape in of_layer if len(shape) > 1), default=0) for of_layer in shapes.values())
     for i, optimizer in enumerate(spec.optimizers):
-        if isinstance(optimizer, Adam):
-            field, needed = "kind", 4 * weights
-        else:
-            number = 2 if optimizer.product_precision == "bfloat16" else each
-            field, needed = "curvature_batch", 3 * weights + optimizer.curvature_batch * outputs * number
+        field, needed = optimizer.memory(weights, each * outputs)
         if needed > memory:
             limit = f"needs at least {needed / 1e9:.1f} GB, and no worker has more than {memory / 1e9:.1f} GB"
             yield FieldError(f"optimizers.{i}.{field}", getattr(optimizer, field), limit)
@@ -167,35 +162,37 @@ def _too_large(spec: ExperimentSpec, info: ProblemInfo, total: int) -> FieldErro
     return FieldError(f"problem.options.{largest}", sizes[largest], limit)
 
 
-def _blocks(optimizers: list[Optimizer], info: ProblemInfo, sizes: dict[str, int]) -> list[list[list[str]]]:
-    """Return each optimizer's blocks; Adam has none, HF one."""
-    blocks: list[list[list[str]]] = []
-    errors: list[FieldError] = []
-    for i, optimizer in enumerate(optimizers):
-        match optimizer:
-            case Adam():
-                blocks.append([])
-            case HessianFree():
-                blocks.append([list(sizes)])
-            case BlockHessianFree(partition=partition):
-                try:
-                    blocks.append(expand(partition, info, sizes, field=f"optimizers.{i}.partition"))
-                except InvalidInput as error:
-                    errors += error.errors
-                else:
-                    errors += _damping_errors(optimizer, i, len(blocks[-1]))
-    if errors:
-        raise InvalidInput(errors)
+def resolve_blocks(optimizer: Optimizer, problem: Problem, catalog: Catalog) -> list[list[str]]:
+    """Return the layers of each block of an optimizer; none if it has no blocks."""
+    info = next(info for info in catalog.problems if info.name == problem.name)
+    data = next(data for data in catalog.data if data.name == problem.data)
+    [blocks] = _blocks([optimizer], info, layer_sizes(info, data, problem.options))
     return blocks
 
 
-def _damping_errors(optimizer: BlockHessianFree, i: int, count: int) -> Iterable[FieldError]:
-    given = len(optimizer.dampings)
-    if given not in {0, count}:
-        limit = f"must hold one number per block: {count}, not {given}"
-        yield FieldError(f"optimizers.{i}.block_damping", optimizer.block_damping, limit)
+def _blocks(optimizers: Sequence[Optimizer], info: ProblemInfo, sizes: dict[str, int]) -> list[list[list[str]]]:
+    """Return each optimizer's blocks; raise InvalidInput if some are invalid."""
+    found: list[list[list[str]]] = []
+    errors: list[FieldError] = []
+    for i, optimizer in enumerate(optimizers):
+        try:
+            partition = optimizer.blocks
+            found.append([] if partition is None else expand(partition, info, sizes, field=f"optimizers.{i}.partition"))
+        except InvalidInput as error:
+            errors += error.errors
+        else:
+            errors += _damping_errors(optimizer, i, len(found[-1]))
+    if errors:
+        raise InvalidInput(errors)
+    return found
+
+
+def _damping_errors(optimizer: Optimizer, i: int, count: int) -> Iterable[FieldError]:
+    given = optimizer.block_damping if isinstance(optimizer, BlockHessianFree) else []
+    if len(given) not in {0, count}:
+        limit = f"must have one number per block: {count}, not {len(given)}"
+        yield FieldError(f"optimizers.{i}.block_damping", given, limit)
 
 
 def _label(optimizer: Optimizer, blocks: list[list[str]]) -> str:
-    title = _TITLES[optimizer.kind]
-    return f"{title}, {len(blocks)} blocks" if optimizer.kind == "bhf" else title
+    return f"{optimizer.title}, {len(blocks)} blocks" if optimizer.has_blocks else optimizer.title

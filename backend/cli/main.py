@@ -19,6 +19,7 @@ from backend.client import Client
 from backend.errors import BlockHFError, InvalidInput
 from backend.experiments import sweeps
 from backend.operations.supervisor import ServiceName, Stack, answers, stop_signals
+from backend.schemas.optimizer_registry import OPTIMIZERS
 from backend.schemas.runs import RunStatus
 from backend.settings import Settings, faults
 
@@ -110,7 +111,9 @@ def launch(
     ] = None,
     optimizer: Annotated[
         list[str] | None,
-        typer.Option("--optimizer", "-o", help="adam, hf or bhf with its knobs: 'bhf damping=0.1'. May be repeated."),
+        typer.Option(
+            "--optimizer", "-o", help=f"{', '.join(OPTIMIZERS)} with settings: 'bhf damping=0.1'. May be repeated."
+        ),
     ] = None,
     setting: Annotated[
         list[str] | None,

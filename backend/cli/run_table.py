@@ -16,7 +16,6 @@ from rich.text import Text
 from backend.client.retry import call_with_retry
 from backend.client.transport import AWAY_SECONDS
 from backend.errors import BackendUnavailable
-from backend.schemas.optimizers import BlockHessianFree
 from backend.schemas.runs import Run, RunStatus
 
 STYLES = {
@@ -32,9 +31,7 @@ STYLES = {
 def optimizer_label(run: Run) -> str:
     """Name the optimizer, with the number of blocks once it is known."""
     optimizer = run.config.optimizer
-    if isinstance(optimizer, BlockHessianFree) and run.blocks:
-        return f"bhf, {len(run.blocks)} blocks"
-    return optimizer.kind
+    return f"{optimizer.kind}, {len(run.blocks)} blocks" if optimizer.has_blocks and run.blocks else optimizer.kind
 
 
 def run_record(run: Run) -> dict[str, Any]:

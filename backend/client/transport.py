@@ -11,7 +11,7 @@ import orjson
 from backend.client.retry import call_with_retry
 from backend.errors import BackendUnavailable, BlockHFError, FieldError, InvalidInput
 from backend.schemas.base import STEPS_PER_BATCH, Contract
-from backend.schemas.runs import Update
+from backend.schemas.measures import Update
 
 T = TypeVar("T")
 

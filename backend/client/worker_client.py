@@ -18,7 +18,8 @@ from backend.schemas.api import (
 )
 from backend.schemas.base import MAX_HELD
 from backend.schemas.catalog import Catalog, WorkerInfo
-from backend.schemas.runs import Checkpoint, RunError, RunStatus, Update
+from backend.schemas.measures import Update
+from backend.schemas.runs import Checkpoint, RunError, RunStatus
 
 
 class WorkerCalls(Transport):
@@ -44,7 +45,7 @@ class WorkerCalls(Transport):
         return HeartbeatAnswer.model_validate_json(answer)
 
     def run_states(self, run_ids: Sequence[str]) -> dict[str, RunStatus]:
-        """Return how runs stand, however many; those that nobody can come back to are left out."""
+        """Return the states of any number of runs; runs that no longer exist are omitted."""
         found: dict[str, RunStatus] = {}
         for i in range(0, len(run_ids), MAX_HELD):
             answer = self._post("/workers/runs", KeptRuns(runs=list(run_ids[i : i + MAX_HELD])), retry=True)

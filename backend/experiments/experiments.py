@@ -59,12 +59,12 @@ class Experiments:
         earlier = self._earlier(spec, idempotency_key)
         if earlier is not None:
             return earlier
-        self._plan(spec)
+        planned = self._plan(spec)
         with self._database.write(alone=True) as connection:
             # Two requests with the same key may both have come this far.
             if (number := _keyed(connection, spec, idempotency_key)) is None:
                 check_queue_limit(connection, len(spec.seeds) * len(spec.optimizers), self._settings.max_queued)
-                number = queue_runs(connection, spec, idempotency_key, self._clock())
+                number = queue_runs(connection, spec, idempotency_key, self._clock(), planned)
             return _experiments(connection, [_row(connection, EXPERIMENTS.c.number == number)])[0]
 
     def get(self, experiment_id: str) -> Experiment:
@@ -169,8 +169,10 @@ def _keyed(connection: Connection, spec: ExperimentSpec, key: str | None) -> int
     return int(row.number)
 
 
-def queue_runs(connection: Connection, spec: ExperimentSpec, key: str | None, now: float) -> int:
-    """Insert an experiment with its runs, which wait; return its number."""
+def queue_runs(
+    connection: Connection, spec: ExperimentSpec, key: str | None, now: float, planned: Plan | None = None
+) -> int:
+    """Insert an experiment with its queued runs, and each run's blocks as planned; return its number."""
     values = {
         "id": new_id(),
         "name": spec.name,
@@ -180,6 +182,10 @@ def queue_runs(connection: Connection, spec: ExperimentSpec, key: str | None, no
     }
     inserted = connection.execute(insert(EXPERIMENTS).values(values).returning(EXPERIMENTS.c.number)).scalar_one()
     number = int(inserted)
+    configs = spec.runs()
+    blocks_of_runs = (
+        [[block.layers for block in run.blocks] for run in planned.runs] if planned else [[] for _ in configs]
+    )
     rows = [
         {
             "id": new_id(),
@@ -189,8 +195,9 @@ def queue_runs(connection: Connection, spec: ExperimentSpec, key: str | None, no
             "config": config.model_dump_json(),
             "status": RunStatus.QUEUED,
             "created_at": now,
+            "blocks": orjson.dumps(blocks).decode(),
         }
-        for config in spec.runs()
+        for config, blocks in zip(configs, blocks_of_runs, strict=True)
     ]
     connection.execute(insert(RUNS), rows)
     return number

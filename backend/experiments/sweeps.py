@@ -11,6 +11,7 @@ from backend.schemas.api import Sweep
 from backend.schemas.base import MAX_RUNS_PER_EXPERIMENT
 from backend.schemas.experiments import ExperimentSpec
 from backend.schemas.fields import setting_fields
+from backend.schemas.optimizer_registry import OPTIMIZERS
 from backend.schemas.sweep_values import combinations, parse_value, parse_values
 
 Point = Mapping[str, Any]
@@ -19,7 +20,7 @@ Point = Mapping[str, Any]
 def expand(sweep: Sweep) -> ExperimentSpec:
     """Return the comparison that a sweep stands for; raises InvalidInput.
 
-    A knob's path begins with the optimizer's kind: `bhf.damping`. Each optimizer of that kind takes each combination
+    A setting's path begins with the optimizer's kind: `bhf.damping`. Each optimizer of that kind takes each combination
     of its kind's values; the others stay as they are.
     """
     base = sweep.base.model_dump(mode="json")
@@ -70,13 +71,13 @@ def parse(base: ExperimentSpec, grid: Sequence[str], points: Sequence[str] = ())
 
 
 def _settings(field: str, texts: Sequence[str]) -> dict[str, str]:
-    """Read `knob=value` each; raise InvalidInput where a knob is given twice."""
+    """Read `setting=value` each; raise InvalidInput where a setting is given twice."""
     found: dict[str, str] = {}
     for text in texts:
         name, _, value = text.partition("=")
         name = name.strip()
         if name in found:
-            raise InvalidInput([FieldError(f"{field}.{name}", value, "is given twice; name each knob once")])
+            raise InvalidInput([FieldError(f"{field}.{name}", value, "is given twice; name each setting once")])
         found[name] = value
     return found
 
@@ -84,10 +85,10 @@ def _settings(field: str, texts: Sequence[str]) -> dict[str, str]:
 def _check(sweep: Sweep, kinds: Sequence[str]) -> None:
     errors = []
     for name in dict.fromkeys([*sweep.grid, *(name for point in sweep.points for name in point)]):
-        kind, _, knob = name.partition(".")
-        if kind not in kinds or not knob:
-            allowed = ", ".join(f"{kind}.KNOB" for kind in dict.fromkeys(kinds))
-            errors.append(FieldError("grid", name, f"names no knob of the optimizers; there are {allowed}"))
+        kind, _, setting = name.partition(".")
+        if kind not in kinds or not setting:
+            allowed = ", ".join(f"{kind}.SETTING" for kind in dict.fromkeys(kinds))
+            errors.append(FieldError("grid", name, f"names no setting of the optimizers; there are {allowed}"))
     count = math.prod(len(values) for values in sweep.grid.values()) * max(1, len(sweep.points))
     if count > MAX_RUNS_PER_EXPERIMENT:
         errors.append(FieldError("grid", count, f"combinations; at most {MAX_RUNS_PER_EXPERIMENT} are allowed"))
@@ -96,7 +97,7 @@ def _check(sweep: Sweep, kinds: Sequence[str]) -> None:
 
 
 def _points(sweep: Sweep, kind: str) -> Iterator[Point]:
-    """Yield the settings that optimizers of a kind take, each knob without the kind before it."""
+    """Yield the settings that optimizers of a kind take, each setting without the kind before it."""
     grid = _of_kind(sweep.grid, kind)
     points = [point for point in (_of_kind(point, kind) for point in sweep.points) if point] or [{}]
     for point in points:
@@ -105,5 +106,6 @@ def _points(sweep: Sweep, kind: str) -> Iterator[Point]:
 
 
 def _of_kind(values: Point, kind: str) -> dict[str, Any]:
-    prefix = f"{kind}."
-    return {name.removeprefix(prefix): value for name, value in values.items() if name.startswith(prefix)}
+    prefix, renamed = f"{kind}.", OPTIMIZERS[kind].renamed
+    own = {name.removeprefix(prefix): value for name, value in values.items() if name.startswith(prefix)}
+    return {renamed.get(name, name): value for name, value in own.items()}

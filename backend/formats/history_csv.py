@@ -9,12 +9,10 @@ from typing import Any
 from pydantic import ValidationError
 
 from backend.errors import FieldError, InvalidInput, from_validation
-from backend.schemas.api import AXES, BLOCK_FIELDS, MEASURES
 from backend.schemas.experiments import ExperimentSpec
-from backend.schemas.runs import Update
+from backend.schemas.measures import AXES, BLOCK_FIELDS, MEASURES, OLD_NAMES, UPDATE_MEASURES, Update
 
-_BLOCK = re.compile(rf"block([0-9]{{1,3}})_({'|'.join(BLOCK_FIELDS)})")
-_KNOWN = {"update", "diverged", *AXES, *MEASURES}
+_BLOCK = re.compile(rf"block([0-9]{{1,3}})_({'|'.join((*BLOCK_FIELDS, *OLD_NAMES))})")
 
 
 def check_one_run(spec: ExperimentSpec, prefix: str = "") -> None:
@@ -51,7 +49,7 @@ def _header(reader: "csv.DictReader[str]") -> list[str]:
         names = list(reader.fieldnames or ())
     except csv.Error as error:
         raise InvalidInput([FieldError("csv", None, f"not CSV: {error}")]) from None
-    unknown = [name for name in names if name not in _KNOWN and not _BLOCK.fullmatch(name)]
+    unknown = [name for name in names if name not in UPDATE_MEASURES and not _BLOCK.fullmatch(name)]
     if unknown or len(set(names)) < len(names):
         limit = f"each once, of update, diverged, {', '.join((*AXES, *MEASURES))}, block0_cg_iterations and the like"
         raise InvalidInput([FieldError("csv", (unknown or names)[0][:200], f"the columns must be, {limit}")])
@@ -65,7 +63,9 @@ def _row(line: dict[str, str], due: int) -> Update:
     blocks: dict[int, dict[str, Any]] = {}
     for name in list(given):
         if match := _BLOCK.fullmatch(name):
-            blocks.setdefault(int(match[1]), {"residual": None, "model_decrease": None})[match[2]] = given.pop(name)
+            blocks.setdefault(int(match[1]), {"residual": None, "model_decrease": None})[
+                OLD_NAMES.get(match[2], match[2])
+            ] = given.pop(name)
     numbers = sorted(blocks)
     if numbers and numbers[-1] >= len(numbers):
         missing = next(n for n, number in enumerate(numbers) if n != number)

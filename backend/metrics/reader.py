@@ -9,7 +9,7 @@ from typing import Any, TypedDict
 from sqlalchemy import ColumnElement, Connection, Integer, Select, and_, bindparam, func, select
 
 from backend.errors import NotFound
-from backend.schemas.api import AXES, BLOCK_FIELDS, SERIES_FIELDS
+from backend.schemas.measures import AXES, BLOCK_FIELDS, SERIES_FIELDS
 from backend.storage.sql_functions import mean
 from backend.storage.tables import BLOCKS, RUNS, UPDATES
 

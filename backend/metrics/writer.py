@@ -13,9 +13,10 @@ from sqlalchemy import Update as UpdateStatement
 from backend.errors import FieldError, InvalidInput, RunChanged
 from backend.metrics.reader import MAX_POINTS, Columns, Reading, Wanted, joined, read
 from backend.queue.leases import lock_claim
-from backend.schemas.api import BLOCK_FIELDS, SERIES_FIELDS, Append
+from backend.schemas.api import Append
 from backend.schemas.base import MAX_UPDATES
-from backend.schemas.runs import Checkpoint, Update
+from backend.schemas.measures import BLOCK_FIELDS, COMPARED, SERIES_FIELDS, Update
+from backend.schemas.runs import Checkpoint
 from backend.settings import Settings
 from backend.storage.database import Database
 from backend.storage.tables import BLOCKS, RUNS, UPDATES
@@ -23,7 +24,7 @@ from backend.storage.tables import BLOCKS, RUNS, UPDATES
 _ROW_FIELDS = ("update", *SERIES_FIELDS)
 _values_of_row = attrgetter(*_ROW_FIELDS)
 _values_of_block = attrgetter(*BLOCK_FIELDS)
-_BEST: dict[str, Callable[[Sequence[float]], float]] = {"train_loss": min, "test_loss": min, "test_accuracy": max}
+_BETTER: dict[str, Callable[[Sequence[float]], float]] = {"lower": min, "higher": max}
 
 
 class Metrics:
@@ -154,10 +155,10 @@ def summary_of(stored: Any, rows: Sequence[Update]) -> dict[str, Any]:
     """Carry the run's summary on from what is stored, so that a list of runs never reads rows."""
     last = rows[-1]
     changes: dict[str, Any] = {"updates": last.update, "epoch": last.epoch, "seconds": last.seconds, "cost": last.cost}
-    for name, better in _BEST.items():
+    for name, better in COMPARED.items():
         values = [value for row in rows if (value := getattr(row, name)) is not None]
         if values:
             best = getattr(stored, f"best_{name}")
             changes[f"last_{name}"] = values[-1]
-            changes[f"best_{name}"] = better(values if best is None else [*values, best])
+            changes[f"best_{name}"] = _BETTER[better](values if best is None else [*values, best])
     return changes

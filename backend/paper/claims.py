@@ -13,7 +13,6 @@ from backend.paper import claim_tests
 from backend.paper.claim_tests import CLOSE, COST_CLAIMED, FEWER, ORDER_OF_MAGNITUDE, WHOLE_RUN, Judgement
 from backend.paper.curves import Results
 from backend.paper.run_groups import Parts
-from backend.schemas.optimizers import Adam
 from backend.schemas.paper import Finding, Verdict
 from backend.schemas.runs import RunStatus
 
@@ -89,7 +88,7 @@ def _with_diverged(results: Results) -> Results:
     """Mark as failed the runs that ended above the loss at which Adam, with the same seed, was evaluated first."""
     began: dict[int, float] = {}
     for curve in results.curves:
-        if isinstance(curve.config.optimizer, Adam) and curve.columns["train_loss"]:
+        if not curve.config.optimizer.has_curvature and curve.columns["train_loss"]:
             first = curve.columns["train_loss"][0]
             began[curve.config.seed] = max(first, began.get(curve.config.seed, first))
     curves = [

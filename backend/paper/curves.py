@@ -8,7 +8,7 @@ from typing import Any
 
 from backend.formats import parquet
 from backend.schemas.experiments import ExperimentSpec, RunConfig
-from backend.schemas.optimizers import Optimizer
+from backend.schemas.optimizer_registry import Optimizer
 from backend.schemas.runs import Experiment, RunStatus
 
 FIELDS = ("epoch", "seconds", "cpu_seconds", "cost", "train_loss", "test_loss", "test_accuracy")

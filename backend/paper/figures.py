@@ -6,20 +6,13 @@ from statistics import fmean, median
 from typing import Any, Literal
 
 from backend.paper.curves import Curve, Results
-from backend.schemas.looks import OPTIMIZER_COLOURS, OPTIMIZER_NAMES
-from backend.schemas.optimizers import Adam, Optimizer
-from backend.schemas.paper import PlotlyFigure
+from backend.schemas.measures import COMPARED, UPDATE_MEASURES
+from backend.schemas.optimizer_registry import Optimizer
+from backend.schemas.paper import Axis, PlotlyFigure
 
 Mode = Literal["light", "dark"]
-Axis = Literal["update", "epoch", "seconds", "cost"]
 
-AXIS_TITLES: Mapping[str, str] = {
-    "update": "updates",
-    "epoch": "epochs",
-    "seconds": "training time [s]",
-    "cost": "cost [gradients of one gradient batch]",
-}
-_MEASURES = {"train_loss": "train loss", "test_loss": "test loss", "test_accuracy": "test accuracy"}
+
 _DASHES = ("solid", "dash", "dot", "dashdot")
 _INK = {"light": ("#1b2330", "#d9dee6"), "dark": ("#e8ecf2", "#323b49")}
 _ROW_HEIGHT, _EDGE, _GAP = 300, 120, 0.08
@@ -31,11 +24,13 @@ def paper_figure(results: Results, *, axis: Axis = "update", mode: Mode = "light
     Rows are train loss, test loss and, for classifiers, test accuracy; a line is the median over seeds, its band goes
     from the lowest seed to the highest. The left side's axis is logarithmic, since Adam makes many more updates.
     """
-    rows = [name for name in _MEASURES if any(value is not None for c in results.curves for value in c.columns[name])]
+    rows = [name for name in COMPARED if any(value is not None for c in results.curves for value in c.columns[name])]
     rows = rows or ["train_loss", "test_loss"]
     optimizers = results.spec.optimizers
-    adam, bhf, hf = ([o for o in optimizers if o.kind == kind] for kind in ("adam", "bhf", "hf"))
-    columns: tuple[list[Optimizer], list[Optimizer]] = ([*adam, *bhf], [*bhf, *hf])
+    first_order = [o for o in optimizers if not o.has_curvature]
+    block_diagonal = [o for o in optimizers if o.has_blocks]
+    one_block = [o for o in optimizers if o.has_curvature and not o.has_blocks]
+    columns = ([*first_order, *block_diagonal], [*block_diagonal, *one_block])
     dashes, labels = _dashes(optimizers), _labels(optimizers)
     data: list[dict[str, Any]] = []
     named: set[str] = set()
@@ -43,14 +38,14 @@ def paper_figure(results: Results, *, axis: Axis = "update", mode: Mode = "light
         for column, shown in enumerate(columns):
             panel = _panel(row, column)
             for optimizer in shown:
-                colour = OPTIMIZER_COLOURS[mode][optimizer.kind]
+                colour = getattr(optimizer.colour, mode)
                 label = labels[optimizer.model_dump_json()]
                 style = {"label": label, "colour": colour, "dash": dashes[optimizer.model_dump_json()], "panel": panel}
                 data += _lines(results.of(optimizer), axis, measure, style, named=label not in named)
                 named.add(label)
     layout = _layout(rows, axis, mode)
     for row, measure in enumerate(rows):
-        if measure != "test_accuracy" and (limits := _limits(results, measure)):
+        if UPDATE_MEASURES[measure].scale == "log" and (limits := _limits(results, measure)):
             for column in range(2):
                 layout[f"yaxis{_panel(row, column)}"]["range"] = limits
     return PlotlyFigure(data=data, layout=layout)
@@ -61,8 +56,8 @@ def _limits(results: Results, measure: str) -> list[float] | None:
 
     A run that diverges leaves the frame; it would press all others flat.
     """
-    adams = [c.columns[measure] for c in results.curves if isinstance(c.config.optimizer, Adam)]
-    began = [values[0] for values in adams if values and values[0] is not None]
+    baselines = [c.columns[measure] for c in results.curves if not c.config.optimizer.has_curvature]
+    began = [values[0] for values in baselines if values and values[0] is not None]
     seen = [v for c in results.curves for v in c.columns[measure] if v is not None and v > 0]
     if not began or not seen or max(began) <= 0:
         return None
@@ -85,11 +80,11 @@ def _labels(optimizers: Sequence[Optimizer]) -> dict[str, str]:
     for optimizer in optimizers:
         own = optimizer.model_dump(mode="json")
         others = [o.model_dump(mode="json") for o in optimizers if o.kind == optimizer.kind]
-        batch = "gradient_batch" if isinstance(optimizer, Adam) else "curvature_batch"
+        batch = "curvature_batch" if optimizer.has_curvature else "gradient_batch"
         differing = [name for name in own if name != batch and any(other[name] != own[name] for other in others)]
         words = [f"{'batch' if batch == 'gradient_batch' else 'curvature batch'} {own[batch]}"]
         words += [f"{name.replace('_', ' ')} {_shown(own[name])}" for name in differing]
-        named[optimizer.model_dump_json()] = ", ".join([OPTIMIZER_NAMES[optimizer.kind], *words])
+        named[optimizer.model_dump_json()] = ", ".join([optimizer.title, *words])
     return named
 
 
@@ -151,11 +146,11 @@ def _layout(rows: Sequence[str], axis: Axis, mode: Mode) -> dict[str, Any]:
             x = axis_looks(mode) | {"domain": domain, "anchor": f"y{name}", "showticklabels": lowest}
             x |= {"type": "log"} if column == 0 else {}
             layout[f"xaxis{name}"] = x | ({"matches": f"x{_panel(0, column)}"} if row else {})
-            layout[f"xaxis{name}"] |= {"title": axis_title(AXIS_TITLES[axis] if lowest else "")}
+            layout[f"xaxis{name}"] |= {"title": axis_title(UPDATE_MEASURES[axis].axis_title if lowest else "")}
             layout[f"yaxis{name}"] = axis_looks(mode) | {
                 "domain": (max(0.0, top - height), top), "anchor": f"x{name}",
-                "type": "linear" if measure == "test_accuracy" else "log",
-                "title": axis_title(_MEASURES[measure] if column == 0 else ""),
+                "type": UPDATE_MEASURES[measure].scale.replace("share", "linear"),
+                "title": axis_title(UPDATE_MEASURES[measure].title if column == 0 else ""),
             }  # fmt: skip
     return layout
 

@@ -9,10 +9,10 @@ from sqlalchemy import case, func, or_, select
 
 from backend.paper.claims import findings
 from backend.paper.curves import Results, read
-from backend.paper.figures import Axis, Mode, paper_figure
+from backend.paper.figures import Mode, paper_figure
 from backend.paper.specifications import NOTES, SIZES, PaperProblem, Question, Scale, reproduction, study
-from backend.schemas.experiments import ExperimentSpec
-from backend.schemas.paper import Own, PaperView, Reproduction
+from backend.schemas.experiments import OLD_MARKS, ExperimentSpec
+from backend.schemas.paper import Axis, Own, PaperView, Reproduction
 from backend.schemas.runs import RunStatus
 from backend.storage.database import Database
 from backend.storage.run_rows import moment
@@ -75,7 +75,7 @@ def own(database: Database) -> dict[str, Own]:
             spec = json.loads(row.spec)
             mark = spec["reproduces"] if "reproduces" in spec else named.get(spec["name"])
             if mark:
-                found[mark] = Own(
+                found[OLD_MARKS.get(mark, mark)] = Own(
                     experiment=row.id,
                     name=row.name,
                     created_at=moment(row.created_at),

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from backend.paper.curves import Curve, Results
 from backend.paper.statistics import last_loss, middle
-from backend.schemas.optimizers import Adam, BlockHessianFree, HessianFree
+from backend.schemas.optimizers import Adam, CurvatureSettings, OptimizerSettings
 from backend.schemas.runs import RunStatus
 
 
@@ -23,12 +23,13 @@ class Parts:
         self.complete = len(set(batches)) > 1
         self.small = self._runs(adams[batches.index(min(batches))]) if adams else []
         self.large = self._runs(adams[batches.index(max(batches))]) if adams else []
-        self.bhf = {o.curvature_batch: self._runs(o) for o in results.spec.optimizers if o.kind == "bhf"}
-        self.hf = {o.curvature_batch: self._runs(o) for o in results.spec.optimizers if o.kind == "hf"}
+        solvers = [o for o in results.spec.optimizers if isinstance(o, CurvatureSettings)]
+        self.bhf = {o.curvature_batch: self._runs(o) for o in solvers if o.has_blocks}
+        self.hf = {o.curvature_batch: self._runs(o) for o in solvers if not o.has_blocks}
         self.shared = sorted(self.bhf.keys() & self.hf.keys())
         self.complete = self.complete and len(self.shared) > 1
 
-    def _runs(self, optimizer: Adam | HessianFree | BlockHessianFree) -> list[Curve]:
+    def _runs(self, optimizer: OptimizerSettings) -> list[Curve]:
         """Take the runs that came to their end or diverged; others cannot be judged."""
         ended = {RunStatus.FINISHED, RunStatus.FAILED}
         return [c for c in self._results.of(optimizer) if c.status in ended and c.columns["update"]]

@@ -1,7 +1,7 @@
 """The paper's three experiments at three scales, and the study of what the paper leaves open.
 
-The paper states learning rates, damping, iterations and momentum (its section 5); it states neither its mini-batch
-sizes nor its stop criterion, so those are chosen here, the same ones for every optimizer that has them.
+The paper states learning rates, damping, iterations and the warm start, which it calls momentum (section 5). It states
+neither mini-batch sizes nor stop criterion: those are chosen here, the same for every optimizer that has them.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,15 +10,8 @@ from enum import StrEnum
 from typing import Any
 
 from backend.schemas.experiments import Budget, Evaluation, ExperimentSpec, OptionValue, Problem
-from backend.schemas.optimizers import (
-    Adam,
-    BlockHessianFree,
-    CgStop,
-    EqualPartition,
-    HessianFree,
-    LayerPartition,
-    Optimizer,
-)
+from backend.schemas.optimizer_registry import Optimizer
+from backend.schemas.optimizers import Adam, BlockHessianFree, CgStop, EqualPartition, HessianFree, LayerPartition
 
 SEEDS = [0, 1, 2]
 
@@ -50,7 +43,7 @@ _SOLVER: Mapping[PaperProblem, Mapping[str, float]] = {
     PaperProblem.LSTM: {"damping": 0.01, "max_cg_iterations": 100},
     PaperProblem.CNN: {"damping": 0.1, "max_cg_iterations": 30},
 }
-"""The paper's settings, section 5; lr 0.1 and momentum 0.95 are the contract's defaults."""
+"""The paper's settings, section 5; learning rate 0.1 and warm start 0.95 are the contract's defaults."""
 
 
 @dataclass(frozen=True)
@@ -175,7 +168,7 @@ class Question(StrEnum):
 
     BLOCKS = "blocks"
     CURVATURE_BATCH = "curvature_batch"
-    MOMENTUM = "momentum"
+    WARM_START = "warm_start"
     ITERATIONS = "max_cg_iterations"
     LEARNING_RATE = "learning_rate"
     DAMPING = "damping"
@@ -184,11 +177,16 @@ class Question(StrEnum):
     WHOLE = "whole"
     WHOLE_FLOAT64 = "whole_float64"
 
+    @classmethod
+    def _missing_(cls, value: object) -> "Question | None":
+        """Accept the name that version 0.1 had."""
+        return cls.WARM_START if value == "momentum" else None
+
 
 QUESTIONS = {
     Question.BLOCKS: "How many blocks: from one (HF) to one per layer?",
     Question.CURVATURE_BATCH: "How large a curvature batch, from 1/32 to 1/2 of the gradient batch?",
-    Question.MOMENTUM: "Does conjugate gradient's warm start help?",
+    Question.WARM_START: "Does conjugate gradient's warm start help?",
     Question.ITERATIONS: "How many conjugate gradient iterations?",
     Question.LEARNING_RATE: "Which learning rate?",
     Question.DAMPING: "How much damping?",
@@ -209,7 +207,7 @@ STUDY_WIDTHS: dict[str, OptionValue] = {"hidden_1": 400, "hidden_2": 200, "hidde
 _STUDY = {"gradient_batch": GRADIENT_BATCH, "curvature_batch": CURVATURE_BATCH}
 _VALUES: Mapping[Question, tuple[float, ...]] = {
     Question.CURVATURE_BATCH: (16, 31, 62, 125, 250),
-    Question.MOMENTUM: (0.0, 0.5, 0.95),
+    Question.WARM_START: (0.0, 0.5, 0.95),
     Question.ITERATIONS: (3, 10, 30, 100),
     Question.LEARNING_RATE: (0.03, 0.1, 0.3, 1.0),
     Question.DAMPING: (0.0, 0.01, 0.1, 1.0),
@@ -276,7 +274,7 @@ def _answers(question: Question) -> list[Optimizer]:
         small = _STUDY | {"curvature_batch": SMALL_CURVATURE_BATCH}
         base = WHOLE_BATCHES if question is Question.WHOLE else small
         changes: list[dict[str, Any]] = [
-            {}, {"damping": 0.1}, {"cg_stop": CgStop.MARTENS}, {"max_cg_iterations": 10}, {"momentum": 0.0},
+            {}, {"damping": 0.1}, {"cg_stop": CgStop.MARTENS}, {"max_cg_iterations": 10}, {"warm_start": 0.0},
         ]  # fmt: skip
         return _both([base | change for change in changes])
     return _both([_STUDY | {question.value: value} for value in _VALUES[question]])

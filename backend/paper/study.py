@@ -9,8 +9,8 @@ from typing import Any
 from backend.paper.curves import Curve, Results
 from backend.paper.figures import Mode, axis_looks, axis_title, base_layout
 from backend.paper.specifications import LONG, QUESTIONS, Question, study
-from backend.schemas.looks import OPTIMIZER_COLOURS, OPTIMIZER_NAMES
-from backend.schemas.optimizers import BlockHessianFree, CgStop, EqualPartition, HessianFree, LayerPartition, Optimizer
+from backend.schemas.optimizer_registry import OPTIMIZERS, Optimizer
+from backend.schemas.optimizers import BlockHessianFree, CgStop, EqualPartition, HessianFree, LayerPartition
 from backend.schemas.paper import Answer, PlotlyFigure
 from backend.schemas.runs import RunStatus
 
@@ -22,7 +22,7 @@ AGAINST_HF = (Question.SMALL_BATCH, *LONG)
 
 @dataclass(frozen=True)
 class Choice:
-    """One value of the knob that a sweep varies, for one optimizer; what its seeds began and ended with."""
+    """One value of the setting that a sweep varies, for one optimizer; what its seeds began and ended with."""
 
     kind: str
     label: str
@@ -90,7 +90,7 @@ def _cost(curve: Curve) -> float:
 
 
 def _label(question: Question, optimizer: HessianFree | BlockHessianFree) -> str:
-    """Name the value of the knob that the question is about."""
+    """Name the value of the setting that the question is about."""
     if question is Question.BLOCKS:
         return _blocks(optimizer)
     if question is Question.STOP:
@@ -98,7 +98,7 @@ def _label(question: Question, optimizer: HessianFree | BlockHessianFree) -> str
         return f"{optimizer.cg_stop.value}{tolerance}"
     if question in AGAINST_HF:
         plain = HessianFree().model_dump()
-        names = ("damping", "cg_stop", "max_cg_iterations", "momentum")
+        names = ("damping", "cg_stop", "max_cg_iterations", "warm_start")
         own = {name: getattr(optimizer, name) for name in names if getattr(optimizer, name) != plain[name]}
         return ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in own.items()) or "paper's settings"
     return f"{getattr(optimizer, question.value):g}"
@@ -122,7 +122,7 @@ def _said(question: Question, choices: Sequence[Choice]) -> tuple[str, str]:
     of_kinds = {"all": valid} if question is Question.BLOCKS else {k: _of(valid, k) for k in ("bhf", "hf")}
     words = [_range(kind, group) for kind, group in of_kinds.items() if group]
     words += [
-        f"{OPTIMIZER_NAMES[c.kind]} with {c.label}: {c.diverged} run{'s' * (c.diverged > 1)} diverged."
+        f"{OPTIMIZERS[c.kind].title} with {c.label}: {c.diverged} run{'s' * (c.diverged > 1)} diverged."
         for c in choices
         if c.diverged
     ]
@@ -145,7 +145,7 @@ def _of(choices: Sequence[Choice], kind: str) -> list[Choice]:
 
 def _range(kind: str, group: Sequence[Choice]) -> str:
     best, worst = min(group, key=lambda c: c.loss), max(group, key=lambda c: c.loss)
-    name = {"all": "The train loss"}.get(kind) or f"{OPTIMIZER_NAMES[kind]}'s train loss"
+    name = {"all": "The train loss"}.get(kind) or f"{OPTIMIZERS[kind].title}'s train loss"
     seeds = len(best.losses)
     return (
         f"{name} ends at {best.loss:.4g} with {best.label} (lowest, {seeds} seeds) and at {worst.loss:.4g} with "
@@ -184,14 +184,14 @@ def _against_hf(choices: Sequence[Choice]) -> tuple[str, str]:
 
 
 def _figure(choices: Sequence[Choice], mode: Mode) -> PlotlyFigure:
-    """Draw each seed's loss at its end over the knob's values, and the median."""
+    """Draw each seed's loss at its end over the setting's values, and the median."""
     data: list[dict[str, Any]] = []
     for kind in ("bhf", "hf"):
         group = [choice for choice in _of(choices, kind) if choice.losses]
         if not group:
             continue
-        looks = {"color": OPTIMIZER_COLOURS[mode][kind]}
-        name = OPTIMIZER_NAMES[kind]
+        looks = {"color": getattr(OPTIMIZERS[kind].colour, mode)}
+        name = OPTIMIZERS[kind].title
         data.append(
             {
                 "x": [choice.label for choice in group], "y": [choice.loss for choice in group], "name": name,

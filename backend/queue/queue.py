@@ -32,11 +32,13 @@ from typing import Any
 import orjson
 from sqlalchemy import Connection, and_, func, null, or_, select, update
 
+from backend.catalog.validation import resolve_blocks
 from backend.errors import Conflict, FieldError, InvalidInput, LeaseLost, QueueFull
 from backend.queue.leases import change, claim_first, ending, lease_expired, lock_claim, sweep_lost
 from backend.queue.rollback import restart_from_zero, roll_back, with_note
 from backend.queue.workers import see_worker
 from backend.schemas.api import Claim, Finish, HeartbeatAnswer, Start
+from backend.schemas.catalog import Catalog
 from backend.schemas.runs import Checkpoint, Run, RunStatus
 from backend.settings import Settings
 from backend.storage.database import Database
@@ -69,7 +71,8 @@ class Queue:
                 return None
             if claimed.checkpoint is None:
                 restart_from_zero(connection, claimed.number)
-            return Claim(run=get_run(connection, claimed.id), claim_number=claimed.claim_number)
+            run = get_run(connection, claimed.id)
+            return Claim(run=run if run.blocks else _with_blocks(run, catalog), claim_number=claimed.claim_number)
 
     def sweep(self) -> None:
         """End or pause the runs with an expired lease that no worker should claim again."""
@@ -263,6 +266,15 @@ def _is_deleted(connection: Connection, number: int) -> bool:
     """Return whether a run's experiment is deleted."""
     of_run = and_(RUNS.c.number == number, RUNS.c.experiment == EXPERIMENTS.c.number)
     return connection.scalar(select(EXPERIMENTS.c.deleted_at).where(of_run)) is not None
+
+
+def _with_blocks(run: Run, catalog: Catalog) -> Run:
+    """Return a run with its blocks: version 0.1 queued runs without them."""
+    try:
+        blocks = resolve_blocks(run.config.optimizer, run.config.problem, catalog)
+    except InvalidInput:  # the worker fails the run with the reason
+        return run
+    return run.model_copy(update={"blocks": blocks})
 
 
 def _start(connection: Connection, lease: Any, body: Start) -> None:

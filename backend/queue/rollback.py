@@ -5,12 +5,13 @@ from typing import Any
 import orjson
 from sqlalchemy import Connection, delete, func, null, select, update
 
+from backend.schemas.measures import COMPARED
 from backend.schemas.runs import Summary
 from backend.storage.tables import BLOCKS, RUNS, UPDATES
 
 _MAX_NOTES = 50
 _EMPTY: dict[str, Any] = {name: field.default for name, field in Summary.model_fields.items()}
-_BEST: dict[str, Any] = {"train_loss": func.min, "test_loss": func.min, "test_accuracy": func.max}
+_BETTER: dict[str, Any] = {"lower": func.min, "higher": func.max}
 
 
 def roll_back(connection: Connection, number: int, to: int) -> None:
@@ -30,7 +31,7 @@ def restart_from_zero(connection: Connection, number: int) -> None:
     notes = run.notes
     if run.updates:
         notes = with_note(notes, f"restarted from the beginning: there was no checkpoint of its {run.updates} updates")
-    values = {"environment": "{}", "blocks": "[]", "parameters": null(), "notes": notes}
+    values = {"environment": "{}", "parameters": null(), "notes": notes}
     connection.execute(update(RUNS).where(RUNS.c.number == number).values(values))
 
 
@@ -44,9 +45,9 @@ def _summary(connection: Connection, number: int, to: int) -> dict[str, Any]:
     axes = (UPDATES.c.epoch, UPDATES.c.seconds, UPDATES.c.cost)
     last = connection.execute(select(*axes).where(UPDATES.c.run == number, UPDATES.c.update == to)).one()
     values = {"updates": to, **last._mapping}
-    for name, better in _BEST.items():
+    for name, better in COMPARED.items():
         column = UPDATES.c[name]
         measured = select(column).where(UPDATES.c.run == number, column.is_not(None))
         values[f"last_{name}"] = connection.scalar(measured.order_by(UPDATES.c.update.desc()).limit(1))
-        values[f"best_{name}"] = connection.scalar(select(better(column)).where(UPDATES.c.run == number))
+        values[f"best_{name}"] = connection.scalar(select(_BETTER[better](column)).where(UPDATES.c.run == number))
     return values

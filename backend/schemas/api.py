@@ -24,18 +24,8 @@ from backend.schemas.base import (
 )
 from backend.schemas.catalog import Catalog, WorkerInfo
 from backend.schemas.experiments import ExperimentSpec
-from backend.schemas.runs import Checkpoint, Experiment, Preset, Run, RunError, RunStatus, Sha256, Update
-
-AXES = ("epoch", "samples", "seconds", "cost", "cpu_seconds")
-MEASURES = (
-    "batch_loss", "train_loss", "test_loss", "test_accuracy", "gradient_norm", "step_norm", "gradient_seconds",
-    "curvature_seconds", "evaluation_seconds", "scale", "reduction_ratio", "loss_decrease",
-)  # fmt: skip
-SERIES_FIELDS = (*AXES, *MEASURES, "diverged")
-BLOCK_FIELDS = (
-    "cg_iterations", "stop_reason", "residual", "model_decrease", "way", "note", "cost", "predicted_cost", "ritz_min",
-    "ritz_max", "step_norm",
-)  # fmt: skip
+from backend.schemas.measures import Update
+from backend.schemas.runs import Checkpoint, Experiment, Preset, Run, RunError, RunStatus, Sha256
 
 ClaimNumber = Annotated[
     int, Field(ge=1, le=2**31 - 1, description="number of the claim; writes with an older one are refused")
@@ -90,7 +80,7 @@ class RunPlan(Contract):
 
 
 def _plain(value: Any) -> Any:
-    """Refuse what a knob cannot be, once: a union would say so for each of its members."""
+    """Refuse what a setting cannot be, once: a union would say so for each of its members."""
     if isinstance(value, float) and not isfinite(value):
         raise ValueError("must be finite")
     if not isinstance(value, bool | int | float | str) or (isinstance(value, str) and len(value) > MAX_WORD):
@@ -100,18 +90,18 @@ def _plain(value: Any) -> Any:
 
 MAX_WORD = 64
 SweepValue = Annotated[bool | int | float | Annotated[str, Field(max_length=MAX_WORD)], BeforeValidator(_plain)]
-KnobPath = Annotated[str, StringConstraints(pattern=r"^[a-z]+(\.[a-z_0-9]+){1,2}$", max_length=64)]
+SettingPath = Annotated[str, StringConstraints(pattern=r"^[a-z]+(\.[a-z_0-9]+){1,2}$", max_length=64)]
 
 
 class Sweep(Contract):
     """A comparison whose optimizers take every combination of a grid, at every point of a list."""
 
     base: ExperimentSpec
-    grid: dict[KnobPath, Annotated[list[SweepValue], Field(min_length=1, max_length=100)]] = Field(
-        {}, max_length=8, description="values by knob, such as bhf.damping"
+    grid: dict[SettingPath, Annotated[list[SweepValue], Field(min_length=1, max_length=100)]] = Field(
+        {}, max_length=8, description="values by setting, such as bhf.damping"
     )
-    points: list[Annotated[dict[KnobPath, SweepValue], Field(min_length=1, max_length=16)]] = Field(
-        [], max_length=MAX_RUNS_PER_EXPERIMENT, description="settings that belong together, each a knob's value"
+    points: list[Annotated[dict[SettingPath, SweepValue], Field(min_length=1, max_length=16)]] = Field(
+        [], max_length=MAX_RUNS_PER_EXPERIMENT, description="settings that belong together, each a setting's value"
     )
 
 
@@ -211,13 +201,13 @@ class Claim(_OfClaim):
 
 
 class KeptRuns(Contract):
-    """The runs whose files a worker has."""
+    """The runs of which a worker has files."""
 
     runs: list[Id] = Field(max_length=MAX_HELD)
 
 
 class RunStates(Contract):
-    """The status of those runs; unknown runs, and ended runs of deleted experiments, are omitted."""
+    """The states of those runs. Runs that no longer exist, or are deleted and ended, are omitted."""
 
     runs: dict[Id, RunStatus]
 

@@ -1,4 +1,4 @@
-"""What every part of the contract is made of: the strict base class, names with limits, and the knob."""
+"""What every part of the contract is made of: the strict base class, names with limits, and the setting."""
 
 from typing import Annotated, Any
 
@@ -32,7 +32,7 @@ class Contract(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
-def knob(default: Any, description: str, *, unit: str = "", paper: Any = None, **bounds: Any) -> Any:
+def setting(default: Any, description: str, *, unit: str = "", paper: Any = None, **bounds: Any) -> Any:
     """Declare a field a user can set, with its unit and the paper's value for form, API docs and command line."""
     extra = {"unit": unit} | ({} if paper is None else {"paper": paper})
     return Field(default, description=description, json_schema_extra=extra, **bounds)

@@ -4,8 +4,11 @@ from typing import Annotated, Literal, Self
 
 from pydantic import StringConstraints, ValidationInfo, field_validator, model_validator
 
-from backend.schemas.base import MAX_IMAGES, MAX_RUNS_PER_EXPERIMENT, MAX_UPDATES, Contract, Seed, Slug, Title, knob
-from backend.schemas.optimizers import Optimizer
+from backend.schemas.base import MAX_IMAGES, MAX_RUNS_PER_EXPERIMENT, MAX_UPDATES, Contract, Seed, Slug, Title, setting
+from backend.schemas.optimizer_registry import Optimizer
+
+OLD_MARKS = {"study.momentum": "study.warm_start"}
+"""values of `reproduces` that version 0.1 stored"""
 
 OptionValue = bool | int | float | Slug
 
@@ -13,26 +16,26 @@ OptionValue = bool | int | float | Slug
 class Problem(Contract):
     """A network with its loss, on a data set."""
 
-    name: Slug = knob("autoencoder", "which network and loss")
-    data: Slug = knob("mnist-5k", "which data set")
-    train_size: int | None = knob(
+    name: Slug = setting("autoencoder", "which network and loss")
+    data: Slug = setting("mnist-5k", "which data set")
+    train_size: int | None = setting(
         None, "how many training images to use; empty: all", unit="images", ge=2, le=MAX_IMAGES
     )
-    test_size: int | None = knob(None, "how many test images to use; empty: all", unit="images", ge=1, le=MAX_IMAGES)
-    options: dict[Slug, OptionValue] = knob({}, "the problem's own options, such as layer widths", max_length=32)
+    test_size: int | None = setting(None, "how many test images to use; empty: all", unit="images", ge=1, le=MAX_IMAGES)
+    options: dict[Slug, OptionValue] = setting({}, "the problem's own options, such as layer widths", max_length=32)
 
 
 class Budget(Contract):
     """When a run ends: at the first of its limits."""
 
-    updates: int | None = knob(100, "end after this many updates", unit="updates", ge=1, le=MAX_UPDATES)
-    epochs: float | None = knob(
+    updates: int | None = setting(100, "end after this many updates", unit="updates", ge=1, le=MAX_UPDATES)
+    epochs: float | None = setting(
         None, "end after this many passes over the training set", unit="epochs", gt=0, le=100_000, paper=1000
     )
-    seconds: float | None = knob(
+    seconds: float | None = setting(
         None, "end after this much training time, evaluation not counted", unit="s", gt=0, le=10_000_000
     )
-    patience: int | None = knob(
+    patience: int | None = setting(
         None,
         "end when the test measure has not improved for this many evaluations (accuracy where there is one, else loss)",
         unit="evaluations",
@@ -50,12 +53,12 @@ class Budget(Contract):
 class Evaluation(Contract):
     """When and on what the curves' losses are computed; its time is not counted as training."""
 
-    every: int = knob(1, "evaluate after every n updates (and after the last one)", unit="updates", ge=1, le=100_000)
-    train_subset: int = knob(
+    every: int = setting(1, "evaluate after every n updates (and after the last one)", unit="updates", ge=1, le=100_000)
+    train_subset: int = setting(
         1000, "training images, always the same ones, over which the train loss is computed", unit="images", ge=1,
         le=MAX_IMAGES,
     )  # fmt: skip
-    polyak_decay: float | None = knob(
+    polyak_decay: float | None = setting(
         None, "evaluate the weights' running mean with this decay (Polyak averaging); empty: the weights", gt=0, lt=1,
         paper=0.99,
     )  # fmt: skip
@@ -70,9 +73,9 @@ class _Shared(Contract):
     problem: Problem = Problem()
     budget: Budget = Budget()
     evaluation: Evaluation = Evaluation()
-    device: Device = knob("auto", "auto (the GPU where the worker has one), cpu, cuda or cuda:N")
-    precision: Literal["float32", "float64"] = knob("float32", "floating-point type of weights and products")
-    threads: int | None = knob(
+    device: Device = setting("auto", "auto (the GPU where the worker has one), cpu, cuda or cuda:N")
+    precision: Literal["float32", "float64"] = setting("float32", "floating-point type of weights and products")
+    threads: int | None = setting(
         None, "CPU threads of the run; empty: the worker's choice", unit="threads", ge=1, le=1024
     )
 
@@ -81,29 +84,34 @@ class RunConfig(_Shared):
     """One training run, complete: the same configuration gives the same rows, bit for bit, on the same machine."""
 
     optimizer: Optimizer
-    seed: Seed = knob(0, "sets initialization and data order, alike for every optimizer")
+    seed: Seed = setting(0, "sets initialization and data order, alike for every optimizer")
 
 
 class ExperimentSpec(_Shared):
     """A named comparison: every optimizer with every seed, over the same problem."""
 
-    name: Title = knob("comparison", "how the comparison is called")
-    optimizers: list[Optimizer] = knob(..., "the optimizers to compare", min_length=1, max_length=32)
-    seeds: list[Seed] = knob([0], "one run per optimizer and seed", min_length=1, max_length=100)
-    reproduces: Slug | None = knob(None, "which of BlockHF's reproductions this is; empty: a comparison of your own")
+    name: Title = setting("comparison", "name of the comparison")
+    optimizers: list[Optimizer] = setting(..., "the optimizers to compare", min_length=1, max_length=32)
+    seeds: list[Seed] = setting([0], "one run per optimizer and seed", min_length=1, max_length=100)
+    reproduces: Slug | None = setting(None, "which of BlockHF's reproductions this is; empty: a comparison of your own")
+
+    @field_validator("reproduces")
+    @classmethod
+    def _current_mark(cls, value: str | None) -> str | None:
+        return OLD_MARKS.get(value or "", value)
 
     @field_validator("optimizers")
     @classmethod
     def _optimizers_differ(cls, value: list[Optimizer]) -> list[Optimizer]:
         if len({o.model_dump_json() for o in value}) < len(value):
-            raise ValueError("the same optimizer with the same settings stands there twice; remove one")
+            raise ValueError("duplicate optimizer: remove one of the two identical ones")
         return value
 
     @field_validator("seeds")
     @classmethod
     def _seeds_differ(cls, value: list[int], info: ValidationInfo) -> list[int]:
         if len(set(value)) < len(value):
-            raise ValueError("each seed may stand there once")
+            raise ValueError("seeds must be unique")
         count = len(value) * len(info.data.get("optimizers", []))
         if count > MAX_RUNS_PER_EXPERIMENT:
             raise ValueError(f"optimizers x seeds is {count} runs; at most {MAX_RUNS_PER_EXPERIMENT} are allowed")

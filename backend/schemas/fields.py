@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel
 
-Kind = Literal["integer", "number", "text", "choice", "switch"]
+Kind = Literal["integer", "number", "numbers", "text", "choice", "switch"]
 _BOUNDS = {
     "minimum": "at least",
     "exclusiveMinimum": "more than",
@@ -91,6 +91,8 @@ def _resolve(member: Mapping[str, Any], whole: Mapping[str, Any]) -> Mapping[str
 def _kind(members: list[Mapping[str, Any]]) -> Kind | None:
     if any("enum" in member for member in members):
         return "choice"
+    if any(member.get("type") == "array" and member.get("items", {}).get("type") == "number" for member in members):
+        return "numbers"
     types: dict[str, Kind] = {"integer": "integer", "number": "number", "string": "text", "boolean": "switch"}
     named = [types[member["type"]] for member in members if member.get("type") in types]
     return named[0] if named else None

@@ -1,25 +1,93 @@
-"""The optimizers to choose from, with every knob of theirs, and how the parameters are split into blocks."""
+"""The optimizers: one class each, which holds its settings and all that other modules need to know about it."""
 
+from collections.abc import Mapping
 from enum import StrEnum
-from typing import Annotated, Literal
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
-from backend.schemas.base import MAX_BLOCKS, MAX_IMAGES, Contract, LayerName, knob
+from backend.schemas.base import MAX_BLOCKS, MAX_IMAGES, Contract, LayerName, setting
 
 MAX_DAMPING = 1e6
-_NUMBER = r"[0-9]{1,9}(\.[0-9]{1,12})?(e-?[0-9]{1,2})?"
 
 
-class Adam(Contract):
-    """Adam (Kingma and Ba, 2015), the first-order baseline."""
+class Colour(NamedTuple):
+    """A curve's colour on a light and on a dark page."""
+
+    light: str
+    dark: str
+
+
+class OptimizerSettings(Contract):
+    """What every optimizer has. A subclass is one optimizer; see `optimizer_registry` for how one is added.
+
+    Attributes:
+        title: short name, as in legends.
+        long_title: name with what it stands for, as in headings.
+        summary: what it does and when to use it, for the guide.
+        colour: colour of its curves; choose one that colour-blind readers can tell from the others.
+        featured: whether forms offer it first.
+        has_curvature: whether it computes products with a curvature matrix on a curvature batch.
+        has_blocks: whether the user chooses how layers are split into blocks.
+        vectors: how many vectors of the weights' size it holds at least, weights and gradient included.
+        renamed: earlier names of settings, which stored specifications have, and today's names.
+    """
+
+    title: ClassVar[str]
+    long_title: ClassVar[str]
+    summary: ClassVar[str]
+    colour: ClassVar[Colour]
+    featured: ClassVar[bool] = False
+    has_curvature: ClassVar[bool] = False
+    has_blocks: ClassVar[bool] = False
+    vectors: ClassVar[int]
+    renamed: ClassVar[Mapping[str, str]] = {}
+
+    kind: str
+    learning_rate: float = setting(0.01, "step size", gt=0, le=100)
+    gradient_batch: int = setting(1000, "images per gradient (S_g)", unit="images", ge=1, le=MAX_IMAGES)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _accept_old_names(cls, value: Any) -> Any:
+        if not isinstance(value, dict):
+            return value
+        current = {old: new for old, new in cls.renamed.items() if new not in value}
+        return {current.get(name, name): inner for name, inner in value.items()}
+
+    @property
+    def blocks(self) -> "Partition | None":
+        """How the layers are split into blocks; None if the optimizer has no blocks."""
+        return None
+
+    def memory(self, weights: int, activations: int) -> tuple[str, int]:  # noqa: ARG002 - for subclasses
+        """Return the setting that decides how much memory training needs at least, and how much.
+
+        Args:
+            weights: size of all weights [bytes].
+            activations: size of one example's layer outputs [bytes].
+        """
+        return "kind", self.vectors * weights
+
+
+class Adam(OptimizerSettings):
+    """Adam (Kingma and Ba, 2015), the first-order baseline of the paper."""
+
+    title = "Adam"
+    long_title = "Adam"
+    summary = (
+        "Scales each component of the gradient by a running average of its size. Updates are cheap, but many are "
+        "needed. Small batches are enough. Use it as the baseline."
+    )
+    colour = Colour("#c8500a", "#f59b56")
+    featured = True
+    vectors = 4
 
     kind: Literal["adam"] = "adam"
-    learning_rate: float = knob(0.001, "step size", gt=0, le=100, paper=0.001)
-    gradient_batch: int = knob(1000, "images per gradient (S_g)", unit="images", ge=1, le=MAX_IMAGES)
-    beta1: float = knob(0.9, "decay of the gradient's running mean", ge=0, lt=1, paper=0.9)
-    beta2: float = knob(0.999, "decay of the squared gradient's running mean", ge=0, lt=1, paper=0.999)
-    eps: float = knob(1e-8, "added to the root in the denominator", gt=0, le=1, paper=1e-8)
+    learning_rate: float = setting(0.001, "step size", gt=0, le=100, paper=0.001)
+    beta1: float = setting(0.9, "decay of the gradient's running mean", ge=0, lt=1, paper=0.9)
+    beta2: float = setting(0.999, "decay of the squared gradient's running mean", ge=0, lt=1, paper=0.999)
+    eps: float = setting(1e-8, "added to the root in the denominator", gt=0, le=1, paper=1e-8)
 
 
 class CgStop(StrEnum):
@@ -30,15 +98,15 @@ class CgStop(StrEnum):
     MARTENS = "martens"
 
 
-class CurvatureWay(StrEnum):
-    """How the curvature matrix of a block is multiplied; all ways give the same solutions but for rounding."""
+class ProductMethod(StrEnum):
+    """How products with a block's curvature matrix are computed. All give the same solutions except for rounding."""
 
     AUTO = "auto"
     PRODUCTS = "products"
     INTERFACE = "interface"
     SAMPLES = "samples"
     EXPLICIT = "explicit"
-    GENERIC = "generic"
+    AUTOGRAD = "autograd"
 
 
 class ProductPrecision(StrEnum):
@@ -49,68 +117,85 @@ class ProductPrecision(StrEnum):
     BFLOAT16 = "bfloat16"
 
 
-class _SecondOrder(Contract):
-    learning_rate: float = knob(0.1, "share of the solution that is added to the weights", gt=0, le=100, paper=0.1)
-    gradient_batch: int = knob(1000, "images per gradient (S_g)", unit="images", ge=2, le=MAX_IMAGES)
-    curvature_batch: int = knob(
+class CurvatureSettings(OptimizerSettings):
+    """What HF and BHF have in common."""
+
+    has_curvature = True
+    vectors = 3
+    renamed: ClassVar[Mapping[str, str]] = {"momentum": "warm_start", "curvature_way": "product_method"}
+
+    learning_rate: float = setting(
+        0.1, "step size: fraction of the CG solution added to the weights", gt=0, le=100, paper=0.1
+    )
+    gradient_batch: int = setting(1000, "images per gradient (S_g)", unit="images", ge=2, le=MAX_IMAGES)
+    curvature_batch: int = setting(
         250, "images per curvature product (S_c), a strict subset of S_g", unit="images", ge=1, le=MAX_IMAGES,
         validate_default=True,
     )  # fmt: skip
-    damping: float = knob(
+    damping: float = setting(
         0.0, "added to the curvature matrix's diagonal", unit="loss per weight squared", ge=0, le=MAX_DAMPING
     )
-    max_cg_iterations: int = knob(
-        30, "conjugate gradient iterations per update and block, at most", unit="iterations", ge=1, le=10_000, paper=30
-    )
-    cg_stop: CgStop = knob(
+    max_cg_iterations: int = setting(
+        30, "maximum number of conjugate gradient (CG) iterations per update and block", unit="iterations", ge=1,
+        le=10_000, paper=30,
+    )  # fmt: skip
+    cg_stop: CgStop = setting(
         CgStop.ITERATIONS,
-        "stop early: iterations (only when converged to rounding), residual (small against the gradient), "
+        "early stop: iterations (only when converged to rounding), residual (small relative to the gradient), "
         "martens (relative progress, Martens 2010)",
     )
-    cg_tolerance: float = knob(
+    cg_tolerance: float = setting(
         5e-4, "tolerance of the early stop: relative residual, or progress per iteration", gt=0, lt=1
     )
-    momentum: float = knob(0.95, "conjugate gradient starts at this share of the last solution", ge=0, le=1, paper=0.95)
-    curvature_way: CurvatureWay = knob(
-        CurvatureWay.AUTO,
-        "how curvature is multiplied: auto (the cheapest for each block), products (through the whole network), "
-        "interface (layers above a block passed once), samples (dense layers in the space of the images), "
-        "explicit (the matrix itself, for small blocks), generic (double backward, for any network)",
+    warm_start: float = setting(
+        0.95, "CG starts from this fraction of the previous update's solution", ge=0, le=1, paper=0.95
     )
-    memory_limit: int = knob(
-        512, "what a way may take beside activations and weights; ways that need more are not chosen", unit="MiB", ge=1,
+    product_method: ProductMethod = setting(
+        ProductMethod.AUTO,
+        "how curvature products are computed: auto (the cheapest method for each block), products (through the whole "
+        "network), interface (layers above a block are passed once per update), samples (dense layers in the space of "
+        "the images), explicit (the matrix itself, for small blocks), autograd (double backward, for any network)",
+    )
+    memory_limit: int = setting(
+        512, "extra memory that one product method may use, besides activations and weights", unit="MiB", ge=1,
         le=1_048_576,
     )  # fmt: skip
-    adaptive_damping: bool = knob(
+    adaptive_damping: bool = setting(
         False,
-        "damping grows by half where the loss falls by less than 1/4 of what is predicted, and shrinks by a third "
-        "where by more than 3/4 (Levenberg-Marquardt, Martens 2010); one more loss per update",
+        "multiply the damping by 3/2 if the loss fell by less than 1/4 of the prediction, and by 2/3 if it fell by "
+        "more than 3/4 (Levenberg-Marquardt, Martens 2010); costs one more loss per update",
     )
-    backtracking: bool = knob(
+    backtracking: bool = setting(
         False,
-        "go back over conjugate gradient's iterates as long as the loss is lower there (Martens 2010); a few more "
-        "losses per update",
+        "step back through the CG iterates while the loss is lower there (Martens 2010); costs a few more losses per "
+        "update",
     )
-    line_search: bool = knob(
+    line_search: bool = setting(
         False,
-        "shrink the step by 0.8 until the loss falls enough (Armijo's rule, Martens 2010); one more loss per trial",
+        "multiply the step by 0.8 until the loss falls enough (Armijo's rule, Martens 2010); costs one more loss per "
+        "trial",
     )
-    preconditioner: bool = knob(
+    preconditioner: bool = setting(
         False,
-        "divide conjugate gradient's residuals by damped squared gradients to the power 0.75 (Martens 2010); one more "
-        "backward pass per update, and no sample space",
+        "divide CG's residuals by damped squared gradients to the power 0.75 (Martens 2010); costs one more backward "
+        "pass per update and excludes the method samples",
     )
-    product_precision: ProductPrecision = knob(
+    product_precision: ProductPrecision = setting(
         ProductPrecision.FULL,
-        "of curvature products: full (the run's), tf32 (float32 rounded to 11 bits, on CUDA only), bfloat16 (8 bits; "
-        "not in sample space, the matrix itself and the generic way)",
+        "precision of curvature products: full (the run's), tf32 (float32 rounded to 11 bits, CUDA only), bfloat16 "
+        "(8 bits; not with the methods samples, explicit and autograd)",
     )
+
+    @field_validator("product_method", mode="before")
+    @classmethod
+    def _accept_old_method(cls, value: Any) -> Any:
+        return ProductMethod.AUTOGRAD if value == "generic" else value
 
     @field_validator("adaptive_damping")
     @classmethod
     def _has_something_to_adapt(cls, value: bool, info: ValidationInfo) -> bool:
         if value and info.data.get("damping") == 0:
-            raise ValueError("multiplies the damping, which is 0: set a damping above 0 to start from")
+            raise ValueError("adaptive damping multiplies the damping, which is 0: set a damping above 0")
         return value
 
     @field_validator("curvature_batch")
@@ -121,11 +206,31 @@ class _SecondOrder(Contract):
             raise ValueError(f"must be smaller than gradient_batch, which is {gradient_batch}")
         return value
 
+    def memory(self, weights: int, activations: int) -> tuple[str, int]:
+        """Return what the curvature batch needs: vectors, and the layer outputs of each of its examples."""
+        size = activations // 2 if self.product_precision is ProductPrecision.BFLOAT16 else activations
+        return "curvature_batch", self.vectors * weights + self.curvature_batch * size
 
-class HessianFree(_SecondOrder):
+
+class HessianFree(CurvatureSettings):
     """Hessian-free (Martens 2010, with the paper's fixed settings): one block holds every parameter."""
 
+    title = "HF"
+    long_title = "Hessian-free (HF)"
+    summary = (
+        "Solves a linear system with the Gauss-Newton matrix in each update. Conjugate gradient needs only products "
+        "with this matrix. Updates are few and expensive, and need large gradient batches. Use it if the number of "
+        "updates matters, as in distributed training."
+    )
+    colour = Colour("#0072b2", "#62b5f5")
+    featured = True
+
     kind: Literal["hf"] = "hf"
+
+    @property
+    def blocks(self) -> "Partition":
+        """One block of all layers."""
+        return EqualPartition(count=1)
 
 
 class ProblemPartition(Contract):
@@ -144,14 +249,14 @@ class EqualPartition(Contract):
     """Consecutive layers in blocks of roughly equal size."""
 
     kind: Literal["equal"] = "equal"
-    count: int = knob(2, "how many blocks", unit="blocks", ge=1, le=MAX_BLOCKS)
+    count: int = setting(2, "number of blocks", unit="blocks", ge=1, le=MAX_BLOCKS)
 
 
 class ExplicitPartition(Contract):
-    """Blocks as lists of layer names; every layer with parameters stands in exactly one."""
+    """Blocks as lists of layer names; every layer with parameters is in exactly one."""
 
     kind: Literal["explicit"] = "explicit"
-    blocks: list[Annotated[list[LayerName], Field(min_length=1, max_length=1000)]] = knob(
+    blocks: list[Annotated[list[LayerName], Field(min_length=1, max_length=1000)]] = setting(
         ..., "each block's layers", min_length=1, max_length=MAX_BLOCKS
     )
 
@@ -161,30 +266,74 @@ Partition = Annotated[
 ]
 
 
-class BlockHessianFree(_SecondOrder):
-    """Block-diagonal Hessian-free (the paper): each block's Gauss-Newton system is solved on its own."""
+class BlockHessianFree(CurvatureSettings):
+    """Block-diagonal Hessian-free (the paper): each block's Gauss-Newton system is solved separately."""
+
+    title = "BHF"
+    long_title = "Block-diagonal Hessian-free (BHF)"
+    summary = (
+        "Like HF, but ignores curvature between blocks of layers. Each block has its own, smaller system, which "
+        "conjugate gradient solves in fewer iterations. Start with the problem's default blocks, which are about equal "
+        "in size. The study below compares numbers of blocks."
+    )
+    colour = Colour("#00825f", "#35cda3")
+    featured = True
+    has_blocks = True
 
     kind: Literal["bhf"] = "bhf"
-    partition: Partition = knob(ProblemPartition(), "how the layers are split into blocks")
-    block_damping: str = knob(
-        "", "each block's own damping, in the blocks' order, such as 0.1 0.5; empty: damping for all blocks",
-        unit="loss per weight squared", max_length=1000, pattern=rf"^({_NUMBER}( {_NUMBER})*)?$",
+    partition: Partition = setting(ProblemPartition(), "how the layers are split into blocks")
+    block_damping: list[Annotated[float, Field(ge=0, le=MAX_DAMPING)]] = setting(
+        [], "a damping for each block, in the blocks' order, such as 0.1 0.5; empty: damping applies to all blocks",
+        unit="loss per weight squared", max_length=MAX_BLOCKS,
     )  # fmt: skip
 
     @property
-    def dampings(self) -> list[float]:
-        """Each block's own damping; empty where one serves all."""
-        return [float(number) for number in self.block_damping.split()]
+    def blocks(self) -> Partition:
+        """The chosen partition."""
+        return self.partition
+
+    @field_validator("block_damping", mode="before")
+    @classmethod
+    def _accept_text(cls, value: Any) -> Any:
+        """Accept numbers separated by spaces or commas: forms and version 0.1 have one text."""
+        return value.replace(",", " ").split() if isinstance(value, str) else value
 
     @field_validator("block_damping")
     @classmethod
-    def _is_in_bounds(cls, value: str, info: ValidationInfo) -> str:
-        numbers = [float(number) for number in value.split()]
-        if any(number > MAX_DAMPING for number in numbers):
-            raise ValueError(f"each must be at most {MAX_DAMPING:g}")
-        if info.data.get("adaptive_damping") and 0 in numbers:
-            raise ValueError("adaptive_damping multiplies each: must be above 0")
+    def _can_be_adapted(cls, value: list[float], info: ValidationInfo) -> list[float]:
+        if info.data.get("adaptive_damping") and 0 in value:
+            raise ValueError("adaptive damping multiplies each: every damping must be above 0")
         return value
 
 
-Optimizer = Annotated[Adam | HessianFree | BlockHessianFree, Field(discriminator="kind")]
+class Sgd(OptimizerSettings):
+    """Stochastic gradient descent with momentum, a first-order baseline."""
+
+    title = "SGD"
+    long_title = "SGD with momentum"
+    summary = (
+        "Follows a running sum of gradients. The cheapest update of all; its learning rate needs tuning for each "
+        "network."
+    )
+    colour = Colour("#a8457a", "#e79cc4")
+    vectors = 3
+
+    kind: Literal["sgd"] = "sgd"
+    momentum: float = setting(0.9, "fraction of the previous step that is added to the gradient", ge=0, lt=1)
+
+
+class AdamW(OptimizerSettings):
+    """Adam with decoupled weight decay (Loshchilov and Hutter, 2019), a first-order baseline."""
+
+    title = "AdamW"
+    long_title = "AdamW"
+    summary = "Adam that also shrinks the weights in each update. The usual choice for large networks."
+    colour = Colour("#8a6a00", "#e0c04a")
+    vectors = 4
+
+    kind: Literal["adamw"] = "adamw"
+    learning_rate: float = setting(0.001, "step size", gt=0, le=100)
+    beta1: float = setting(0.9, "decay of the gradient's running mean", ge=0, lt=1)
+    beta2: float = setting(0.999, "decay of the squared gradient's running mean", ge=0, lt=1)
+    eps: float = setting(1e-8, "added to the root in the denominator", gt=0, le=1)
+    weight_decay: float = setting(0.01, "fraction of learning_rate x weights subtracted in each update", ge=0, le=100)

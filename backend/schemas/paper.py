@@ -2,12 +2,15 @@
 
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field
 
 from backend.schemas.base import Contract, Id, Title
 from backend.schemas.experiments import ExperimentSpec
+
+Axis = Literal["update", "epoch", "seconds", "cost"]
+"""the axes that the paper's figures have"""
 
 
 class Verdict(StrEnum):

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, StringConstraints, computed_field, model_validator
 
-from backend.schemas.base import MAX_TAGS, MAX_TRACEBACK, MAX_UPDATES, Contract, Id, Note, Plain, Slug, Title
+from backend.schemas.base import MAX_TAGS, MAX_TRACEBACK, MAX_UPDATES, Contract, Id, Note, Slug, Title
 from backend.schemas.experiments import ExperimentSpec, RunConfig
 
 
@@ -33,91 +33,6 @@ class RunAction(StrEnum):
     RESUME = "resume"
     RETRY = "retry"
     CANCEL = "cancel"
-
-
-class StopReason(StrEnum):
-    """Why a block's conjugate gradient stopped."""
-
-    ITERATIONS = "iterations"
-    RESIDUAL = "residual"
-    PROGRESS = "progress"
-    CURVATURE = "curvature"
-    DIVERGED = "diverged"
-
-    @property
-    def text(self) -> str:
-        """Say the cause and, where something is wrong, the cure."""
-        return _STOP_TEXT[self]
-
-
-_STOP_TEXT = {
-    StopReason.ITERATIONS: "the iterations were used up",
-    StopReason.RESIDUAL: "the residual became small against the gradient",
-    StopReason.PROGRESS: "the last iterations hardly lowered the quadratic model",
-    StopReason.CURVATURE: "the curvature along the direction was not positive (rounding, when damping is 0): "
-    "the iterate was kept; more damping or fewer iterations avoid it",
-    StopReason.DIVERGED: "a value was not finite: more damping or a smaller learning rate may help",
-}
-
-
-class BlockStats(Contract):
-    """One block's conjugate gradient run within one update."""
-
-    cg_iterations: int = Field(ge=0, le=2**31 - 1, description="iterations done")
-    stop_reason: StopReason
-    residual: float | None = Field(description="norm of the last residual; null: not finite")
-    model_decrease: float | None = Field(
-        description="decrease of the quadratic model, -q(x) = -(x'(G + d I)x / 2 + g'x); null: not finite"
-    )
-    way: Slug | None = Field(None, description="how curvature was multiplied; null here and below: not reported")
-    note: Plain | None = Field(None, max_length=500, description="why a faster way does not serve, where there is none")
-    cost: float | None = Field(None, ge=0, description="work of the solve, its set-up included [gradients of S_g]")
-    predicted_cost: float | None = Field(
-        None, ge=0, description="the planner's prediction, vector operations converted to matrix products' [same unit]"
-    )
-    ritz_min: float | None = Field(None, description="least eigenvalue of G + d I, as conjugate gradient estimates it")
-    ritz_max: float | None = Field(None, description="largest eigenvalue of G + d I, likewise")
-    step_norm: float | None = Field(None, ge=0, description="Euclidean norm of the change of the block's weights")
-
-
-class Update(Contract):
-    """One update of a run. Losses not evaluated, or not finite, are null; `diverged` tells these apart."""
-
-    update: int = Field(ge=1, le=MAX_UPDATES, description="1 is the first")
-    epoch: float = Field(ge=0, description="passes over the training set so far")
-    samples: int = Field(ge=0, le=2**53, description="images drawn for gradients so far")
-    seconds: float = Field(ge=0, description="training time so far, evaluation not counted [s]")
-    cost: float = Field(ge=0, description="work so far [gradients of one image batch of size gradient_batch]")
-    cpu_seconds: float | None = Field(
-        None, ge=0, description="processor time so far, all threads, evaluation not counted; null: not reported [s]"
-    )
-    batch_loss: float | None = Field(description="loss over S_g before the update")
-    train_loss: float | None = Field(None, description="loss over the fixed evaluation subset, after the update")
-    test_loss: float | None = Field(None, description="loss over the test subset, after the update")
-    test_accuracy: float | None = Field(None, ge=0, le=1, description="share of test images classified correctly")
-    gradient_norm: float | None = Field(description="Euclidean norm of the gradient over S_g")
-    step_norm: float | None = Field(description="Euclidean norm of the change of the weights")
-    gradient_seconds: float | None = Field(
-        None, ge=0, description="the update's time for loss and gradient over S_g [s]"
-    )
-    curvature_seconds: float | None = Field(
-        None, ge=0, description="the update's time for the blocks' solves, their set-up included; null for Adam [s]"
-    )
-    evaluation_seconds: float | None = Field(
-        None, ge=0, description="time of the evaluation after the update; null where there is none [s]"
-    )
-    scale: float | None = Field(
-        None, description="share of the step that was taken; null where no rule of acceptance is on"
-    )
-    reduction_ratio: float | None = Field(
-        None,
-        description="decrease of the loss over S_g by that of the undamped model; null where damping does not adapt",
-    )
-    loss_decrease: float | None = Field(
-        None, description="decrease of the loss over S_g by the step before a line search, where the ratio is known"
-    )
-    diverged: bool = Field(False, description="a loss, gradient or step is not finite")
-    blocks: list[BlockStats] = Field([], max_length=1000)
 
 
 class RunError(Contract):

@@ -1,5 +1,8 @@
 """The tables. Times are seconds since 1970 on the server's clock; documents are JSON text as the contract writes it."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from sqlalchemy import (
     BigInteger,
     Boolean,
@@ -16,6 +19,8 @@ from sqlalchemy import (
     Text,
     false,
 )
+
+from backend.schemas.measures import BLOCK_MEASURES, UPDATE_MEASURES, Measure
 
 METADATA = MetaData(
     naming_convention={
@@ -112,30 +117,21 @@ RUNS = Table(
     sqlite_autoincrement=True,
 )
 
+_TYPES = {"number": Double, "integer": BigInteger, "flag": SmallInteger, "text": Text}
+
+
+def _columns(measures: Mapping[str, Measure]) -> list[Column[Any]]:
+    """Return a column for each measure but the update's number, which is part of the key."""
+    return [Column(m.name, _TYPES[m.kind], nullable=m.optional) for m in measures.values() if m.name != "update"]
+
+
 # The key of both: a replay cannot double a row, and one run's rows lie together.
 UPDATES = Table(
     "updates",
     METADATA,
     Column("run", Integer, ForeignKey("runs.number", ondelete="CASCADE"), primary_key=True, autoincrement=False),
     Column("update", Integer, primary_key=True, autoincrement=False),
-    Column("epoch", Double, nullable=False),
-    Column("samples", BigInteger, nullable=False),
-    Column("seconds", Double, nullable=False),
-    Column("cost", Double, nullable=False),
-    Column("batch_loss", Double),
-    Column("train_loss", Double),
-    Column("test_loss", Double),
-    Column("test_accuracy", Double),
-    Column("gradient_norm", Double),
-    Column("step_norm", Double),
-    Column("diverged", SmallInteger, nullable=False),
-    Column("cpu_seconds", Double),
-    Column("gradient_seconds", Double),
-    Column("curvature_seconds", Double),
-    Column("evaluation_seconds", Double),
-    Column("scale", Double),
-    Column("reduction_ratio", Double),
-    Column("loss_decrease", Double),
+    *_columns(UPDATE_MEASURES),
     sqlite_with_rowid=False,
 )
 
@@ -145,16 +141,6 @@ BLOCKS = Table(
     Column("run", Integer, ForeignKey("runs.number", ondelete="CASCADE"), primary_key=True, autoincrement=False),
     Column("update", Integer, primary_key=True, autoincrement=False),
     Column("block", SmallInteger, primary_key=True, autoincrement=False),
-    Column("cg_iterations", Integer, nullable=False),
-    Column("stop_reason", String(16), nullable=False),
-    Column("residual", Double),
-    Column("model_decrease", Double),
-    Column("way", String(64)),
-    Column("note", String(500)),
-    Column("cost", Double),
-    Column("predicted_cost", Double),
-    Column("ritz_min", Double),
-    Column("ritz_max", Double),
-    Column("step_norm", Double),
+    *_columns(BLOCK_MEASURES),
     sqlite_with_rowid=False,
 )

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from backend.schemas.catalog import Catalog
-from backend.schemas.looks import OPTIMIZER_NAMES
 from backend.schemas.runs import Experiment, Run
 from dashboard.ui.setting_text import run_settings, short_name, value_text
 
@@ -88,7 +87,7 @@ def labels(runs: Sequence[Run], over: Sequence[str] = DEFAULT_OVER) -> list[str]
     names = []
     for run, own in zip(runs, settings, strict=True):
         same = [other for other in settings if other["kind"] == own["kind"]]
-        names.append(" · ".join([OPTIMIZER_NAMES[run.config.optimizer.kind], *_distinguishing(own, same)]))
+        names.append(" · ".join([run.config.optimizer.title, *_distinguishing(own, same)]))
     repeated = {name for name, count in Counter(names).items() if count > 1}
     return [
         f"{name} · {run.experiment_name}" if name in repeated else name for name, run in zip(names, runs, strict=True)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import plotly.graph_objects as go
 
-from backend.schemas.looks import OPTIMIZER_COLOURS, OPTIMIZER_NAMES
+from backend.schemas.optimizer_registry import OPTIMIZERS
 from dashboard.compare.differences import Outcome, Value
 
 NAMED = 4  # an axis with at most this many values lists them
@@ -16,7 +16,8 @@ def slice_plot(outcomes: Sequence[Outcome], setting: str, measure: str, *, mode:
     figure = go.Figure()
     values = [row.settings[setting] for row in outcomes if setting in row.settings]
     numbers = _numbers(values)
-    for kind, colour in OPTIMIZER_COLOURS[mode].items():
+    for kind, optimizer in OPTIMIZERS.items():
+        colour = getattr(optimizer.colour, mode)
         rows = [row for row in outcomes if row.kind == kind and setting in row.settings]
         rows.sort(key=lambda row: (_number(row.settings[setting]), str(row.settings[setting])))
         if rows:
@@ -24,7 +25,7 @@ def slice_plot(outcomes: Sequence[Outcome], setting: str, measure: str, *, mode:
                 x=[row.settings[setting] if numbers else _text(row.settings[setting]) for row in rows],
                 y=[row.value for row in rows],
                 text=[f"seed {row.seed}" for row in rows],
-                name=OPTIMIZER_NAMES[kind],
+                name=optimizer.title,
                 mode="markers",
                 marker={"color": colour, "size": 10, "opacity": 0.75},
                 hovertemplate="%{x}: %{y:.4~g} (%{text})",
@@ -56,10 +57,10 @@ def parallel_coordinates(outcomes: Sequence[Outcome], settings: Sequence[str], m
             x=[axis.title for axis in axes],
             y=[axis.heights[value] for axis, value in zip(axes, point, strict=True)],
             mode="lines+markers",
-            line={"color": OPTIMIZER_COLOURS[mode][row.kind], "width": 1.5},
+            line={"color": getattr(OPTIMIZERS[row.kind].colour, mode), "width": 1.5},
             opacity=0.6,
             text=[text] * len(axes),
-            hovertemplate=f"{OPTIMIZER_NAMES[row.kind]}, seed {row.seed}: %{{text}}<extra></extra>",
+            hovertemplate=f"{OPTIMIZERS[row.kind].title}, seed {row.seed}: %{{text}}<extra></extra>",
             showlegend=False,
         )
     figure.update_layout(

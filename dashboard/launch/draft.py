@@ -9,8 +9,8 @@ import streamlit as st
 
 from backend.schemas.catalog import Catalog
 from backend.schemas.experiments import ExperimentSpec, RunConfig
-from backend.schemas.looks import OPTIMIZER_NAMES
-from backend.schemas.optimizers import Adam, BlockHessianFree, HessianFree
+from backend.schemas.optimizer_registry import OPTIMIZERS
+from backend.schemas.optimizers import OptimizerSettings
 from backend.schemas.runs import Run
 
 _KEY = "draft"
@@ -82,18 +82,19 @@ def clone(run: Run, kind: str = "") -> ExperimentSpec:
     """Return a specification of one run, with another optimizer if a `kind` is given."""
     shared = {name: getattr(run.config, name) for name in RunConfig.model_fields if name not in {"optimizer", "seed"}}
     optimizer = convert(run.config.optimizer, kind) if kind else run.config.optimizer
-    name = f"{run.experiment_name[:100]}, {f'with {OPTIMIZER_NAMES[kind]}' if kind else 'again'}"
+    name = f"{run.experiment_name[:100]}, {f'with {OPTIMIZERS[kind].title}' if kind else 'again'}"
     return ExperimentSpec(**shared, name=name, optimizers=[optimizer], seeds=[run.config.seed])
 
 
-def convert(optimizer: Adam | HessianFree | BlockHessianFree, kind: str) -> Adam | HessianFree | BlockHessianFree:
+def convert(optimizer: OptimizerSettings, kind: str) -> OptimizerSettings:
     """Return an optimizer of another kind with the settings that mean the same for both; others get their defaults.
 
-    Adam shares only the gradient batch: its learning rate does not mean the same as that of a Newton step.
+    Only optimizers with curvature share more than the gradient batch: the learning rate of a Newton step is not that of
+    a gradient step, and names such as momentum mean different things.
     """
-    models: list[type[Adam | HessianFree | BlockHessianFree]] = [Adam, HessianFree, BlockHessianFree]
-    model = next(one for one in models if one.model_fields["kind"].default == kind)
-    names = {"gradient_batch"} if "adam" in {kind, optimizer.kind} else set(model.model_fields) - {"kind"}
+    model = OPTIMIZERS[kind]
+    both = model.has_curvature and optimizer.has_curvature
+    names = set(model.model_fields) - {"kind"} if both else {"gradient_batch"}
     held = {name: value for name, value in optimizer.model_dump().items() if name in names}
     batch = model.model_fields.get("curvature_batch")
     if batch and "curvature_batch" not in held and batch.default >= optimizer.gradient_batch:

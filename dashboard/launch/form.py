@@ -99,6 +99,8 @@ def _draw(field: SettingField, value: Any, key: str) -> Any:
         case "text":
             text: str = st.text_input(label, value="" if value is None else str(value), **kept)
             return None if field.optional and not text else text
+        case "numbers":
+            return st.text_input(label, value=value if isinstance(value, str) else " ".join(map(_plain, value)), **kept)
         case "integer":
             return _number(field, label, None if value is None else int(value), kept)
         case _:

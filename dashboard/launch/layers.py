@@ -23,7 +23,7 @@ def layer_rows(problem: ProblemInfo, data: DataSet, options: Mapping[str, Option
     """Resolve each layer's shapes from the chosen options, default options and the data set's sizes."""
     names: dict[str, Any] = {"inputs": data.inputs, "classes": data.classes}
     names |= dict(zip(("channels", "height", "width"), data.shape, strict=False))
-    names |= {name: knob.get("default") for name, knob in problem.options.get("properties", {}).items()}
+    names |= {name: setting.get("default") for name, setting in problem.options.get("properties", {}).items()}
     names |= {name: value for name, value in options.items() if value is not None}
     rows = []
     for layer in problem.layers:

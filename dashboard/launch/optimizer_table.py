@@ -6,17 +6,12 @@ from typing import Any
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from backend.schemas.base import Contract
-from backend.schemas.looks import OPTIMIZER_NAMES
-from backend.schemas.optimizers import Adam, BlockHessianFree, HessianFree
+from backend.schemas.optimizer_registry import OPTIMIZERS
 from dashboard.launch import block_editor
 from dashboard.launch.draft import Draft, Entry
 from dashboard.launch.form import Form, form_fields
 from dashboard.launch.layers import LayerRow
 from dashboard.launch.sweep import sweep
-from dashboard.ui.setting_text import OPTIMIZER_TITLES
-
-MODELS: dict[str, type[Contract]] = {"adam": Adam, "hf": HessianFree, "bhf": BlockHessianFree}
 
 
 def draw_optimizers(
@@ -30,7 +25,8 @@ def draw_optimizers(
     with st.container(border=True, key="section-optimizers"):
         with st.container(horizontal=True, vertical_alignment="center"):
             st.subheader("Optimizers", width="stretch")
-            for kind, title in OPTIMIZER_NAMES.items():
+            for kind, model in sorted(OPTIMIZERS.items(), key=lambda item: not item[1].featured):
+                title = model.title
                 if st.button(title, icon=":material/add:", key=form.key(f"add.{kind}"), help=f"Add another {title}"):
                     held.add(kind)
                     st.rerun()
@@ -43,7 +39,7 @@ def draw_optimizers(
                     answers.append(_card(form, held, entry, position))
         sweeping = st.container()
         for answer, (position, entry) in zip(answers, enumerate(held.entries), strict=True):
-            if entry.kind == "bhf":
+            if OPTIMIZERS[entry.kind].has_blocks:
                 st.markdown(f"**Blocks of {_name(held, entry)}**")
                 path = f"optimizers.{position}.partition"
                 before = entry.values.get("partition", {})
@@ -52,7 +48,7 @@ def draw_optimizers(
                 )
                 places[position] = st.empty()
         with sweeping:  # drawn last, so that a sweep copies the blocks, too
-            sweep(form, held, answers, [_name(held, entry) for entry in held.entries], MODELS)
+            sweep(form, held, answers, [_name(held, entry) for entry in held.entries], OPTIMIZERS)
     return answers, places
 
 
@@ -64,12 +60,12 @@ def _card(form: Form, held: Draft, entry: Entry, position: int) -> dict[str, Any
             if st.button("Remove", key=form.key(f"remove.{entry.id}"), type="tertiary", icon=":material/close:"):
                 held.remove(entry)
                 st.rerun()
-        values = form.settings(path, form_fields(MODELS[entry.kind]), entry.values, key=entry.id)
+        values = form.settings(path, form_fields(OPTIMIZERS[entry.kind]), entry.values, key=entry.id)
         form.slot(path)
     return {"kind": entry.kind} | values
 
 
 def _name(held: Draft, entry: Entry) -> str:
     same = [other.id for other in held.entries if other.kind == entry.kind]
-    title = OPTIMIZER_TITLES[entry.kind]
+    title = OPTIMIZERS[entry.kind].long_title
     return title if len(same) == 1 else f"{title} {same.index(entry.id) + 1}"

@@ -4,33 +4,16 @@ import streamlit as st
 
 from backend.schemas.experiments import Budget, Evaluation
 from backend.schemas.fields import SettingField
-from backend.schemas.optimizers import Adam, BlockHessianFree, HessianFree
+from backend.schemas.measures import UPDATE_MEASURES, Level
+from backend.schemas.optimizer_registry import OPTIMIZERS
+from backend.schemas.optimizers import CurvatureSettings
 from dashboard.launch.form import form_fields
 from dashboard.pages import guide_study
 from dashboard.ui.html_table import table
-from dashboard.ui.setting_text import OPTIMIZER_TITLES, value_text
+from dashboard.ui.setting_text import value_text
 from dashboard.ui.theme import STATIC, mode
 
 PICTURES = STATIC.parent / "pictures"
-
-OPTIMIZERS = {
-    "adam": "Scales each component of the gradient by a running average of its size. Updates are cheap, but many are "
-    "needed. Small batches are enough. Use it as the baseline.",
-    "hf": "Solves a linear system with the Gauss-Newton matrix in each update. Conjugate gradient needs only products "
-    "with this matrix. Updates are few and expensive, and need large gradient batches. Use it if the number of "
-    "updates matters, as in distributed training.",
-    "bhf": "Like HF, but ignores curvature between blocks of layers. Each block has its own, smaller system, which "
-    "conjugate gradient solves in fewer iterations. Start with the problem's default blocks, which are about equal in "
-    "size. The study below compares numbers of blocks.",
-}
-AXES = [
-    ["Updates", "number of weight changes; the usual axis for comparing convergence"],
-    ["Epochs", "passes over the training set"],
-    ["Seconds", "training time on this machine without evaluation; depends on the hardware and on other processes"],
-    ["CPU seconds", "processor time of training, summed over threads; other processes hardly change it"],
-    ["Cost", "work in units of one gradient over the gradient batch; the same on every machine"],
-    ["Images", "images drawn for gradients"],
-]
 
 
 def page() -> None:
@@ -47,15 +30,16 @@ def page() -> None:
 
 
 def _optimizers() -> None:
-    for place, (kind, text) in zip(st.columns(len(OPTIMIZERS)), OPTIMIZERS.items(), strict=True):
+    for place, optimizer in zip(st.columns(len(OPTIMIZERS)), OPTIMIZERS.values(), strict=True):
         with place.container(border=True, height="stretch"):
-            st.subheader(OPTIMIZER_TITLES[kind])
-            st.write(text)
+            st.subheader(optimizer.long_title)
+            st.write(optimizer.summary)
 
 
 def _axes() -> None:
     st.header("Axes")
-    st.html(table(["Axis", "What it measures"], AXES, label="Axes"))
+    axes = [m for m in UPDATE_MEASURES.values() if m.level is Level.AXIS]
+    st.html(table(["Axis", "What it measures"], [[m.label, m.description] for m in axes], label="Axes"))
     st.write(
         "Look at more than one axis: an optimizer that wins by updates may lose by seconds. Launch at least three "
         "seeds, and look at the spread."
@@ -80,14 +64,14 @@ def _reports() -> None:
 
 
 def _settings() -> None:
-    """Explain every setting once: HF and BHF share a section."""
-    shared, own = form_fields(HessianFree), form_fields(BlockHessianFree)
-    sections = {
-        "Adam": form_fields(Adam),
-        "HF and BHF": [field for field in own if field in shared],
-        "BHF only": [field for field in own if field not in shared],
-        "Budget and evaluation": form_fields(Budget) + form_fields(Evaluation),
-    }
+    """Explain every setting once: optimizers with curvature share a section."""
+    shared = form_fields(CurvatureSettings)
+    solvers = [optimizer for optimizer in OPTIMIZERS.values() if optimizer.has_curvature]
+    sections = {" and ".join(optimizer.title for optimizer in solvers): shared}
+    for optimizer in OPTIMIZERS.values():
+        own = [field for field in form_fields(optimizer) if not optimizer.has_curvature or field not in shared]
+        sections |= {f"{optimizer.title} only" if optimizer.has_curvature else optimizer.title: own} if own else {}
+    sections["Budget and evaluation"] = form_fields(Budget) + form_fields(Evaluation)
     st.header("Settings")
     for title, found in sections.items():
         st.subheader(title)

@@ -23,7 +23,7 @@ from backend.schemas.api import CatalogAnswer, Plan, Worker
 from backend.schemas.catalog import Catalog, DataSet, ProblemInfo
 from backend.schemas.experiments import Budget, Evaluation, ExperimentSpec, Problem
 from backend.schemas.fields import SettingField
-from backend.schemas.looks import OPTIMIZER_NAMES
+from backend.schemas.optimizer_registry import OPTIMIZERS
 from backend.schemas.runs import Experiment, Preset
 from dashboard.launch import block_editor, optimizer_table, presets
 from dashboard.launch.draft import Draft, clone, draft, problem_presets, seeds_of, start_draft
@@ -58,7 +58,7 @@ def page() -> None:
 def _draft(catalog: Catalog) -> Draft:
     """Return the draft; the URL may name a run to clone, and another optimizer for the clone."""
     run_id, kind = st.query_params.get("from", ""), st.query_params.get("optimizer", "")
-    kind = kind if kind in OPTIMIZER_NAMES else ""
+    kind = kind if kind in OPTIMIZERS else ""
     return draft(catalog, ",".join(filter(None, [run_id, kind])), lambda: _find_clone(run_id, kind))
 
 

@@ -4,12 +4,14 @@ import html
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import get_args
 
 import streamlit as st
 
 from backend.client import Client
 from backend.errors import BlockHFError
-from backend.schemas.paper import Evidence, Finding, Own, PaperView, Reproduction, Verdict
+from backend.schemas.measures import UPDATE_MEASURES
+from backend.schemas.paper import Axis, Evidence, Finding, Own, PaperView, Reproduction, Verdict
 from dashboard.pages import reproduction_parts
 from dashboard.ui.backend import ask, client
 from dashboard.ui.html_table import table
@@ -33,7 +35,7 @@ SCALES = {
     "laptop": "up to two hours on two cores",
     "full": "the paper's data and number of updates; needs a GPU",
 }
-AXES = {"update": "Updates", "epoch": "Epochs", "seconds": "Seconds", "cost": "Cost"}
+AXES = {name: UPDATE_MEASURES[name].label for name in get_args(Axis)}
 RECORDED = "recorded"
 VERDICTS = {
     Verdict.REPRODUCED: ("finished", "\N{CHECK MARK}"),

@@ -5,7 +5,7 @@ import html
 import streamlit as st
 
 from backend.errors import BackendUnavailable, BlockHFError
-from backend.schemas.looks import OPTIMIZER_NAMES
+from backend.schemas.optimizer_registry import OPTIMIZERS
 from backend.schemas.runs import Run, RunStatus
 from dashboard.compare import groups
 from dashboard.runs import wording
@@ -14,7 +14,7 @@ from dashboard.ui.auto_refresh import WatchedQuery, auto_refresh
 from dashboard.ui.backend import ask, await_backend, client
 from dashboard.ui.html_table import table
 from dashboard.ui.live_curves import live, read_view
-from dashboard.ui.setting_text import OPTIMIZER_TITLES, run_settings, setting_name, value_text
+from dashboard.ui.setting_text import run_settings, setting_name, value_text
 from dashboard.ui.text import escape
 
 EVERY_SECONDS = 4
@@ -30,7 +30,7 @@ def page() -> None:
     run = _asked(st.query_params.get("id", ""))
     if run is None:
         st.stop()
-    name = OPTIMIZER_TITLES[run.config.optimizer.kind]
+    name = run.config.optimizer.long_title
     st.title(escape(f"{name}, seed {run.config.seed}"))
     _state(run)
     if run.error:
@@ -120,7 +120,8 @@ def _again(run: Run) -> None:
     """Offer to clone the run into a new comparison, also with another optimizer."""
     if st.button("Clone", icon=":material/content_copy:", help="A new comparison that starts from this run"):
         st.switch_page(st.session_state["pages"]["launch"], query_params={"from": run.id})
-    for kind, name in OPTIMIZER_NAMES.items():
+    for kind, optimizer in OPTIMIZERS.items():
+        name = optimizer.title
         if kind != run.config.optimizer.kind and st.button(
             f"Repeat with {name}", key=f"with-{kind}", help="Copies this run's settings that both optimizers have"
         ):
@@ -132,9 +133,7 @@ def _curves(run: Run) -> None:
     catalog = ask(catalog=lambda backend: backend.catalog())["catalog"]
     known = catalog.catalog if catalog else None
     accuracy = groups.has_accuracy(known, [run])
-    group = groups.Group(
-        run.experiment_id, OPTIMIZER_NAMES[run.config.optimizer.kind], run.config.optimizer.kind, 0, [run]
-    )
+    group = groups.Group(run.experiment_id, run.config.optimizer.title, run.config.optimizer.kind, 0, [run])
     asked = live(
         groups.live_groups([group]),
         experiments=[run.experiment_id],

@@ -2,7 +2,6 @@
 
 from datetime import datetime
 
-from backend.schemas.looks import OPTIMIZER_NAMES
 from backend.schemas.runs import Run, RunStatus
 
 LOST = "worker lost; waiting for another worker to continue"
@@ -10,7 +9,7 @@ LOST = "worker lost; waiting for another worker to continue"
 
 def run_title(run: Run) -> str:
     """Name a run by its optimizer and seed."""
-    return f"{OPTIMIZER_NAMES[run.config.optimizer.kind]}, seed {run.config.seed}"
+    return f"{run.config.optimizer.title}, seed {run.config.seed}"
 
 
 def progress_text(run: Run) -> str:

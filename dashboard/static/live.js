@@ -4,7 +4,7 @@ import { Chart } from "./plot/chart.js";
 import { element, script, styles, swatch } from "./dom.js";
 import { picked } from "./store/filter.js";
 import { LogPanel } from "./panels/log.js";
-import { fieldsOf, MEASURES } from "./store/measures.js";
+import { describe, fieldsOf, MEASURES } from "./store/measures.js";
 import { TargetPanel } from "./panels/target_panel.js";
 import { ValuesPanel } from "./panels/values_panel.js";
 import { Store } from "./store/store.js";
@@ -19,6 +19,7 @@ const mounted = new WeakMap(); // Streamlit calls mount at every rerun with the 
 /** Show the component in its host; return the function that removes it. */
 export default function mount(component) {
   const host = component.parentElement;
+  describe(component.data.measures);
   let live = mounted.get(host);
   if (!live) {
     live = new Live(host, component.data.view);
@@ -111,7 +112,7 @@ class Live {
   /** Read the blocks of each group's first run if a panel shows blocks. */
   wantBlocks(groups) {
     const wanted = this.view.panels.some((name) => MEASURES[name]?.block);
-    const firsts = groups.filter(({ kind }) => kind !== "adam").map(({ runs }) => runs[0].id);
+    const firsts = groups.filter(({ kind }) => this.data.solvers.includes(kind)).map(({ runs }) => runs[0].id);
     this.store.wantBlocks(wanted ? firsts : []);
   }
 
@@ -156,14 +157,14 @@ class Live {
 
   draw() {
     if (!this.data || this.chart.held) return;
-    const theme = themeOf(this.root, this.data.colours);
+    const theme = themeOf(this.root, this.data);
     this.painted = JSON.stringify(theme);
     const { accuracy, groups: all, comparing, names } = this.data;
     const groups = comparing ? picked(all, this.store.runs, this.view) : all;
     this.wantBlocks(groups);
     const shown = { groups, store: this.store, view: this.view, theme, accuracy };
     const count = (some) => some.reduce((sum, { runs }) => sum + runs.length, 0);
-    this.toolbar.show(this.view, { paused: this.paused, seeded: all.some((group) => group.runs.length > 1), solves: all.some(({ kind }) => kind !== "adam"), accuracy, open: this.open().length });
+    this.toolbar.show(this.view, { paused: this.paused, seeded: all.some((group) => group.runs.length > 1), solves: all.some(({ kind }) => this.data.solvers.includes(kind)), accuracy, open: this.open().length });
     this.filter.show(this.view, { shown: count(groups), all: count(all), runs: this.store.runs, names });
     this.table.show({ ...shown, pending: this.pending });
     this.drawLegend(shown);
@@ -180,7 +181,7 @@ class Live {
 
   /** Draw again if the page's colours have changed; style sheets change for other reasons, too. */
   repaint() {
-    if (this.data && JSON.stringify(themeOf(this.root, this.data.colours)) !== this.painted) this.draw();
+    if (this.data && JSON.stringify(themeOf(this.root, this.data)) !== this.painted) this.draw();
   }
 
   drawLegend({ groups, view, theme }) {

@@ -8,7 +8,8 @@ from typing import Any
 
 import streamlit as st
 
-from backend.schemas.looks import OPTIMIZER_COLOURS, OPTIMIZER_NAMES
+from backend.schemas.measures import BLOCK_MEASURES, COMPARED, UPDATE_MEASURES, Level, Measure
+from backend.schemas.optimizer_registry import OPTIMIZERS
 from dashboard.ui.theme import OTHER_COLOURS
 
 # The scripts come from the dashboard's own route, so the browser fetches them once and not with every rerun. They may
@@ -37,13 +38,41 @@ export default function (component) {
 }
 """
 
-X_AXES = ("update", "epoch", "seconds", "cpu_seconds", "cost", "samples")
+MEASURES = [measure for measure in (*UPDATE_MEASURES.values(), *BLOCK_MEASURES.values()) if measure.drawn]
+X_AXES = tuple(measure.name for measure in MEASURES if measure.level is Level.AXIS)
+TARGETS = tuple(COMPARED)
+COMPOSITES = ("decreases", "time")
+"""panels that draw several measures at once; `static/store/measures.js` describes them"""
+
+
+def panel_name(measure: Measure) -> str:
+    """Return the name of a measure's panel: a block's measure may have the name of an update's."""
+    own = UPDATE_MEASURES.get(measure.name)
+    return f"block_{measure.name}" if measure.level is Level.BLOCK and own in MEASURES[len(X_AXES) :] else measure.name
+
+
 PANELS = (
-    "train_loss", "test_loss", "test_accuracy", "batch_loss", "gradient_norm", "step_norm", "scale", "reduction_ratio",
-    "cg_iterations", "stop_reason", "residual", "model_decrease", "decreases", "ritz_max", "ritz_min",
-    "block_step_norm", "cost", "time", "gradient_seconds", "curvature_seconds", "evaluation_seconds",
-)  # fmt: skip
-TARGETS = PANELS[:3]
+    *TARGETS,
+    *(panel_name(m) for m in MEASURES if m.level is not Level.AXIS and m.name not in TARGETS),
+    *COMPOSITES,
+)
+
+
+def measure_records() -> list[dict[str, Any]]:
+    """Return the measures that can be drawn, as the browser's script reads them."""
+    return [vars(measure) | {"panel": panel_name(measure)} for measure in MEASURES]
+
+
+def optimizer_records() -> dict[str, Any]:
+    """Return names and colours of the optimizers by kind, and the kinds that report blocks."""
+    return {
+        "names": {kind: optimizer.title for kind, optimizer in OPTIMIZERS.items()},
+        "solvers": [kind for kind, optimizer in OPTIMIZERS.items() if optimizer.has_curvature],
+        "colours": {
+            mode: {kind: getattr(optimizer.colour, mode) for kind, optimizer in OPTIMIZERS.items()}
+            for mode in ("light", "dark")
+        },
+    }
 
 
 @dataclass(frozen=True)
@@ -94,7 +123,7 @@ _CHOICES: dict[str, tuple[Any, ...]] = {
     "logX": (True, False),
     "logY": (True, False),
     "status": ("", "running", "open", "ended", "queued", "paused", "finished", "failed"),
-    "optimizer": ("", *OPTIMIZER_NAMES),
+    "optimizer": ("", *OPTIMIZERS),
 }
 
 _FORMS = {
@@ -177,10 +206,9 @@ def live(
         "accuracy": accuracy,
         "lossUnit": loss_unit,
         "comparing": comparing,
-        "names": OPTIMIZER_NAMES,
-        "colours": {
-            mode: {"optimizers": OPTIMIZER_COLOURS[mode], "others": OTHER_COLOURS[mode]} for mode in ("light", "dark")
-        },
+        "measures": measure_records(),
+        **optimizer_records(),
+        "others": OTHER_COLOURS,
     }
     result = _component()(
         key=key,

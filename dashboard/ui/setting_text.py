@@ -8,8 +8,6 @@ from backend.schemas.fields import TITLES
 
 TIMES = " \N{MULTIPLICATION SIGN} "
 
-OPTIMIZER_TITLES = {"adam": "Adam", "hf": "Hessian-free (HF)", "bhf": "Block-diagonal Hessian-free (BHF)"}
-
 _NAMES = {
     "kind": "optimizer",
     "partition.kind": "blocks",

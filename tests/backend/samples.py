@@ -5,8 +5,9 @@ from typing import Any
 
 from backend.schemas.catalog import Catalog, DataSet, Layer, ProblemInfo, WorkerInfo
 from backend.schemas.experiments import ExperimentSpec
+from backend.schemas.measures import BlockStats, StopReason, Update
 from backend.schemas.optimizers import Adam, BlockHessianFree
-from backend.schemas.runs import BlockStats, Checkpoint, StopReason, Update
+from backend.schemas.runs import Checkpoint
 
 INFO = WorkerInfo(name="tester", device="cpu", threads=1)
 LAYERS = ["encoder.0", "encoder.2", "decoder.0", "decoder.2"]

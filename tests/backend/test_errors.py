@@ -39,7 +39,7 @@ def test_values_are_shown_short() -> None:
     """A value that is long, or no number of JSON, is shown as short text; one that is missing is not shown."""
     with pytest.raises(ValidationError) as caught:
         Adam.model_validate({"learning_rate": float("inf"), "gradient_batch": 10**40, "beta1": "x" * 999, "eps": True})
-    values = {error.field: error.value for error in from_validation(caught.value, ("optimizers", "0")).errors}
+    values = {error.field: error.value for error in from_validation(caught.value, ("optimizers", "0", "adam")).errors}
     assert values["optimizers.0.learning_rate"] == "inf"
     assert values["optimizers.0.gradient_batch"] == str(10**40)
     assert len(values["optimizers.0.beta1"]) == 201

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from backend.schemas.catalog import DataSet
 from worker.problems import autoencoder, cnn, lstm
-from worker.problems.data import cifar10, mnist
+from worker.problems.data import cifar10, idx_data
 from worker.problems.problem import Problem
 
 GRADIENT_BATCH = 2000
@@ -44,7 +44,7 @@ class Setting:
 
 
 def _autoencoder(curvature_batch: int) -> Setting:
-    return Setting(autoencoder.PROBLEM, mnist.INFO, curvature_batch, damping=0.0, iterations=30)
+    return Setting(autoencoder.PROBLEM, idx_data.MNIST.info, curvature_batch, damping=0.0, iterations=30)
 
 
 def _cnn(curvature_batch: int) -> Setting:
@@ -52,7 +52,7 @@ def _cnn(curvature_batch: int) -> Setting:
 
 
 def _lstm(curvature_batch: int) -> Setting:
-    return Setting(lstm.PROBLEM, mnist.INFO, curvature_batch, damping=0.01, iterations=100, hard=(5.0, 1e-6))
+    return Setting(lstm.PROBLEM, idx_data.MNIST.info, curvature_batch, damping=0.01, iterations=100, hard=(5.0, 1e-6))
 
 
 SETTINGS = {

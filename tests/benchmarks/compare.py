@@ -15,9 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from backend.schemas.experiments import Budget, Evaluation, Problem, RunConfig
-from backend.schemas.optimizers import Adam, BlockHessianFree, HessianFree, Optimizer
-from backend.schemas.runs import Update
+from backend.schemas.measures import Update
+from backend.schemas.optimizer_registry import Optimizer
+from backend.schemas.optimizers import Adam, BlockHessianFree, HessianFree
 from tests.benchmarks.picture import Line, draw
+from tests.worker.cases import planned_blocks
 from worker.problems.registry import discover
 from worker.training.trainer import train
 
@@ -63,7 +65,14 @@ def curves(
             threads=threads,
         )
         with tempfile.TemporaryDirectory() as folder:
-            train(config, errors, lambda: False, registry=registry, folder=Path(folder))
+            train(
+                config,
+                errors,
+                lambda: False,
+                blocks=planned_blocks(config, registry),
+                registry=registry,
+                folder=Path(folder),
+            )
         found.append(errors)
     return found
 

@@ -33,7 +33,7 @@ from random import Random
 from typing import Any
 
 from backend.schemas.experiments import RunConfig
-from backend.schemas.optimizers import Optimizer
+from backend.schemas.optimizer_registry import Optimizer
 from tests.benchmarks.ledger import Ledger
 from tests.benchmarks.storm import OPTIMIZERS, SETTINGS, Storm, Uninterrupted, compare, configuration
 from tests.benchmarks.tally import Tally
@@ -75,7 +75,7 @@ def loop(
             processes.restart_backend(after=after)
 
         servers: dict[str, Callable[[float], None]] = {"backend": revive, "server": restart}
-        ledger = Ledger(processes.client, processes.url, chance) if set(kinds) & set(servers) else None
+        ledger = Ledger(processes.client, processes.backend_url, chance) if set(kinds) & set(servers) else None
         weather = Storm(processes, chance, lease=lease, servers=servers)
         stack.callback(weather.stop)
         figures = _train(processes, weather, chance, kinds, shares(kills, seed), updates, ledger)

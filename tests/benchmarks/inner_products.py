@@ -17,11 +17,12 @@ from unittest.mock import patch
 import torch
 from torch import Tensor
 
-from backend.schemas.optimizers import BlockHessianFree, CurvatureWay, HessianFree
+from backend.schemas.optimizers import BlockHessianFree, HessianFree, ProductMethod
 from backend.settings import Settings
 from tests.benchmarks.time_to_target import course
 from worker.optim.solver.cg import FlatInner
-from worker.problems.data import Dataset, mnist
+from worker.problems.data import Dataset
+from worker.problems.data.idx_data import MNIST
 from worker.training.device import threads
 
 
@@ -42,7 +43,7 @@ def errors(kind: type[BlockHessianFree | HessianFree], data: Dataset, chosen: ar
         gradient_batch=chosen.gradient_batch,
         curvature_batch=chosen.curvature_batch,
         max_cg_iterations=chosen.max_cg_iterations,
-        curvature_way=CurvatureWay.PRODUCTS,
+        product_method=ProductMethod.PRODUCTS,
     )
     points = course(optimizer, data, updates=chosen.updates, every=chosen.every, target=None, chosen=chosen)
     return ", ".join(f"{point.updates}: {point.error:.2f}" for point in points)
@@ -66,7 +67,7 @@ def options() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Train all four and print."""
     chosen = options().parse_args(arguments)
-    data = mnist.load(chosen.folder)
+    data = MNIST.load(chosen.folder)
     with threads(1):
         for kind in (BlockHessianFree, HessianFree):
             print(kind.__name__, "float64", errors(kind, data, chosen))

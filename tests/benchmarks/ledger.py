@@ -8,7 +8,7 @@ from backend.errors import BackendUnavailable, BlockHFError
 from backend.schemas.catalog import Catalog
 from backend.schemas.optimizers import Adam
 from tests.backend.samples import INFO, catalog, checkpoint, spec, updates
-from worker.delivery.reporter import persist
+from worker.delivery.reporter import retry_until_reachable
 
 _PAUSE = 0.02
 
@@ -64,7 +64,7 @@ class Ledger:
         return self.acknowledged
 
     def _rows(self, *, after: int) -> list[int]:
-        answer = persist(lambda: self._client.series([self.run_id], after=[after], fields=["samples"]))
+        answer = retry_until_reachable(lambda: self._client.series([self.run_id], after=[after], fields=["samples"]))
         columns = answer[self.run_id]
         numbers: list[int] = columns["update"]
         assert columns["samples"] == [10 * n for n in numbers], "a row is not what was written"

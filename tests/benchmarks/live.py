@@ -22,8 +22,9 @@ from playwright.sync_api import Browser, CDPSession, Page, sync_playwright
 from backend.client import Client
 from backend.schemas.catalog import WorkerInfo
 from backend.schemas.experiments import Budget
-from tests.e2e.conftest import CHROMIUM, DEADLINE, QUIET, Service, draws, running_service, settled
+from tests.e2e.conftest import CHROMIUM, QUIET, draws, settled
 from tests.e2e.samples import SPEC, claims, register, row
+from tests.processes import DEADLINE, Processes
 from worker.problems.registry import discover
 
 SECONDS = 20
@@ -82,11 +83,11 @@ def spread(values: Sequence[float]) -> str:
     return f"{statistics.median(ordered):.2f} / {ordered[int(0.95 * (len(ordered) - 1))]:.2f} / {ordered[-1]:.2f}"
 
 
-def measure(page: Page, service: Service, count: int, updates: int) -> None:
+def measure(page: Page, service: Processes, count: int, updates: int) -> None:
     """Measure one size and print it."""
     experiment, taken = launch(service.client, count)
     fill(service.client, taken, updates)
-    dashboard = psutil.Process(service.processes["dashboard"].pid)
+    dashboard = psutil.Process(service.running["dashboard"].pid)
     began = time.monotonic()
     page.goto(f"{service.dashboard_url}/?experiments={experiment}&refresh=0.5&seeds=each&panels=train_loss,test_loss")
     page.wait_for_function(
@@ -119,12 +120,12 @@ def wait_in_line(client: Client) -> None:
         client.launch(next(one.spec for one in shipped if one.kind == kind))
 
 
-def rest(page: Page, service: Service) -> None:
+def rest(page: Page, service: Processes) -> None:
     """Print what each page's open tab takes while nothing trains and runs wait."""
     experiment, taken = launch(service.client, 12)
     fill(service.client, taken, 100)
     wait_in_line(service.client)
-    dashboard = psutil.Process(service.processes["dashboard"].pid)
+    dashboard = psutil.Process(service.running["dashboard"].pid)
     print(f"dashboard's process without a tab: {share(dashboard, page, IDLE_SECONDS):.1%} of a core")
     for path in (f"?experiments={experiment}", "launch", "queue", "paper", "guide", f"run?id={taken[0][0]}"):
         page.goto(f"{service.dashboard_url}/{path}")
@@ -154,7 +155,7 @@ def count(node: dict[str, Any]) -> int:
     return 1 + sum(map(count, below))
 
 
-def endure(page: Page, service: Service, minutes: float) -> None:
+def endure(page: Page, service: Processes, minutes: float) -> None:
     """Refresh a compare page that grows, and print ten times what the browser holds."""
     experiment, taken = launch(service.client, 12)
     fill(service.client, taken, 5000)
@@ -193,7 +194,7 @@ def main() -> None:
     sizes = [tuple(map(int, size.split("x"))) for size in chosen.sizes] or [(12, 5000), (30, 5000), (100, 10_000)]
     with (
         tempfile.TemporaryDirectory() as home,
-        running_service(Path(home), "backend", "dashboard") as service,
+        Processes(Path(home), "backend", "dashboard") as service,
         sync_playwright() as playwright,
     ):
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET)

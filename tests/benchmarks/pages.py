@@ -19,7 +19,8 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 from backend.cli.demo import DEMO
 from backend.schemas.experiments import Problem
 from backend.schemas.optimizers import BlockHessianFree, CgStop, HessianFree
-from tests.e2e.conftest import CHROMIUM, DEADLINE, QUIET, draws, running_service, seen, settled, wait_until
+from tests.e2e.conftest import CHROMIUM, QUIET, draws, seen, settled
+from tests.processes import DEADLINE, Processes, wait_until
 
 PICTURES = Path(__file__).parents[2] / "dashboard" / "pictures"
 TRAINING_SECONDS = 3600
@@ -85,7 +86,7 @@ def main() -> None:
     folder.mkdir(parents=True, exist_ok=True)
     with (
         tempfile.TemporaryDirectory() as home,
-        running_service(Path(home)) as service,
+        Processes(Path(home), "backend", "dashboard", "worker") as service,
         sync_playwright() as playwright,
     ):
         expect.set_options(timeout=1000 * DEADLINE)

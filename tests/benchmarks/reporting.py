@@ -21,8 +21,8 @@ import torch
 from backend.client import Client
 from backend.schemas.catalog import WorkerInfo
 from backend.schemas.experiments import Budget, Evaluation, ExperimentSpec, Problem, RunConfig
+from backend.schemas.measures import Update
 from backend.schemas.optimizers import Adam
-from backend.schemas.runs import Update
 from tests.processes import Processes
 from worker.delivery.reporter import Reporter
 from worker.problems.autoencoder import PROBLEM, AutoencoderOptions
@@ -74,7 +74,7 @@ def ours(batch: int) -> float:
     )
     registry = discover()
     started = time.process_time()
-    train(config, Silent(), lambda: False, registry=registry, folder=NOWHERE)
+    train(config, Silent(), lambda: False, blocks=[], registry=registry, folder=NOWHERE)
     return time.process_time() - started
 
 
@@ -117,7 +117,9 @@ def reporting_share(client: Client, options: dict[str, int]) -> dict[str, float]
     assert claim is not None
     reporter = Timed(client, claim.run.id, claim.claim_number)
     started, clock = time.process_time(), time.monotonic()
-    outcome = train(claim.run.config, reporter, lambda: False, registry=registry, folder=NOWHERE)
+    outcome = train(
+        claim.run.config, reporter, lambda: False, blocks=claim.run.blocks, registry=registry, folder=NOWHERE
+    )
     reporter.finish(outcome.status, ended_by=outcome.ended_by)
     share = reporter.seconds / (time.process_time() - started)
     return {"share": share, "rows_per_second": client.run(claim.run.id).summary.updates / (time.monotonic() - clock)}

@@ -29,9 +29,9 @@ import psutil
 
 from backend.api.services import Store
 from backend.client import Client
-from backend.schemas.api import BLOCK_FIELDS, SERIES_FIELDS, Announcement, Append, Claim
+from backend.schemas.api import Announcement, Append, Claim
+from backend.schemas.measures import BLOCK_FIELDS, SERIES_FIELDS, Update
 from backend.schemas.optimizers import Adam
-from backend.schemas.runs import Update
 from backend.settings import Settings
 from backend.storage.tables import BLOCKS, UPDATES
 from tests.backend.samples import INFO, catalog, spec, update
@@ -148,7 +148,7 @@ def storing(home: Path, rounds: int, count: int) -> dict[str, float]:
 def rest(processes: Processes, rounds: int, count: int) -> dict[str, float]:
     """Measure rows per second through a real server, as the worker sends them."""
     rows = batches(count)
-    with Client(processes.url, headers=TOKENS) as client:
+    with Client(processes.backend_url, headers=TOKENS) as client:
         worker = client.register(INFO, catalog()).worker_id
         client.launch(spec(optimizers=[Adam(gradient_batch=10)], seeds=list(range(rounds))))
         times = []
@@ -178,7 +178,7 @@ def reading(processes: Processes, ids: list[str], rounds: int) -> dict[str, floa
         numbers = [number for (number,) in source.execute("SELECT number FROM runs ORDER BY number")]
     bare = Bare(file)
     times: dict[str, list[float]] = {"bare": [], "read": [], "thinned": [], "increment": []}
-    with httpx.Client(base_url=f"{processes.url}/api/v1", timeout=60, headers=TOKENS, trust_env=False) as http:
+    with httpx.Client(base_url=f"{processes.backend_url}/api/v1", timeout=60, headers=TOKENS, trust_env=False) as http:
 
         def get(**query: object) -> httpx.Response:
             return http.get("/series", params=query).raise_for_status()  # type: ignore[arg-type] # texts and numbers
@@ -201,8 +201,8 @@ def reading(processes: Processes, ids: list[str], rounds: int) -> dict[str, floa
 def asking(processes: Processes, ids: list[str], seconds: float) -> dict[str, float]:
     """Measure increments over 16 connections, and the memory of the server after all that it has done."""
     targets = [f"/api/v1/series?runs={run}&after={POINTS - 99}" for run in ids]
-    found = hammer(processes.url, TOKEN, targets, connections=16, seconds=seconds)
-    memory = psutil.Process(processes.backend.pid).memory_info().rss / 2**20
+    found = hammer(processes.backend_url, TOKEN, targets, connections=16, seconds=seconds)
+    memory = psutil.Process(processes.running["backend"].pid).memory_info().rss / 2**20
     return {f"increments_16_{name}": figure for name, figure in found.items()} | {"memory_mib": memory}
 
 

@@ -13,14 +13,16 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from backend.schemas.api import BLOCK_FIELDS, SERIES_FIELDS
 from backend.schemas.experiments import Budget, Evaluation, ExperimentSpec, Problem, RunConfig
-from backend.schemas.optimizers import Adam, BlockHessianFree, HessianFree, Optimizer
-from backend.schemas.runs import Run, RunStatus, Update
+from backend.schemas.measures import BLOCK_FIELDS, SERIES_FIELDS, Update
+from backend.schemas.optimizer_registry import Optimizer
+from backend.schemas.optimizers import Adam, BlockHessianFree, HessianFree
+from backend.schemas.runs import Run, RunStatus
 from tests.processes import Processes
 from tests.recorder import Recorder
-from worker.checkpoints.files import State
-from worker.delivery.reporter import persist
+from tests.worker.cases import planned_blocks
+from worker.checkpoints.files import Snapshot
+from worker.delivery.reporter import retry_until_reachable
 from worker.problems.registry import discover
 from worker.training.trainer import train
 
@@ -43,7 +45,9 @@ class Uninterrupted:
     def __init__(self, config: RunConfig) -> None:
         self.rows: list[Update] = []
         self.weights = ""
-        train(config, self, lambda: False, registry=discover(), folder=Path("nowhere"), keeper=self)
+        known = discover()
+        blocks = planned_blocks(config, known)
+        train(config, self, lambda: False, blocks=blocks, registry=known, folder=Path("nowhere"), policy=self)
 
     def start(self, **_: object) -> None:
         """Take no notice."""
@@ -52,28 +56,28 @@ class Uninterrupted:
         """Keep a row."""
         self.rows.append(row)
 
-    def found(self) -> State | None:
+    def load(self) -> Snapshot | None:
         """Begin at the beginning."""
         return None
 
-    def missing(self) -> str:
-        """Miss nothing."""
+    def missing_note(self) -> str:
+        """Expect no state."""
         return ""
 
     def due(self) -> bool:
-        """Keep nothing."""
+        """Save nothing."""
         return False
 
-    def paused(self) -> bool:
-        """Go on."""
+    def pause_requested(self) -> bool:
+        """Never pause."""
         return False
 
-    def keep(self, state: State, update: int) -> bool:  # noqa: ARG002 - it is asked for as a keeper
-        """Keep nothing."""
+    def save(self, snapshot: Snapshot, update: int) -> bool:  # noqa: ARG002 - a policy's arguments
+        """Save nothing."""
         return False
 
-    def end(self, weights: State) -> None:
-        """Take the weights' SHA-256."""
+    def save_weights(self, weights: Snapshot) -> None:
+        """Store the SHA-256 of the weights."""
         self.weights = hashlib.sha256(weights.to_bytes()).hexdigest()
 
 
@@ -88,7 +92,7 @@ class Storm:
         self, processes: Processes, chance: Random, *, lease: float, servers: dict[str, Callable[[float], None]]
     ) -> None:
         self.struck: Counter[str] = Counter()
-        self.recorder = Recorder(processes.url)
+        self.recorder = Recorder(processes.backend_url)
         self._processes = processes
         self._client = processes.client
         self._chance = chance
@@ -108,14 +112,14 @@ class Storm:
         run_id = run.id
         due, seen, soon = time.monotonic(), (0, 0), False
         while True:
-            run = persist(lambda: self._client.run(run_id))
+            run = retry_until_reachable(lambda: self._client.run(run_id))
             if run.status is RunStatus.FINISHED:
                 self._wake(run, everyone=True)
                 return run
             if run.status is RunStatus.FAILED:
                 assert run.error is not None
                 assert run.error.message.startswith("the training process was killed by SIGKILL"), run.error
-                persist(lambda: self._client.retry(run_id))
+                retry_until_reachable(lambda: self._client.retry(run_id))
             if run.claims != seen[0]:  # one fault in four strikes before the first update, the others after one
                 seen, soon = (run.claims, run.summary.updates), self._chance.random() < 0.25
                 due = time.monotonic() + self._chance.uniform(0, 1)
@@ -161,7 +165,7 @@ class Storm:
 
     def _holder(self, run: Run) -> int | None:
         """Find the process that has the run, unless it sleeps."""
-        workers = persist(self._client.catalog).workers
+        workers = retry_until_reachable(self._client.catalog).workers
         names = [worker.info.name for worker in workers if worker.id == run.worker_id]
         pid = int(names[0].rpartition(":")[2]) if names else 0
         asleep = [one for _, _, pids in self._asleep for one in pids]
@@ -189,7 +193,7 @@ def child_of(pid: int) -> int | None:
 
 def compare(run: Run, processes: Processes, expected: Uninterrupted) -> str:
     """Check that a run is what it would have been without faults; return the SHA-256 of its rows."""
-    columns = persist(lambda: processes.client.series([run.id], blocks=True))[run.id]
+    columns = retry_until_reachable(lambda: processes.client.series([run.id], blocks=True))[run.id]
     assert columns["update"] == list(range(1, len(expected.rows) + 1)), "rows are lost or doubled"
     found, wanted = fingerprints(columns), fingerprints(columns_of(expected.rows))
     different = sorted(name for name in {*found, *wanted} if found.get(name) != wanted.get(name))

@@ -21,14 +21,18 @@ from typing import Any
 
 import torch
 
-from backend.schemas.experiments import RunConfig
-from backend.schemas.optimizers import Adam, BlockHessianFree, CgStop, Optimizer
+from backend.catalog.validation import resolve_blocks
+from backend.schemas.experiments import Problem, RunConfig
+from backend.schemas.optimizer_registry import Optimizer
+from backend.schemas.optimizers import Adam, BlockHessianFree, CgStop
 from backend.settings import Settings
 from worker.problems.autoencoder import PROBLEM
-from worker.problems.data import Dataset, mnist
+from worker.problems.data import Dataset
+from worker.problems.data.idx_data import MNIST
+from worker.problems.registry import discover
 from worker.training.device import threads
 from worker.training.evaluation import measure
-from worker.training.optimizer_factory import make_optimizer, resolve_blocks
+from worker.training.optimizer_factory import make_optimizer
 from worker.training.sampling import Sampler
 from worker.training.trainer import initial_model
 
@@ -52,7 +56,8 @@ def course(
 ) -> list[Point]:
     """Train from the seed's initial weights; return the evaluations, the last one at the target if it is reached."""
     model = initial_model(PROBLEM, RunConfig(optimizer=optimizer, seed=chosen.seed), data)
-    stepper = make_optimizer(optimizer, model, PROBLEM.loss, resolve_blocks(optimizer, PROBLEM, model))
+    blocks = resolve_blocks(optimizer, Problem(), discover().catalog())
+    stepper = make_optimizer(optimizer, model, PROBLEM.loss, blocks)
     sampler, shown = Sampler(len(data.train), optimizer.gradient_batch, chosen.seed), data.train.head(chosen.subset)
     points: list[Point] = []
     seconds = cost = 0.0
@@ -83,7 +88,7 @@ def contenders(chosen: argparse.Namespace) -> dict[str, Optimizer]:
     """Return the optimizers by key, at the settings chosen."""
     shared: dict[str, Any] = {
         "gradient_batch": GRADIENT_BATCH, "learning_rate": chosen.learning_rate, "damping": chosen.damping,
-        "max_cg_iterations": chosen.max_cg_iterations, "momentum": chosen.momentum, "cg_stop": CgStop(chosen.stop),
+        "max_cg_iterations": chosen.max_cg_iterations, "warm_start": chosen.warm_start, "cg_stop": CgStop(chosen.stop),
         "cg_tolerance": chosen.tolerance,
     }  # fmt: skip
     made: dict[str, Optimizer] = {"adam": Adam(gradient_batch=GRADIENT_BATCH)}
@@ -107,7 +112,7 @@ def options() -> argparse.ArgumentParser:
     add("--learning-rate", type=float, default=0.1)
     add("--damping", type=float, default=0.0)
     add("--max-cg-iterations", type=int, default=30)
-    add("--momentum", type=float, default=0.95)
+    add("--warm-start", type=float, default=0.95)
     add("--stop", choices=[kind.value for kind in CgStop], default="iterations")
     add("--tolerance", type=float, default=5e-4)
     return parser
@@ -135,7 +140,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Measure and print."""
     chosen = options().parse_args(arguments)
     with threads(1):
-        found = compare(chosen, mnist.load(chosen.folder))
+        found = compare(chosen, MNIST.load(chosen.folder))
     if chosen.json:
         print(json.dumps(found, indent=2))
         return

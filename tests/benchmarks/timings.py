@@ -10,7 +10,7 @@ from typing import Any
 
 from backend.client import Client
 from backend.schemas.experiments import ExperimentSpec
-from backend.schemas.optimizers import Optimizer
+from backend.schemas.optimizer_registry import Optimizer
 from backend.schemas.runs import Run, RunStatus
 from tests.benchmarks.storm import OPTIMIZERS, child_of, configuration
 from tests.processes import Processes

@@ -9,42 +9,42 @@ from backend.client import Client
 from backend.schemas.catalog import WorkerInfo
 from dashboard.ui.backend import client
 from tests.dashboard.samples import CATALOG
-from tests.e2e.conftest import Service, running_service
+from tests.processes import Processes
 from worker.problems.registry import discover
 
 OpenPage = Callable[..., AppTest]
 
 
 @pytest.fixture(scope="session")
-def backend(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+def backend(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Processes]:
     """Start a backend on a free port."""
-    with running_service(tmp_path_factory.mktemp("backend"), "backend") as running:
+    with Processes(tmp_path_factory.mktemp("backend")) as running:
         yield running
 
 
 @pytest.fixture(scope="module")
-def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Processes]:
     """Start a backend of a module's own, where no other test's runs are."""
-    with running_service(tmp_path_factory.mktemp("own"), "backend") as running:
+    with Processes(tmp_path_factory.mktemp("own")) as running:
         yield running
 
 
 @pytest.fixture
-def able(own: Service) -> Client:
+def able(own: Processes) -> Client:
     """Return a client of the module's own backend, where a worker has announced the paper's problems just now."""
     own.client.register(WorkerInfo(name="by hand", device="cpu", threads=1), discover().catalog())
     return own.client
 
 
 @pytest.fixture
-def api(backend: Service) -> Client:
+def api(backend: Processes) -> Client:
     """Return a client of the backend, where a worker has announced the sample catalog just now."""
     backend.client.register(WorkerInfo(name="by hand", device="cpu", threads=1), CATALOG)
     return backend.client
 
 
 @pytest.fixture
-def open_page(backend: Service, monkeypatch: pytest.MonkeyPatch) -> Iterator[OpenPage]:
+def open_page(backend: Processes, monkeypatch: pytest.MonkeyPatch) -> Iterator[OpenPage]:
     """Run a page's script against the backend, or against the one at another URL."""
 
     def run(name: str, *, url: str = backend.backend_url, query: dict[str, str] | None = None) -> AppTest:

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 
 from backend.schemas.base import Contract as Options
-from backend.schemas.base import knob
+from backend.schemas.base import setting
 from backend.schemas.catalog import Catalog, DataSet, Layer, ProblemInfo
 from backend.schemas.experiments import ExperimentSpec, Problem
 from backend.schemas.optimizers import Adam, BlockHessianFree, HessianFree
@@ -15,8 +15,8 @@ NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 class WidthOptions(Options):
     """Options of the sample problem."""
 
-    hidden: int = knob(10, "width of the hidden layer; empty: ten", unit="units", ge=1, le=4096, paper=1000)
-    bias: bool = knob(True, "whether layers have a bias")
+    hidden: int = setting(10, "width of the hidden layer; empty: ten", unit="units", ge=1, le=4096, paper=1000)
+    bias: bool = setting(True, "whether layers have a bias")
 
 
 SPEC = ExperimentSpec(

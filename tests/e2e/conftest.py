@@ -1,30 +1,15 @@
-"""The three real processes on free ports, over a temporary folder, and a real browser."""
+"""The real processes that tests share, and a real browser."""
 
-import os
 import shutil
-import signal
-import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterator
+from contextlib import suppress
 
-import httpx
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
 from playwright.sync_api import TimeoutError as TooLate
 
-from backend.client import Client
-from tests.processes import free_port
+from tests.processes import DEADLINE, Processes, wait_until
 
-Call = Callable[..., Any]
-
-STOP_SECONDS = 60
-LEASE_SECONDS = 10
-DEADLINE = 120  # of every wait, in seconds: what is waited for comes within a few where the machine is not busy
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 QUIET = [
     "--no-sandbox",
@@ -35,97 +20,6 @@ QUIET = [
     "--disable-component-update",
     "--disable-sync",
 ]
-
-
-@dataclass
-class Service:
-    """Backend, worker and dashboard of one test."""
-
-    home: Path
-    backend_url: str
-    dashboard_url: str
-    client: Client
-    processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
-
-    def start(self, name: str) -> None:
-        """Start one of the processes: backend, worker or dashboard."""
-        environment = os.environ | {
-            "BLOCKHF_HOME": str(self.home),
-            "BLOCKHF_PORT": self.backend_url.rsplit(":", 1)[1],
-            "BLOCKHF_DASHBOARD_PORT": self.dashboard_url.rsplit(":", 1)[1],
-            "BLOCKHF_BACKEND_URL": self.backend_url,
-            "BLOCKHF_LEASE_SECONDS": str(LEASE_SECONDS),
-            "BLOCKHF_HEARTBEAT_SECONDS": "1",
-            "OMP_NUM_THREADS": "1",
-        }
-        with (self.home / f"{name}.log").open("ab") as log:
-            self.processes[name] = subprocess.Popen(
-                [sys.executable, "-m", name], cwd=self.home, env=environment, stdout=log, stderr=subprocess.STDOUT
-            )
-
-    def stop(self, name: str) -> int:
-        """End a process by its id, SIGTERM first; return its exit status."""
-        process = self.processes.pop(name)
-        process.send_signal(signal.SIGTERM)
-        try:
-            return process.wait(STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            return process.wait()
-
-    def alive(self, name: str) -> bool:
-        """Fail, with what it wrote, where a process has ended that should not have."""
-        code = self.processes[name].poll()
-        assert code is None, f"the {name} ended with exit code {code}: {self.log(name)}"
-        return True
-
-    def log(self, name: str) -> str:
-        """Return what a process has written."""
-        return (self.home / f"{name}.log").read_text(errors="replace")
-
-
-@contextmanager
-def running_service(home: Path, *names: str) -> Iterator[Service]:
-    """Run the processes of these names (all three by default) until the block ends."""
-    backend, dashboard = free_port(), free_port()
-    urls = f"http://127.0.0.1:{backend}", f"http://127.0.0.1:{dashboard}"
-    with Client(urls[0]) as client:
-        service = Service(home, *urls, client)
-        try:
-            for name in names or ("backend", "dashboard", "worker"):
-                service.start(name)
-            _await_answers(service)
-            yield service
-        finally:
-            for name in reversed(list(service.processes)):
-                service.stop(name)
-
-
-def wait_until(condition: Callable[[], object], what: str, *, seconds: float = DEADLINE) -> None:
-    """Wait until a condition holds; fail the test with what was waited for."""
-    end = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > end:
-            pytest.fail(f"not within {seconds:g} s: {what}")
-        time.sleep(0.1)
-
-
-def _await_answers(service: Service) -> None:
-    if "backend" in service.processes:
-        wait_until(lambda: service.alive("backend") and service.client.health(), "the backend is ready")
-    if "dashboard" in service.processes:
-        wait_until(
-            lambda: service.alive("dashboard") and _answers(f"{service.dashboard_url}/healthz"), "the dashboard answers"
-        )
-    if "worker" in service.processes:
-        wait_until(lambda: service.alive("worker") and service.client.catalog().catalog, "a worker has registered")
-
-
-def _answers(url: str) -> bool:
-    try:
-        return httpx.get(url, trust_env=False).status_code == 200
-    except httpx.TransportError:
-        return False
 
 
 def seen(page: Page) -> int:
@@ -197,16 +91,17 @@ def fill(page: Page, key: str, value: object) -> None:
 
 
 @pytest.fixture(scope="session")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """Backend, worker and dashboard for tests that leave them running."""
-    with running_service(tmp_path_factory.mktemp("service")) as running:
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Processes]:
+    """Start backend, worker and dashboard for tests that leave them running."""
+    home = tmp_path_factory.mktemp("service")
+    with Processes(home, "backend", "dashboard", "worker", HEARTBEAT_SECONDS=0.2) as running:
         yield running
 
 
 @pytest.fixture(scope="session")
-def quiet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """Backend and dashboard without a worker, for tests that play it; each looks at its own runs alone."""
-    with running_service(tmp_path_factory.mktemp("quiet"), "backend", "dashboard") as running:
+def quiet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Processes]:
+    """Start backend and dashboard without a worker, for tests that play it; each looks at its own runs alone."""
+    with Processes(tmp_path_factory.mktemp("quiet"), "backend", "dashboard") as running:
         yield running
 
 
@@ -232,15 +127,3 @@ def page(browser: Browser) -> Iterator[Page]:
     yield tab
     tab.close()
     assert errors == []
-
-
-@pytest.fixture
-def call(page: Page, service: Service) -> Call:
-    """Return a function that calls a function of one of the scripts with JSON arguments."""
-    page.goto(f"{service.dashboard_url}/healthz")
-
-    def run(script: str, function: str, *arguments: Any) -> Any:
-        code = "async ([s, f, a]) => { const module = await import(`/assets/${s}.js`); return module[f](...a); }"
-        return page.evaluate(code, [script, function, list(arguments)])
-
-    return run

@@ -5,8 +5,8 @@ import math
 from backend.client import Client
 from backend.schemas.catalog import Catalog, DataSet, Layer, ProblemInfo, WorkerInfo
 from backend.schemas.experiments import Budget, ExperimentSpec, Problem
+from backend.schemas.measures import Update
 from backend.schemas.optimizers import Adam, HessianFree
-from backend.schemas.runs import Update
 
 SPEC = ExperimentSpec(
     name="By hand",

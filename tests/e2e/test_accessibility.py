@@ -7,8 +7,9 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from backend.schemas.runs import RunError
-from tests.e2e.conftest import DEADLINE, Service, running_service, settled
+from tests.e2e.conftest import settled
 from tests.e2e.samples import SPEC, claims, register, row
+from tests.processes import DEADLINE, Processes
 
 axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="needs the package axe-playwright-python")
 pytestmark = pytest.mark.browser
@@ -17,9 +18,9 @@ LOOKS: list[tuple[Literal["light", "dark"], int]] = [("light", 1280), ("dark", 3
 
 
 @pytest.fixture(scope="module")
-def pages(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Service, dict[str, str]]]:
+def pages(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Processes, dict[str, str]]]:
     """Start a stack with a run of every state; return it with each page's path and what the page shows when drawn."""
-    with running_service(tmp_path_factory.mktemp("pages"), "backend", "dashboard") as service:
+    with Processes(tmp_path_factory.mktemp("pages"), "backend", "dashboard") as service:
         client, worker = service.client, register(service.client)
         first = client.launch(SPEC)
         (ended, token), (failed, other) = claims(client, worker)
@@ -64,7 +65,7 @@ def wide(page: Page) -> list[str]:
 
 @pytest.mark.parametrize(("mode", "width"), LOOKS)
 def test_no_page_breaks_a_serious_rule(
-    browser: Browser, pages: tuple[Service, dict[str, str]], mode: Literal["light", "dark"], width: int
+    browser: Browser, pages: tuple[Processes, dict[str, str]], mode: Literal["light", "dark"], width: int
 ) -> None:
     """Names, roles, labels, contrast and order hold on every page, and none is wider than the window."""
     service, paths = pages
@@ -81,7 +82,7 @@ def test_no_page_breaks_a_serious_rule(
     assert broken == []
 
 
-def test_no_page_complains_in_the_console(page: Page, pages: tuple[Service, dict[str, str]]) -> None:
+def test_no_page_complains_in_the_console(page: Page, pages: tuple[Processes, dict[str, str]]) -> None:
     """Nothing that a page asks for is missing, and no script writes an error."""
     service, paths = pages
     said: list[str] = []
@@ -95,7 +96,7 @@ def test_no_page_complains_in_the_console(page: Page, pages: tuple[Service, dict
 
 def test_an_empty_compare_page_breaks_none_either(page: Page, tmp_path_factory: pytest.TempPathFactory) -> None:
     """The page of a first visit has one sentence and one button, both as they should be."""
-    with running_service(tmp_path_factory.mktemp("empty"), "backend", "dashboard") as service:
+    with Processes(tmp_path_factory.mktemp("empty"), "backend", "dashboard") as service:
         page.goto(service.dashboard_url)
         expect(page.get_by_role("button", name="Launch a comparison")).to_be_visible()
         settled(page)

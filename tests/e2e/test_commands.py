@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from backend.schemas.runs import RunStatus
-from tests.e2e.conftest import Service, wait_until
+from tests.processes import Processes, wait_until
 
 SMALL = [
     "--set", "problem.train_size=200", "--set", "problem.test_size=50", "--set", "evaluation.train_subset=50",
@@ -19,7 +19,7 @@ SMALL = [
 BHF = "bhf gradient_batch=50 curvature_batch=20 max_cg_iterations=3"
 
 
-def blockhf(service: Service, *arguments: str) -> subprocess.CompletedProcess[str]:
+def blockhf(service: Processes, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run the command line to its end."""
     environment = os.environ | {"BLOCKHF_BACKEND_URL": service.backend_url, "COLUMNS": "160"}
     return subprocess.run(
@@ -31,7 +31,7 @@ def blockhf(service: Service, *arguments: str) -> subprocess.CompletedProcess[st
     )
 
 
-def test_launch_watch_list_export(service: Service, tmp_path: Path) -> None:
+def test_launch_watch_list_export(service: Processes, tmp_path: Path) -> None:
     """A comparison launched with flags is watched to its end, listed as JSON and exported as complete CSV files."""
     launched = blockhf(
         service, "launch", "-o", "adam gradient_batch=50", "-o", BHF, "--seed", "0", "--seed", "1",
@@ -57,7 +57,7 @@ def test_launch_watch_list_export(service: Service, tmp_path: Path) -> None:
         assert updates == ["1", "2", "3", "4"]
 
 
-def test_launch_from_a_file(service: Service, tmp_path: Path) -> None:
+def test_launch_from_a_file(service: Processes, tmp_path: Path) -> None:
     """A YAML file is an experiment; flags change it; a dry run queues nothing and shows the blocks."""
     file = tmp_path / "comparison.yaml"
     file.write_text("name: from a file\noptimizers: [{kind: bhf, partition: {kind: layers}}]\nbudget: {updates: 2}\n")
@@ -67,7 +67,7 @@ def test_launch_from_a_file(service: Service, tmp_path: Path) -> None:
     assert len(service.client.experiments()) == before
 
 
-def test_cancel(service: Service) -> None:
+def test_cancel(service: Processes) -> None:
     """All runs of an experiment end as cancelled, the queued at once and the running within seconds."""
     launched = blockhf(
         service, "launch", "-o", "adam gradient_batch=2", "-o", BHF, "--set", "budget.updates=100000", *SMALL, "--json"
@@ -82,7 +82,7 @@ def test_cancel(service: Service) -> None:
     )
 
 
-def test_pause_resume_retry_prioritize(service: Service) -> None:
+def test_pause_resume_retry_prioritize(service: Processes) -> None:
     """A run is paused, goes on, is cancelled, tried again and moved in line; what a verb is not for is left alone."""
     launched = blockhf(
         service, "launch", "-o", "adam gradient_batch=2", "--set", "budget.updates=100000", *SMALL, "--json"
@@ -118,7 +118,7 @@ def test_pause_resume_retry_prioritize(service: Service) -> None:
         (["no-such-file.yaml"], "no-such-file.yaml"),
     ],
 )  # fmt: skip
-def test_bad_input_names_field_and_value(service: Service, arguments: list[str], words: str) -> None:
+def test_bad_input_names_field_and_value(service: Processes, arguments: list[str], words: str) -> None:
     """Each mistake is a line that names what is wrong; the exit code is 1 and nothing is queued."""
     before = len(service.client.experiments())
     done = blockhf(service, "launch", *arguments)
@@ -129,7 +129,7 @@ def test_bad_input_names_field_and_value(service: Service, arguments: list[str],
     assert len(service.client.experiments()) == before
 
 
-def test_an_unknown_id_is_one_line(service: Service) -> None:
+def test_an_unknown_id_is_one_line(service: Processes) -> None:
     """An id that is nobody's is said in one line."""
     for name in ("zzzzzzzzzzzz", "../../etc"):
         done = blockhf(service, "cancel", name)
@@ -148,7 +148,7 @@ def test_no_backend_is_one_line() -> None:
     assert done.stderr.count("\n") == 1
 
 
-def test_help_lists_the_knobs_with_units(service: Service) -> None:
+def test_help_lists_the_knobs_with_units(service: Processes) -> None:
     """The help of launch holds every knob with its unit; every command's help explains its units."""
     text = " ".join(blockhf(service, "launch", "--help").stdout.split())
     for word in ("damping", "max_cg_iterations", "budget.seconds", "evaluation.polyak_decay", "gradients of one"):

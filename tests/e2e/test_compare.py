@@ -9,16 +9,18 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 from pyarrow import parquet
 
+from backend.schemas.measures import BlockStats, StopReason
 from backend.schemas.optimizers import Adam, HessianFree
-from backend.schemas.runs import BlockStats, Experiment, StopReason
-from tests.e2e.conftest import Service, draws, ranges, seen, settled, wait_until, zoom
+from backend.schemas.runs import Experiment
+from tests.e2e.conftest import draws, ranges, seen, settled, zoom
 from tests.e2e.samples import HOSTILE, SPEC, claims, register, row
+from tests.processes import Processes, wait_until
 
 pytestmark = pytest.mark.browser
 
 
 @pytest.fixture(scope="module")
-def finished(quiet: Service) -> Experiment:
+def finished(quiet: Processes) -> Experiment:
     """Report two runs of 50 updates each, to their end."""
     worker = register(quiet.client)
     experiment = quiet.client.launch(SPEC)
@@ -36,7 +38,7 @@ def open_view(page: Page, url: str) -> None:
 
 
 def test_a_view_is_the_same_where_its_url_is_opened(
-    page: Page, browser: Browser, quiet: Service, finished: Experiment
+    page: Page, browser: Browser, quiet: Processes, finished: Experiment
 ) -> None:
     """Axis, scales, measures, zoom, hidden curves and target are the same in another browser's tab."""
     open_view(page, f"{quiet.dashboard_url}/?experiments={finished.id}")
@@ -62,7 +64,7 @@ def test_a_view_is_the_same_where_its_url_is_opened(
     other.context.close()
 
 
-def test_zooming_fetches_finer_data(page: Page, quiet: Service) -> None:
+def test_zooming_fetches_finer_data(page: Page, quiet: Processes) -> None:
     """Of 3,000 updates a point is the mean of 8; of the 200 that are zoomed to each is one, exactly as reported."""
     worker = register(quiet.client)
     experiment = quiet.client.launch(SPEC.model_copy(update={"optimizers": [Adam()]}))
@@ -82,7 +84,7 @@ def test_zooming_fetches_finer_data(page: Page, quiet: Service) -> None:
 
 
 @pytest.mark.parametrize("measure", ["ritz_max", "block_step_norm"])
-def test_a_blocks_own_measures_are_drawn(page: Page, quiet: Service, measure: str) -> None:
+def test_a_blocks_own_measures_are_drawn(page: Page, quiet: Processes, measure: str) -> None:
     """Each block of a run has its line, which says why its solve stopped and which way it went."""
     worker = register(quiet.client)
     experiment = quiet.client.launch(SPEC.model_copy(update={"optimizers": [HessianFree()]}))
@@ -90,7 +92,7 @@ def test_a_blocks_own_measures_are_drawn(page: Page, quiet: Service, measure: st
     solves = [
         BlockStats(
             cg_iterations=3, stop_reason=StopReason.PROGRESS, residual=0.1, model_decrease=1.0, ritz_max=value,
-            step_norm=value, way="samples",
+            step_norm=value, product_method="samples",
         )
         for value in (4.0, 7.0)
     ]  # fmt: skip
@@ -103,7 +105,7 @@ def test_a_blocks_own_measures_are_drawn(page: Page, quiet: Service, measure: st
     wait_until(lambda: page.locator(".bhf-chart").count() and page.evaluate(drawn) == lines, "both blocks are drawn")
 
 
-def test_decreases_and_times_have_their_panels(page: Page, quiet: Service) -> None:
+def test_decreases_and_times_have_their_panels(page: Page, quiet: Processes) -> None:
     """The blocks' model decreases stand beside the loss's; the bars' shares are those of the rows; nothing zooms."""
     worker = register(quiet.client)
     experiment = quiet.client.launch(SPEC.model_copy(update={"optimizers": [HessianFree()]}))
@@ -125,7 +127,7 @@ def test_decreases_and_times_have_their_panels(page: Page, quiet: Service) -> No
     assert "zoom" not in page.url
 
 
-def test_a_target_is_reached_as_computed_by_hand(page: Page, quiet: Service, finished: Experiment) -> None:
+def test_a_target_is_reached_as_computed_by_hand(page: Page, quiet: Processes, finished: Experiment) -> None:
     """10 + 90 exp(-r u) <= 50 first at u = 17 for r = 0.05 and at u = 9 for r = 0.1: 2 and 1.8 s a fifth each."""
     open_view(page, f"{quiet.dashboard_url}/?experiments={finished.id}&target=50")
     rows = page.locator(".bhf-targets tbody tr")
@@ -134,7 +136,7 @@ def test_a_target_is_reached_as_computed_by_hand(page: Page, quiet: Service, fin
     expect(rows.nth(1)).to_contain_text("1.9 \u00d7 fewer updates")
 
 
-def test_the_target_can_be_dragged(page: Page, quiet: Service, finished: Experiment) -> None:
+def test_the_target_can_be_dragged(page: Page, quiet: Processes, finished: Experiment) -> None:
     """The dotted line moves with the mouse; field, table and URL follow it."""
     open_view(page, f"{quiet.dashboard_url}/?experiments={finished.id}&target=50&refresh=0")
     settled(page)
@@ -151,7 +153,7 @@ def test_the_target_can_be_dragged(page: Page, quiet: Service, finished: Experim
     expect(page.locator(".bhf-targets tbody tr").nth(1).locator("td").nth(2)).to_have_text(str(first))
 
 
-def test_what_is_chosen_is_chosen_in_charts_and_tables(page: Page, quiet: Service, finished: Experiment) -> None:
+def test_what_is_chosen_is_chosen_in_charts_and_tables(page: Page, quiet: Processes, finished: Experiment) -> None:
     """One optimizer alone is drawn, listed and counted, and stays so where the URL is opened again."""
     open_view(page, f"{quiet.dashboard_url}/?experiments={finished.id}")
     page.get_by_role("combobox", name="Optimizer").select_option("HF")
@@ -167,7 +169,7 @@ def test_what_is_chosen_is_chosen_in_charts_and_tables(page: Page, quiet: Servic
     expect(page.get_by_text("No runs match the filter")).to_be_visible()
 
 
-def test_processor_time_has_its_column_where_rows_tell_it(page: Page, quiet: Service) -> None:
+def test_processor_time_has_its_column_where_rows_tell_it(page: Page, quiet: Processes) -> None:
     """The target table has CPU seconds and their ratio: 17 x 0.5 = 8.5 against 9 x 2 = 18, 2.1 times as many."""
     worker = register(quiet.client)
     experiment = quiet.client.launch(SPEC)
@@ -184,7 +186,7 @@ def test_processor_time_has_its_column_where_rows_tell_it(page: Page, quiet: Ser
     expect(rows.nth(1)).to_contain_text("2.1 \u00d7 the CPU time")
 
 
-def test_the_table_can_be_filtered_and_sorted(page: Page, quiet: Service, finished: Experiment) -> None:
+def test_the_table_can_be_filtered_and_sorted(page: Page, quiet: Processes, finished: Experiment) -> None:
     """Words narrow the table down to the runs that have them all; a column's head sorts, and again the other way."""
     open_view(page, f"{quiet.dashboard_url}/?experiments={finished.id}")
     rows = page.locator(".bhf-runs tbody tr")
@@ -212,7 +214,7 @@ def test_the_table_can_be_filtered_and_sorted(page: Page, quiet: Service, finish
 
 @pytest.mark.parametrize("kind", ["PNG", "SVG", "HTML"])
 def test_a_saved_chart_can_be_opened(
-    page: Page, quiet: Service, finished: Experiment, tmp_path: Path, kind: str
+    page: Page, quiet: Processes, finished: Experiment, tmp_path: Path, kind: str
 ) -> None:
     """The picture is one, the SVG names the curves, and the page draws them and has its tables without any server."""
     open_view(page, f"{quiet.dashboard_url}/?experiments={finished.id}")
@@ -235,7 +237,7 @@ def test_a_saved_chart_can_be_opened(
         expect(targets.first).to_contain_text("baseline")
 
 
-def test_a_run_is_paused_resumed_cancelled_and_tried_again(page: Page, quiet: Service) -> None:
+def test_a_run_is_paused_resumed_cancelled_and_tried_again(page: Page, quiet: Processes) -> None:
     """Each is one press beside the run, and the run then offers what can be asked of it next."""
     register(quiet.client)
     experiment = quiet.client.launch(SPEC)
@@ -247,7 +249,7 @@ def test_a_run_is_paused_resumed_cancelled_and_tried_again(page: Page, quiet: Se
     assert [run.status.value for run in quiet.client.experiment(experiment.id).runs] == ["queued", "queued"]
 
 
-def test_the_data_is_complete(page: Page, quiet: Service, finished: Experiment) -> None:
+def test_the_data_is_complete(page: Page, quiet: Processes, finished: Experiment) -> None:
     """CSV and Parquet of a run, fetched as the page's links do, hold every update, with the same losses."""
     open_view(page, f"{quiet.dashboard_url}/?experiments={finished.id}")
     run = finished.runs[0].id
@@ -263,7 +265,7 @@ def test_the_data_is_complete(page: Page, quiet: Service, finished: Experiment) 
     assert held["update"] == list(range(1, 51)) == [int(line["update"]) for line in lines]
 
 
-def test_two_hundred_hostile_names_are_text(page: Page, quiet: Service) -> None:
+def test_two_hundred_hostile_names_are_text(page: Page, quiet: Processes) -> None:
     """Markup, scripts, directions, emoji and Markdown in names are shown as they are and do nothing."""
     dialogs: list[str] = []
     page.on("dialog", lambda dialog: dialogs.append(dialog.message))

@@ -9,8 +9,9 @@ from playwright.sync_api import Page, expect
 from backend.errors import InvalidInput
 from backend.schemas.optimizers import Adam
 from backend.schemas.runs import RunError, RunStatus
-from tests.e2e.conftest import Service, draws, fill, settled, wait_until
+from tests.e2e.conftest import draws, fill, settled
 from tests.e2e.samples import HOSTILE, SPEC, claims, register, row
+from tests.processes import Processes, wait_until
 
 pytestmark = pytest.mark.browser
 
@@ -33,7 +34,7 @@ def silent(page: Page) -> Iterator[Page]:
     assert dialogs == []
 
 
-def failed(quiet: Service, errors: list[RunError]) -> tuple[str, list[str]]:
+def failed(quiet: Processes, errors: list[RunError]) -> tuple[str, list[str]]:
     """Let a run fail by each error; return the experiment's id and the runs'."""
     worker = register(quiet.client)
     seeds = list(range(len(errors) // 2))
@@ -49,7 +50,7 @@ def failed(quiet: Service, errors: list[RunError]) -> tuple[str, list[str]]:
     return made.id, [run for run, _ in taken]
 
 
-def test_errors_on_the_compare_page_are_text(silent: Page, quiet: Service) -> None:
+def test_errors_on_the_compare_page_are_text(silent: Page, quiet: Processes) -> None:
     """200 messages and tracebacks stand in the table as they are."""
     experiment, runs = failed(quiet, [RunError(message=text, traceback=text) for text in PAYLOADS])
     silent.goto(f"{quiet.dashboard_url}/?experiments={experiment}&refresh=0")
@@ -64,7 +65,7 @@ def test_errors_on_the_compare_page_are_text(silent: Page, quiet: Service) -> No
     assert silent.locator(ACTIVE).count() == 0
 
 
-def test_errors_and_what_a_worker_says_on_the_run_page_are_text(silent: Page, quiet: Service) -> None:
+def test_errors_and_what_a_worker_says_on_the_run_page_are_text(silent: Page, quiet: Processes) -> None:
     """200 payloads, 20 to a run: in its message, traceback, note, device and reason."""
     _, runs = failed(quiet, [RunError(message=" ".join(some), traceback="\n".join(some)) for some in PAGES])
     for run, some in zip(runs, PAGES, strict=True):
@@ -80,7 +81,7 @@ def test_errors_and_what_a_worker_says_on_the_run_page_are_text(silent: Page, qu
         assert silent.locator(ACTIVE).count() == 0
 
 
-def test_notes_are_text(silent: Page, quiet: Service) -> None:
+def test_notes_are_text(silent: Page, quiet: Processes) -> None:
     """200 payloads as notes of comparisons, on the page and in the dialog that changes them."""
     register(quiet.client)
     ids = []
@@ -100,7 +101,7 @@ def test_notes_are_text(silent: Page, quiet: Service) -> None:
     assert silent.locator(ACTIVE).count() == 0
 
 
-def test_tags_cannot_hold_a_script(silent: Page, quiet: Service) -> None:
+def test_tags_cannot_hold_a_script(silent: Page, quiet: Processes) -> None:
     """Each of 200 is refused as a tag; in the page's address and typed into the field it does nothing."""
     register(quiet.client)
     one = quiet.client.launch(SPEC.model_copy(update={"optimizers": [Adam()]}))
@@ -125,7 +126,7 @@ def test_tags_cannot_hold_a_script(silent: Page, quiet: Service) -> None:
     assert silent.locator(ACTIVE).count() == 0
 
 
-def test_ten_kilobytes_are_a_note_and_no_name(silent: Page, quiet: Service) -> None:
+def test_ten_kilobytes_are_a_note_and_no_name(silent: Page, quiet: Processes) -> None:
     """As a note they are shown whole and widen no page; as a name they are refused in words, beside the field."""
     register(quiet.client)
     text = "<b>\u05e9\U0001f4a5</b>" * 1000

@@ -7,14 +7,15 @@ from playwright.sync_api import Locator, Page, expect
 
 from backend.schemas.optimizers import Adam, HessianFree
 from backend.schemas.runs import Experiment
-from tests.e2e.conftest import Service, choose, draws, settled, wait_until
+from tests.e2e.conftest import choose, draws, settled
 from tests.e2e.samples import SPEC, claims, register, row
+from tests.processes import Processes, wait_until
 
 pytestmark = pytest.mark.browser
 
 
 @pytest.fixture(scope="module")
-def swept(quiet: Service) -> Experiment:
+def swept(quiet: Processes) -> Experiment:
     """Report two seeds of Adam and of HF with two dampings, 40 updates each."""
     worker = register(quiet.client)
     optimizers = [Adam(), HessianFree(damping=0.1), HessianFree(damping=0.5)]
@@ -36,7 +37,7 @@ def dialog(page: Page) -> Locator:
     return opened
 
 
-def test_a_comparison_is_named_noted_tagged_and_archived(page: Page, quiet: Service) -> None:
+def test_a_comparison_is_named_noted_tagged_and_archived(page: Page, quiet: Processes) -> None:
     """What is typed is kept and shown as text; an archived comparison is shown, and offered only where asked for."""
     register(quiet.client)
     one = quiet.client.launch(SPEC)
@@ -63,7 +64,7 @@ def test_a_comparison_is_named_noted_tagged_and_archived(page: Page, quiet: Serv
     page.wait_for_url(re.compile(f"experiments={one.id}.*tag=my-paper.*archived=1"))
 
 
-def test_a_deletion_says_what_it_cancels_and_is_undone(page: Page, quiet: Service, swept: Experiment) -> None:
+def test_a_deletion_says_what_it_cancels_and_is_undone(page: Page, quiet: Processes, swept: Experiment) -> None:
     """The button names the runs that wait; the comparison leaves the view and its URL, and comes back by one press."""
     register(quiet.client)
     one = quiet.client.launch(SPEC.model_copy(update={"name": "Waiting"}))
@@ -81,7 +82,7 @@ def test_a_deletion_says_what_it_cancels_and_is_undone(page: Page, quiet: Servic
     assert swept.id in {other.id for other in quiet.client.experiments()}
 
 
-def test_values_at_an_update_are_exact(page: Page, quiet: Service, swept: Experiment) -> None:
+def test_values_at_an_update_are_exact(page: Page, quiet: Processes, swept: Experiment) -> None:
     """The table has each configuration's mean and range at the updates of the URL, and follows what is averaged."""
     page.goto(f"{quiet.dashboard_url}/?experiments={swept.id}&at=5,20")
     wait_until(lambda: page.locator(".bhf-live").count() and draws(page) > 0, "the chart is drawn")
@@ -113,7 +114,7 @@ PLACES = """() => {
 """Notes where the button that takes a deletion back stands in each picture that is drawn."""
 
 
-def test_settings_are_saved_picked_and_deleted(page: Page, quiet: Service) -> None:
+def test_settings_are_saved_picked_and_deleted(page: Page, quiet: Processes) -> None:
     """What the form holds is offered under its name, fills the form in again, and can be deleted and had back."""
     register(quiet.client)
     page.goto(f"{quiet.dashboard_url}/launch")

@@ -6,8 +6,9 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
-from tests.e2e.conftest import DEADLINE, Service, draws, ranges, running_service, settled, wait_until
+from tests.e2e.conftest import draws, ranges, settled
 from tests.e2e.samples import claims, register, row
+from tests.processes import DEADLINE, Processes, wait_until
 
 pytestmark = pytest.mark.browser
 
@@ -24,9 +25,9 @@ FOCUSED = """(node) => {
 
 
 @pytest.fixture(scope="module")
-def empty(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+def empty(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Processes]:
     """Backend and dashboard with nothing launched yet."""
-    with running_service(tmp_path_factory.mktemp("keys"), "backend", "dashboard") as running:
+    with Processes(tmp_path_factory.mktemp("keys"), "backend", "dashboard") as running:
         yield running
 
 
@@ -43,7 +44,7 @@ def go(page: Page, goal: Locator) -> None:
     pytest.fail(f"not within {MOST} presses of Tab: {goal}")
 
 
-def test_a_comparison_is_made_and_read_by_keyboard(page: Page, empty: Service) -> None:
+def test_a_comparison_is_made_and_read_by_keyboard(page: Page, empty: Processes) -> None:
     """Launch, another measure, zoom, a target and a pause: everything is reached by Tab, in the page's order."""
     worker = register(empty.client)
     page.goto(empty.dashboard_url)

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.conftest import Service
+from tests.processes import Processes
 
 NOTEBOOK = Path(__file__).parents[1] / "examples" / "compare.ipynb"
 
 
-def test_the_notebook_runs(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_notebook_runs(service: Processes, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every code cell runs in order; at its end stand the curves of six finished runs."""
     monkeypatch.setenv("BLOCKHF_BACKEND_URL", service.backend_url)
     cells = json.loads(NOTEBOOK.read_text(encoding="utf-8"))["cells"]

@@ -7,8 +7,9 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from backend.schemas.catalog import WorkerInfo
-from tests.e2e.conftest import Service, running_service, settled, wait_until
+from tests.e2e.conftest import settled
 from tests.e2e.samples import row
+from tests.processes import Processes, wait_until
 from worker.problems.registry import discover
 
 pytestmark = pytest.mark.browser
@@ -16,18 +17,18 @@ FIGURE = ".st-key-paper-figure .js-plotly-plot"
 
 
 @pytest.fixture(scope="module")
-def quiet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+def quiet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Processes]:
     """Backend and dashboard, and a worker that announces the paper's problems but trains nothing."""
-    with running_service(tmp_path_factory.mktemp("paper"), "backend", "dashboard") as running:
+    with Processes(tmp_path_factory.mktemp("paper"), "backend", "dashboard") as running:
         yield running
 
 
-def announce(service: Service) -> None:
+def announce(service: Processes) -> None:
     """Announce what can be trained."""
     service.client.register(WorkerInfo(name="by hand", device="cpu", threads=1), discover().catalog())
 
 
-def test_recorded_figure_and_verdicts_are_seen(page: Page, quiet: Service) -> None:
+def test_recorded_figure_and_verdicts_are_seen(page: Page, quiet: Processes) -> None:
     """The page shows curves and a verdict in words for each claim; rule and numbers open; choices stand in the URL."""
     announce(quiet)
     view = quiet.client.recorded_paper("autoencoder")
@@ -48,7 +49,7 @@ def test_recorded_figure_and_verdicts_are_seen(page: Page, quiet: Service) -> No
     assert page.evaluate(f"document.querySelector('{FIGURE}').marked"), "the figure was not changed in place"
 
 
-def test_a_reproduction_is_launched_and_followed(page: Page, quiet: Service) -> None:
+def test_a_reproduction_is_launched_and_followed(page: Page, quiet: Processes) -> None:
     """One press queues the quick scale; the page counts by itself how many runs have ended."""
     announce(quiet)
     page.goto(f"{quiet.dashboard_url}/paper")
@@ -66,7 +67,7 @@ def test_a_reproduction_is_launched_and_followed(page: Page, quiet: Service) -> 
     quiet.client.delete(made.id)
 
 
-def test_the_figure_fills_in_place(page: Page, quiet: Service) -> None:
+def test_the_figure_fills_in_place(page: Page, quiet: Processes) -> None:
     """While a run trains its curve grows in the one figure, and what is zoomed stays."""
     worker = quiet.client.register(WorkerInfo(name="hand", device="cpu", threads=1), discover().catalog()).worker_id
     shipped = next(one for one in quiet.client.reproductions().reproductions if one.subject == "autoencoder")
@@ -86,7 +87,7 @@ def test_the_figure_fills_in_place(page: Page, quiet: Service) -> None:
     quiet.client.delete(made.id)
 
 
-def test_every_question_has_its_advice(page: Page, quiet: Service) -> None:
+def test_every_question_has_its_advice(page: Page, quiet: Processes) -> None:
     """The guide has one answer for each question of the study; the address of the former page leads there."""
     announce(quiet)
     page.goto(f"{quiet.dashboard_url}/choose")

@@ -1,7 +1,6 @@
 """The queue page and a run's own, in a real browser: they follow runs and workers by themselves."""
 
 import re
-import time
 from pathlib import Path
 
 import pytest
@@ -10,8 +9,9 @@ from playwright.sync_api import Browser, Locator, Page, expect
 from backend.schemas.experiments import Budget, Problem
 from backend.schemas.optimizers import Adam
 from backend.schemas.runs import RunError
-from tests.e2e.conftest import DEADLINE, LEASE_SECONDS, Service, running_service, seen, settled, wait_until
+from tests.e2e.conftest import seen, settled
 from tests.e2e.samples import SPEC, claims, register, row
+from tests.processes import DEADLINE, Processes, wait_until
 
 pytestmark = pytest.mark.browser
 
@@ -25,7 +25,7 @@ ENDLESS = SPEC.model_copy(
 
 def test_a_run_moves_to_the_front(page: Page, tmp_path: Path) -> None:
     """The run becomes the first, the others keep their order, and the page keeps its style after the message."""
-    with running_service(tmp_path, "backend", "dashboard") as service:
+    with Processes(tmp_path, "backend", "dashboard") as service:
         register(service.client)
         service.client.launch(SPEC.model_copy(update={"optimizers": [Adam()], "seeds": [0, 1, 2, 3]}))
         page.goto(f"{service.dashboard_url}/queue")
@@ -42,7 +42,7 @@ def test_a_run_moves_to_the_front(page: Page, tmp_path: Path) -> None:
 
 def test_the_queue_follows_without_a_press(page: Page, tmp_path: Path) -> None:
     """Counts of updates grow in place; a run that waits, starts or ends is moved, with what can be asked of it."""
-    with running_service(tmp_path, "backend", "dashboard") as service:
+    with Processes(tmp_path, "backend", "dashboard") as service:
         worker = register(service.client)
         page.goto(f"{service.dashboard_url}/queue")
         expect(page.get_by_text("The queue is empty.")).to_be_visible()
@@ -70,17 +70,13 @@ def test_the_queue_follows_without_a_press(page: Page, tmp_path: Path) -> None:
 
 def test_a_killed_worker_is_said_to_be_gone(page: Page, browser: Browser, tmp_path: Path) -> None:
     """Within its lease the page says that it is silent, then that it is gone; the next worker takes its run over."""
-    with running_service(tmp_path) as service:
+    with Processes(tmp_path, "backend", "dashboard", "worker", LEASE_SECONDS=15, HEARTBEAT_SECONDS=1) as service:
         [run] = service.client.launch(ENDLESS).runs
         page.goto(f"{service.dashboard_url}/queue")
         workers = page.get_by_role("region", name="Workers")
         expect(workers).to_contain_text("training Adam, seed 0")
-        killed = time.monotonic()
-        worker = service.processes.pop("worker")
-        worker.kill()
-        worker.wait()
+        service.kill("worker")
         expect(workers).to_contain_text("not responding")
-        assert time.monotonic() - killed < LEASE_SECONDS
         assert service.client.catalog().workers[0].alive, "the lease has not ended"
         expect(workers).to_contain_text("offline")
         expect(page.locator(".bhf-layer")).to_contain_text("worker lost")
@@ -97,7 +93,7 @@ def test_a_killed_worker_is_said_to_be_gone(page: Page, browser: Browser, tmp_pa
         assert service.client.run(run.id).claims == 2
 
 
-def test_the_run_page_follows_a_pause_and_a_resumption(page: Page, service: Service) -> None:
+def test_the_run_page_follows_a_pause_and_a_resumption(page: Page, service: Processes) -> None:
     """The history of a run that really trains grows by itself: queued, started where, paused, waiting, gone on."""
     [run] = service.client.launch(ENDLESS).runs
     page.goto(f"{service.dashboard_url}/run?id={run.id}")

@@ -8,11 +8,11 @@ import pytest
 from backend.client import Client
 from backend.paper.curves import read
 from backend.paper.specifications import LONG, PaperProblem, Question, Scale, reproduction
-from tests.e2e.conftest import Service
 from tests.e2e.test_commands import blockhf
+from tests.processes import Processes
 
 
-def test_reproduce_and_report(service: Service, tmp_path: Path) -> None:
+def test_reproduce_and_report(service: Processes, tmp_path: Path) -> None:
     """`reproduce` queues the experiment; `report` writes it as HTML and as data, whatever has been trained so far."""
     with Client(service.backend_url) as client:
         launched = blockhf(service, "reproduce", "autoencoder", "--json")
@@ -31,7 +31,7 @@ def test_reproduce_and_report(service: Service, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("subject", "count"), [("study", len(Question) - len(LONG)), ("question", len(LONG))])
-def test_the_study_is_queued_as_a_whole(service: Service, subject: str, count: int) -> None:
+def test_the_study_is_queued_as_a_whole(service: Processes, subject: str, count: int) -> None:
     """One experiment per question; the long ones apart."""
     launched = blockhf(service, "reproduce", subject)
     ids = launched.stdout.split()
@@ -41,7 +41,7 @@ def test_the_study_is_queued_as_a_whole(service: Service, subject: str, count: i
     assert len(ids) == count
 
 
-def test_what_cannot_be_written_is_said(service: Service, tmp_path: Path) -> None:
+def test_what_cannot_be_written_is_said(service: Processes, tmp_path: Path) -> None:
     """An unknown experiment, and a folder that does not exist, are one line each, and exit code 1."""
     unknown = blockhf(service, "report", "aaaaaaaaaaaaaaaa", "--to", str(tmp_path / "a.html"))
     assert (unknown.returncode, unknown.stderr.strip()) == (1, "error: there is no experiment aaaaaaaaaaaaaaaa")

@@ -12,7 +12,7 @@ from backend.errors import Unauthorized
 from backend.schemas.experiments import ExperimentSpec
 from backend.schemas.optimizers import Adam
 from backend.schemas.runs import RunStatus
-from tests.e2e.conftest import running_service, wait_until
+from tests.processes import Processes, wait_until
 
 TOKEN = "a-token-that-is-long-enough"
 
@@ -22,7 +22,7 @@ def test_a_token_guards_the_stack(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("BLOCKHF_TOKEN", TOKEN)
     headers = {"Authorization": f"Bearer {TOKEN}"}
     with (
-        running_service(tmp_path, "backend", "dashboard") as service,
+        Processes(tmp_path, "backend", "dashboard") as service,
         Client(service.backend_url, headers=headers) as client,
         httpx.Client(base_url=service.dashboard_url, trust_env=False) as browser,
     ):

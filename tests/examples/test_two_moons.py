@@ -13,7 +13,7 @@ from backend.schemas.experiments import Budget, Evaluation, ExperimentSpec, Prob
 from backend.schemas.optimizers import Adam, BlockHessianFree, HessianFree, LayerPartition
 from backend.schemas.runs import RunStatus
 from tests.processes import Processes
-from tests.worker.cases import Rows
+from tests.worker.cases import Rows, planned_blocks
 from worker.problems.registry import discover
 from worker.training.trainer import train
 
@@ -55,9 +55,9 @@ def test_every_optimizer_learns_it(installed: Path, monkeypatch: pytest.MonkeyPa
     for optimizer in optimizers:
         config = RunConfig(problem=CHOICE, optimizer=optimizer, budget=Budget(updates=40), threads=1)
         rows = Rows()
-        train(config, rows, lambda: False, registry=registry, folder=tmp_path)
+        train(config, rows, lambda: False, blocks=planned_blocks(config, registry), registry=registry, folder=tmp_path)
         assert (rows.rows[-1].test_accuracy or 0) > 0.85
-        assert all(block.way != "generic" for block in rows.rows[0].blocks)
+        assert all(block.product_method != "autograd" for block in rows.rows[0].blocks)
 
 
 def test_it_runs_through_queue_worker_blocks_and_series(

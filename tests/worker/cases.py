@@ -4,9 +4,11 @@ from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any
 
+from backend.catalog.validation import resolve_blocks
 from backend.schemas.experiments import Budget, Evaluation, Problem, RunConfig
-from backend.schemas.optimizers import Adam, BlockHessianFree, HessianFree, Optimizer
-from backend.schemas.runs import Update
+from backend.schemas.measures import Update
+from backend.schemas.optimizer_registry import Optimizer
+from backend.schemas.optimizers import Adam, BlockHessianFree, HessianFree
 from worker.problems.registry import PROBLEMS, Registry, discover
 from worker.training.trainer import Outcome, train
 
@@ -24,18 +26,18 @@ CLOCKS = {"seconds", "cpu_seconds", "gradient_seconds", "curvature_seconds", "ev
 
 
 class Rows:
-    """A report that keeps what it is told."""
+    """A report that collects start and rows."""
 
     def __init__(self) -> None:
         self.started: dict[str, Any] = {}
         self.rows: list[Update] = []
 
     def start(self, **what: Any) -> None:
-        """Keep what the run is made of."""
+        """Store the properties of the run."""
         self.started = what
 
     def update(self, row: Update) -> None:
-        """Keep a row."""
+        """Store a row."""
         self.rows.append(row)
 
 
@@ -57,8 +59,16 @@ def registry() -> Registry:
     return Registry(problems={**discover().problems, **discover(plugins).problems}, data=discover().data)
 
 
+def planned_blocks(config: RunConfig, registry: Registry) -> list[list[str]]:
+    """Return the blocks that the backend would plan for a run."""
+    return resolve_blocks(config.optimizer, config.problem, registry.catalog())
+
+
 def trained(config: RunConfig, *, cancel_after: int | None = None) -> tuple[Outcome, Rows]:
     """Train a run in this process."""
-    rows = Rows()
-    outcome = train(config, rows, lambda: len(rows.rows) == cancel_after, registry=registry(), folder=NOWHERE)
+    rows, known = Rows(), registry()
+    outcome = train(
+        config, rows, lambda: len(rows.rows) == cancel_after, blocks=planned_blocks(config, known), registry=known,
+        folder=NOWHERE,
+    )  # fmt: skip
     return outcome, rows

@@ -11,26 +11,27 @@ import pytest
 
 from backend.schemas.catalog import WorkerInfo
 from backend.schemas.experiments import ExperimentSpec
-from backend.schemas.optimizers import Adam, Optimizer
+from backend.schemas.optimizer_registry import Optimizer
+from backend.schemas.optimizers import Adam
 from backend.schemas.runs import Experiment, Run
-from tests.processes import Processes
+from tests.processes import SHORT_LEASE, Processes
 from tests.worker.cases import PLUGINS, registry, small_run
-from worker.agent.executor import Engine
-from worker.agent.local_process import LocalEngine
+from worker.agent.executor import Executor
+from worker.agent.local_process import LocalProcessExecutor
 from worker.agent.loop import Worker
 from worker.problems.registry import PROBLEMS
 
 
 def make_worker(
     processes: Processes,
-    engine: Engine | None = None,
+    executor: Executor | None = None,
     stopped: threading.Event | None = None,
     **settings: float,
 ) -> Worker:
-    """Make a worker in this process, whose runs are child processes."""
+    """Make a worker in this process that executes runs in child processes."""
     return Worker(
         processes.client,
-        engine or LocalEngine(),
+        executor or LocalProcessExecutor(),
         info=WorkerInfo(name="test", device="cpu", threads=1),
         catalog=registry().catalog(),
         settings=processes.settings().model_copy(update=settings),
@@ -39,20 +40,20 @@ def make_worker(
 
 
 def launch(processes: Processes, optimizers: list[Optimizer], **changes: Any) -> Experiment:
-    """Queue small runs, once a worker has announced what it can do."""
+    """Queue small runs once a worker has registered."""
     spec = small_run(Adam()).model_dump(exclude={"optimizer", "seed"}) | changes
     processes.wait_until(lambda: processes.client.catalog().catalog)
     return processes.client.launch(ExperimentSpec.model_validate(spec | {"optimizers": optimizers}))
 
 
 def updates(processes: Processes, run: Run) -> list[int]:
-    """Read a run's update numbers from the store."""
+    """Return a run's stored update numbers."""
     header, *lines = csv.reader(processes.client.export(run.id).splitlines())
     return [int(line[header.index("update")]) for line in lines]
 
 
 def alive(pid: int) -> bool:
-    """Tell whether a process runs."""
+    """Return whether a process runs."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
@@ -60,22 +61,43 @@ def alive(pid: int) -> bool:
     return True
 
 
-@pytest.fixture
-def processes(tmp_path: Path, plugins: None) -> Iterator[Processes]:  # noqa: ARG001 - children see the plug-ins
-    """Start a backend with a short lease; end everything afterwards."""
-    started = Processes(tmp_path, LEASE_SECONDS=3, HEARTBEAT_SECONDS=0.2)
-    yield started
-    started.stop()
+@pytest.fixture(scope="module")
+def shared_backend(tmp_path_factory: pytest.TempPathFactory, plugins: None) -> Iterator[Processes]:  # noqa: ARG001
+    """Start a backend for a module; no lease expires."""
+    with Processes(tmp_path_factory.mktemp("shared"), HEARTBEAT_SECONDS=0.2) as started:
+        yield started
 
 
 @pytest.fixture
-def plugins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def processes(shared_backend: Processes) -> Iterator[Processes]:
+    """Give the module's backend; remove afterwards what the test has started and stored."""
+    yield shared_backend
+    shared_backend.reset()
+
+
+@pytest.fixture
+def own_processes(tmp_path: Path, plugins: None) -> Iterator[Processes]:  # noqa: ARG001
+    """Start a backend that the test may kill; no lease expires."""
+    with Processes(tmp_path / "home", HEARTBEAT_SECONDS=0.2) as started:
+        yield started
+
+
+@pytest.fixture
+def short_leases(tmp_path: Path, plugins: None) -> Iterator[Processes]:  # noqa: ARG001
+    """Start a backend for a test that waits for the end of a lease."""
+    with Processes(tmp_path / "home", **SHORT_LEASE) as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def plugins(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Install the tests' plug-ins for child processes: a folder as pip leaves one, with the entry points."""
-    package = tmp_path / "plugins" / "blockhf_test_plugins-1.dist-info"
-    package.mkdir(parents=True)
+    package = tmp_path_factory.mktemp("plugins") / "blockhf_test_plugins-1.dist-info"
+    package.mkdir()
     (package / "METADATA").write_text("Metadata-Version: 2.1\nName: blockhf-test-plugins\nVersion: 1\n")
     points = [f"{name} = tests.worker.problems.plugin:{name.upper()}" for name in PLUGINS]
     (package / "entry_points.txt").write_text("\n".join([f"[{PROBLEMS}]", *points]))
     root = Path(__file__).parents[2]
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(package.parent), str(root)]))
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", os.pathsep.join([str(package.parent), str(root)]))
+        yield

@@ -1,4 +1,4 @@
-"""`python -m worker.child`: trains one run, which its worker names on the standard input, and reports it."""
+"""`python -m worker.agent.child`: trains the run that the worker sends on standard input, and reports it."""
 
 import logging
 import os
@@ -15,112 +15,117 @@ from backend.errors import BlockHFError, InvalidInput, LeaseLost, RunFailed
 from backend.schemas.base import MAX_TRACEBACK
 from backend.schemas.runs import RunError, RunStatus
 from backend.settings import Settings
-from worker.agent.executor import ABANDONED, LEASE_LOST, TOLD, Task
+from worker.agent.executor import EXIT_GAVE_UP, EXIT_LEASE_LOST, EXIT_REPORTED, ExecutionSpec
 from worker.checkpoints.files import Checkpoints
-from worker.checkpoints.policy import DiskKeeper
-from worker.delivery.outbox import Spool
+from worker.checkpoints.policy import DiskCheckpointPolicy
+from worker.delivery.outbox import Outbox
 from worker.delivery.reporter import Reporter
 from worker.problems.registry import discover
 from worker.training.trainer import train
+
+log = logging.getLogger(__name__)
 
 MESSAGE_CHARACTERS = 2000
 
 
 class Interrupted(BaseException):
-    """The worker does not want to wait for the end of the current update."""
+    """The current update must end at once. Not an Exception, so that no handler of errors in a network catches it."""
 
 
 @dataclass
-class Orders:
-    """What the user wants of the run, as the worker passes it on."""
+class Signals:
+    """What the user asks of the run, as the worker passes it on."""
 
     cancelled: threading.Event = field(default_factory=threading.Event)
     paused: threading.Event = field(default_factory=threading.Event)
 
-    def take(self, line: str) -> None:
-        """Note an order."""
+    def receive(self, line: str) -> None:
+        """Set the event that a line from the worker names; ignore any other line."""
         if line == "cancel":
             self.cancelled.set()
         elif line == "pause":
             self.paused.set()
 
-    def any(self) -> bool:
-        """Tell whether the run is to end."""
+    def stop_requested(self) -> bool:
+        """Return whether the run must end."""
         return self.cancelled.is_set() or self.paused.is_set()
 
 
 def main() -> int:
-    """Train the run named on the standard input; return the exit code."""
+    """Train the run that is sent on standard input; return the exit code."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)
-    task = Task.model_validate_json(sys.stdin.readline())
-    orders = Orders()
-    threading.Thread(target=_listen, args=(orders,), daemon=True).start()
-    _interrupt_on_sigterm(orders)
-    claim = task.claim
-    with Client(task.api, headers=Settings().authorization) as client:
+    spec = ExecutionSpec.model_validate_json(sys.stdin.readline())
+    signals = Signals()
+    threading.Thread(target=_listen, args=(signals,), daemon=True).start()
+    _interrupt_on_sigterm(signals)
+    claim = spec.claim
+    with Client(spec.api, headers=Settings().authorization) as client:
         checkpoints = Checkpoints(
-            task.checkpoints,
+            spec.checkpoints,
             claim.run.id,
             claim.claim_number,
-            limit=task.checkpoint_quota_bytes,
-            standings=lambda run_ids: standings(client, run_ids),
+            limit=spec.checkpoint_quota_bytes,
+            run_states=lambda run_ids: run_states(client, run_ids),
         )
         reporter = Reporter(
             client,
             claim.run.id,
             claim.claim_number,
-            spool=Spool(task.spool),
-            named=checkpoints.named,
-            finished=checkpoints.finished,
+            outbox=Outbox(spec.outbox),
+            on_recorded=checkpoints.mark_recorded,
+            on_finished=checkpoints.remove_all,
         )
-        keeper = DiskKeeper(
+        policy = DiskCheckpointPolicy(
             checkpoints,
             claim.run.checkpoint,
-            every=task.checkpoint_seconds,
-            paused=orders.paused.is_set,
-            tell=reporter.checkpoint,
+            interval=spec.checkpoint_seconds,
+            pause_requested=signals.paused.is_set,
+            on_saved=reporter.checkpoint,
             sync=reporter.sync,
         )
         try:
-            execute(task, reporter, orders, keeper)
+            execute(spec, reporter, signals, policy)
         except LeaseLost as error:
-            logging.getLogger(__name__).warning("stopped: %s", error)
-            return LEASE_LOST
+            log.warning("stopped: %s", error)
+            return EXIT_LEASE_LOST
         except InvalidInput:
             raise
         except BlockHFError as error:
-            logging.getLogger(__name__).warning("the backend refuses, the run is left to its lease: %s", error)
-            return ABANDONED
-    return TOLD
+            log.warning("backend refused; the run is requeued when its lease expires: %s", error)
+            return EXIT_GAVE_UP
+    return EXIT_REPORTED
 
 
-def standings(client: Client, run_ids: Sequence[str]) -> Mapping[str, RunStatus] | None:
-    """Ask the backend how runs stand; None where it does not say."""
+def run_states(client: Client, run_ids: Sequence[str]) -> Mapping[str, RunStatus] | None:
+    """Ask the backend for the states of runs; None if it does not answer."""
     try:
         return client.run_states(run_ids)
     except BlockHFError as error:
-        logging.getLogger(__name__).warning("the backend does not say which checkpoints may go: %s", error)
+        log.warning("the states of runs are unknown, so their checkpoints are not removed: %s", error)
         return None
 
 
-def execute(task: Task, reporter: Reporter, orders: Orders, keeper: DiskKeeper) -> RunStatus:
-    """Train, tell the backend how it ended, and return that.
+def execute(spec: ExecutionSpec, reporter: Reporter, signals: Signals, policy: DiskCheckpointPolicy) -> RunStatus:
+    """Train a run and report how it ended.
+
+    Returns:
+        The status that was reported.
 
     Raises:
-        LeaseLost: the run is not this worker's any more.
-        BlockHFError: the backend refuses, which is not the run's fault: InvalidInput alone is.
+        LeaseLost: another worker has the run, or it has ended.
+        BlockHFError: the backend refused a request, which is no fault of the run. (InvalidInput is: it is reported.)
     """
     status, ended_by, failure = RunStatus.FAILED, "", None
     try:
         outcome = train(
-            task.claim.run.config, reporter, orders.cancelled.is_set, registry=discover(folder=task.data),
-            folder=task.data, keeper=keeper,
+            spec.claim.run.config, reporter, signals.cancelled.is_set, blocks=spec.claim.run.blocks,
+            registry=discover(folder=spec.data), folder=spec.data, policy=policy,
         )  # fmt: skip
         status, ended_by = outcome.status, outcome.ended_by
     except Interrupted:
-        status = RunStatus.CANCELLED if orders.cancelled.is_set() else RunStatus.PAUSED
-        ended_by = f"{status} before update {reporter.updates + 1} was done"
+        status = RunStatus.CANCELLED if signals.cancelled.is_set() else RunStatus.PAUSED
+        ended_by = f"{status} during update {reporter.updates + 1}"
     except RunFailed as error:
         failure = RunError(message=str(error)[:MESSAGE_CHARACTERS])
     except Exception as error:
@@ -128,23 +133,23 @@ def execute(task: Task, reporter: Reporter, orders: Orders, keeper: DiskKeeper) 
             raise
         message = f"{type(error).__name__}: {error}"[:MESSAGE_CHARACTERS]
         failure = RunError(message=message, traceback=traceback.format_exc()[-MAX_TRACEBACK:])
-    reporter.finish(status, ended_by=ended_by, error=failure, weights=keeper.weights)
+    reporter.finish(status, ended_by=ended_by, error=failure, weights=policy.weights)
     return status
 
 
-def _listen(orders: Orders) -> None:
-    """Note the worker's orders; end at once when the worker is gone, for nobody renews the lease."""
+def _listen(signals: Signals) -> None:
+    """Receive the worker's signals. Exit when the worker is gone, because no process renews the lease then."""
     for line in sys.stdin:
-        orders.take(line.strip())
-    os._exit(ABANDONED)
+        signals.receive(line.strip())
+    os._exit(EXIT_GAVE_UP)
 
 
-def _interrupt_on_sigterm(orders: Orders) -> None:
-    """Let SIGTERM interrupt a run that is to end; otherwise, when all is shut down, leave the run to its lease."""
+def _interrupt_on_sigterm(signals: Signals) -> None:
+    """Let SIGTERM interrupt a run that was cancelled or paused. Otherwise the machine shuts down: exit at once."""
 
     def interrupt(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - a signal handler's arguments
-        if not orders.any():
-            os._exit(ABANDONED)
+        if not signals.stop_requested():
+            os._exit(EXIT_GAVE_UP)
         raise Interrupted
 
     signal.signal(signal.SIGTERM, interrupt)

@@ -1,4 +1,4 @@
-"""What an engine is: it executes a claimed run somewhere, so that the run's death is not the worker's."""
+"""Executors run a claimed run outside the worker's process, so that a crash of the run does not end the worker."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -6,17 +6,25 @@ from typing import Protocol
 
 from backend.schemas.api import Claim
 from backend.schemas.base import Contract
-from worker.delivery.outbox import path_of
+from worker.delivery.outbox import outbox_path
 
-TOLD = 0
-LEASE_LOST = 3
-ABANDONED = 4
-SPOOL = "spool"
+EXIT_REPORTED = 0
+EXIT_LEASE_LOST = 3
+EXIT_GAVE_UP = 4
+OUTBOXES = "spool"  # the folder's name of version 0.1: outboxes that it left are still delivered
 CHECKPOINTS = "checkpoints"
 
 
-class Task(Contract):
-    """All that an execution needs to know."""
+class ExecutionSpec(Contract):
+    """Everything that an execution needs to know.
+
+    Attributes:
+        claim: the run and its claim number.
+        api: address of the backend.
+        home: folder of data sets, checkpoints and outboxes.
+        checkpoint_seconds: shortest time between two checkpoints [s].
+        checkpoint_quota_bytes: maximum total size of all runs' checkpoints and final weights [bytes].
+    """
 
     claim: Claim
     api: str
@@ -26,18 +34,18 @@ class Task(Contract):
 
     @property
     def data(self) -> Path:
-        """Where data sets are kept."""
+        """Folder of the data sets."""
         return self.home / "data"
 
     @property
     def checkpoints(self) -> Path:
-        """Where the runs' checkpoints and final weights are kept."""
+        """Folder of all runs' checkpoints and final weights."""
         return self.home / CHECKPOINTS
 
     @property
-    def spool(self) -> Path:
-        """Where the run's rows wait while the backend is away; its time of change tells of each update."""
-        return path_of(self.home / SPOOL, self.claim.run.id, self.claim.claim_number)
+    def outbox(self) -> Path:
+        """File of the rows that the backend does not have yet; its time of change shows the last update."""
+        return outbox_path(self.home / OUTBOXES, self.claim.run.id, self.claim.claim_number)
 
 
 @dataclass(frozen=True)
@@ -45,10 +53,11 @@ class Exit:
     """How an execution ended.
 
     Attributes:
-        code: TOLD: the run was ended at the backend; LEASE_LOST or ABANDONED: it is not this worker's business any
-            more; anything else is an accident.
-        reason: the accident in words.
-        output: the last lines of what it printed.
+        code: EXIT_REPORTED: it reported the run's end to the backend. EXIT_LEASE_LOST: another worker has the run.
+            EXIT_GAVE_UP: it stopped without a report, and the run is requeued when its lease expires. Any other code is
+            a crash.
+        reason: description of the exit code.
+        output: the last lines that it printed.
     """
 
     code: int
@@ -57,30 +66,30 @@ class Exit:
 
 
 class Execution(Protocol):
-    """A run that executes. It reports its updates and its end to the backend by itself."""
+    """A run that is being executed. It reports its updates and its end to the backend."""
 
     def wait(self, seconds: float) -> Exit | None:
-        """Wait for its end, at most so long; None: it goes on."""
+        """Wait at most this many seconds for the end; None if it still runs."""
         ...
 
     def cancel(self) -> None:
-        """Ask it to end after the current update, as cancelled."""
+        """Request that it ends as cancelled after the current update."""
         ...
 
     def pause(self) -> None:
-        """Ask it to keep its state after the current update, and to end as paused."""
+        """Request that it saves its state after the current update and ends as paused."""
         ...
 
     def progress(self) -> float | None:
-        """Return something that changes with each update; None before the first."""
+        """Return a value that changes with each update; None before the first."""
         ...
 
     def interrupt(self) -> None:
-        """Ask it, after `cancel` or `pause`, to end within the current update."""
+        """Request, after `cancel` or `pause`, that it ends within the current update."""
         ...
 
     def abandon(self) -> None:
-        """Make it end soon without a word to the backend."""
+        """Make it end soon without a report to the backend."""
         ...
 
     def kill(self) -> None:
@@ -88,9 +97,13 @@ class Execution(Protocol):
         ...
 
 
-class Engine(Protocol):
+class Executor(Protocol):
     """Starts executions."""
 
-    def start(self, task: Task) -> Execution:
-        """Start one."""
+    def start(self, spec: ExecutionSpec) -> Execution:
+        """Start an execution.
+
+        Raises:
+            OSError: it cannot be started.
+        """
         ...

@@ -1,4 +1,4 @@
-"""The default engine: a child process of the worker per run."""
+"""The default executor: one child process of the worker per run."""
 
 import logging
 import os
@@ -8,31 +8,31 @@ import sys
 import threading
 from collections import deque
 
-from worker.agent.executor import Exit, Task
+from worker.agent.executor import ExecutionSpec, Exit
 
 log = logging.getLogger(__name__)
 
 OUTPUT_LINES = 40
 LINE_CHARACTERS = 4_000
-"""What a child prints without a line's end is cut into lines so long."""
+"""Longer lines of a child's output are split."""
 ENVIRONMENT = {"OMP_WAIT_POLICY": "PASSIVE"}
-"""What a child's environment gets unless it says otherwise: threads that wait sleep instead of spinning. Spinning costs
-an update several times its processor time where others want the cores, and saves next to nothing where nobody does."""
+"""Default environment of a child: waiting OpenMP threads sleep instead of spinning. On busy cores spinning multiplies
+an update's processor time; on idle cores it saves almost nothing."""
 
 
-class LocalEngine:
-    """Executes each run in a process of its own, on this machine."""
+class LocalProcessExecutor:
+    """Executes each run in a separate process on this machine."""
 
-    def start(self, task: Task) -> "LocalExecution":
-        """Start `python -m worker.child` and tell it its task."""
-        return LocalExecution(task)
+    def start(self, spec: ExecutionSpec) -> "LocalProcess":
+        """Start `python -m worker.agent.child` and send it the specification."""
+        return LocalProcess(spec)
 
 
-class LocalExecution:
-    """A child process. It reads its task, then orders, from a pipe; the pipe's end tells it that the worker died."""
+class LocalProcess:
+    """A child process. It reads its specification, then signals, from a pipe, which closes when the worker dies."""
 
-    def __init__(self, task: Task) -> None:
-        self.task = task
+    def __init__(self, spec: ExecutionSpec) -> None:
+        self.spec = spec
         self._process = subprocess.Popen(
             [sys.executable, "-m", "worker.agent.child"],
             env=ENVIRONMENT | os.environ,
@@ -41,20 +41,20 @@ class LocalExecution:
             stderr=subprocess.STDOUT,
             text=True,
             errors="replace",
-            start_new_session=True,  # Ctrl-C in a terminal is for the worker
+            start_new_session=True,  # Ctrl-C in a terminal must reach the worker only
         )
         self._lines: deque[str] = deque(maxlen=OUTPUT_LINES)
-        self._reader = threading.Thread(target=self._read, args=(task.claim.run.id,), daemon=True)
+        self._reader = threading.Thread(target=self._read, args=(spec.claim.run.id,), daemon=True)
         self._reader.start()
-        self._tell(task.model_dump_json())
+        self._send(spec.model_dump_json())
 
     @property
     def pid(self) -> int:
-        """The process's id."""
+        """Process id."""
         return self._process.pid
 
     def wait(self, seconds: float) -> Exit | None:
-        """Wait for the process's end, at most so long."""
+        """Wait at most this many seconds for the end of the process."""
         try:
             code = self._process.wait(seconds)
         except subprocess.TimeoutExpired:
@@ -64,46 +64,46 @@ class LocalExecution:
         return Exit(code, _reason(code), "\n".join(self._lines))
 
     def cancel(self) -> None:
-        """Ask for the end after the current update."""
-        self._tell("cancel")
+        """Request the end after the current update."""
+        self._send("cancel")
 
     def pause(self) -> None:
-        """Ask for a checkpoint and the end after the current update."""
-        self._tell("pause")
+        """Request a checkpoint and the end after the current update."""
+        self._send("pause")
 
     def progress(self) -> float | None:
-        """Return when the run's spool last changed; each update is noted there. None: there was none yet."""
+        """Return when the outbox last changed, which each update does; None before the first."""
         try:
-            return self.task.spool.stat().st_mtime or None
+            return self.spec.outbox.stat().st_mtime or None
         except FileNotFoundError:
             return None
 
     def interrupt(self) -> None:
-        """Ask, by SIGTERM, for the end within the current update."""
+        """Request, by SIGTERM, the end within the current update."""
         self._process.terminate()
 
     def abandon(self) -> None:
-        """Close the pipe, at which the child ends."""
+        """Close the pipe, which makes the child exit."""
         self._close()
 
     def kill(self) -> None:
         """End the process at once."""
         self._process.kill()
 
-    def _tell(self, line: str) -> None:
+    def _send(self, line: str) -> None:
         assert self._process.stdin is not None
         try:
             self._process.stdin.write(line + "\n")
             self._process.stdin.flush()
-        except (OSError, ValueError):  # it has ended: `wait` says how
-            log.debug("the child does not listen any more")
+        except (OSError, ValueError):  # it has exited: `wait` returns why
+            log.debug("the child process has exited")
 
     def _close(self) -> None:
         assert self._process.stdin is not None
         try:
             self._process.stdin.close()
         except OSError:
-            log.debug("the child does not listen any more")
+            log.debug("the child process has exited")
 
     def _read(self, run_id: str) -> None:
         assert self._process.stdout is not None
@@ -114,9 +114,9 @@ class LocalExecution:
 
 
 def _reason(code: int) -> str:
-    """Say in words why a child ended."""
+    """Describe an exit code."""
     if code >= 0:
         return f"the training process ended with exit code {code}"
     name = signal.Signals(-code).name
-    hint = "; the system may have run out of memory" if name == "SIGKILL" else ""
+    hint = "; the machine may have run out of memory" if name == "SIGKILL" else ""
     return f"the training process was killed by {name}{hint}"

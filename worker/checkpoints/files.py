@@ -1,4 +1,4 @@
-"""A run's state on disk: a file is there whole or not at all, and is found again by its SHA-256."""
+"""Checkpoint files: each is complete or absent, and is identified by its SHA-256."""
 
 import hashlib
 import json
@@ -14,7 +14,7 @@ from torch import Tensor
 
 from backend.durable_files import write_durably
 from backend.schemas.runs import Checkpoint
-from worker.checkpoints.quota import SUFFIX, WEIGHTS, Room, Standings
+from worker.checkpoints.quota import SUFFIX, WEIGHTS, CheckpointQuota, RunStateLookup
 
 log = logging.getLogger(__name__)
 
@@ -22,107 +22,119 @@ _DOCUMENT = "blockhf"
 
 
 @dataclass(frozen=True)
-class State:
-    """All that a run's next update depends on beside its configuration: tensors by name, and a JSON document."""
+class Snapshot:
+    """Tensors by name, and a JSON document: a run's training state, or its final weights."""
 
     tensors: dict[str, Tensor]
     document: dict[str, Any]
 
     def to_bytes(self) -> bytes:
-        """Write it down in the form safetensors; the same state gives the same bytes."""
+        """Encode in the safetensors format; equal snapshots give equal bytes."""
         tensors = {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in self.tensors.items()}
         return save(tensors, {_DOCUMENT: json.dumps(self.document, sort_keys=True)})
 
     @classmethod
-    def from_bytes(cls, data: bytes) -> "State":
-        """Read it back; every tensor has memory of its own, aligned as torch does it.
+    def from_bytes(cls, data: bytes) -> "Snapshot":
+        """Decode a snapshot.
 
         Raises:
-            ValueError: these are not the bytes of a state.
+            ValueError: the bytes are not a snapshot.
         """
         try:
             size = int.from_bytes(data[:8], "little")
             document = json.loads(json.loads(data[8 : 8 + size])["__metadata__"][_DOCUMENT])
+            # safetensors returns views into the file, at any offset. A copy is aligned as torch aligns it, and
+            # torch's kernels can round differently on memory that is not aligned.
             tensors = {name: tensor.clone() for name, tensor in load(data).items()}
         except (SafetensorError, KeyError, ValueError) as error:
-            raise ValueError(f"this is no checkpoint: {error}") from error
+            raise ValueError(f"not a checkpoint: {error}") from error
         return cls(tensors, document)
 
 
 class Checkpoints:
-    """The checkpoints of one run, written under one claim's token.
+    """The files of one run, as one claim of it writes them.
 
-    Two are kept: the newest, and the one that the backend names, until it names the newest. Files of a later token
-    belong to whoever has the run now, and are left alone.
+    At most two checkpoints remain on disk: the newest, and the one that the backend has recorded. Files of later claims
+    are never touched: they belong to the worker that has the run now.
 
     Args:
-        root: the folder of all runs' checkpoints.
+        root: folder of all runs' checkpoints.
         run_id: the run.
-        token: the claim's.
-        limit: how large the files under `root` may be together [bytes].
-        standings: tells how other runs stand, whose files may have to make room.
+        claim_number: number of the claim.
+        limit: maximum total size of the files under `root` [bytes].
+        run_states: returns the states of other runs, to decide which of their files can be removed.
     """
 
     def __init__(
-        self, root: Path, run_id: str, token: int, *, limit: int, standings: Standings = lambda _: None
+        self, root: Path, run_id: str, claim_number: int, *, limit: int, run_states: RunStateLookup = lambda _: None
     ) -> None:
-        self._room = Room(root, limit, standings)
+        self._quota = CheckpointQuota(root, limit, run_states)
         self._run_id = run_id
         self._folder = root / run_id
-        self._token = token
-        self._named: str | None = None
+        self._claim_number = claim_number
+        self._recorded: str | None = None
 
-    def load(self, named: Checkpoint) -> State | None:
-        """Find a checkpoint; None where it is not on this machine, or not what was written."""
-        for path in self._folder.glob(f"{named.update}-*{SUFFIX}"):
-            data = path.read_bytes()
-            if hashlib.sha256(data).hexdigest() == named.sha256:
-                self._named = path.name
-                return State.from_bytes(data)
-        return None
-
-    def save(self, state: State, update: int) -> Checkpoint:
-        """Write a checkpoint; when this returns it survives a power failure.
+    def load(self, checkpoint: Checkpoint) -> Snapshot | None:
+        """Read a checkpoint; None if it is not on this machine, or damaged.
 
         Raises:
-            OSError: there is no room, on the disk or under the limit.
+            OSError: the file cannot be read.
+            ValueError: the file is not a checkpoint.
         """
-        data = state.to_bytes()
-        self._room.make(len(data), self._run_id)
-        path = self._folder / f"{update}-{self._token}{SUFFIX}"
+        for path in self._folder.glob(f"{checkpoint.update}-*{SUFFIX}"):
+            data = path.read_bytes()
+            if hashlib.sha256(data).hexdigest() == checkpoint.sha256:
+                self._recorded = path.name
+                return Snapshot.from_bytes(data)
+        return None
+
+    def save(self, snapshot: Snapshot, update: int) -> Checkpoint:
+        """Write a checkpoint that survives a power failure once this returns.
+
+        Raises:
+            OSError: the disk or the quota is full.
+        """
+        data = snapshot.to_bytes()
+        self._quota.evict_until_fits(len(data), self._run_id)
+        path = self._folder / f"{update}-{self._claim_number}{SUFFIX}"
         write_durably(path, data)
-        self._thin({path.name, self._named})
+        self._remove_except({path.name, self._recorded})
         return Checkpoint(update=update, sha256=hashlib.sha256(data).hexdigest())
 
-    def named(self, checkpoint: Checkpoint) -> None:
-        """Note that the backend names this checkpoint, so that earlier ones may go."""
-        self._named = f"{checkpoint.update}-{self._token}{SUFFIX}"
-        self._thin({max((path.name for path in self._files()), key=_order, default=None), self._named})
+    def mark_recorded(self, checkpoint: Checkpoint) -> None:
+        """Note that the backend has recorded a checkpoint, and remove those before it."""
+        self._recorded = f"{checkpoint.update}-{self._claim_number}{SUFFIX}"
+        newest = max((path.name for path in self._files()), key=_order, default=None)
+        self._remove_except({newest, self._recorded})
 
-    def save_weights(self, weights: State) -> str:
-        """Write the final weights and return their SHA-256."""
+    def save_weights(self, weights: Snapshot) -> str:
+        """Write the final weights; return the file's SHA-256.
+
+        Raises:
+            OSError: the disk or the quota is full.
+        """
         data = weights.to_bytes()
-        self._room.make(len(data), self._run_id)
+        self._quota.evict_until_fits(len(data), self._run_id)
         write_durably(self._folder / WEIGHTS, data)
         return hashlib.sha256(data).hexdigest()
 
-    def finished(self) -> None:
-        """Drop what only a run that goes on needs; the final weights stay."""
-        self._thin(set())
+    def remove_all(self) -> None:
+        """Remove the checkpoints of a finished run; its final weights remain."""
+        self._remove_except(set())
 
     def _files(self) -> list[Path]:
-        return [path for path in self._folder.glob(f"*-*{SUFFIX}") if _order(path.name)[1] <= self._token]
+        return [path for path in self._folder.glob(f"*-*{SUFFIX}") if _order(path.name)[1] <= self._claim_number]
 
-    def _thin(self, kept: Iterable[str | None]) -> None:
+    def _remove_except(self, names: Iterable[str | None]) -> None:
         for path in self._files():
-            if path.name not in kept:
+            if path.name not in names:
                 try:
                     path.unlink(missing_ok=True)
                 except OSError as error:
-                    log.warning("%s cannot be removed: %s", path, error)
+                    log.warning("cannot remove %s: %s", path, error)
 
 
 def _order(name: str) -> tuple[int, int]:
-    """Return a file's update and token."""
-    update, _, token = name.removesuffix(SUFFIX).partition("-")
-    return int(update), int(token)
+    """Return the update and the claim number of a file name."""
+    update, _, claim_number = name.removesuffix(SUFFIX).partition("-")
+    return int(update), int(claim_number)

@@ -1,4 +1,4 @@
-"""When a run's state is kept, and what happens where that fails: training goes on."""
+"""When a run's state is saved. A failed write does not end the run."""
 
 import logging
 import time
@@ -6,110 +6,113 @@ from collections.abc import Callable
 from typing import Protocol
 
 from backend.schemas.runs import Checkpoint
-from worker.checkpoints.files import Checkpoints, State
+from worker.checkpoints.files import Checkpoints, Snapshot
 
 log = logging.getLogger(__name__)
 
+COST_DIVISOR = 20
+"""The pause between two checkpoints is at least this many times the last write's duration: they cost 5 % at most."""
 
-class Keeper(Protocol):
-    """Gives a run the state to go on from, and keeps its state from time to time."""
 
-    def found(self) -> State | None:
-        """Return the state to go on from, if there is one."""
+class CheckpointPolicy(Protocol):
+    """Loads the state from which a run continues, and decides when to save it."""
+
+    def load(self) -> Snapshot | None:
+        """Return the state to continue from, if any."""
         ...
 
-    def missing(self) -> str:
-        """Say why there is none where there should be one."""
+    def missing_note(self) -> str:
+        """Explain why there is no such state although there should be one; empty if none is expected."""
         ...
 
     def due(self) -> bool:
-        """Tell whether the state should be kept now."""
+        """Return whether to save the state now."""
         ...
 
-    def paused(self) -> bool:
-        """Tell whether the user wants the run to be kept and to stop."""
+    def pause_requested(self) -> bool:
+        """Return whether to save the state and pause the run."""
         ...
 
-    def keep(self, state: State, update: int) -> bool:
-        """Keep the state after an update; tell whether that went."""
+    def save(self, snapshot: Snapshot, update: int) -> bool:
+        """Save the state after an update; return whether that succeeded."""
         ...
 
-    def end(self, weights: State) -> None:
-        """Keep the final weights."""
+    def save_weights(self, weights: Snapshot) -> None:
+        """Save the final weights."""
         ...
 
 
-class DiskKeeper:
-    """Keeps one run's state in files.
+class DiskCheckpointPolicy:
+    """Saves one run's state in files.
 
     Args:
         checkpoints: the run's files.
-        named: the checkpoint that the backend names.
-        every: how often to keep the state [s]; a write that takes long makes it rarer, so that it costs at most 5 %.
-        paused: asked whether the user wants a pause.
-        tell: is told of a checkpoint that is on the disk.
-        sync: brings what was reported so far to the disk; a checkpoint counts on the rows before it.
+        recorded: the checkpoint that the backend has recorded.
+        interval: shortest time between two checkpoints [s]; slow writes extend it, see `COST_DIVISOR`.
+        pause_requested: returns whether the user asked for a pause.
+        on_saved: receives each checkpoint that is on disk.
+        sync: writes all rows reported so far to disk; called before each checkpoint, which is useless without them.
 
     Attributes:
-        weights: SHA-256 of the final weights' file, once there is one.
+        weights: SHA-256 of the final weights' file, once it exists.
     """
 
     def __init__(
         self,
         checkpoints: Checkpoints,
-        named: Checkpoint | None,
+        recorded: Checkpoint | None,
         *,
-        every: float,
-        paused: Callable[[], bool],
-        tell: Callable[[Checkpoint], None],
+        interval: float,
+        pause_requested: Callable[[], bool],
+        on_saved: Callable[[Checkpoint], None],
         sync: Callable[[], None] = lambda: None,
     ) -> None:
         self.weights: str | None = None
         self._checkpoints = checkpoints
-        self._named = named
-        self._every = every
-        self.paused = paused
-        self._tell = tell
+        self._recorded = recorded
+        self._interval = interval
+        self.pause_requested = pause_requested
+        self._on_saved = on_saved
         self._sync = sync
-        self._next = time.monotonic() + every
+        self._next = time.monotonic() + interval
 
-    def found(self) -> State | None:
-        """Read the checkpoint that the backend names, if it is on this machine."""
+    def load(self) -> Snapshot | None:
+        """Read the recorded checkpoint, if it is on this machine."""
         try:
-            return None if self._named is None else self._checkpoints.load(self._named)
+            return None if self._recorded is None else self._checkpoints.load(self._recorded)
         except (OSError, ValueError) as error:
-            log.warning("the checkpoint cannot be read: %s", error)
+            log.warning("cannot read the checkpoint: %s", error)
             return None
 
-    def missing(self) -> str:
-        """Say that the checkpoint is not here."""
-        if self._named is None:
+    def missing_note(self) -> str:
+        """Explain that the recorded checkpoint is not on this machine."""
+        if self._recorded is None:
             return ""
         return (
-            f"began again: the checkpoint of update {self._named.update} is not on this worker's disk; "
-            "it was removed or damaged there, or another worker wrote it"
+            f"restarted: the checkpoint of update {self._recorded.update} is not on this worker's disk; "
+            "it was removed or damaged, or written by another worker"
         )
 
     def due(self) -> bool:
-        """Tell whether the last time is long enough ago."""
+        """Return whether the interval has passed."""
         return time.monotonic() >= self._next
 
-    def keep(self, state: State, update: int) -> bool:
-        """Write a checkpoint and tell of it; where it cannot be written, say so in the log."""
-        started, kept = time.monotonic(), True
+    def save(self, snapshot: Snapshot, update: int) -> bool:
+        """Write a checkpoint and report it; log a failure and return False."""
+        started, saved = time.monotonic(), True
         try:
             self._sync()
-            self._tell(self._checkpoints.save(state, update))
+            self._on_saved(self._checkpoints.save(snapshot, update))
         except OSError as error:
-            log.warning("update %d could not be kept, training goes on: %s", update, error)
-            kept = False
+            log.warning("cannot save a checkpoint of update %d, training continues: %s", update, error)
+            saved = False
         now = time.monotonic()
-        self._next = now + max(self._every, 20 * (now - started))
-        return kept
+        self._next = now + max(self._interval, COST_DIVISOR * (now - started))
+        return saved
 
-    def end(self, weights: State) -> None:
-        """Write the final weights."""
+    def save_weights(self, weights: Snapshot) -> None:
+        """Write the final weights; log a failure."""
         try:
             self.weights = self._checkpoints.save_weights(weights)
         except OSError as error:
-            log.warning("the final weights could not be kept: %s", error)
+            log.warning("cannot save the final weights: %s", error)

@@ -1,4 +1,4 @@
-"""How much the runs' files may take together, and which go first; none goes that a run goes on from."""
+"""The limit on the total size of the runs' files. A file from which a run can continue is never removed."""
 
 import logging
 import os
@@ -13,17 +13,17 @@ log = logging.getLogger(__name__)
 
 SUFFIX = ".safetensors"
 WEIGHTS = f"weights{SUFFIX}"
-_RUN = re.compile(r"[a-z0-9]{8,32}")
+_RUN_ID = re.compile(r"[a-z0-9]{8,32}")
 _DRAFT = re.compile(rf"\..+{re.escape(SUFFIX)}\.(\d+)")
 
-Standings = Callable[[Sequence[str]], Mapping[str, RunStatus] | None]
-"""How runs stand, by id, without those that nobody can come back to; None: that cannot be told now."""
-_STAYS = 9
+RunStateLookup = Callable[[Sequence[str]], Mapping[str, RunStatus] | None]
+"""Returns states by run id, without runs that no longer exist; None if the states are unknown at present."""
+_PROTECTED = 9
 
 
 @dataclass(frozen=True)
-class Kept:
-    """A file in the folder of a run, as it was seen."""
+class StoredFile:
+    """A file in a run's folder, with its size [bytes] and the time of its last change, when it was listed."""
 
     path: Path
     size: int
@@ -31,76 +31,87 @@ class Kept:
 
     @property
     def run_id(self) -> str:
-        """Whose it is."""
+        """The run that the file belongs to."""
         return self.path.parent.name
 
     def remove(self) -> bool:
-        """Remove it; tell whether that went."""
+        """Remove the file; return whether that succeeded."""
         try:
             self.path.unlink(missing_ok=True)
         except OSError as error:
-            log.warning("%s cannot be removed: %s", self.path, error)
+            log.warning("cannot remove %s: %s", self.path, error)
             return False
         return True
 
 
-class Room:
-    """The folder of all runs' checkpoints and final weights, which has a limit.
+class CheckpointQuota:
+    """Limits the total size of all runs' checkpoints and final weights.
 
-    Drafts of dead processes go first; then files of runs that nobody can come back to, and the checkpoints of finished
-    ones; then final weights of finished runs; then what failed and cancelled runs left, which can be tried again; the
-    oldest of each first. The files of a run that waits, trains or rests stay, whatever the limit. Where it cannot be
-    told how runs stand, final weights alone go, for nobody goes on from those.
+    Files are removed in this order, the oldest of each rank first:
+
+    0. drafts (temporary files) of dead processes;
+    1. files of runs that no longer exist, and checkpoints of finished runs;
+    2. final weights of finished runs;
+    3. files of failed and cancelled runs, which the user can retry.
+
+    Files of queued, running and paused runs are never removed. If the states are unknown, only drafts of dead processes
+    and final weights are removed, because no run continues from them.
 
     Args:
-        root: the folder.
-        limit: how large the files may be together [bytes].
-        standings: tells how runs stand.
+        root: folder of all runs' files.
+        limit: maximum total size [bytes].
+        run_states: returns the states of runs.
     """
 
-    def __init__(self, root: Path, limit: int, standings: Standings) -> None:
+    def __init__(self, root: Path, limit: int, run_states: RunStateLookup) -> None:
         self._root = root
         self._limit = limit
-        self._standings = standings
+        self._run_states = run_states
 
-    def make(self, size: int, own: str) -> None:
-        """Make room for a file of the run `own`, whose other files stay.
+    def evict_until_fits(self, size: int, run_id: str) -> None:
+        """Remove files of other runs until a new file of the run `run_id` fits.
+
+        Args:
+            size: of the new file [bytes].
+            run_id: run of the new file; its other files are not removed.
 
         Raises:
-            OSError: there is none without a file that a run goes on from.
+            OSError: it does not fit, and no file is left that can be removed.
         """
         found = list(_files(self._root))
-        excess = sum(kept.size for kept in found) + size - self._limit
+        excess = sum(file.size for file in found) + size - self._limit
         if excess <= 0:
             return
-        others = [kept for kept in found if kept.run_id != own or _is_dead_draft(kept.path)]
-        for kept in self._in_order(others):
+        candidates = [file for file in found if file.run_id != run_id or _is_stale_draft(file.path)]
+        for file in self._removable(candidates):
             if excess <= 0:
                 return
-            if kept.remove():
-                log.info("made room under BLOCKHF_CHECKPOINT_QUOTA_BYTES: removed %s", kept.path)
-                excess -= kept.size
+            if file.remove():
+                log.info("removed %s to stay within BLOCKHF_CHECKPOINT_QUOTA_BYTES", file.path)
+                excess -= file.size
         if excess > 0:
             raise OSError(
-                f"{size} bytes more would be {excess} over BLOCKHF_CHECKPOINT_QUOTA_BYTES, which is {self._limit}, and "
-                "no file is left that may go: runs that wait, train or rest go on from the others"
+                f"the checkpoint quota is full: a file of {size} bytes exceeds BLOCKHF_CHECKPOINT_QUOTA_BYTES "
+                f"({self._limit}) by {excess} bytes, and queued, running or paused runs need the other files; raise "
+                "the quota, or delete such runs"
             )
 
-    def _in_order(self, found: list[Kept]) -> list[Kept]:
-        runs = sorted({kept.run_id for kept in found if _RUN.fullmatch(kept.run_id)})
-        known = self._standings(runs) if runs else {}
-        ranked = [(_rank(kept, known), kept.changed, kept) for kept in found]
-        return [kept for rank, _, kept in sorted(ranked, key=lambda item: item[:2]) if rank < _STAYS]
+    def _removable(self, files: list[StoredFile]) -> list[StoredFile]:
+        """List the files that can be removed, in the order of the class docstring."""
+        run_ids = sorted({file.run_id for file in files if _RUN_ID.fullmatch(file.run_id)})
+        states = self._run_states(run_ids) if run_ids else {}
+        ranked = [(_rank(file, states), file.changed, file) for file in files]
+        return [file for rank, _, file in sorted(ranked, key=lambda item: item[:2]) if rank < _PROTECTED]
 
 
-def _rank(kept: Kept, known: Mapping[str, RunStatus] | None) -> int:
-    """Say how soon a file may go."""
-    if _DRAFT.fullmatch(kept.path.name):
-        return 0 if _is_dead_draft(kept.path) else _STAYS
-    weights = kept.path.name == WEIGHTS
-    if known is None or not _RUN.fullmatch(kept.run_id):
-        return 2 if weights else _STAYS
-    match known.get(kept.run_id):
+def _rank(file: StoredFile, states: Mapping[str, RunStatus] | None) -> int:
+    """Return a file's rank in the order of removal."""
+    if _DRAFT.fullmatch(file.path.name):
+        return 0 if _is_stale_draft(file.path) else _PROTECTED
+    weights = file.path.name == WEIGHTS
+    if states is None or not _RUN_ID.fullmatch(file.run_id):
+        return 2 if weights else _PROTECTED
+    match states.get(file.run_id):
         case None:
             return 1
         case RunStatus.FINISHED:
@@ -108,27 +119,27 @@ def _rank(kept: Kept, known: Mapping[str, RunStatus] | None) -> int:
         case RunStatus.FAILED | RunStatus.CANCELLED:
             return 3
         case _:
-            return _STAYS
+            return _PROTECTED
 
 
-def remove_drafts(root: Path) -> None:
-    """Remove what processes left that were killed while they wrote."""
-    for kept in list(_files(root)):
-        if _is_dead_draft(kept.path) and kept.remove():
-            log.info("removed a draft that a dead process left: %s", kept.path)
+def remove_stale_drafts(root: Path) -> None:
+    """Remove the unfinished files of processes that were killed while writing."""
+    for file in list(_files(root)):
+        if _is_stale_draft(file.path) and file.remove():
+            log.info("removed the unfinished file of a dead process: %s", file.path)
 
 
-def _files(root: Path) -> Iterator[Kept]:
-    """Find checkpoints, final weights and drafts; what goes meanwhile is not there."""
+def _files(root: Path) -> Iterator[StoredFile]:
+    """List checkpoints, final weights and drafts; skip files that another process removes meanwhile."""
     for path in [*root.glob(f"*/*{SUFFIX}"), *root.glob(f"*/.*{SUFFIX}.*")]:
         try:
             stat = path.stat()
         except OSError:
             continue
-        yield Kept(path, stat.st_size, stat.st_mtime)
+        yield StoredFile(path, stat.st_size, stat.st_mtime)
 
 
-def _is_dead_draft(path: Path) -> bool:
+def _is_stale_draft(path: Path) -> bool:
     draft = _DRAFT.fullmatch(path.name)
     return draft is not None and not _alive(int(draft[1]))
 
@@ -138,6 +149,6 @@ def _alive(pid: int) -> bool:
         os.kill(pid, 0)
     except (ProcessLookupError, OverflowError):
         return False
-    except PermissionError:  # somebody else's
+    except PermissionError:  # a process of another user
         return True
     return True

@@ -1,4 +1,4 @@
-"""What a run has to tell, on disk until the backend has it: one JSON document per line, in order."""
+"""A run's reports on disk until the backend has them: one JSON document per line, in order."""
 
 import logging
 import os
@@ -24,123 +24,131 @@ from backend.errors import (
 )
 from backend.schemas.api import Finish
 from backend.schemas.base import Contract
-from backend.schemas.runs import Checkpoint, RunStatus, Update
+from backend.schemas.measures import Update
+from backend.schemas.runs import Checkpoint, RunStatus
 
 log = logging.getLogger(__name__)
 
-CLEAR_BYTES = 256 * 1024
+TRUNCATE_BYTES = 256 * 1024
 WARN_SECONDS = 60.0
 
 
 class Entry(Contract):
-    """One line: one of the three."""
+    """One line of the file; exactly one field is set."""
 
     row: Update | None = None
     checkpoint: Checkpoint | None = None
     finish: Finish | None = None
 
 
-class Spool:
-    """The file of one claim, beside which its process holds a lock for as long as it lives.
+class Outbox:
+    """The file of one claim. Its process holds a lock beside it, so that other workers see whether the process lives.
 
-    Where the disk refuses, training goes on without: the file then ends at the last line that could be written, until
-    the backend has everything and it begins anew.
+    A disk error does not end the run. The file then ends at the last complete line, and further entries are skipped
+    until the backend has everything and `truncate` empties the file.
     """
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._path = path
+        # Lock first: a file without a lock looks like that of a dead process, and another worker would deliver it.
         self._lock = _lock_of(path)
-        self._lock.acquire()  # before there is a file that others could take for a dead process's
+        self._lock.acquire()
         self._file = path.open("ab", buffering=0)
-        os.utime(path, (0, 0))  # nothing has happened yet
-        self._broken = False
-        self._warns = 0.0
+        os.utime(path, (0, 0))  # the time of change reports progress (see `touch`), and there is none yet
+        self._failed = False
+        self._next_warning = 0.0
 
-    def write(self, entry: Entry) -> None:
-        """Add a line, which outlives this process at once, and the machine after `sync`."""
-        if self._broken:
+    def append(self, entry: Entry) -> None:
+        """Add a line. It survives the death of this process at once, and that of the machine after `sync`."""
+        if self._failed:
             self.touch()
             return
+        # Unbuffered: each line is one write, so a killed process leaves only complete lines. A full disk can still
+        # accept part of a line. Readers stop there, so no line may follow it.
         line = entry.model_dump_json(exclude_unset=True).encode() + b"\n"
         try:
             written = self._file.write(line)
         except OSError as error:
-            self._refused(error)
+            self._fail(error)
         else:
-            if written != len(line):  # what would follow could not be read
-                self._refused(f"only {written} of {len(line)} bytes fit")
+            if written != len(line):
+                self._fail(f"only {written} of {len(line)} bytes were written")
 
     def touch(self) -> None:
-        """Show the worker, which looks at the file's time, that the run goes on."""
+        """Set the file's time of change, by which the worker sees that the run makes progress."""
         with suppress(OSError):
             os.utime(self._path)
 
     def sync(self) -> None:
-        """Bring what was written to the disk itself.
+        """Write all entries to the disk itself.
 
         Raises:
-            OSError: the disk refuses; what was written may not outlive the machine.
+            OSError: the disk reports an error; the entries may not survive the death of the machine.
         """
         os.fsync(self._file.fileno())
 
-    def clear(self) -> None:
-        """Begin anew once the file has grown, or could not be written, for the backend has all that it holds."""
+    def truncate(self) -> None:
+        """Empty the file if it has grown large or a write failed. Call this only when the backend has every entry."""
         try:
-            if self._broken or os.fstat(self._file.fileno()).st_size > CLEAR_BYTES:
+            if self._failed or os.fstat(self._file.fileno()).st_size > TRUNCATE_BYTES:
                 self._file.truncate(0)
-                self._broken = False
+                self._failed = False
         except OSError as error:
-            self._refused(error)
+            self._fail(error)
 
     def remove(self) -> None:
-        """Remove the file: nobody needs it any more."""
+        """Remove the file once the backend has everything, or refuses it."""
         self._file.close()
         try:
             _remove(self._path)
         except OSError as error:
-            log.warning("%s cannot be removed: %s", self._path, error)
+            log.warning("cannot remove %s: %s", self._path, error)
         self._lock.release()
 
-    def _refused(self, reason: object) -> None:
-        if time.monotonic() >= self._warns:
-            self._warns = time.monotonic() + WARN_SECONDS
-            log.warning("rows cannot be kept on disk while the backend is away, but in memory: %s", reason)
-        self._broken = True
+    def _fail(self, reason: object) -> None:
+        if time.monotonic() >= self._next_warning:
+            self._next_warning = time.monotonic() + WARN_SECONDS
+            log.warning("cannot write rows to disk, they are in memory only until the backend has them: %s", reason)
+        self._failed = True
         self.touch()
 
 
-def path_of(folder: Path, run_id: str, token: int) -> Path:
-    """Say where a claim's spool lies."""
-    return folder / f"{run_id}-{token}.jsonl"
+def outbox_path(folder: Path, run_id: str, claim_number: int) -> Path:
+    """Return the path of a claim's outbox."""
+    return folder / f"{run_id}-{claim_number}.jsonl"
 
 
 def deliver_all(
-    folder: Path, client: Client, *, finished: Callable[[str, int], None] = lambda _run_id, _token: None
+    folder: Path,
+    client: Client,
+    *,
+    on_finished: Callable[[str, int], None] = lambda _run_id, _claim_number: None,
 ) -> None:
-    """Hand over what processes left that are dead by now, each under its own token; drop what comes too late.
+    """Deliver the outboxes of dead processes, each under its own claim number; discard entries that are too late.
 
-    What the backend refuses for another reason stays, and keeps nothing else from being handed over.
+    An outbox that the backend refuses for another reason remains, and does not block the others.
 
     Args:
-        folder: where the spools lie.
+        folder: folder of the outboxes.
         client: the backend.
-        finished: is told run and token where a run has finished; its process may have died before it cleaned up.
+        on_finished: receives run id and claim number of each finished run, because the dead process may not have
+            removed the run's checkpoints.
 
     Raises:
-        BackendUnavailable, TooManyFailedLogins, Unauthorized, Forbidden: the backend is unreachable, or refuses the
-            token; what was not handed over is still there.
+        BackendUnavailable: the backend is unreachable; what was not delivered remains.
+        TooManyFailedLogins, Unauthorized, Forbidden: the backend refuses the API token; likewise.
     """
     for path in sorted(folder.glob("*-*.jsonl")):
         try:
             with _lock_of(path).acquire(blocking=False):
-                _deliver(path, client, finished)
+                _deliver(path, client, on_finished)
         except Timeout:  # its process lives, or another worker delivers it
             continue
         except (BackendUnavailable, TooManyFailedLogins, Unauthorized, Forbidden):
             raise
-        except (BlockHFError, ValueError) as error:  # of a ValueError's name the token is no number
-            log.error("%s cannot be delivered, and stays: %s", path, error)
+        except (BlockHFError, ValueError) as error:  # ValueError: the file name has no claim number
+            log.error("cannot deliver %s, the file remains: %s", path, error)
 
 
 def _lock_of(path: Path) -> FileLock:
@@ -148,40 +156,46 @@ def _lock_of(path: Path) -> FileLock:
 
 
 def _remove(path: Path) -> None:
-    """Remove a file, then its lock: whoever gets a lock later finds nothing to deliver."""
+    """Remove a file, then its lock file: a process that acquires the lock later finds no file to deliver."""
     path.unlink(missing_ok=True)
     Path(f"{path}.lock").unlink(missing_ok=True)
 
 
-def _deliver(path: Path, client: Client, finished: Callable[[str, int], None]) -> None:
-    run_id, _, token = path.stem.partition("-")
+def _deliver(path: Path, client: Client, on_finished: Callable[[str, int], None]) -> None:
+    run_id, _, number = path.stem.partition("-")
+    claim_number = int(number)
     entries = list(_entries(path))
     ends = [entry.finish for entry in entries if entry.finish]
     try:
         try:
-            _deliver_rows(run_id, int(token), entries, client)
+            _deliver_rows(run_id, claim_number, entries, client)
         except LeaseLost:
-            if not ends:  # otherwise the run may have ended by this very end
+            if not ends:  # with an end, the process may have delivered everything itself before it died
                 raise
         for end in ends:
             client.finish_as(run_id, end)
         if ends and ends[-1].status is RunStatus.FINISHED:
-            finished(run_id, int(token))
+            on_finished(run_id, claim_number)
     except (Conflict, NotFound, InvalidInput) as error:
-        log.info("run %s: dropped what a dead process left: %s", run_id, error)
+        log.info("run %s: discarded rows left by a crashed process: %s", run_id, error)
     _remove(path)
 
 
-def _deliver_rows(run_id: str, token: int, entries: list[Entry], client: Client) -> None:
+def _deliver_rows(run_id: str, claim_number: int, entries: list[Entry], client: Client) -> None:
     rows = [entry.row for entry in entries if entry.row]
     checkpoints = [entry.checkpoint for entry in entries if entry.checkpoint]
     if rows or checkpoints:
-        last = client.append(run_id, token, rows, checkpoint=checkpoints[-1] if checkpoints else None)
-        log.info("run %s: delivered what a dead process left, up to update %d", run_id, last)
+        last = client.append(run_id, claim_number, rows, checkpoint=checkpoints[-1] if checkpoints else None)
+        log.info("run %s: delivered rows left by a crashed process (up to update %d)", run_id, last)
 
 
 def _entries(path: Path) -> Iterator[Entry]:
-    """Read whole lines; the last may be torn, and the file may be delivered already."""
-    with suppress(FileNotFoundError, ValidationError), path.open("rb") as file:
+    """Read up to the first line that cannot be read; the file may be gone if another worker delivered it."""
+    with suppress(FileNotFoundError), path.open("rb") as file:
         for line in file:
-            yield Entry.model_validate_json(line)
+            try:
+                yield Entry.model_validate_json(line)
+            except ValidationError as error:
+                if line.endswith(b"\n"):  # an incomplete line is usual after a crash, a complete one is not
+                    log.warning("%s: discarded the entries from the first that cannot be read: %s", path, error)
+                return

@@ -1,4 +1,4 @@
-"""A run's rows on their way to the backend: in batches, in order, kept while the backend is away."""
+"""Reports a run's rows to the backend: in batches, in order, stored while the backend is unreachable."""
 
 import logging
 import threading
@@ -10,8 +10,9 @@ from backend.client import Client
 from backend.client.retry import call_with_retry
 from backend.errors import BackendUnavailable, LeaseLost
 from backend.schemas.api import Finish
-from backend.schemas.runs import Checkpoint, RunError, RunStatus, Update
-from worker.delivery.outbox import Entry, Spool
+from backend.schemas.measures import Update
+from backend.schemas.runs import Checkpoint, RunError, RunStatus
+from worker.delivery.outbox import Entry, Outbox
 
 log = logging.getLogger(__name__)
 
@@ -19,44 +20,47 @@ T = TypeVar("T")
 
 POST_SECONDS = 0.3
 BATCH_ROWS = 100
-MOST_ROWS = 1000
+MAX_ROWS = 1000
 ALIVE_SECONDS = 1.0
 
 
 class Reporter:
-    """Posts one run's rows from a thread of its own, so that training never waits for the network.
+    """Posts one run's rows from a separate thread, so that training never waits for the network.
 
-    The first row goes out at once, later ones every 0.3 s or 100 rows. A row stays until the backend has acknowledged
-    it, also in the spool, so that it is not lost with this process. Once the lease is lost nothing is sent any more,
-    and every call raises LeaseLost.
+    The first row is posted at once, later ones every 0.3 s or 100 rows. Each row stays in memory and in the outbox
+    until the backend has acknowledged it, so it is not lost if this process dies. After the lease is lost nothing more
+    is sent, and every call raises LeaseLost.
 
     Args:
-        spool: where rows wait on disk.
-        named: is told of each checkpoint that the backend has named.
-        finished: is called once the backend knows that the run has finished, before the spool goes: where this process
-            dies between the two, whoever delivers the spool does the same.
+        client: the backend.
+        run_id: the run.
+        claim_number: number of the claim, sent with every request.
+        outbox: stores rows on disk; None: rows are in memory only.
+        on_recorded: receives each checkpoint that the backend has recorded.
+        on_finished: called once the backend knows that the run has finished, before the outbox is removed. If this
+            process dies in between, the worker that delivers the outbox does the same.
 
     Attributes:
-        updates: the last update it was given.
+        updates: number of the last update reported.
     """
 
     def __init__(
         self,
         client: Client,
         run_id: str,
-        token: int,
+        claim_number: int,
         *,
-        spool: Spool | None = None,
-        named: Callable[[Checkpoint], None] = lambda _: None,
-        finished: Callable[[], None] = lambda: None,
+        outbox: Outbox | None = None,
+        on_recorded: Callable[[Checkpoint], None] = lambda _: None,
+        on_finished: Callable[[], None] = lambda: None,
     ) -> None:
         self.updates = 0
-        self._finished = finished
-        self._spool = spool
-        self._named = named
+        self._on_finished = on_finished
+        self._outbox = outbox
+        self._on_recorded = on_recorded
         self._client = client
         self._run_id = run_id
-        self._token = token
+        self._claim_number = claim_number
         self._rows: list[Update] = []
         self._checkpoint: Checkpoint | None = None
         self._change = threading.Condition()
@@ -74,61 +78,61 @@ class Reporter:
         resumed_from: int = 0,
         note: str = "",
     ) -> None:
-        """Tell what the run is made of and after which update it goes on, then begin to post.
+        """Report environment, blocks and the update after which the run continues; then start posting rows.
 
         Raises:
-            LeaseLost: the run is not this worker's any more.
+            LeaseLost: another worker has the run, or it has ended.
         """
         self.updates = resumed_from
-        persist(
+        retry_until_reachable(
             lambda: self._client.start(
-                self._run_id, self._token, environment=environment, blocks=blocks, parameters=parameters,
+                self._run_id, self._claim_number, environment=environment, blocks=blocks, parameters=parameters,
                 resumed_from=resumed_from, note=note,
             )
         )  # fmt: skip
         self._thread.start()
 
     def update(self, row: Update) -> None:
-        """Take a row; return at once.
+        """Report a row. Returns at once.
 
         Raises:
-            LeaseLost: the run is not this worker's any more.
+            LeaseLost: another worker has the run, or it has ended.
         """
         with self._change:
             self._raise_failure()
             self._rows.append(row)
             self.updates = row.update
-            self._keep(Entry(row=row))
+            self._store(Entry(row=row))
             self._change.notify_all()
 
     def checkpoint(self, checkpoint: Checkpoint) -> None:
-        """Have the backend name a checkpoint, together with the rows up to it; return at once."""
+        """Report a checkpoint, which the backend records together with the rows up to it. Returns at once."""
         with self._change:
             self._checkpoint = checkpoint
-            self._keep(Entry(checkpoint=checkpoint))
+            self._store(Entry(checkpoint=checkpoint))
             self._change.notify_all()
 
     def sync(self) -> None:
-        """Bring the rows that wait to the disk itself: a checkpoint counts on them.
+        """Write the pending rows to the disk itself, before a checkpoint that needs them.
 
         Raises:
-            OSError: the disk refuses.
+            OSError: the disk reports an error.
         """
-        if self._spool is not None:
-            self._spool.sync()
+        if self._outbox is not None:
+            self._outbox.sync()
 
-    def _away(self) -> None:
-        """Bring the rows to the disk while the backend is away; where that fails they wait in memory."""
+    def _on_failure(self) -> None:
+        """Write the pending rows to the disk while the backend is unreachable, if the disk allows it."""
         try:
             self.sync()
         except OSError as error:
-            log.warning("rows that wait for the backend are in memory alone: %s", error)
+            log.warning("cannot write rows to disk, they are in memory only until the backend has them: %s", error)
 
     def flush(self) -> None:
-        """Wait until every row is stored.
+        """Wait until the backend has every row.
 
         Raises:
-            LeaseLost: the run is not this worker's any more.
+            LeaseLost: another worker has the run, or it has ended.
         """
         with self._change:
             self._closing = True
@@ -141,83 +145,99 @@ class Reporter:
     def finish(
         self, status: RunStatus, *, ended_by: str = "", error: RunError | None = None, weights: str | None = None
     ) -> None:
-        """Store every row, then end the run.
+        """Wait until the backend has every row, then finish, pause or fail the run.
 
         Raises:
-            LeaseLost: the run is not this worker's any more.
+            LeaseLost: another worker has the run, or it has ended.
         """
         body = Finish.model_validate(
-            {"claim_number": self._token, "status": status, "ended_by": ended_by, "error": error, "weights": weights}
+            {
+                "claim_number": self._claim_number,
+                "status": status,
+                "ended_by": ended_by,
+                "error": error,
+                "weights": weights,
+            }
         )
         with self._change:
-            self._keep(Entry(finish=body))
+            self._store(Entry(finish=body))
         self.flush()
-        persist(lambda: self._client.finish_as(self._run_id, body), away=self._touch)
+        retry_until_reachable(lambda: self._client.finish_as(self._run_id, body), on_failure=self._touch)
         if status is RunStatus.FINISHED:
-            self._finished()
-        if self._spool is not None:
-            self._spool.remove()
+            self._on_finished()
+        if self._outbox is not None:
+            self._outbox.remove()
 
     def _touch(self) -> None:
-        """Show the worker that the run does not hang: it waits for the backend."""
-        if self._spool is not None:
-            self._spool.touch()
+        """Show the worker that the run waits for the backend and has not stalled."""
+        if self._outbox is not None:
+            self._outbox.touch()
 
-    def _keep(self, entry: Entry) -> None:
-        if self._spool is not None:
-            self._spool.write(entry)
+    def _store(self, entry: Entry) -> None:
+        if self._outbox is not None:
+            self._outbox.append(entry)
 
     def _raise_failure(self) -> None:
         if self._failure is not None:
-            if self._spool is not None and isinstance(self._failure, LeaseLost):
-                self._spool.remove()
+            if self._outbox is not None and isinstance(self._failure, LeaseLost):
+                self._outbox.remove()
             raise self._failure
 
     def _post_all(self) -> None:
         try:
-            while self._something():
+            while self._wait_for_work():
                 self._post()
-        except Exception as error:  # kept for the training thread
+        except Exception as error:  # raised in the training thread by its next call
             with self._change:
                 self._failure = error
 
     def _post(self) -> None:
         with self._change:
-            batch, named = self._rows[:MOST_ROWS], self._checkpoint
-        if named and batch and batch[-1].update < named.update:
-            named = None
-        persist(lambda: self._client.append(self._run_id, self._token, batch, checkpoint=named), away=self._away)
-        if named:
-            self._named(named)
+            batch, checkpoint = self._rows[:MAX_ROWS], self._checkpoint
+        if checkpoint and batch and batch[-1].update < checkpoint.update:
+            checkpoint = None  # its rows come first
+        retry_until_reachable(
+            lambda: self._client.append(self._run_id, self._claim_number, batch, checkpoint=checkpoint),
+            on_failure=self._on_failure,
+        )
+        if checkpoint:
+            self._on_recorded(checkpoint)
+        # The training thread may have added rows and a newer checkpoint meanwhile: remove only what was posted.
         with self._change:
             del self._rows[: len(batch)]
-            if self._checkpoint is named:
+            if self._checkpoint is checkpoint:
                 self._checkpoint = None
-            if self._spool is not None and not self._rows and not self._checkpoint and not self._closing:
-                self._spool.clear()
+            if self._outbox is not None and not self._rows and not self._checkpoint and not self._closing:
+                self._outbox.truncate()
 
-    def _something(self) -> bool:
-        """Wait for rows, and then until the last post is long enough ago, or there are many, or the run ends."""
+    def _wait_for_work(self) -> bool:
+        """Wait until something is to be posted; return False once everything is posted and the run ends."""
         with self._change:
             self._change.wait_for(lambda: bool(self._rows or self._checkpoint) or self._closing)
+            # Post at once after a long pause; otherwise collect rows until the interval has passed or a batch is full.
             pause = self._posted + POST_SECONDS - time.monotonic()
             self._change.wait_for(lambda: len(self._rows) >= BATCH_ROWS or self._closing, timeout=max(pause, 0))
             self._posted = time.monotonic()
             return bool(self._rows or self._checkpoint)
 
 
-def persist(
-    send: Callable[[], T], stopped: threading.Event | None = None, *, away: Callable[[], None] = lambda: None
+def retry_until_reachable(
+    send: Callable[[], T], stopped: threading.Event | None = None, *, on_failure: Callable[[], None] = lambda: None
 ) -> T:
-    """Call until the backend is reachable; call `away` after each failure.
+    """Call until the backend is reachable.
+
+    Args:
+        send: the call.
+        stopped: ends the retries once it is set.
+        on_failure: called after each failure.
 
     Raises:
         BackendUnavailable: `stopped` was set while the backend was unreachable.
-        BlockHFError: the backend's answer, LeaseLost for instance.
+        BlockHFError: the backend refused, for instance LeaseLost.
     """
 
     def failed(error: Exception) -> None:
-        away()
+        on_failure()
         log.warning("the backend is unreachable, retrying: %s", error)
 
     return call_with_retry(send, on=BackendUnavailable, stopped=stopped, failed=failed)

@@ -1,9 +1,9 @@
 """The optimizers: Adam, Hessian-free and block-diagonal Hessian-free for any torch module. Imports torch alone."""
 
-from worker.optim.adam import Adam
 from worker.optim.averaging import EvaluationAverage
 from worker.optim.blocks import equal_partition, layer_names, layer_partition
 from worker.optim.errors import BatchError, LossError, ModelError, OptimError, PartitionError
+from worker.optim.first_order import FirstOrder
 from worker.optim.hessian_free import BlockHessianFree, HessianFree
 from worker.optim.losses import Loss, SoftmaxCrossEntropy, SquaredError
 from worker.optim.lstm import PeepholeLSTM
@@ -11,11 +11,11 @@ from worker.optim.results import BlockResult, StepResult, StopReason
 from worker.optim.settings import ProductMethod, Settings
 
 __all__ = [
-    "Adam",
     "BatchError",
     "BlockHessianFree",
     "BlockResult",
     "EvaluationAverage",
+    "FirstOrder",
     "HessianFree",
     "Loss",
     "LossError",

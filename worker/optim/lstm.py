@@ -33,7 +33,7 @@ class PeepholeLSTM(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the hidden states of all steps."""
-        if native.is_once() and passes.serves(x, (self.weight, self.recurrent, self.peephole, self.bias)):
+        if native.is_once() and passes.supports(x, (self.weight, self.recurrent, self.peephole, self.bias)):
             states: Tensor = passes.Once.apply(x, self.weight, self.recurrent, self.peephole, self.bias)  # type: ignore[no-untyped-call]  # torch's
             return states
         return torch.stack([step.h for step in steps(self, x)]).permute(2, 0, 1)

@@ -1,1 +1,1 @@
-"""Networks, losses and data sets; a registry that plug-ins join."""
+"""Networks, losses and data sets, and a registry to which plug-ins add."""

@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 
 from torch import Tensor, nn
 
-from backend.schemas.base import knob
+from backend.schemas.base import setting
 from backend.schemas.catalog import DataSet, Dimension, Layer
 from backend.schemas.experiments import ExperimentSpec
 from backend.schemas.experiments import Problem as ProblemChoice
@@ -18,21 +18,21 @@ MAX_WIDTH = 4096
 
 
 class AutoencoderOptions(Options):
-    """Widths of the encoder's layers, which the decoder mirrors, and the output."""
+    """Widths of the encoder's layers, in reverse those of the decoder, and the output's activation."""
 
-    hidden_1: int = knob(1000, "width of the first hidden layer", unit="units", ge=1, le=MAX_WIDTH, paper=1000)
-    hidden_2: int = knob(500, "width of the second hidden layer", unit="units", ge=1, le=MAX_WIDTH, paper=500)
-    hidden_3: int = knob(250, "width of the third hidden layer", unit="units", ge=1, le=MAX_WIDTH, paper=250)
-    code: int = knob(30, "numbers that an image is squeezed into", unit="units", ge=1, le=MAX_WIDTH, paper=30)
-    output: Literal["linear", "sigmoid"] = knob("linear", "non-linearity of the output, which the paper does not state")
+    hidden_1: int = setting(1000, "width of the first hidden layer", unit="units", ge=1, le=MAX_WIDTH, paper=1000)
+    hidden_2: int = setting(500, "width of the second hidden layer", unit="units", ge=1, le=MAX_WIDTH, paper=500)
+    hidden_3: int = setting(250, "width of the third hidden layer", unit="units", ge=1, le=MAX_WIDTH, paper=250)
+    code: int = setting(30, "width of the code layer", unit="units", ge=1, le=MAX_WIDTH, paper=30)
+    output: Literal["linear", "sigmoid"] = setting("linear", "activation of the output, not stated in the paper")
 
 
 class Autoencoder(Problem):
-    """inputs-1000-500-250-30-250-500-1000-inputs, tanh, linear code: an image is reproduced from 30 numbers."""
+    """inputs-1000-500-250-30-250-500-1000-inputs, tanh, linear code: reproduces an image from 30 numbers."""
 
     name = "autoencoder"
     title = "Deep autoencoder"
-    summary = "Squeezes an image into 30 numbers and reproduces it: 8 dense layers, tanh, squared error, 2 blocks."
+    summary = "Compresses an image to 30 numbers and reproduces it: 8 dense layers, tanh, squared error, 2 blocks."
     loss_unit = "squared error, sum over the pixels, mean over the images"
     options = AutoencoderOptions
     loss = SquaredError()
@@ -61,11 +61,11 @@ class Autoencoder(Problem):
         return images.flatten(1)
 
     def targets(self, images: Tensor, labels: Tensor) -> Tensor:  # noqa: ARG002 - the image is its own target
-        """Take the flattened images."""
+        """Return the flattened images."""
         return images.flatten(1)
 
-    def layers(self, data: DataSet) -> list[Layer]:  # noqa: ARG002 - sizes are given by name
-        """Give each layer's shape by the options' names."""
+    def layers(self, data: DataSet) -> list[Layer]:  # noqa: ARG002 - dimensions are names
+        """List the shapes in terms of the options."""
         encoder = ["inputs", "hidden_1", "hidden_2", "hidden_3", "code"]
         decoder = ["code", "hidden_3", "hidden_2", "hidden_1", "inputs"]
         names = [name for block in self.partition for name in block]
@@ -74,7 +74,7 @@ class Autoencoder(Problem):
 
 
 def _chain(inputs: int, **widths: int) -> nn.Sequential:
-    """Chain dense layers of these widths, with a tanh between them and none after the last."""
+    """Chain dense layers of these widths, with tanh between them."""
     chain: OrderedDict[str, nn.Module] = OrderedDict()
     before = inputs
     for name, width in widths.items():

@@ -5,7 +5,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from backend.schemas.base import knob
+from backend.schemas.base import setting
 from backend.schemas.catalog import DataSet, Dimension, Layer
 from backend.schemas.experiments import Budget, Evaluation, ExperimentSpec
 from backend.schemas.experiments import Problem as ProblemChoice
@@ -20,15 +20,11 @@ STRIDES = (1, 2, 2)
 class CnnOptions(Options):
     """Channels of the three residual blocks."""
 
-    channels_1: int = knob(
+    channels_1: int = setting(
         16, "channels of the first convolution and block", unit="channels", ge=1, le=MAX_CHANNELS, paper=16
     )
-    channels_2: int = knob(
-        32, "channels of the second block, which halves height and width", unit="channels", ge=1, le=MAX_CHANNELS
-    )
-    channels_3: int = knob(
-        64, "channels of the third block, which halves height and width", unit="channels", ge=1, le=MAX_CHANNELS
-    )
+    channels_2: int = setting(32, "channels of the second block (stride 2)", unit="channels", ge=1, le=MAX_CHANNELS)
+    channels_3: int = setting(64, "channels of the third block (stride 2)", unit="channels", ge=1, le=MAX_CHANNELS)
 
 
 class ResidualBlock(nn.Module):
@@ -41,15 +37,19 @@ class ResidualBlock(nn.Module):
         self.conv_2 = nn.Conv2d(channels_out, channels_out, 3, padding=1)
         self.shortcut = nn.Identity() if stride == 1 else nn.Conv2d(channels_in, channels_out, 1, stride=stride)
         self.relu_2 = nn.ReLU()
+        # On CPUs without AVX-512, torch 2.13 writes out of bounds in the backward pass of a strided 1x1 convolution of
+        # channels-last images, unless the channels are a multiple of 8.
+        self._copied = stride > 1 and channels_in % 8 != 0
 
     def forward(self, x: Tensor) -> Tensor:
-        """Run both branches."""
-        result: Tensor = self.relu_2(self.conv_2(self.relu_1(self.conv_1(x))) + self.shortcut(x))
+        """Return the outputs (N x channels_out x height / stride x width / stride)."""
+        shortcut = self.shortcut(x.contiguous() if self._copied else x)
+        result: Tensor = self.relu_2(self.conv_2(self.relu_1(self.conv_1(x))) + shortcut)
         return result
 
 
 class ResidualNetwork(nn.Sequential):
-    """A 3x3 convolution, three residual blocks, the mean over all places, class scores."""
+    """A 3x3 convolution, three residual blocks, global average pooling, class scores."""
 
     def __init__(self, channels: int, widths: tuple[int, int, int], classes: int) -> None:
         super().__init__()
@@ -64,11 +64,11 @@ class ResidualNetwork(nn.Sequential):
 
 
 class Cnn(Problem):
-    """A small residual network tells classes of images apart."""
+    """A small residual network classifies images."""
 
     name = "cnn"
     title = "Residual CNN"
-    summary = "Tells classes of images apart: 3x3 convolution, 3 residual blocks, no batch normalization, 3 blocks."
+    summary = "Classifies images: 3x3 convolution, 3 residual blocks, no batch normalization, 3 blocks."
     loss_unit = "cross-entropy [nats], mean over the images"
     accuracy = True
     options = CnnOptions
@@ -99,19 +99,19 @@ class Cnn(Problem):
         return model
 
     def accepts(self, data: DataSet) -> bool:
-        """Take images of at least two classes."""
+        """Accept images of at least two classes."""
         return len(data.shape) == 3 and data.classes > 1
 
     def inputs(self, images: Tensor) -> Tensor:
-        """Lay the images out with the channels last, in which CPUs convolve faster."""
+        """Store the images with the channels last: convolutions on CPUs are faster then."""
         return images.contiguous(memory_format=torch.channels_last)
 
     def targets(self, images: Tensor, labels: Tensor) -> Tensor:  # noqa: ARG002 - the labels are the targets
-        """Take the labels."""
+        """Return the labels."""
         return labels
 
-    def layers(self, data: DataSet) -> list[Layer]:  # noqa: ARG002 - sizes are given by name
-        """Give each layer's shape by the names of the options and of the data set's sizes."""
+    def layers(self, data: DataSet) -> list[Layer]:  # noqa: ARG002 - dimensions are names
+        """List the shapes in terms of the options and of the data set's sizes."""
         first, second, third = "channels_1", "channels_2", "channels_3"
         return [
             _convolution("conv", "channels", first, 3),

@@ -1,11 +1,11 @@
-"""The three-layer LSTM that Zhang et al. (2017), section 5.2, train to read digits pixel by pixel."""
+"""The three-layer LSTM that Zhang et al. (2017), section 5.2, train to classify digits pixel by pixel."""
 
 from typing import ClassVar
 
 from pydantic import field_validator
 from torch import Tensor, nn
 
-from backend.schemas.base import knob
+from backend.schemas.base import setting
 from backend.schemas.catalog import DataSet, Dimension, Layer
 from backend.schemas.experiments import ExperimentSpec
 from backend.schemas.experiments import Problem as ProblemChoice
@@ -18,11 +18,11 @@ SIDE = 7
 
 
 class LstmOptions(Options):
-    """Width of the layers, and how an image becomes a sequence."""
+    """Width of the layers, and the step of the sequence."""
 
-    hidden: int = knob(10, "cells of each LSTM layer", unit="units", ge=1, le=MAX_HIDDEN, paper=10)
-    pixels_per_step: int = knob(
-        1, "pixels that the network sees at once: 1 (49 steps) or 7 (one row, 7 steps)", unit="pixels", ge=1, le=SIDE
+    hidden: int = setting(10, "cells of each LSTM layer", unit="units", ge=1, le=MAX_HIDDEN, paper=10)
+    pixels_per_step: int = setting(
+        1, "pixels per step: 1 (49 steps) or 7 (one row, 7 steps)", unit="pixels", ge=1, le=SIDE
     )
 
     @field_validator("pixels_per_step")
@@ -34,7 +34,7 @@ class LstmOptions(Options):
 
 
 class StackedLSTM(nn.Module):
-    """Three peephole LSTM layers, and class scores from the top layer's last hidden state."""
+    """Three peephole LSTM layers, and class scores from the last hidden state of the third."""
 
     def __init__(self, inputs: int, hidden: int, classes: int) -> None:
         super().__init__()
@@ -52,11 +52,11 @@ class StackedLSTM(nn.Module):
 
 
 class Lstm(Problem):
-    """An image, shrunk to 7x7, is read pixel by pixel, and its class told at the end."""
+    """Reads an image of 7x7 pixels as a sequence and classifies it at the end."""
 
     name = "lstm"
     title = "Stacked LSTM"
-    summary = "Reads an image shrunk to 7x7 pixel by pixel: 3 LSTM layers of 10 units with peepholes, 3 blocks."
+    summary = "Classifies an image, scaled to 7x7, pixel by pixel: 3 LSTM layers of 10 units with peepholes, 3 blocks."
     loss_unit = "cross-entropy [nats], mean over the images"
     accuracy = True
     options = LstmOptions
@@ -81,21 +81,21 @@ class Lstm(Problem):
         return model
 
     def accepts(self, data: DataSet) -> bool:
-        """Take grey images that can be cut into 7x7 equal squares, of at least two classes."""
+        """Accept grey images of at least two classes that can be divided into 7x7 equal rectangles."""
         channels, height, width = data.shape
         return channels == 1 and height % SIDE == 0 and width % SIDE == 0 and data.classes > 1
 
     def inputs(self, images: Tensor) -> Tensor:
-        """Average over squares to 7x7 pixels, row by row."""
+        """Average to 7x7 pixels and return them row by row, (n, 49)."""
         height, width = images.shape[2] // SIDE, images.shape[3] // SIDE
         return nn.functional.avg_pool2d(images, (height, width)).flatten(1)
 
     def targets(self, images: Tensor, labels: Tensor) -> Tensor:  # noqa: ARG002 - the labels are the targets
-        """Take the labels."""
+        """Return the labels."""
         return labels
 
-    def layers(self, data: DataSet) -> list[Layer]:  # noqa: ARG002 - sizes are given by name
-        """Give each layer's shape by the names of the options and of the data set's sizes."""
+    def layers(self, data: DataSet) -> list[Layer]:  # noqa: ARG002 - dimensions are names
+        """List the shapes in terms of the options and of the data set's sizes."""
         return [
             _lstm("lstm_1", "pixels_per_step"),
             _lstm("lstm_2", "hidden"),

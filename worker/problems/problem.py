@@ -1,4 +1,4 @@
-"""What a problem is: a network, its loss and targets, its own blocks, and its paper's settings."""
+"""The interface of a problem: network, loss, targets, blocks, and the settings of its paper."""
 
 from abc import ABC, abstractmethod
 from typing import ClassVar
@@ -13,24 +13,24 @@ from worker.optim import Loss
 
 
 class Options(BaseModel):
-    """A problem's own options; declare them with `backend.schemas.knob`. A problem without options uses this class."""
+    """Base class of a problem's options, each declared with `backend.schemas.base.setting`."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Problem(ABC):
-    """A network with its loss. A plug-in subclasses this and names an instance in the entry points `blockhf.problems`.
+    """A network with its loss. A plug-in registers an instance under the entry points `blockhf.problems`.
 
     Attributes:
-        name: what configurations call it.
-        title: what people call it.
+        name: its name in configurations.
+        title: its name for people.
         summary: one sentence.
         loss_unit: unit of the reported loss.
-        accuracy: whether the outputs are classes' scores, whose greatest is compared with the label.
+        accuracy: whether the outputs are class scores, so that the highest is compared with the label.
         options: class of the problem's options.
         loss: the loss object.
-        partition: the problem's own blocks, as lists of layer names.
-        preset: its paper's settings; empty of meaning where there is no paper, but valid.
+        partition: its default blocks, as lists of layer names.
+        preset: the settings of its paper, or any valid settings if there is none.
     """
 
     name: ClassVar[str]
@@ -45,26 +45,33 @@ class Problem(ABC):
 
     @abstractmethod
     def build(self, options: Options, data: DataSet) -> nn.Module:
-        """Make the network with its initial weights, drawn from torch's default generator (which the caller seeds)."""
+        """Return the network with random initial weights.
 
-    def accepts(self, data: DataSet) -> bool:  # noqa: ARG002 - most problems take any images
-        """Say whether the problem can use a data set."""
+        Args:
+            options: an instance of `options`.
+            data: the data set.
+
+        Draw from torch's default generator only; the caller seeds it.
+        """
+
+    def accepts(self, data: DataSet) -> bool:  # noqa: ARG002 - most problems accept any images
+        """Return whether the problem can use a data set."""
         return True
 
     def inputs(self, images: Tensor) -> Tensor:
-        """Turn images (n, channels, height, width) into the network's inputs."""
+        """Return the network's inputs for images (n, channels, height, width)."""
         return images
 
     @abstractmethod
     def targets(self, images: Tensor, labels: Tensor) -> Tensor:
-        """Pick or make what the loss compares the outputs with."""
+        """Return what the loss compares the outputs with, for images (n, ...) and labels (n,)."""
 
     def layers(self, data: DataSet) -> list[Layer]:
-        """List layers and their parameters' shapes for the catalog, in the order of the forward pass.
+        """List the layers and their parameters' shapes, in the order of the forward pass.
 
-        A problem may give a dimension by name, which lets the block editor follow options and data: an option's name,
-        or inputs, classes, channels, height or width of the data set's images. This default builds the network with
-        the default options and gives numbers, so it suits a network whose sizes are fixed.
+        A dimension can be a number or a name: of an option, or inputs, classes, channels, height or width of the data
+        set. The block editor then computes it from the current options. This default builds the network with the
+        default options and returns numbers.
         """
         with torch.random.fork_rng(devices=[]):
             module = self.build(self.options(), data)
@@ -72,7 +79,7 @@ class Problem(ABC):
 
 
 def layers_of(module: nn.Module) -> list[Layer]:
-    """List the layers of a network: the submodules that own trainable parameters, with these."""
+    """List the submodules that have trainable parameters of their own, with the parameters' shapes."""
     shapes = {
         name: {key: list(p.shape) for key, p in layer.named_parameters(recurse=False) if p.requires_grad}
         for name, layer in module.named_modules()

@@ -1,4 +1,4 @@
-"""Problems and data sets by name: the built-in ones, and what plug-ins add by entry point."""
+"""Problems and data sets by name: built-in ones, those of plug-ins (entry points), and the user's data files."""
 
 import logging
 from collections.abc import Iterable, Mapping
@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from backend.errors import RunFailed
 from backend.schemas.catalog import Catalog, DataSet, ProblemInfo
-from worker.problems.data import Source, cifar10, fashion_mnist, mnist, mnist_5k, user_file
+from worker.problems.data import DataSource, cifar10, idx_data, mnist_5k, user_file
 from worker.problems.problem import Problem
 
 log = logging.getLogger(__name__)
@@ -18,56 +18,56 @@ T = TypeVar("T")
 
 PROBLEMS = "blockhf.problems"
 DATA = "blockhf.data"
-BUILT_IN_DATA = (mnist_5k.SOURCE, mnist.SOURCE, fashion_mnist.SOURCE, cifar10.SOURCE)
+BUILT_IN_DATA = (mnist_5k.SOURCE, idx_data.MNIST, idx_data.FASHION_MNIST, cifar10.SOURCE)
 
 
 @dataclass(frozen=True)
 class Registry:
-    """What this worker can train."""
+    """The problems and data sets that this worker can train."""
 
     problems: Mapping[str, Problem]
-    data: Mapping[str, Source]
+    data: Mapping[str, DataSource]
 
     def problem(self, name: str) -> Problem:
-        """Find a problem.
+        """Return a problem.
 
         Raises:
-            RunFailed: there is none of that name.
+            RunFailed: there is none with this name.
         """
         return _find(self.problems, name, "problem")
 
-    def source(self, name: str) -> Source:
-        """Find a data set's source.
+    def source(self, name: str) -> DataSource:
+        """Return a data set's source.
 
         Raises:
-            RunFailed: there is none of that name.
+            RunFailed: there is none with this name.
         """
         return _find(self.data, name, "data set")
 
     def catalog(self) -> Catalog:
-        """Describe everything; a problem that cannot be described is left out, with a warning."""
+        """Describe all problems and data sets; skip a problem that cannot be described, with a warning."""
         infos = [source.info for source in self.data.values()]
         problems = []
         for name, problem in self.problems.items():
             try:
                 problems.append(describe(problem, infos))
             except Exception as error:
-                log.warning("the problem %s is left out: %s: %s", name, type(error).__name__, error)
+                log.warning("skipped the problem %s: %s: %s", name, type(error).__name__, error)
         return Catalog(problems=problems, data=infos)
 
 
 def describe(problem: Problem, data: Iterable[DataSet]) -> ProblemInfo:
-    """Say what the block editor and the options' form need to know of a problem.
+    """Describe a problem for the launch form and the block editor.
 
     Raises:
-        ValueError: it can use none of the data sets, or its blocks are not its layers.
+        ValueError: it accepts none of the data sets, or its partition does not have each layer exactly once.
     """
     usable = [info for info in data if problem.accepts(info)]
     if not usable:
-        raise ValueError("it can use none of the data sets")
+        raise ValueError("it accepts none of the data sets")
     layers = problem.layers(usable[0])
     if sorted(layer.name for layer in layers) != sorted(name for block in problem.partition for name in block):
-        raise ValueError("the blocks of its partition do not hold each of its layers once")
+        raise ValueError("its partition must have each of its layers exactly once")
     return ProblemInfo(
         name=problem.name,
         title=problem.title,
@@ -83,22 +83,22 @@ def describe(problem: Problem, data: Iterable[DataSet]) -> ProblemInfo:
 
 
 def discover(points: Iterable[EntryPoint] | None = None, *, folder: Path | None = None) -> Registry:
-    """Load the entry points `blockhf.problems` and `blockhf.data`; one that fails is left out, with a warning.
+    """Load the entry points `blockhf.problems` and `blockhf.data`; skip those that fail, with a warning.
 
     Args:
-        points: the entry points; by default those of the installed packages.
-        folder: where a user's own data sets lie, if anywhere; they cannot take the name of another one.
+        points: the entry points; None: those of the installed packages.
+        folder: folder of the user's data sets; None: there are none. A name that is already used is skipped.
     """
     found = [*entry_points(group=PROBLEMS), *entry_points(group=DATA)] if points is None else list(points)
     problems: list[Problem] = _load(found, PROBLEMS, Problem)
-    data: dict[str, Source] = {}
-    for source in [*BUILT_IN_DATA, *_load(found, DATA, Source), *(user_file.sources(folder) if folder else [])]:
+    data: dict[str, DataSource] = {}
+    for source in [*BUILT_IN_DATA, *_load(found, DATA, DataSource), *(user_file.sources(folder) if folder else [])]:
         data.setdefault(source.info.name, source)
     return Registry(problems={problem.name: problem for problem in problems}, data=data)
 
 
 def _load(points: Iterable[EntryPoint], group: str, kind: type) -> list[Any]:
-    """Load the plug-ins of one group that can be loaded and are instances of the kind."""
+    """Load the plug-ins of one group; skip those that fail or have another type."""
     loaded = []
     for point in points:
         if point.group != group:
@@ -106,10 +106,10 @@ def _load(points: Iterable[EntryPoint], group: str, kind: type) -> list[Any]:
         try:
             thing = point.load()
             if not isinstance(thing, kind):
-                raise TypeError(f"it is no {kind.__name__}")
+                raise TypeError(f"it is not an instance of {kind.__name__}")
             loaded.append(thing)
         except Exception as error:
-            log.warning("the plug-in %s (%s) is left out: %s: %s", point.name, point.value, type(error).__name__, error)
+            log.warning("skipped the plug-in %s (%s): %s: %s", point.name, point.value, type(error).__name__, error)
     return loaded
 
 

@@ -1,4 +1,4 @@
-"""Where a run computes: device, threads, and what else its figures depend on."""
+"""Device, threads, and the other properties of a machine on which a run's results depend."""
 
 import os
 import platform
@@ -15,10 +15,10 @@ from worker.optim import native
 
 
 def choose_device(name: str) -> torch.device:
-    """Find the device for auto, cpu, cuda or cuda:N.
+    """Return the device for auto, cpu, cuda or cuda:N.
 
     Raises:
-        RunFailed: there is no such device.
+        RunFailed: this machine has no such device.
     """
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if name == "auto":
@@ -26,17 +26,17 @@ def choose_device(name: str) -> torch.device:
     device = torch.device(name)
     if device.type == "cuda":
         if not count:
-            raise RunFailed(f"the run asks for {name}, but this worker has no CUDA device; choose auto or cpu")
+            raise RunFailed(f"the run requires {name}, but this worker has no CUDA device; choose auto or cpu")
         index = device.index or 0
         if index >= count:
-            raise RunFailed(f"the run asks for {name}, but this worker has {count} CUDA devices, numbered from 0")
+            raise RunFailed(f"the run requires {name}, but this worker has only {count} CUDA devices (numbered from 0)")
         return torch.device("cuda", index)
     return device
 
 
 @contextmanager
 def threads(count: int | None) -> Iterator[None]:
-    """Compute with this many CPU threads; None leaves torch's choice."""
+    """Compute with this many CPU threads; None: torch's default."""
     before = torch.get_num_threads()
     torch.set_num_threads(count or before)
     try:
@@ -46,14 +46,14 @@ def threads(count: int | None) -> Iterator[None]:
 
 
 @contextmanager
-def memory_explained() -> Iterator[None]:
-    """Turn an allocation that failed into a RunFailed that says what to change."""
+def explain_memory_errors() -> Iterator[None]:
+    """Turn a failed allocation into a RunFailed that explains what to change."""
     try:
         yield
     except (MemoryError, torch.OutOfMemoryError) as error:
         raise _out_of_memory(error) from error
     except RuntimeError as error:
-        if "allocate memory" not in str(error):  # what torch's CPU allocator says
+        if "allocate memory" not in str(error):  # the message of torch's CPU allocator
             raise
         raise _out_of_memory(error) from error
 
@@ -66,12 +66,12 @@ def _out_of_memory(error: Exception) -> RunFailed:
 
 
 def describe(device: torch.device) -> str:
-    """Name a device for people."""
+    """Return a device's name for people."""
     return f"{device} ({torch.cuda.get_device_name(device)})" if device.type == "cuda" else f"cpu ({processor()})"
 
 
 def memory(device: torch.device) -> int | None:
-    """Return the device's memory, the machine's for a CPU; None where the system does not tell [bytes]."""
+    """Return the memory of the device, or of the machine for a CPU [bytes]; None if unknown."""
     if device.type == "cuda":
         return int(torch.cuda.get_device_properties(device).total_memory)
     try:
@@ -81,7 +81,7 @@ def memory(device: torch.device) -> int | None:
 
 
 def commit(folder: Path = Path(__file__).parents[2]) -> str:
-    """Return the commit of a checkout that the package runs from; empty where it is installed."""
+    """Return the git commit of the checkout that this package runs from; empty if it is installed."""
     git = folder / ".git"
     try:
         head = (git / "HEAD").read_text().strip()
@@ -97,12 +97,12 @@ def commit(folder: Path = Path(__file__).parents[2]) -> str:
 
 
 def versions() -> dict[str, str]:
-    """Name the versions that a run's figures depend on."""
+    """Return the versions on which a run's results depend."""
     return {"python": platform.python_version(), "torch": torch.__version__, "blockhf": version("blockhf")}
 
 
 def environment(device: torch.device) -> dict[str, str]:
-    """Say everything that the figures of a run depend on, beside its configuration."""
+    """Return everything on which a run's results depend, except its configuration."""
     return {
         "device": describe(device),
         "threads": str(torch.get_num_threads()),
@@ -116,7 +116,7 @@ def environment(device: torch.device) -> dict[str, str]:
 
 
 def processor() -> str:
-    """Name the processor."""
+    """Return the processor's name."""
     info = Path("/proc/cpuinfo")
     if sys.platform == "linux" and info.is_file():
         for line in info.read_text().splitlines():

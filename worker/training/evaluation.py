@@ -1,4 +1,4 @@
-"""The losses that a run's curves show, over whole subsets, in the published unit."""
+"""The losses that a run's curves show: over whole subsets, in the published unit."""
 
 from dataclasses import dataclass
 
@@ -14,7 +14,7 @@ CHUNK = 1000
 
 @dataclass(frozen=True)
 class Measures:
-    """Mean loss over a subset, and the share of its images classified correctly, where there are classes to predict."""
+    """Mean loss over a subset, and the fraction of its images classified correctly (None without classes)."""
 
     loss: float
     accuracy: float | None
@@ -22,15 +22,15 @@ class Measures:
 
 @torch.no_grad()
 def measure(problem: Problem, model: nn.Module, split: Split, dtype: torch.dtype) -> Measures:
-    """Evaluate a model over a whole split, in chunks, as it would be used: in evaluation mode, without gradients.
+    """Evaluate a model over a whole split, in chunks, in evaluation mode and without gradients.
 
-    The mean is over images, each chunk weighted by its size and summed in float64. Squared error is the sum over an
+    The mean is over images; chunks are weighted by their size and summed in float64. Squared error is the sum over an
     image's outputs, without 1/2: the unit in which autoencoder results are published.
 
     Args:
-        problem: gives loss, inputs and targets.
-        model: is left in the mode it was in.
-        split: n images.
+        problem: provides loss, inputs and targets.
+        model: the network; its modules return to their mode afterwards.
+        split: the images.
         dtype: floating-point type of the model.
     """
     modes = [(module, module.training) for module in model.modules()]
@@ -44,7 +44,7 @@ def measure(problem: Problem, model: nn.Module, split: Split, dtype: torch.dtype
         total += problem.loss.value(outputs, problem.targets(images, labels)).double() * len(labels)
         correct += _correct(problem, outputs, labels)
     for module, mode in modes:
-        module.train(mode)  # parents come first
+        module.train(mode)  # in the order of `modules`: parents first, since they also set their children
     return Measures(loss=float(total) / len(split), accuracy=int(correct) / len(split) if problem.accuracy else None)
 
 

@@ -1,4 +1,4 @@
-"""Training one run: draw a batch, update, measure, report, until the budget is spent. Knows no HTTP."""
+"""Trains one run: draw a batch, update, evaluate, report, until a limit of the budget is reached."""
 
 import math
 import time
@@ -14,39 +14,48 @@ from torch import nn
 
 from backend.errors import RunFailed, from_validation
 from backend.schemas.experiments import RunConfig
-from backend.schemas.optimizers import Adam
-from backend.schemas.runs import BlockStats, RunStatus, StopReason, Update
-from worker.checkpoints.policy import Keeper
-from worker.optim import BlockResult, EvaluationAverage, OptimError, StepResult
+from backend.schemas.measures import Update
+from backend.schemas.runs import RunStatus
+from worker.checkpoints.policy import CheckpointPolicy
+from worker.optim import EvaluationAverage, OptimError
 from worker.optim.precision import float32_products
 from worker.problems.data import Dataset, Split
 from worker.problems.problem import Problem
 from worker.problems.registry import Registry
 from worker.training import device as devices
 from worker.training.evaluation import measure
-from worker.training.optimizer_factory import make_optimizer, resolve_blocks
+from worker.training.optimizer_factory import make_optimizer
+from worker.training.rows import divergence, finite, make_row
 from worker.training.sampling import Sampler
-from worker.training.state import Course
-from worker.training.stopping import Limits
+from worker.training.state import NOTE_CHARACTERS, TrainingState
+from worker.training.stopping import StoppingRule
 
 
 class Report(Protocol):
-    """What a run tells as it goes."""
+    """Receives a run's start and updates, in the thread that trains. Its exceptions end the training."""
 
     def start(
         self, *, environment: dict[str, str], blocks: list[list[str]], parameters: int, resumed_from: int, note: str
     ) -> None:
-        """Say what the run is made of, after which update it goes on, and what is to be known of that."""
+        """Report what is trained, once, before the first update.
+
+        Args:
+            environment: everything on which the results depend, except the configuration.
+            blocks: layer names of each block.
+            parameters: number of trainable parameters.
+            resumed_from: number of the update after which the run continues; 0: from the start.
+            note: why it restarted, or how its results may differ from an uninterrupted run's; empty if neither.
+        """
         ...
 
     def update(self, row: Update) -> None:
-        """Hand over an update's figures."""
+        """Report the row of an update."""
         ...
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a run that did not fail ended."""
+    """How a run ended that did not fail: its status, and the reason for users."""
 
     status: RunStatus
     ended_by: str
@@ -57,46 +66,62 @@ def train(
     report: Report,
     cancelled: Callable[[], bool],
     *,
+    blocks: list[list[str]],
     registry: Registry,
     folder: Path,
-    keeper: Keeper | None = None,
+    policy: CheckpointPolicy | None = None,
 ) -> Outcome:
     """Train one run to its end.
 
-    The seed sets the initial weights and the data order, alike for every optimizer; the same configuration gives the
-    same rows, bit for bit but for `seconds`, on the same device with the same threads and versions, also where it was
-    interrupted and went on from a checkpoint.
+    The seed determines the initial weights and the data order, which are the same for every optimizer. The same
+    configuration gives the same rows bit for bit, except for times, on the same CPU with the same threads and versions;
+    also if the run was interrupted and continued from a checkpoint.
 
     Args:
         config: what to train.
-        report: is told what the run is made of, and every update.
-        cancelled: is asked after every update whether to stop.
+        report: receives the start and each update.
+        cancelled: called after each update; returns whether to stop.
+        blocks: layer names of each block; empty if the optimizer has no blocks.
         registry: the problems and data sets.
-        folder: where data sets are kept.
-        keeper: gives the state to go on from, and keeps it from time to time; None: nothing is kept.
+        folder: folder of the data sets.
+        policy: loads the state to continue from and saves checkpoints; None: neither.
+
+    Returns:
+        How the run ended.
 
     Raises:
-        RunFailed: it cannot be trained as configured, or diverged, or memory ran out; the text says what to change.
+        RunFailed: the configuration cannot be trained, or the run diverged or ran out of memory. The message explains
+            what to change.
     """
     device = devices.choose_device(config.device)
-    with devices.threads(config.threads), float32_products(tf32=False), devices.memory_explained(), _explained():
-        trainer, note = _prepared(lambda: Trainer(config, registry, folder, device), keeper)
+    with (
+        devices.threads(config.threads),
+        float32_products(tf32=False),
+        devices.explain_memory_errors(),
+        _explain_errors(),
+    ):
+        trainer, note = _restored(lambda: Trainer(config, blocks, registry, folder, device), policy)
         report.start(
             environment=devices.environment(device), blocks=trainer.blocks, parameters=trainer.parameters,
-            resumed_from=trainer.course.updates, note=note,
+            resumed_from=trainer.state.updates, note=note,
         )  # fmt: skip
-        return trainer.run(report, cancelled, keeper)
+        return trainer.run(report, cancelled, policy)
 
 
 class Trainer:
-    """One run's network, data, optimizer and clock.
+    """One run's data and training state.
 
     Attributes:
-        course: network, optimizer, sampler and counts, which change while it trains.
-        blocks: layer names of each block; empty for Adam.
+        state: network, optimizer, data order and counters.
+        blocks: layer names of each block; empty if the optimizer has no blocks.
+
+    Raises:
+        RunFailed: the configuration cannot be trained.
     """
 
-    def __init__(self, config: RunConfig, registry: Registry, folder: Path, device: torch.device) -> None:
+    def __init__(
+        self, config: RunConfig, blocks: list[list[str]], registry: Registry, folder: Path, device: torch.device
+    ) -> None:
         self._config = config
         self._problem = registry.problem(config.problem.name)
         self._dtype = getattr(torch, config.precision)
@@ -106,84 +131,92 @@ class Trainer:
             _subset(data.test, config.problem.test_size, "test_size"),
         ]
         self._train, self._test = (part.to(device) for part in parts)
-        self._shown = self._train.head(config.evaluation.train_subset)
+        self._train_subset = self._train.head(config.evaluation.train_subset)
         model = initial_model(self._problem, config, data).to(device, self._dtype)
-        self.blocks = resolve_blocks(config.optimizer, self._problem, model)
+        self.blocks = blocks
         decay = config.evaluation.polyak_decay
-        self.course = Course(
+        self.state = TrainingState(
             model=model,
             device=device,
             optimizer=make_optimizer(config.optimizer, model, self._problem.loss, self.blocks),
             sampler=_sampler(config, len(self._train)),
             average=None if decay is None else EvaluationAverage(model, decay),
-            limits=Limits(config.budget),
+            stopping=StoppingRule(config.budget),
             data=" ".join(part.fingerprint() for part in parts),
         )
 
     @property
     def parameters(self) -> int:
         """Number of trainable parameters."""
-        return sum(p.numel() for p in self.course.model.parameters() if p.requires_grad)
+        return sum(p.numel() for p in self.state.model.parameters() if p.requires_grad)
 
-    def run(self, report: Report, cancelled: Callable[[], bool], keeper: Keeper | None = None) -> Outcome:
-        """Update until a limit of the budget is reached, or someone cancels or pauses.
+    def run(self, report: Report, cancelled: Callable[[], bool], policy: CheckpointPolicy | None = None) -> Outcome:
+        """Update until a limit of the budget is reached, or the user cancels or pauses the run.
+
+        Args:
+            report: receives each update.
+            cancelled: called after each update; returns whether to stop.
+            policy: saves checkpoints and final weights; None: neither.
 
         Raises:
             RunFailed: a loss, gradient or step is not finite.
         """
-        course = self.course
+        state = self.state
         while True:
             row = self.update()
-            ended_by = course.limits.reached(row)
-            if not row.diverged and (ended_by or course.updates % self._config.evaluation.every == 0):
+            ended_by = state.stopping.reached(row)
+            # The last update is always evaluated, so that every run ends with a loss that can be compared.
+            if not row.diverged and (ended_by or state.updates % self._config.evaluation.every == 0):
                 row = self.evaluated(row)
-                ended_by = ended_by or course.limits.stalled(row)
+                ended_by = ended_by or state.stopping.out_of_patience(row)
+            # Report before failing, so that the diverged update is in the curves; and before saving, because a
+            # checkpoint is valid only together with the rows before it.
             report.update(row)
             if row.diverged:
-                raise RunFailed(_divergence(row, self._config))
+                raise RunFailed(divergence(row, self._config))
             if ended_by:
-                if keeper is not None:
-                    keeper.end(course.weights())
+                if policy is not None:
+                    policy.save_weights(state.weights())
                 return Outcome(RunStatus.FINISHED, ended_by)
             if cancelled():
-                return Outcome(RunStatus.CANCELLED, f"cancelled after {course.updates} updates")
-            if keeper is not None and (keeper.due() or keeper.paused()):
-                kept = keeper.keep(course.state(), course.updates)
-                if keeper.paused():
-                    left = "" if kept else "; that state could not be kept, so it goes on from an earlier one, if any"
-                    return Outcome(RunStatus.PAUSED, f"paused after {course.updates} updates{left}")
+                return Outcome(RunStatus.CANCELLED, f"cancelled after {state.updates} updates")
+            if policy is not None and (policy.due() or policy.pause_requested()):
+                saved = policy.save(state.snapshot(), state.updates)
+                if policy.pause_requested():
+                    lost = "" if saved else "; this state could not be saved, so the run will repeat some updates"
+                    return Outcome(RunStatus.PAUSED, f"paused after {state.updates} updates{lost}")
 
     def update(self) -> Update:
-        """Draw a batch and make one update; its row has no evaluation yet."""
-        course = self.course
+        """Draw a batch and do one update; the row has no evaluation yet."""
+        state = self.state
         started, cpu_started = time.perf_counter(), time.process_time()
-        rows = course.sampler.draw().to(self._train.labels.device)
+        rows = state.sampler.draw().to(self._train.labels.device)
         images, labels = self._train.batch(rows, self._dtype)
-        step = course.optimizer.step(self._problem.inputs(images), self._problem.targets(images, labels))
-        course.seconds += time.perf_counter() - started
-        if course.cpu_seconds is not None:
-            course.cpu_seconds += time.process_time() - cpu_started
-        course.cost += step.cost
-        course.updates += 1
-        if course.average is not None:
-            course.average.update()
-        samples = course.updates * len(rows)
-        return _row(
-            step, update=course.updates, samples=samples, epoch=samples / len(self._train), seconds=course.seconds,
-            cost=course.cost, cpu_seconds=course.cpu_seconds,
+        step = state.optimizer.step(self._problem.inputs(images), self._problem.targets(images, labels))
+        state.seconds += time.perf_counter() - started
+        if state.cpu_seconds is not None:
+            state.cpu_seconds += time.process_time() - cpu_started
+        state.cost += step.cost
+        state.updates += 1
+        if state.average is not None:
+            state.average.update()
+        samples = state.updates * len(rows)
+        return make_row(
+            step, update=state.updates, samples=samples, epoch=samples / len(self._train), seconds=state.seconds,
+            cost=state.cost, cpu_seconds=state.cpu_seconds,
         )  # fmt: skip
 
     def evaluated(self, row: Update) -> Update:
-        """Add the losses over the fixed training subset and the test subset, of the averaged weights if asked for."""
-        average, model = self.course.average, self.course.model
+        """Return the row with the losses over the training subset and the test set, of the averaged weights if any."""
+        average, model = self.state.average, self.state.model
         started = time.perf_counter()
         with average.evaluating() if average is not None else nullcontext():
-            train = measure(self._problem, model, self._shown, self._dtype)
+            train = measure(self._problem, model, self._train_subset, self._dtype)
             test = measure(self._problem, model, self._test, self._dtype)
         return row.model_copy(
             update={
-                "train_loss": _finite(train.loss),
-                "test_loss": _finite(test.loss),
+                "train_loss": finite(train.loss),
+                "test_loss": finite(test.loss),
                 "test_accuracy": test.accuracy,
                 "evaluation_seconds": time.perf_counter() - started,
                 "diverged": not (math.isfinite(train.loss) and math.isfinite(test.loss)),
@@ -194,14 +227,14 @@ class Trainer:
 def initial_model(problem: Problem, config: RunConfig, data: Dataset) -> nn.Module:
     """Build the network with the initial weights of the run's seed, on the CPU in float32.
 
-    So the weights do not depend on device, precision or optimizer. The default generator is left as it was.
+    So the weights do not depend on device, precision or optimizer. The state of torch's default generator is restored.
 
     Raises:
         RunFailed: an option is unknown or out of bounds, or the problem cannot use the data set.
     """
     if not problem.accepts(data.info):
         raise RunFailed(
-            f"the problem {problem.name} cannot use images of the shape {data.info.shape} ({data.info.name})"
+            f"the problem {problem.name} cannot use the data set {data.info.name} (images of shape {data.info.shape})"
         )
     try:
         options = problem.options.model_validate(config.problem.options)
@@ -212,88 +245,37 @@ def initial_model(problem: Problem, config: RunConfig, data: Dataset) -> nn.Modu
         return problem.build(options, data.info)
 
 
-def _prepared(make: Callable[[], Trainer], keeper: Keeper | None) -> tuple[Trainer, str]:
-    """Make a trainer that goes on where its run was left, and say what is to be known of that."""
+def _restored(make: Callable[[], Trainer], policy: CheckpointPolicy | None) -> tuple[Trainer, str]:
+    """Make a trainer that continues from its run's checkpoint; return it with the note for the run."""
     trainer = make()
-    state = keeper.found() if keeper is not None else None
-    if keeper is None or state is None:
-        return trainer, "" if keeper is None else keeper.missing()
+    snapshot = policy.load() if policy is not None else None
+    if policy is None or snapshot is None:
+        return trainer, "" if policy is None else policy.missing_note()
     try:
-        return trainer, trainer.course.restore(state)
+        return trainer, trainer.state.restore(snapshot)
     except (KeyError, ValueError, RuntimeError) as error:
-        return make(), f"began again: its checkpoint does not fit what is trained here ({error})"[:500]
+        # A new trainer, because the failed restore may have changed a part of this one.
+        return make(), f"restarted: the checkpoint does not fit this run ({error})"[:NOTE_CHARACTERS]
 
 
 def _subset(split: Split, size: int | None, name: str) -> Split:
     if size is not None and size > len(split):
-        raise RunFailed(f"problem.{name} is {size}, but the data set has only {len(split)} such images")
+        raise RunFailed(
+            f"problem.{name} is {size}, but the data set has {len(split)} such images; choose at most {len(split)}"
+        )
     return split.head(size)
 
 
 def _sampler(config: RunConfig, size: int) -> Sampler:
     batch = config.optimizer.gradient_batch
     if batch > size:
-        raise RunFailed(f"gradient_batch is {batch}, but there are only {size} training images; choose at most {size}")
+        raise RunFailed(f"gradient_batch is {batch}, but there are {size} training images; choose at most {size}")
     return Sampler(size, batch, config.seed)
 
 
-def _row(step: StepResult, **counted: float | None) -> Update:
-    """Turn an update's figures into a row; what is not finite becomes null."""
-    ruled = step.evaluations > 0  # a rule of acceptance is on
-    figures = (step.loss, step.gradient_norm, step.step_norm)
-    return Update.model_validate(
-        {
-            **counted,
-            "batch_loss": _finite(step.loss),
-            "gradient_norm": _finite(step.gradient_norm),
-            "step_norm": _finite(step.step_norm),
-            "gradient_seconds": step.gradient_seconds,
-            "curvature_seconds": step.curvature_seconds,
-            "scale": step.scale if ruled else None,
-            "reduction_ratio": _finite(step.reduction_ratio),
-            "loss_decrease": _finite(step.loss_decrease),
-            "diverged": not all(math.isfinite(figure) for figure in figures),
-            "blocks": [_block(block) for block in step.blocks],
-        }
-    )
-
-
-def _block(result: BlockResult) -> BlockStats:
-    """Turn a block's solve into its part of the row."""
-    return BlockStats(
-        cg_iterations=result.cg_iterations,
-        stop_reason=StopReason(result.stop_reason.value),
-        residual=_finite(result.residual),
-        model_decrease=_finite(result.model_decrease),
-        way="generic" if result.product_method == "autograd" else result.product_method or None,
-        note=result.note[:500] or None,
-        cost=result.cost,
-        predicted_cost=result.predicted_cost,
-        ritz_min=_finite(result.ritz_min),
-        ritz_max=_finite(result.ritz_max),
-        step_norm=_finite(result.step_norm),
-    )
-
-
-def _finite(value: float | None) -> float | None:
-    return value if value is not None and math.isfinite(value) else None
-
-
-def _divergence(row: Update, config: RunConfig) -> str:
-    """Say what is not finite, and what to change."""
-    named = {
-        "the loss over the batch": row.batch_loss, "the gradient": row.gradient_norm, "the step": row.step_norm,
-    }  # fmt: skip
-    broken = [name for name, value in named.items() if value is None] or ["the loss after the update"]
-    cure = "choose a smaller learning_rate"
-    if not isinstance(config.optimizer, Adam):
-        cure += " or more damping, or fewer max_cg_iterations"
-    return f"diverged at update {row.update}: {' and '.join(broken)} is not a finite number; {cure}"
-
-
 @contextmanager
-def _explained() -> Iterator[None]:
-    """Turn the optimizers' errors, whose texts say what to change, into RunFailed."""
+def _explain_errors() -> Iterator[None]:
+    """Turn the optimizers' errors, whose messages explain what to change, into RunFailed."""
     try:
         yield
     except OptimError as error:

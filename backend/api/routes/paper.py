@@ -11,10 +11,10 @@ from backend.api.services import Store, StoreOfRequest
 from backend.errors import NotFound
 from backend.paper import results_catalog
 from backend.paper.curves import collect
-from backend.paper.figures import Axis, Mode
+from backend.paper.figures import Mode
 from backend.paper.specifications import PaperProblem, Question, mark_of
 from backend.paper.study import answer, empty
-from backend.schemas.paper import Answer, Own, PaperView, Reproductions, Study
+from backend.schemas.paper import Answer, Axis, Own, PaperView, Reproductions, Study
 
 router = APIRouter(tags=["paper"])
 

@@ -11,8 +11,8 @@ from backend.api.file_responses import respond
 from backend.api.openapi import errors, example
 from backend.api.services import StoreOfRequest
 from backend.errors import FieldError, InvalidInput
-from backend.schemas.api import SERIES_FIELDS
 from backend.schemas.base import MAX_RUNS_PER_EXPERIMENT, MAX_UPDATES
+from backend.schemas.measures import SERIES_FIELDS
 from backend.schemas.runs import RunStatus
 
 router = APIRouter(tags=["series"])

@@ -34,7 +34,7 @@ def claim(store: StoreOfRequest, worker_id: WorkerId) -> Claim | Response:
 
 @router.post("/runs", responses=errors() | example(RUN_STATES), openapi_extra=body_example(KEPT_RUNS))
 def run_states(store: StoreOfRequest, body: KeptRuns) -> RunStates:
-    """Tell a worker how the runs stand whose files it has, so that it drops none that a run goes on from."""
+    """Return the states of runs, so that a worker does not remove a file from which a run can continue."""
     return RunStates(runs=store.queue.run_states(body.runs))
 
 

@@ -6,7 +6,7 @@ import { get } from "../store/store.js";
 import { number } from "./table.js";
 
 const ROWS = 12;
-const FIELDS = ["batch_loss", "train_loss", "test_loss", "gradient_norm", "step_norm"];
+const FIELDS = ["batch_loss", "train_loss", "test_loss", "gradient_norm", "step_norm"]; // what fits a line
 
 export class LogPanel {
   constructor(root) {

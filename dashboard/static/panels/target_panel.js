@@ -2,13 +2,11 @@
 
 import { element, labelled, named, sheet } from "../dom.js";
 import { inOrder, sortableHeader } from "./sortable_header.js";
-import { MEASURES, panelsOf } from "../store/measures.js";
+import { COMPARED, MEASURES, panelsOf, X_AXES } from "../store/measures.js";
 import { number } from "./table.js";
 import { compared, costsToShow, defaultTarget, outcome, targetRows } from "../store/time_to_target.js";
 import { style } from "../plot/theme.js";
 
-const HEADS = { update: "Updates", epoch: "Epochs", seconds: "Seconds", cpu_seconds: "CPU seconds", cost: "Cost" };
-export const CHOICES = ["train_loss", "test_loss", "test_accuracy"];
 
 export class TargetPanel {
   /** `set(changes)` changes the view. */
@@ -31,11 +29,11 @@ export class TargetPanel {
   /** Compute and show the table; returns the target's value, or null. */
   show({ groups, store, view, theme, accuracy }) {
     const shown = groups.filter((group) => !view.hidden.includes(group.key));
-    const measure = panelsOf({ panels: CHOICES }, accuracy).includes(view.targetOf) ? view.targetOf : "train_loss";
+    const measure = panelsOf({ panels: COMPARED }, accuracy).includes(view.targetOf) ? view.targetOf : COMPARED[0];
     const runs = shown.flatMap((group) => group.runs);
     const typed = Number.parseFloat(view.target);
     const target = Number.isFinite(typed) ? typed : defaultTarget(runs, store.series, measure);
-    options(this.measure, panelsOf({ panels: CHOICES }, accuracy).map((key) => [key, MEASURES[key].label]), measure);
+    options(this.measure, panelsOf({ panels: COMPARED }, accuracy).map((key) => [key, MEASURES[key].label]), measure);
     const rows = target == null ? [] : targetRows(shown, store.series, store.runs, measure, target);
     const baseline = rows.find(({ group }) => group.key === view.baseline) ?? rows[0];
     options(this.baseline, shown.map((group) => [group.key, group.label]), baseline?.group.key);
@@ -47,7 +45,7 @@ export class TargetPanel {
     const costs = costsToShow(rows);
     const columns = [
       { title: "Configuration" }, { key: "reached", title: "Target", sub: "Runs that reached the target" },
-      ...costs.map((key) => ({ key, title: HEADS[key], sub: `${HEADS[key]} to the target` })),
+      ...costs.map((key) => ({ key, title: X_AXES[key].label, sub: `${X_AXES[key].label} to the target` })),
       { title: baseline ? `Compared with ${baseline.group.label}` : "" },
     ];
     sortableHeader(this.head, columns, view.targetSort, (targetSort) => this.set({ targetSort }));

@@ -2,8 +2,8 @@
 
 import { element, labelled, named, sheet } from "../dom.js";
 import { inOrder, sortableHeader } from "./sortable_header.js";
-import { MEASURES, panelsOf } from "../store/measures.js";
-import { CHOICES, options, range } from "./target_panel.js";
+import { COMPARED, MEASURES, panelsOf } from "../store/measures.js";
+import { options, range } from "./target_panel.js";
 import { get } from "../store/store.js";
 import { rises, spread } from "../store/time_to_target.js";
 import { style } from "../plot/theme.js";
@@ -56,8 +56,8 @@ export class ValuesPanel {
   /** Show the known values, and request the missing ones. */
   show({ groups, store, view, theme, accuracy }) {
     const shown = groups.filter((group) => !view.hidden.includes(group.key));
-    const choices = panelsOf({ panels: CHOICES }, accuracy);
-    const measure = choices.includes(view.atOf) ? view.atOf : "train_loss";
+    const choices = panelsOf({ panels: COMPARED }, accuracy);
+    const measure = choices.includes(view.atOf) ? view.atOf : COMPARED[0];
     const typed = readSteps(view.at);
     const steps = typed.length ? typed : defaultSteps(shown.flatMap(({ runs }) => runs.map(({ id }) => store.runs.get(id))));
     options(this.measure, choices.map((key) => [key, MEASURES[key].label]), measure);

@@ -23,14 +23,14 @@ export function faint(colour, alpha) {
 }
 
 /** The current colours of the page. */
-export function themeOf(node, colours) {
+export function themeOf(node, { colours, others }) {
   const css = getComputedStyle(node);
   const value = (name, other) => css.getPropertyValue(name).trim() || other;
   const background = value("--st-background-color", "#ffffff");
   const mode = luminance(background) < 0.4 ? "dark" : "light";
   return {
-    colours: colours[mode].optimizers,
-    others: colours[mode].others,
+    colours: colours[mode],
+    others: others[mode],
     text: value("--st-text-color", "#222222"),
     muted: mode === "dark" ? "#a3adbb" : "#5a6473",
     border: value("--st-border-color", "#cccccc"),

@@ -1,37 +1,45 @@
 // The measures and axes that can be drawn, and their names.
 
-export const X_AXES = {
-  update: { label: "Updates", title: "updates" },
-  epoch: { label: "Epochs", title: "epochs" },
-  seconds: { label: "Seconds", title: "training time [s]" },
-  cpu_seconds: { label: "CPU seconds", title: "processor time of training [s]" },
-  cost: { label: "Cost", title: "cost [gradients of one batch]" },
-  samples: { label: "Images", title: "images drawn" },
+/** The x axes by name, and the panels that can be drawn; `describe` fills both from the backend's list of measures. */
+export const X_AXES = {};
+export const MEASURES = {};
+/** The measures by which runs are compared. */
+export const COMPARED = [];
+
+/** Panels that draw several measures at once. */
+const COMPOSITES = {
+  decreases: { label: "Model and loss decrease", block: true, fields: ["loss_decrease"] },
+  time: { label: "Where the time goes", bars: true, fields: ["gradient_seconds", "curvature_seconds", "evaluation_seconds"] },
 };
 
-export const MEASURES = {
-  train_loss: { label: "Train loss", loss: true },
-  test_loss: { label: "Test loss", loss: true },
-  test_accuracy: { label: "Test accuracy", share: true },
-  batch_loss: { label: "Batch loss", loss: true },
-  gradient_norm: { label: "Gradient norm" },
-  step_norm: { label: "Step norm" },
-  scale: { label: "Accepted step fraction", share: true },
-  reduction_ratio: { label: "Reduction ratio", linear: true },
-  cg_iterations: { label: "CG iterations", block: true, linear: true, count: true },
-  stop_reason: { label: "Stop reason", block: true, words: true },
-  residual: { label: "CG residual", block: true },
-  model_decrease: { label: "Model decrease", block: true },
-  decreases: { label: "Model and loss decrease", block: true, fields: ["loss_decrease"] },
-  ritz_max: { label: "Largest Ritz value", block: true },
-  ritz_min: { label: "Smallest Ritz value", block: true },
-  block_step_norm: { label: "Block step norm", block: true, column: "step_norm" },
-  cost: { label: "Solver cost", block: true },
-  time: { label: "Where the time goes", bars: true, fields: ["gradient_seconds", "curvature_seconds", "evaluation_seconds"] },
-  gradient_seconds: { label: "Gradient time", seconds: true },
-  curvature_seconds: { label: "Curvature time", seconds: true },
-  evaluation_seconds: { label: "Evaluation time", seconds: true },
-};
+/** Take over the records of `backend.schemas.measures`. */
+export function describe(records) {
+  for (const { name, panel, level, kind, label, title, unit, scale, group, better } of records) {
+    if (level === "axis") {
+      X_AXES[name] = { label, title: unit ? `${title} [${unit}]` : title };
+      continue;
+    }
+    MEASURES[panel] = {
+      label,
+      loss: unit === "loss",
+      share: scale === "share",
+      linear: scale === "linear",
+      seconds: group === "times",
+      block: level === "block",
+      count: kind === "integer",
+      words: kind === "text",
+      column: name,
+      better,
+    };
+    if (better && !COMPARED.includes(name)) COMPARED.push(name);
+  }
+  Object.assign(MEASURES, COMPOSITES);
+}
+
+/** The axes whose values say what reaching a target cost; the images follow from the updates. */
+export function costAxes() {
+  return Object.keys(X_AXES).filter((name) => name !== "samples");
+}
 
 export const PARTS = { curves: "Training curves", blocks: "Per-block solver", times: "Timing" };
 

@@ -1,9 +1,9 @@
 // The data of the page's runs, and the polling that updates them.
 
 import { detailQuery, withDetail } from "./zoom_detail.js";
+import { costAxes } from "./measures.js";
 import { bucketFor, join } from "./series.js";
 
-const X_COLUMNS = ["epoch", "seconds", "cost", "cpu_seconds"]; // the costs of reaching a target
 const CHUNK = 50; // runs per request, because the length of a URL is limited
 const RETRY_SECONDS = 1.5;
 
@@ -226,7 +226,8 @@ export class Store {
 
   /** The axes to read: the costs of a target and the x axis. */
   get axes() {
-    return this.fields.includes("samples") ? [...X_COLUMNS, "samples"] : X_COLUMNS;
+    const columns = costAxes().filter((name) => name !== "update");
+    return this.fields.includes("samples") ? [...columns, "samples"] : columns;
   }
 
   query(ids, after, bucket) {

@@ -1,9 +1,10 @@
 // The cost at which each configuration reaches a target. Pure functions.
 
-export const COSTS = ["update", "epoch", "seconds", "cpu_seconds", "cost"];
+import { costAxes, MEASURES } from "./measures.js";
+
 
 /** Whether higher is better. */
-export const rises = (measure) => measure === "test_accuracy";
+export const rises = (measure) => MEASURES[measure].better === "higher";
 
 function best(columns, measure) {
   const name = `${measure}_${rises(measure) ? "max" : "min"}`;
@@ -14,7 +15,7 @@ function best(columns, measure) {
 export function reach(columns, measure, target) {
   const up = rises(measure);
   const at = best(columns, measure).findIndex((value) => value != null && (up ? value >= target : value <= target));
-  return at < 0 ? null : Object.fromEntries(COSTS.map((name) => [name, columns[name]?.[at] ?? null]));
+  return at < 0 ? null : Object.fromEntries(costAxes().map((name) => [name, columns[name]?.[at] ?? null]));
 }
 
 /** The worst of the runs' best values: the hardest target that every run with values has reached. */
@@ -34,14 +35,14 @@ export function targetRows(groups, series, runs, measure, target) {
     const points = group.runs.map(({ id }) => reach(series.get(id), measure, target));
     const reached = points.filter((point) => point);
     const open = group.runs.filter(({ id }, i) => !points[i] && !runs.get(id)?.final).length;
-    const costs = Object.fromEntries(COSTS.map((name) => [name, spread(reached.map((point) => point[name]))]));
+    const costs = Object.fromEntries(costAxes().map((name) => [name, spread(reached.map((point) => point[name]))]));
     return { group, n: group.runs.length, reached: reached.length, open, missed: group.runs.length - reached.length - open, costs };
   });
 }
 
 /** The costs to show; processor time only if a run reported it. */
 export function costsToShow(rows) {
-  return COSTS.filter((name) => name !== "cpu_seconds" || rows.some(({ costs }) => costs.cpu_seconds));
+  return costAxes().filter((name) => name !== "cpu_seconds" || rows.some(({ costs }) => costs.cpu_seconds));
 }
 
 /** Mean, minimum and maximum of the known values; null if there are none. */

@@ -38,7 +38,7 @@ def test_lost_runs_end_without_any_worker(tmp_path: Path) -> None:
         assert claim is not None
         client.cancel(claim.run.id)
         clock.now += 1
-        (run,) = client.wait([claim.run.id], timeout=20)
+        (run,) = client.wait([claim.run.id], timeout=120)
         assert run.status is RunStatus.CANCELLED
 
 

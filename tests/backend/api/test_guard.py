@@ -8,18 +8,17 @@ import pytest
 from pydantic import SecretStr
 
 from backend.api import guard
-from backend.api.app import create_app
 from backend.api.guard import PUBLIC, FailedLogins, Guard, _network
 from backend.api.logging import JsonLines, PlainLines
 from backend.errors import TooManyFailedLogins
 from backend.security.tokens import EVERYTHING, Scope, Tokens
 from backend.settings import Settings
-from tests.inprocess import backend
+from tests.inprocess import api_description, backend
 
 METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "HEAD"]
 PATHS = sorted(
     path.replace("{", "").replace("}", "")
-    for path in [*create_app(Settings()).openapi()["paths"], "/", "/api/v1/openapi.json", "/docs", "/nowhere"]
+    for path in [*api_description()["paths"], "/", "/api/v1/openapi.json", "/docs", "/nowhere"]
 )
 FOREIGN = {
     "rebinding": {"Host": "evil.example"},
@@ -111,7 +110,7 @@ OWN = "a-token-of-the-environment"
 PLACES = [(method, path) for method in METHODS for path in PATHS if not (method == "GET" and path in PUBLIC)]
 OPERATIONS = {
     (method.upper(), path): operation
-    for path, operations in create_app(Settings()).openapi()["paths"].items()
+    for path, operations in api_description()["paths"].items()
     for method, operation in operations.items()
 }
 WORKERS = {"workers", "updates"}

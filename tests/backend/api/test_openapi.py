@@ -8,10 +8,9 @@ from jsonschema import Draft202012Validator
 from referencing import Registry
 from referencing.jsonschema import DRAFT202012
 
-from backend.api.app import create_app
-from backend.settings import Settings
+from tests.inprocess import api_description
 
-DOCUMENT = create_app(Settings()).openapi()
+DOCUMENT = api_description()
 OPERATIONS = {
     f"{method.upper()} {path}": operation
     for path, operations in DOCUMENT["paths"].items()

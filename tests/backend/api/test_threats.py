@@ -17,7 +17,7 @@ from backend.api.app import create_app
 from backend.client import Client
 from backend.settings import Settings
 from tests.backend.samples import INFO, catalog, spec
-from tests.inprocess import backend
+from tests.inprocess import api_description, backend
 
 SPEC = spec().model_dump(mode="json")
 SECRET = "not for strangers"
@@ -47,7 +47,7 @@ def traversals(secret: Path) -> list[str]:
 def places() -> list[tuple[str, str]]:
     """List every place of an id, as method and target with %s for it: each parameter of each path, and of queries."""
     found = [("GET", "%s"), ("GET", "runs/%s/%s"), ("GET", "paper/%s/%s")]
-    for path, operations in create_app(Settings()).openapi()["paths"].items():
+    for path, operations in api_description()["paths"].items():
         target = re.sub(r"{\w+}", "%s", path.removeprefix("/api/v1/"))
         for method, operation in operations.items():
             found += [(method.upper(), target)] if "%s" in target else []

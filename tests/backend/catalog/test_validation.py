@@ -10,7 +10,8 @@ from backend.catalog.validation import check_catalog, plan
 from backend.errors import InvalidInput
 from backend.schemas.api import Announcement
 from backend.schemas.catalog import Catalog, Layer
-from backend.schemas.optimizers import Adam, BlockHessianFree, HessianFree, Optimizer
+from backend.schemas.optimizer_registry import Optimizer
+from backend.schemas.optimizers import Adam, BlockHessianFree, HessianFree
 from tests.backend.samples import INFO, LAYERS, catalog, spec
 
 AT_OPTIONS = "catalog.problems.0.options"
@@ -81,7 +82,7 @@ def test_damping_per_block_needs_one_number_per_block() -> None:
     with pytest.raises(InvalidInput) as error:
         plan(spec(optimizers=[fitting | {"block_damping": "0.1 0.5 1"}]), catalog())
     (found,) = error.value.errors
-    assert (found.field, found.value) == ("optimizers.0.block_damping", "0.1 0.5 1")
+    assert (found.field, found.value) == ("optimizers.0.block_damping", [0.1, 0.5, 1.0])
     assert "one number per block: 2, not 3" in found.limit
 
 

@@ -51,20 +51,20 @@ def test_what_was_exported_can_be_imported(run: Run, client: Client, claim: Clai
 
 def test_a_long_file_is_imported(run: Run, client: Client, tmp_path: Path) -> None:
     """A file over the limit of other requests is one request."""
-    (tmp_path / "long.csv").write_text(long(30_000))
+    (tmp_path / "long.csv").write_text(long(31_000))
     assert (tmp_path / "long.csv").stat().st_size > Settings().max_body_bytes
     told = json.loads(run("import", str(tmp_path / "long.csv"), "-o", "adam", "--json").stdout)
-    assert client.run(told["id"]).summary.updates == told["updates"] == 30_000
+    assert client.run(told["id"]).summary.updates == told["updates"] == 31_000
 
 
 @pytest.mark.parametrize(
     ("text", "arguments", "words"),
     [
-        ("update,test_loss\n1,5\n3,4\n", ["-o", "adam"], r"^csv.line3.update is 3: updates follow .*; 2 is next"),
+        ("update,test_loss\n1,5\n3,4\n", ["-o", "adam"], r"^csv.line3.update is 3: updates count from 1 .*; 2 is next"),
         ("update,test_loss\n1,five\n", ["-o", "adam"], "^csv.line2.test_loss is 'five'"),
         ("test_loss\n1\n", ["-o", "adam"], "^csv is None: needs the column update"),
         ("update,test_loss\n1,5\n", [], "^optimizer is None: say what made it: --optimizer adam, hf or bhf"),
-        ("update,test_loss\n1,5\n", ["-o", "sgd"], "^optimizer is 'sgd': must be one of adam, hf, bhf"),
+        ("update,test_loss\n1,5\n", ["-o", "rprop"], "^optimizer is 'rprop': must be one of adam, hf, bhf"),
         (
             "update,test_loss\n1,5\n",
             ["-o", "hf damping=-1"],
@@ -148,7 +148,7 @@ def test_a_file_is_whole_or_not_there(
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patched:
-        patched.setattr("backend.cli.files.os.fsync", full)
+        patched.setattr("os.fsync", full)
         with pytest.raises(InvalidInput, match=r"^to is .*No space left on device"):
             run("export", claim.run.id, "--to", str(path.parent))
     assert (len(seen), len(seen[0])) == (1, 2)

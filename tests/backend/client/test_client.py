@@ -8,7 +8,8 @@ import pytest
 from backend.client import Client
 from backend.errors import Conflict, InvalidInput, LeaseLost, NotFound, NoWorker
 from backend.schemas.api import Claim, HeartbeatAnswer
-from backend.schemas.runs import BlockStats, RunError, RunStatus, StopReason
+from backend.schemas.measures import BlockStats, StopReason
+from backend.schemas.runs import RunError, RunStatus
 from tests.backend.samples import INFO, Clock, catalog, checkpoint, spec, update, updates
 from tests.processes import Processes
 
@@ -152,7 +153,7 @@ def test_following_survives_a_restart_of_the_backend(tmp_path: Path) -> None:
         seen: list[int] = []
 
         def follow() -> None:
-            with Client(processes.url) as follower:
+            with Client(processes.backend_url) as follower:
                 for _, columns in follower.follow([run.id]):
                     seen.extend(columns["update"])
 

@@ -14,7 +14,6 @@ from backend.settings import Settings
 from backend.storage.tables import EXPERIMENTS
 from tests.backend.samples import INFO, Clock, catalog, spec, updates
 
-pytestmark = pytest.mark.every_database
 BAD = spec(problem={"name": "squeeze", "data": "nowhere"})
 
 

@@ -21,7 +21,6 @@ from backend.storage.tables import RUNS, UPDATES
 from tests.backend.samples import spec, updates
 from tests.inprocess import backend
 
-pytestmark = pytest.mark.every_database
 BLOCKS = "block0_cg_iterations,block0_stop_reason,block1_cg_iterations,block1_stop_reason"
 ONE = spec(name="elsewhere", optimizers=[Adam(gradient_batch=10)], problem={"name": "unknown-here", "data": "theirs"})
 

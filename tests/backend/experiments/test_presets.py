@@ -8,8 +8,6 @@ from backend.experiments import presets
 from backend.schemas.api import PresetBody
 from tests.backend.samples import Clock, spec
 
-pytestmark = pytest.mark.every_database
-
 
 def test_a_preset_is_saved_replaced_and_deleted(store: Store, clock: Clock) -> None:
     """The slug is its place: saving there again replaces it, and the list is by title."""

@@ -41,8 +41,8 @@ def test_a_grid_is_every_combination() -> None:
 
 def test_a_list_keeps_settings_together() -> None:
     """Each point is one variant, of each kind that it names."""
-    found = expanded(points=[{"bhf.damping": 1, "adam.beta1": 0.5}, {"bhf.damping": 2, "bhf.momentum": 0}])
-    assert found == [Adam(gradient_batch=10, beta1=0.5), bhf(damping=1), bhf(damping=2, momentum=0)]
+    found = expanded(points=[{"bhf.damping": 1, "adam.beta1": 0.5}, {"bhf.damping": 2, "bhf.warm_start": 0}])
+    assert found == [Adam(gradient_batch=10, beta1=0.5), bhf(damping=1), bhf(damping=2, warm_start=0)]
 
 
 def test_grid_and_list_together() -> None:
@@ -119,7 +119,7 @@ def test_a_terminal_launches_a_grid(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     """`blockhf launch --grid` queues each value, and says so before with --dry-run."""
     processes = Processes(tmp_path)
     try:
-        monkeypatch.setenv("BLOCKHF_BACKEND_URL", processes.url)
+        monkeypatch.setenv("BLOCKHF_BACKEND_URL", processes.backend_url)
         processes.client.register(INFO, catalog())
         file = tmp_path / "base.json"
         file.write_text(spec().model_dump_json())

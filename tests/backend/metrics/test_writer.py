@@ -11,7 +11,8 @@ from backend.api.services import Store
 from backend.errors import InvalidInput, NotFound
 from backend.metrics import reader, writer
 from backend.schemas.api import Announcement, Append, Claim
-from backend.schemas.runs import Summary, Update
+from backend.schemas.measures import Update
+from backend.schemas.runs import Summary
 from tests.backend.samples import INFO, Clock, block, catalog, spec, update, updates
 
 pytestmark = pytest.mark.every_database
@@ -186,13 +187,15 @@ def test_buckets_summarize_their_updates(store: Store, losses: list[float | None
 
 def test_every_measure_of_a_block_is_kept(store: Store, held: Claim) -> None:
     """What a block reports comes back; what it does not report is null."""
-    told = block(3, way="samples", note="n", cost=1.5, predicted_cost=2.5, ritz_min=0.1, ritz_max=9.0, step_norm=2.0)
+    told = block(
+        3, product_method="samples", note="n", cost=1.5, predicted_cost=2.5, ritz_min=0.1, ritz_max=9.0, step_norm=2.0
+    )
     append(store, held, [update(1, blocks=[told, block(4)])])
     found = columns(store, held, blocks=True)["blocks"]
     assert [{name: values[0] for name, values in part.items()} for part in found] == [
         told.model_dump(), block(4).model_dump()
     ]  # fmt: skip
-    assert found[1]["way"] == found[1]["ritz_max"] == found[1]["step_norm"] == [None]
+    assert found[1]["product_method"] == found[1]["ritz_max"] == found[1]["step_norm"] == [None]
 
 
 @pytest.mark.parametrize("page", [1, 2, 3, 5])

@@ -154,6 +154,8 @@ def test_others_write_between_portions(
 
     thread = threading.Thread(target=write)
     thread.start()
+    while not writes:
+        time.sleep(0.01)
     begun = time.monotonic()
     assert purge(settings, 0, clock=clock) == 1
     ended = time.monotonic()

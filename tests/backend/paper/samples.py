@@ -5,7 +5,8 @@ from typing import Any
 
 from backend.paper.curves import COLUMNS, Curve, Results
 from backend.schemas.experiments import ExperimentSpec, RunConfig
-from backend.schemas.optimizers import Adam, BlockHessianFree, HessianFree, Optimizer
+from backend.schemas.optimizer_registry import Optimizer
+from backend.schemas.optimizers import Adam, BlockHessianFree, HessianFree
 from backend.schemas.runs import RunStatus
 
 SMALL, LARGE = Adam(gradient_batch=10), Adam(gradient_batch=100)

@@ -6,7 +6,8 @@ import plotly.graph_objects as go
 import pytest
 
 from backend.paper.curves import Results
-from backend.paper.figures import Axis, paper_figure
+from backend.paper.figures import paper_figure
+from backend.schemas.paper import Axis
 from tests.backend.paper.samples import GOOD, results
 
 

@@ -14,9 +14,7 @@ from backend.storage.tables import EXPERIMENTS
 from tests.backend.samples import INFO, Clock
 from worker.problems.registry import discover
 
-pytestmark = pytest.mark.every_database
-
-SWEEP = study(Question.MOMENTUM)
+SWEEP = study(Question.WARM_START)
 
 
 @pytest.fixture
@@ -39,7 +37,7 @@ def test_a_renamed_launch_is_found(able: Store) -> None:
     able.experiments.change(made.id, ExperimentChange(name="mine"))
     (found,) = own(able.database).values()
     assert (found.experiment, found.name, found.total, found.ended) == (made.id, "mine", 18, 0)
-    assert own(able.database).keys() == {"study.momentum"}
+    assert own(able.database).keys() == {"study.warm_start"}
 
 
 def test_it_is_found_behind_many_others(able: Store) -> None:
@@ -48,7 +46,7 @@ def test_it_is_found_behind_many_others(able: Store) -> None:
     for number in range(120):
         able.experiments.launch(ExperimentSpec(name=f"other {number}", optimizers=[Adam()]))
     able.experiments.change(able.experiments.list(limit=1)[0].id, ExperimentChange(name=SWEEP.name))
-    assert own(able.database)["study.momentum"].experiment == made.id
+    assert own(able.database)["study.warm_start"].experiment == made.id
 
 
 def test_the_newest_that_is_not_deleted_counts_its_runs(able: Store, clock: Clock) -> None:
@@ -57,10 +55,10 @@ def test_the_newest_that_is_not_deleted_counts_its_runs(able: Store, clock: Cloc
     clock.now += 1
     second = able.experiments.launch(SWEEP)
     able.queue.cancel(second.runs[0].id)
-    found = own(able.database)["study.momentum"]
+    found = own(able.database)["study.warm_start"]
     assert (found.experiment, found.ended) == (second.id, 1)
     able.experiments.delete(second.id)
-    assert own(able.database)["study.momentum"].experiment == first.id
+    assert own(able.database)["study.warm_start"].experiment == first.id
 
 
 def test_a_launch_from_before_the_marks_is_found(able: Store) -> None:
@@ -74,4 +72,4 @@ def test_a_launch_from_before_the_marks_is_found(able: Store) -> None:
     able.experiments.launch(unmarked)
     mine = ExperimentSpec(name='Study: my own "reproduces":"study.damping"', optimizers=[Adam()])
     able.experiments.launch(mine)
-    assert {mark: one.experiment for mark, one in own(able.database).items()} == {"study.momentum": made.id}
+    assert {mark: one.experiment for mark, one in own(able.database).items()} == {"study.warm_start": made.id}

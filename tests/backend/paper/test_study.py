@@ -23,9 +23,9 @@ def made(question: Question, ends: dict[str, list[float]], *, status: RunStatus 
 
 
 def test_the_lowest_is_advised() -> None:
-    """The momentum with the lowest median loss is chosen, and both ends of the range are told."""
+    """The warm start with the lowest median loss is chosen, and both ends of the range are told."""
     ends = {"bhf": [20.0, 15.0, 10.0], "hf": [30.0, 20.0, 15.0]}
-    said = answer(Question.MOMENTUM, made(Question.MOMENTUM, ends), recorded=False)
+    said = answer(Question.WARM_START, made(Question.WARM_START, ends), recorded=False)
     assert said.advice == "For BHF choose 0.95: it ends lowest."
     assert "BHF's train loss ends at 10 with 0.95 (lowest, 3 seeds) and at 20 with 0 (highest)." in said.text
     assert (said.ended, said.total) == (18, 18)
@@ -34,7 +34,7 @@ def test_the_lowest_is_advised() -> None:
 def test_a_cheaper_one_that_is_as_good_is_advised() -> None:
     """Within 5 % of the lowest the cheapest is chosen: the second costs 2 for the third's 3."""
     ends = {"bhf": [20.0, 10.3, 10.0], "hf": [30.0, 20.0, 15.0]}
-    said = answer(Question.MOMENTUM, made(Question.MOMENTUM, ends), recorded=False)
+    said = answer(Question.WARM_START, made(Question.WARM_START, ends), recorded=False)
     assert said.advice == "For BHF choose 0.5: it ends within 5 % of the lowest (0.95), at 0.67 times its cost."
 
 
@@ -49,8 +49,8 @@ def test_bhf_against_hf_with_small_batches() -> None:
 def test_no_advice_before_all_runs_have_ended() -> None:
     """While runs train, and without runs, there is no advice."""
     ends = {"bhf": [20.0, 15.0, 10.0], "hf": [30.0, 20.0, 15.0]}
-    running = made(Question.MOMENTUM, ends, status=RunStatus.RUNNING)
-    assert answer(Question.MOMENTUM, running, recorded=False).advice == "Not enough data yet."
+    running = made(Question.WARM_START, ends, status=RunStatus.RUNNING)
+    assert answer(Question.WARM_START, running, recorded=False).advice == "Not enough data yet."
     assert empty(Question.DAMPING).text == "No run has ended yet."
 
 

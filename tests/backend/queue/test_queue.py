@@ -69,14 +69,14 @@ def test_a_lease_is_renewed_by_reports(scene: Scene, verb: str) -> None:
 
 
 def test_a_lost_run_begins_again(scene: Scene) -> None:
-    """A run whose worker is lost is given away with the next claim number, without its rows and summary."""
+    """A run whose worker is lost is given away with the next claim_number, without its rows and summary."""
     claim = scene.claim()
     scene.store.queue.start(claim.run.id, Start(claim_number=1, environment={"a": "b"}, blocks=[["c"]], parameters=7))
     scene.append(claim, 3)
     scene.lose()
     again = scene.claim()
     assert (again.run.id, again.claim_number, again.run.claims) == (claim.run.id, claim.claim_number + 1, 2)
-    assert (again.run.summary, again.run.blocks, again.run.parameters) == (Summary(), [], None)
+    assert (again.run.summary, again.run.blocks, again.run.parameters) == (Summary(), [["c"]], None)
     columns = scene.store.metrics.series([claim.run.id], blocks=True)[claim.run.id]
     assert (columns["update"], columns["blocks"], columns["last_update"]) == ([], [], 0)
     assert scene.append(again, 2) == 2

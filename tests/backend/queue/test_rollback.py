@@ -7,8 +7,6 @@ from backend.schemas.runs import Summary
 from tests.backend.samples import checkpoint
 from tests.backend.scene import Scene
 
-pytestmark = pytest.mark.every_database
-
 
 def test_a_lost_run_goes_on_from_its_checkpoint(scene: Scene) -> None:
     """Rows up to the checkpoint stay, with the summary they had; later ones go when the next worker starts."""

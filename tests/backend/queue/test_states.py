@@ -13,10 +13,13 @@ from tests.backend.queue.play.machine import PLAYS, play
 from tests.backend.queue.play.stage import stage
 from tests.postgres import Cluster, lacking
 
+pytestmark = pytest.mark.slow
 
-@pytest.mark.timeout(900)  # half a minute of processor time; more where others work too
+
+@pytest.mark.random
+@pytest.mark.timeout(3600)  # of 1,000 plays
 def test_the_queue_agrees_with_its_model(tmp_path: Path) -> None:
-    """Over 300 plays of up to 50 steps."""
+    """Over 60 plays of up to 50 steps, 1,000 in `make long`."""
     with stage(Settings(home=tmp_path)) as scene:
         assert play(scene) >= PLAYS.max_examples
 

@@ -1,6 +1,6 @@
 """Settings of a model or of a JSON schema."""
 
-from backend.schemas.base import Contract, knob
+from backend.schemas.base import Contract, setting
 from backend.schemas.experiments import Budget, Evaluation, Problem
 from backend.schemas.fields import setting_fields
 from backend.schemas.optimizers import Adam, BlockHessianFree, HessianFree
@@ -9,8 +9,8 @@ from backend.schemas.optimizers import Adam, BlockHessianFree, HessianFree
 class WidthOptions(Contract):
     """Options of a problem."""
 
-    hidden: int = knob(10, "width of the hidden layer", unit="units", ge=1, le=4096, paper=1000)
-    bias: bool = knob(True, "whether layers have a bias")
+    hidden: int = setting(10, "width of the hidden layer", unit="units", ge=1, le=4096, paper=1000)
+    bias: bool = setting(True, "whether layers have a bias")
 
 
 def test_every_setting_has_a_kind() -> None:
@@ -27,7 +27,7 @@ def test_a_setting_has_what_the_schema_declares() -> None:
     [batch] = [field for field in setting_fields(HessianFree) if field.name == "max_cg_iterations"]
     assert (batch.kind, batch.default, batch.unit, batch.paper) == ("integer", 30, "iterations", 30)
     assert batch.limits == "at least 1, at most 10,000"
-    assert batch.help == "conjugate gradient iterations per update and block, at most"
+    assert batch.help == "maximum number of conjugate gradient (CG) iterations per update and block"
     assert not batch.optional
 
 

@@ -226,9 +226,11 @@ def test_what_the_tables_cannot_hold_is_refused(tmp_path: Path, url: str) -> Non
         sent = {"spec": {"optimizers": [{"kind": "adam"}]}, "csv": history}
         answers = [
             http.post("/api/v1/imports", json=sent),
-            http.post("/api/v1/runs/aaaaaaaaaaaa/heartbeat", json={"token": 2**31}),
-            http.post("/api/v1/runs/aaaaaaaaaaaa/finish", json={"token": 1, "status": "finished", "ended_by": "a\0b"}),
+            http.post("/api/v1/runs/aaaaaaaaaaaa/heartbeat", json={"claim_number": 2**31}),
+            http.post(
+                "/api/v1/runs/aaaaaaaaaaaa/finish", json={"claim_number": 1, "status": "finished", "ended_by": "a\0b"}
+            ),
         ]
     assert [answer.status_code for answer in answers] == [422, 422, 422]
     fields = [answer.json()["errors"][0]["field"] for answer in answers]
-    assert fields == ["csv.line2.block0_note", "token", "ended_by"]
+    assert fields == ["csv.line2.block0_note", "claim_number", "ended_by"]

@@ -4,6 +4,7 @@
 """
 
 import errno
+import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
@@ -23,9 +24,10 @@ from tests.backend.samples import updates
 from tests.disks import failing, replaceable
 from tests.inprocess import backend
 from tests.storage import Scenario, break_every_write, cut, record, sound
-from worker.delivery.reporter import persist
+from worker.delivery.reporter import retry_until_reachable
 
-CUTS = 100
+pytestmark = pytest.mark.slow
+CUTS = 1000 if "BLOCKHF_LONG" in os.environ else 20
 FAULTS: dict[str, dict[str, Any]] = {
     "an error": {},
     "a full disk": {"error": errno.ENOSPC, "count": 10**9},
@@ -76,7 +78,7 @@ def test_nothing_is_lost_on_a_full_disk(client: Client, claim: Claim, disk: Room
     disk.full = False
     assert client.run(claim.run.id).summary.updates == 3
     assert client.series([claim.run.id])[claim.run.id]["update"] == [1, 2, 3]
-    assert persist(lambda: client.append(claim.run.id, claim.claim_number, rows)) == 900
+    assert retry_until_reachable(lambda: client.append(claim.run.id, claim.claim_number, rows)) == 900
     assert client.series([claim.run.id])[claim.run.id]["update"] == list(range(1, 901))
 
 
@@ -106,6 +108,7 @@ def test_each_write_may_fail(tmp_path: Path, how: dict[str, Any]) -> None:
     assert sound(home)
 
 
+@pytest.mark.random
 def test_a_log_cut_anywhere_holds_what_was_acknowledged(tmp_path: Path) -> None:
     """Where the log is cut, or goes on with zeros or noise, all whole writes are there, nothing else; work goes on."""
     logged = record(tmp_path / "home")

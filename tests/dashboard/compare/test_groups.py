@@ -76,12 +76,12 @@ def test_loss_unit_is_empty_for_an_unknown_problem() -> None:
 
 def test_runs_are_averaged_over_chosen_settings() -> None:
     """Runs that differ in nothing but those share a group; each is named by them; the rest tells the groups apart."""
-    spec = with_optimizers(HessianFree(), HessianFree(damping=0.5), Adam(), HessianFree(momentum=0.5))
+    spec = with_optimizers(HessianFree(), HessianFree(damping=0.5), Adam(), HessianFree(warm_start=0.5))
     found = groups.group_runs([experiment(spec)], ("seed", "damping"))
     assert [(group.key, group.label, len(group.runs)) for group in found] == [
-        ("e0000001-0", "HF · momentum 0.95", 4),
+        ("e0000001-0", "HF · warm start 0.95", 4),
         ("e0000001-2", "Adam", 2),
-        ("e0000001-3", "HF · momentum 0.5", 2),
+        ("e0000001-3", "HF · warm start 0.5", 2),
     ]
     rows = groups.live_groups(found, ("seed", "damping"))
     assert [run["name"] for run in rows[0]["runs"]] == [

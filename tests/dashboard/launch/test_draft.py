@@ -53,10 +53,10 @@ def test_presets_are_valid_and_named_apart() -> None:
 
 def test_the_same_with_another_optimizer() -> None:
     """What both have is kept, problem, seed and budget too; a curvature batch is made to fit a small gradient batch."""
-    spec = SPEC.model_copy(update={"optimizers": [HessianFree(damping=0.25, momentum=0.5)], "seeds": [7]})
+    spec = SPEC.model_copy(update={"optimizers": [HessianFree(damping=0.25, warm_start=0.5)], "seeds": [7]})
     run = experiment(spec).runs[0]
     [other] = clone(run, "bhf").runs()
-    assert other.optimizer == BlockHessianFree(damping=0.25, momentum=0.5)
+    assert other.optimizer == BlockHessianFree(damping=0.25, warm_start=0.5)
     assert other.model_copy(update={"optimizer": run.config.optimizer}) == run.config
     assert clone(run, "bhf").name == "The sample's settings, with BHF"
     assert convert(Adam(gradient_batch=100), "hf") == HessianFree(gradient_batch=100, curvature_batch=25)

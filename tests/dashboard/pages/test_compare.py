@@ -84,7 +84,7 @@ def test_a_deleted_comparison_can_be_had_back(api: Client, open_page: OpenPage) 
 def test_what_to_average_over_stands_in_the_url(api: Client, open_page: OpenPage) -> None:
     """Settings that differ are offered, the choice is kept in the URL, and what does not differ is left out of it."""
     one = api.launch(SPEC.model_copy(update={"optimizers": [HessianFree(), HessianFree(damping=1)]}))
-    page = open_page("compare", query={"experiments": one.id, "over": "seed,momentum"})
+    page = open_page("compare", query={"experiments": one.id, "over": "seed,warm_start"})
     assert page.multiselect(key="over").options == ["seed", "damping"]
     assert page.multiselect(key="over").value == ["seed"]
     page.multiselect(key="over").set_value(["seed", "damping"]).run()
@@ -94,16 +94,21 @@ def test_what_to_average_over_stands_in_the_url(api: Client, open_page: OpenPage
 def test_a_sweeps_choice_stands_in_the_url(api: Client, open_page: OpenPage) -> None:
     """Outcome and setting come from the URL, go into it when they are changed, and the curves' view stays there."""
     knobs = [(0.1, 0.9), (1, 0.9), (1, 0.5)]
-    kinds = [HessianFree(damping=damping, momentum=momentum) for damping, momentum in knobs]
+    kinds = [HessianFree(damping=damping, warm_start=warm_start) for damping, warm_start in knobs]
     one = api.launch(SPEC.model_copy(update={"optimizers": kinds}))
     worker = api.register(WorkerInfo(name="sweeps", device="cpu", threads=1), CATALOG)
     for run, token in claims(api, worker.worker_id):
         api.append(run, token, [row(1)])
-    page = open_page("compare", query={"experiments": one.id, "x": "cost", "setting": "momentum", "outcome": "nothing"})
-    assert (page.selectbox(key="outcome").value, page.selectbox(key="setting").value) == ("best_train_loss", "momentum")
+    page = open_page(
+        "compare", query={"experiments": one.id, "x": "cost", "setting": "warm_start", "outcome": "nothing"}
+    )
+    assert (page.selectbox(key="outcome").value, page.selectbox(key="setting").value) == (
+        "best_train_loss",
+        "warm_start",
+    )
     page.selectbox(key="outcome").select("last_test_loss").run()
     kept = {name: value[0] if isinstance(value, list) else value for name, value in page.query_params.items()}
-    assert kept == {"experiments": one.id, "x": "cost", "setting": "momentum", "outcome": "last_test_loss"}
+    assert kept == {"experiments": one.id, "x": "cost", "setting": "warm_start", "outcome": "last_test_loss"}
     page.selectbox(key="setting").select("damping").run()
     assert "setting" not in page.query_params
 

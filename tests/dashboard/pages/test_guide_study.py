@@ -6,7 +6,7 @@ from backend.client import Client
 from backend.schemas.paper import Answer, PlotlyFigure
 from dashboard.pages.guide_study import numbers, origin, training
 from tests.dashboard.conftest import OpenPage
-from tests.e2e.conftest import Service
+from tests.processes import Processes
 
 
 def answer(*, recorded: bool, ended: int, total: int) -> Answer:
@@ -43,7 +43,7 @@ def test_a_figure_is_a_table_too() -> None:
     assert rows == [["1", "20 (19, 21)", "\u2013"], ["2", "30 (30)", "1.235e+04 (1.235e+04)"]]
 
 
-def test_every_question_is_answered_and_can_be_run(own: Service, able: Client, open_page: OpenPage) -> None:
+def test_every_question_is_answered_and_can_be_run(own: Processes, able: Client, open_page: OpenPage) -> None:
     """Each question has its advice and a button; a press queues its sweep, and the answer is of it from then on."""
     answers = able.study().answers
     page = open_page("guide", url=own.backend_url)

@@ -8,13 +8,13 @@ from streamlit.testing.v1 import AppTest
 from backend.client import Client
 from backend.errors import BackendUnavailable
 from backend.schemas.base import Contract as Options
-from backend.schemas.base import knob
+from backend.schemas.base import setting
 from backend.schemas.catalog import WorkerInfo
 from backend.schemas.experiments import ExperimentSpec
+from backend.schemas.optimizer_registry import OPTIMIZERS
 from backend.schemas.optimizers import BlockHessianFree, ExplicitPartition
 from backend.schemas.runs import Experiment
 from dashboard.launch.form import form_fields
-from dashboard.launch.optimizer_table import MODELS
 from tests.dashboard.conftest import OpenPage
 from tests.dashboard.samples import CATALOG, SPEC
 
@@ -36,7 +36,7 @@ def test_every_knob_is_drawn_with_the_presets_value(open_page: OpenPage) -> None
     """Each optimizer's card holds every knob of the contract, at the value of the problem's preset."""
     page = open_page("launch")
     for position, optimizer in enumerate(SPEC.optimizers):
-        for one in form_fields(MODELS[optimizer.kind]):
+        for one in form_fields(OPTIMIZERS[optimizer.kind]):
             held = widget(page, f"{optimizer.kind}{position}.{one.name}")
             assert held.value == getattr(optimizer, one.name)
             if one.paper is not None:
@@ -48,7 +48,7 @@ def test_it_says_what_will_be_queued(api: Client, open_page: OpenPage) -> None:
     before = len(api.experiments())
     page = open_page("launch")
     widget(page, "seeds").set_value("0-4").run()
-    assert "<b>15 runs</b> of a network with <b>83</b> parameters" in texts(page)
+    assert "<b>15 runs</b>, <b>83</b> parameters each" in texts(page)
     assert widget(page, "launch").label == "Launch 15 runs"
     assert len(api.experiments()) == before
 
@@ -104,14 +104,14 @@ def test_without_a_backend_the_page_says_so(open_page: OpenPage) -> None:
 def test_a_sweep_adds_a_configuration_per_value(open_page: OpenPage) -> None:
     """Each value of a setting becomes a configuration that is otherwise the same."""
     page = open_page("launch")
-    widget(page, "hf1.momentum").set_value(0.5).run()
+    widget(page, "hf1.warm_start").set_value(0.5).run()
     widget(page, "sweep.entry.3").set_value(1).run()
     widget(page, "sweep.settings.hf").set_value(["damping"]).run()
     widget(page, "sweep.values.hf.damping").set_value("0, 0.1..1/2").run()
     assert widget(page, "sweep.add").label == "Add 2 configurations"
     widget(page, "sweep.add").click().run()
     assert [widget(page, f"hf{i}.damping").value for i in (3, 4)] == [0.1, 1.0]
-    assert [widget(page, f"hf{i}.momentum").value for i in (3, 4)] == [0.5, 0.5]
+    assert [widget(page, f"hf{i}.warm_start").value for i in (3, 4)] == [0.5, 0.5]
     assert "<b>5 runs</b>" in texts(page)
 
 
@@ -228,12 +228,12 @@ def test_a_sweep_keeps_the_forms_blocks(open_page: OpenPage) -> None:
 class OddOptions(Options):
     """Options of types that a plug-in may have."""
 
-    depth: Literal[1, 2, 4] = knob(2, "layers")
-    skip: int | None = knob(None, "skips every so many; empty: none", ge=1)
-    activation: Literal["relu", "tanh"] | None = knob(None, "function after each layer; none: none")
-    clip: float | None = knob(5.0, "largest gradient; empty: any", gt=0)
-    final: Literal["relu", "tanh"] | None = knob("relu", "function of the last layer; none: none")
-    hidden: int = knob(10, "width", ge=1)
+    depth: Literal[1, 2, 4] = setting(2, "layers")
+    skip: int | None = setting(None, "skips every so many; empty: none", ge=1)
+    activation: Literal["relu", "tanh"] | None = setting(None, "function after each layer; none: none")
+    clip: float | None = setting(5.0, "largest gradient; empty: any", gt=0)
+    final: Literal["relu", "tanh"] | None = setting("relu", "function of the last layer; none: none")
+    hidden: int = setting(10, "width", ge=1)
 
 
 def test_options_of_any_type_are_sent_as_they_are(api: Client, open_page: OpenPage) -> None:
@@ -265,7 +265,7 @@ def test_a_clone_of_what_nobody_knows_says_so(api: Client, open_page: OpenPage) 
     run = api.import_run(spec, "update,train_loss\n1,0.5\n")
     page = open_page("launch", query={"from": run.id})
     assert [found.value for found in page.warning] == [
-        "No worker knows the network moons, so another one is chosen here."
+        "No worker can train the network moons; another one is selected."
     ]
     assert widget(page, "sample.options.hidden").value == 10
 
@@ -299,7 +299,7 @@ def test_a_launch_without_an_answer_is_not_called_none(
     assert "may have been queued" in page.warning[0].value
     widget(page, "seeds").set_value("5").run()
     widget(page, "launch").click().run()
-    assert page.warning[0].value.startswith("An earlier press was queued after all")
+    assert page.warning[0].value.startswith("Your previous launch was queued")
     assert len(api.experiments(limit=1000)) == before + 1
     widget(page, "launch").click().run()  # goes on to the page Compare, which a test of one page has not
     assert api.experiments()[0].spec.seeds == [5]

@@ -8,7 +8,7 @@ from backend.schemas.paper import Evidence, Finding, Reproduction, Verdict
 from backend.schemas.runs import Experiment
 from dashboard.pages.paper import VERDICTS, PaperPageView, evidence_row, read_view, summary
 from tests.dashboard.conftest import OpenPage
-from tests.e2e.conftest import Service
+from tests.processes import Processes
 
 
 def shipped(client: Client, subject: str, scale: str) -> Reproduction:
@@ -53,7 +53,7 @@ def test_a_number_without_bound_is_said_to_be_so() -> None:
 
 
 @pytest.mark.usefixtures("able")
-def test_recorded_results_are_shown_at_first(own: Service, open_page: OpenPage) -> None:
+def test_recorded_results_are_shown_at_first(own: Processes, open_page: OpenPage) -> None:
     """Without runs of one's own each problem's page shows figure and verdicts of the runs that ship."""
     for problem in ("autoencoder", "lstm", "cnn"):
         page = open_page("paper", url=own.backend_url, query={"problem": problem, "axis": "cost"})
@@ -65,12 +65,12 @@ def test_recorded_results_are_shown_at_first(own: Service, open_page: OpenPage) 
             assert f"Claim {finding.number}: rule and numbers" in [box.label for box in page.expander]
 
 
-def test_own_runs_are_counted_and_shown(own: Service, able: Client, started: Experiment, open_page: OpenPage) -> None:
+def test_own_runs_are_counted_and_shown(own: Processes, able: Client, started: Experiment, open_page: OpenPage) -> None:
     """The newest experiment is the source; its card counts runs that ended; the claims wait for more."""
     page = open_page("paper", url=own.backend_url)
     assert page.selectbox[0].value == started.id
     assert "quick: 24 runs, 1 ended" in written(page)
-    assert "laptop: not run here; recorded results" in written(page)
+    assert "laptop: not run yet; recorded results" in written(page)
     assert Verdict.PENDING.value in written(page)
     assert any(f"blockhf report {started.id}" in caption.value for caption in page.caption)
     page.selectbox[0].set_value("recorded").run()
@@ -78,7 +78,7 @@ def test_own_runs_are_counted_and_shown(own: Service, able: Client, started: Exp
     able.delete(started.id)
 
 
-def test_a_press_queues_the_runs_once(own: Service, able: Client, open_page: OpenPage) -> None:
+def test_a_press_queues_the_runs_once(own: Processes, able: Client, open_page: OpenPage) -> None:
     """Reproduce queues the experiment of the chosen scale and shows it."""
     before = {one.id for one in able.experiments()}
     page = open_page("paper", url=own.backend_url, query={"problem": "autoencoder"})
@@ -92,14 +92,14 @@ def test_a_press_queues_the_runs_once(own: Service, able: Client, open_page: Ope
 
 
 @pytest.mark.usefixtures("able")
-def test_an_unknown_source_is_said_to_be_none(own: Service, open_page: OpenPage) -> None:
+def test_an_unknown_source_is_said_to_be_none(own: Processes, open_page: OpenPage) -> None:
     """A URL that names no experiment says so and shows what there is."""
     page = open_page("paper", url=own.backend_url, query={"source": "nothere0"})
     assert "no experiment nothere0" in page.warning[0].value
     assert page.selectbox[0].value == "recorded"
 
 
-def test_without_a_worker_nothing_is_queued(backend: Service, api: Client, open_page: OpenPage) -> None:
+def test_without_a_worker_nothing_is_queued(backend: Processes, api: Client, open_page: OpenPage) -> None:
     """Where no worker can train the problem, the press says why."""
     before = len(api.experiments())
     page = open_page("paper", url=backend.backend_url)

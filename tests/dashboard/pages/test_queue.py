@@ -9,11 +9,11 @@ from backend.schemas.catalog import WorkerInfo
 from backend.schemas.runs import RunStatus
 from tests.dashboard.conftest import OpenPage
 from tests.dashboard.samples import CATALOG, SPEC
-from tests.e2e.conftest import Service
+from tests.processes import Processes
 
 
 @pytest.fixture(scope="module")
-def backend(own: Service) -> Service:
+def backend(own: Processes) -> Processes:
     """Stand in for the backend of all modules: here no other test's run may train."""
     return own
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from backend.schemas.looks import OPTIMIZER_COLOURS
+from backend.schemas.optimizer_registry import OPTIMIZERS
 from dashboard.ui.theme import OTHER_COLOURS, streamlit_theme
 
 THEME = streamlit_theme()
@@ -33,7 +33,7 @@ def test_text_has_the_contrast_of_level_aa(mode: str, ink: str, paper: str) -> N
 @pytest.mark.parametrize("mode", MODES)
 def test_lines_have_the_contrast_of_graphics(mode: str) -> None:
     """A curve stands out from the page by at least 3."""
-    colours = [*OPTIMIZER_COLOURS[mode].values(), *OTHER_COLOURS[mode]]
+    colours = [*(getattr(optimizer.colour, mode) for optimizer in OPTIMIZERS.values()), *OTHER_COLOURS[mode]]
     assert min(contrast(colour, THEME[f"theme.{mode}.backgroundColor"]) for colour in colours) >= 3
 
 

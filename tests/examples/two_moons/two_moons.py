@@ -6,17 +6,13 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from backend.schemas.catalog import DataSet
-from backend.schemas.experiments import ExperimentSpec
-from backend.schemas.experiments import Problem as ProblemChoice
-from backend.schemas.optimizers import Adam
+from backend.schemas import catalog, experiments, optimizers
 from worker.optim import SoftmaxCrossEntropy
-from worker.problems.data import Dataset, Source, Split
+from worker.problems.data import Dataset, DataSource, Split
 from worker.problems.problem import Problem
 
-INFO = DataSet(
-    name="moons", title="Two moons", train_size=2000, test_size=500, shape=[1, 1, 2], classes=2, embedded=True
-)
+SIZES = {"train_size": 2000, "test_size": 500, "shape": [1, 1, 2], "classes": 2}
+INFO = catalog.DataSet(name="moons", title="Two moons", embedded=True, **SIZES)
 
 
 def load(_: Path) -> Dataset:
@@ -35,13 +31,15 @@ class TwoMoons(Problem):
     name, title, summary = "two-moons", "Two moons", "Tells two half circles apart: three dense layers, tanh."
     loss, loss_unit, accuracy = SoftmaxCrossEntropy(), "cross-entropy [nats], mean over the points", True
     partition: ClassVar = [["1"], ["3", "5"]]
-    preset = ExperimentSpec(problem=ProblemChoice(name=name, data="moons"), optimizers=[Adam()])
+    preset = experiments.ExperimentSpec(
+        problem=experiments.Problem(name=name, data="moons"), optimizers=[optimizers.Adam()]
+    )
 
     def build(self, *_: object) -> nn.Module:
         """Make the network; the seed is set."""
         return nn.Sequential(nn.Flatten(), nn.Linear(2, 16), nn.Tanh(), nn.Linear(16, 16), nn.Tanh(), nn.Linear(16, 2))
 
-    def accepts(self, data: DataSet) -> bool:
+    def accepts(self, data: catalog.DataSet) -> bool:
         """Take data of two numbers."""
         return data.inputs == 2
 
@@ -50,4 +48,4 @@ class TwoMoons(Problem):
         return labels
 
 
-PROBLEM, DATA = TwoMoons(), Source(INFO, load)
+PROBLEM, DATA = TwoMoons(), DataSource(INFO, load)

@@ -1,4 +1,4 @@
-"""Tests of accidents that the worker's loop must outlive."""
+"""Tests of errors that must not end the worker's loop."""
 
 import logging
 import os
@@ -16,64 +16,64 @@ from backend.schemas.experiments import Budget, ExperimentSpec
 from backend.schemas.optimizers import Adam
 from backend.schemas.runs import RunStatus
 from backend.security.tokens import Scope, Tokens
-from tests.processes import Processes
+from tests.processes import SHORT_LEASE, Processes
 from tests.worker.cases import small_run
 from tests.worker.conftest import launch, make_worker
-from worker.agent.executor import Exit, Task
-from worker.agent.local_process import LocalExecution
+from worker.agent.executor import ExecutionSpec, Exit
+from worker.agent.local_process import LocalProcess
 
 
-class Dying(LocalExecution):
-    """A child that has ended, with much to say."""
+class Dying(LocalProcess):
+    """A child that is killed at once after printing a lot."""
 
     def wait(self, seconds: float) -> Exit | None:
-        """Report the end once it is there."""
+        """Kill the child and return its end."""
         self.kill()
         end = super().wait(seconds)
-        return end and replace(end, output="x" * 30_000 + "last words")
+        return end and replace(end, output="x" * 30_000 + "last line")
 
 
-class Unforeseen:
-    """An engine that fails in a way that nobody foresaw, the first time, and then works; or whose children die."""
+class Failing:
+    """An executor that raises an unexpected error the first time; or whose children die."""
 
     def __init__(self, *, dying: bool = False) -> None:
         self.started = 0
         self._dying = dying
 
-    def start(self, task: Task) -> LocalExecution:
+    def start(self, spec: ExecutionSpec) -> LocalProcess:
         """Fail, or start a child."""
         self.started += 1
         if self._dying:
-            return Dying(task)
+            return Dying(spec)
         if self.started == 1:
-            raise LookupError("nobody foresaw this")
-        return LocalExecution(task)
+            raise LookupError("unexpected")
+        return LocalProcess(spec)
 
 
-def test_long_last_words_are_cut(processes: Processes) -> None:
-    """What a child printed before its death is kept as far as a run has room for it: its end."""
-    worker = make_worker(processes, Unforeseen(dying=True))
+def test_long_output_is_cut(processes: Processes) -> None:
+    """Of a child's output the last characters are stored, up to the limit of a run."""
+    worker = make_worker(processes, Failing(dying=True))
     worker.iterate()
     (run,) = launch(processes, [Adam(gradient_batch=30)]).runs
     assert worker.iterate()
     error = processes.client.run(run.id).error
     assert error is not None
-    assert error.message.startswith("the training process was killed by SIGKILL")
-    assert error.traceback.endswith("xlast words")
+    assert "SIGKILL" in error.message
+    assert error.traceback.endswith("xlast line")
     assert len(error.traceback) == MAX_TRACEBACK
 
 
-def test_no_error_ends_the_loop(processes: Processes, caplog: pytest.LogCaptureFixture) -> None:
-    """An error that nobody foresaw is logged; the run is claimed again after its lease."""
-    engine, stopped = Unforeseen(), threading.Event()
-    thread = threading.Thread(target=make_worker(processes, engine, stopped).loop)
+def test_an_unexpected_error_does_not_end_the_loop(short_leases: Processes, caplog: pytest.LogCaptureFixture) -> None:
+    """It is logged, and the run is claimed again when its lease expires."""
+    executor, stopped = Failing(), threading.Event()
+    thread = threading.Thread(target=make_worker(short_leases, executor, stopped).loop)
     thread.start()
-    (run,) = launch(processes, [Adam(gradient_batch=30)]).runs
-    (ended,) = processes.client.wait([run.id], timeout=120)
+    (run,) = launch(short_leases, [Adam(gradient_batch=30)]).runs
+    (ended,) = short_leases.client.wait([run.id], timeout=120)
     stopped.set()
     thread.join()
-    assert (ended.status, ended.claims, engine.started) == (RunStatus.FINISHED, 2, 2)
-    assert "LookupError: nobody foresaw this" in caplog.text
+    assert (ended.status, ended.claims, executor.started) == (RunStatus.FINISHED, 2, 2)
+    assert "LookupError: unexpected" in caplog.text
 
 
 SECONDS = small_run(Adam()).model_dump(exclude={"optimizer", "seed"}) | {
@@ -85,17 +85,16 @@ SECONDS = small_run(Adam()).model_dump(exclude={"optimizer", "seed"}) | {
 
 @pytest.fixture
 def guarded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Processes]:
-    """Start a backend that wants tokens; the worker's is in the environment of its children, too."""
-    started = Processes(tmp_path, LEASE_SECONDS=3, HEARTBEAT_SECONDS=0.2, TOKEN="a-token-for-everything-1")
-    monkeypatch.setenv("BLOCKHF_TOKEN", Tokens(started.settings()).create("worker", frozenset({Scope.WORKER})))
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[3]))
-    yield started
-    started.stop()
+    """Start a backend that requires API tokens; the worker's token is also in its children's environment."""
+    with Processes(tmp_path, TOKEN="a-token-for-everything-1", **SHORT_LEASE) as started:
+        monkeypatch.setenv("BLOCKHF_TOKEN", Tokens(started.settings()).create("worker", frozenset({Scope.WORKER})))
+        monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[3]))
+        yield started
 
 
-def test_a_token_that_is_refused_for_a_while_ends_no_run(guarded: Processes, caplog: pytest.LogCaptureFixture) -> None:
-    """A run whose rows are refused is left to its lease, and goes on once the worker is let in again."""
-    caplog.set_level(logging.INFO, logger="worker.agent.local_process")  # where children's words are passed on
+def test_a_token_refused_for_a_while_does_not_end_the_run(guarded: Processes, caplog: pytest.LogCaptureFixture) -> None:
+    """A run with refused rows is requeued when its lease expires, and continues when the token is valid again."""
+    caplog.set_level(logging.INFO, logger="worker.agent.local_process")  # which logs the children's output
     settings, stopped = guarded.settings(), threading.Event()
     tokens, aside = settings.home / "tokens.json", settings.home / "aside"
     of_worker = settings.model_copy(update={"token": SecretStr(os.environ["BLOCKHF_TOKEN"])})
@@ -109,7 +108,7 @@ def test_a_token_that_is_refused_for_a_while_ends_no_run(guarded: Processes, cap
             run = user.launch(ExperimentSpec.model_validate(SECONDS)).runs[0].id
             guarded.wait_until(lambda: user.run(run).summary.updates >= 10)
             tokens.rename(aside)
-            guarded.wait_until(lambda: "the backend refuses, the run is left to its lease" in caplog.text)
+            guarded.wait_until(lambda: "backend refused" in caplog.text)
             aside.rename(tokens)
             (ended,) = user.wait([run], timeout=120)
         finally:

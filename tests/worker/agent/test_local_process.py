@@ -1,4 +1,4 @@
-"""Tests of the engine of child processes."""
+"""Tests of executing runs in child processes."""
 
 import os
 import signal
@@ -13,38 +13,38 @@ from backend.schemas.optimizers import Adam
 from backend.schemas.runs import Run, RunStatus
 from tests.processes import free_port
 from tests.worker.cases import small_run
-from worker.agent.executor import ABANDONED, Task
-from worker.agent.local_process import LINE_CHARACTERS, OUTPUT_LINES, LocalEngine, LocalExecution
+from worker.agent.executor import EXIT_GAVE_UP, ExecutionSpec
+from worker.agent.local_process import LINE_CHARACTERS, OUTPUT_LINES, LocalProcess, LocalProcessExecutor
 
 
 @pytest.fixture
-def child(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> LocalExecution:
-    """Start a child whose backend is not there, so that it waits for it for ever."""
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+def child(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> LocalProcess:
+    """Start a child that waits for an unreachable backend."""
+    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)  # the executor sets it
     run = Run(
         id="abcdefgh", experiment_id="abcdefgh", experiment_name="test", config=small_run(Adam(gradient_batch=30)),
         status=RunStatus.RUNNING, created_at=datetime.now(UTC),
     )  # fmt: skip
-    task = Task(claim=Claim(run=run, token=1), api=f"http://127.0.0.1:{free_port()}", home=tmp_path)
-    execution = LocalEngine().start(task)
-    assert isinstance(execution, LocalExecution)
+    spec = ExecutionSpec(claim=Claim(run=run, claim_number=1), api=f"http://127.0.0.1:{free_port()}", home=tmp_path)
+    execution = LocalProcessExecutor().start(spec)
+    assert isinstance(execution, LocalProcess)
     return execution
 
 
-def test_abandoned_child_ends(child: LocalExecution) -> None:
-    """A child whose pipe is closed ends by itself, though it waits for a backend that is away."""
+def test_abandoned_child_ends(child: LocalProcess) -> None:
+    """A child whose pipe is closed exits, also while it waits for an unreachable backend."""
     assert child.wait(0.01) is None
     child.abandon()
     end = child.wait(60)
     assert end is not None
-    assert end.code == ABANDONED
+    assert end.code == EXIT_GAVE_UP
 
 
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="a process's environment is read from /proc")
-def test_waiting_threads_sleep(child: LocalExecution) -> None:
-    """A child's threads do not spin while they wait, so that they leave a busy machine to others."""
+def test_waiting_threads_sleep(child: LocalProcess) -> None:
+    """A child's waiting threads sleep, so that other processes can use the cores."""
     environment, deadline = b"", time.monotonic() + 30
-    while not environment and time.monotonic() < deadline:  # it has none until its program is loaded
+    while not environment and time.monotonic() < deadline:  # empty until the program is loaded
         environment = Path(f"/proc/{child.pid}/environ").read_bytes()
     child.abandon()
     assert b"OMP_WAIT_POLICY=PASSIVE" in environment.split(b"\0")
@@ -52,46 +52,42 @@ def test_waiting_threads_sleep(child: LocalExecution) -> None:
 
 
 @pytest.mark.parametrize(
-    ("number", "reason"),
-    [
-        (signal.SIGKILL, "the training process was killed by SIGKILL; the system may have run out of memory"),
-        (signal.SIGSEGV, "the training process was killed by SIGSEGV"),
-    ],
+    ("number", "hint"), [(signal.SIGKILL, True), (signal.SIGSEGV, False)], ids=lambda value: str(value)
 )
-def test_killed_child_has_a_reason(child: LocalExecution, number: signal.Signals, reason: str) -> None:
-    """The signal that ended a child is named."""
+def test_killed_child_has_a_reason(child: LocalProcess, number: signal.Signals, hint: bool) -> None:
+    """The reason has the signal, and for SIGKILL a hint at the memory."""
     os.kill(child.pid, number)
     end = child.wait(60)
     assert end is not None
-    assert end.reason == reason
-    child.cancel()  # nobody listens: nothing happens
+    assert (end.code, number.name in end.reason, "memory" in end.reason) == (-number, True, hint)
+    child.cancel()  # no error, although the child has exited
     child.abandon()
 
 
-def test_child_that_cannot_start_shows_its_last_lines(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, child: LocalExecution
+def test_the_output_of_a_child_that_cannot_start_is_returned(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, child: LocalProcess
 ) -> None:
-    """What a child printed before it ended with an error is kept."""
+    """The exit has the last lines that the child printed."""
     child.kill()
     child.wait(60)
     (tmp_path / "torch").mkdir()
     (tmp_path / "torch" / "__init__.py").write_text("raise SystemError('the installation is broken')")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    broken = LocalEngine().start(child.task)
+    broken = LocalProcessExecutor().start(child.spec)
     end = broken.wait(60)
     assert end is not None
-    assert end.reason == "the training process ended with exit code 1"
+    assert end.code == 1
     assert "the installation is broken" in end.output
 
 
-def test_what_a_child_prints_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, child: LocalExecution) -> None:
-    """A megabyte without a line's end is kept as the last lines, none of them long."""
+def test_the_output_of_a_child_is_limited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, child: LocalProcess) -> None:
+    """Of a megabyte without a line break only the end is returned."""
     child.kill()
     child.wait(60)
     (tmp_path / "torch").mkdir()
-    (tmp_path / "torch" / "__init__.py").write_text("raise SystemExit(print('x' * 1_000_000 + 'last words') or 9)")
+    (tmp_path / "torch" / "__init__.py").write_text("raise SystemExit(print('x' * 1_000_000 + 'last line') or 9)")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    end = LocalEngine().start(child.task).wait(60)
+    end = LocalProcessExecutor().start(child.spec).wait(60)
     assert end is not None
-    assert end.output.endswith("last words")
+    assert end.output.endswith("last line")
     assert len(end.output) < OUTPUT_LINES * (LINE_CHARACTERS + 1)

@@ -14,56 +14,21 @@ from backend.schemas.api import Finish
 from backend.schemas.experiments import Budget, Evaluation, Problem
 from backend.schemas.optimizers import Adam, BlockHessianFree, HessianFree
 from backend.schemas.runs import Run, RunStatus
+from backend.settings import Settings
 from tests.processes import Processes
+from tests.worker.background import Background
 from tests.worker.cases import OPTIMIZERS, small_run, trained
 from tests.worker.conftest import launch, make_worker, updates
 from worker.agent import loop, watchdog
-from worker.agent.executor import Task
-from worker.agent.local_process import LocalExecution
-from worker.delivery.outbox import Entry, Spool, path_of
+from worker.agent.executor import OUTBOXES
+from worker.delivery.outbox import Entry, Outbox, outbox_path
 
 ENDLESS = Budget(updates=None, seconds=600)
 ONE_LONG_UPDATE = HessianFree(gradient_batch=2000, curvature_batch=1999, max_cg_iterations=10_000)
 
 
-class Started:
-    """An engine of child processes that remembers the last one."""
-
-    def __init__(self) -> None:
-        self.event = threading.Event()
-
-    def start(self, task: Task) -> LocalExecution:
-        """Start a child."""
-        self.last = LocalExecution(task)
-        self.event.set()
-        return self.last
-
-
-class Background:
-    """One iteration of a worker in a thread, and its child."""
-
-    def __init__(self, processes: Processes, **settings: float) -> None:
-        self._processes = processes
-        self.engine = Started()
-        self.stopped = threading.Event()
-        self.worker = make_worker(processes, self.engine, self.stopped, **settings)
-        assert not self.worker.iterate()  # registers
-
-    def begin(self, run: Run, *, rows: int = 1) -> None:
-        """Begin the run and wait until it has some rows."""
-        self.thread = threading.Thread(target=self.worker.iterate)
-        self.thread.start()
-        assert self.engine.event.wait(30)
-        self._processes.wait_until(lambda: self._processes.client.run(run.id).summary.updates >= rows)
-
-    def end(self) -> None:
-        """Wait for the iteration's end."""
-        self.thread.join(60)
-        assert not self.thread.is_alive()
-
-
 def test_runs_are_trained_as_in_this_process(processes: Processes) -> None:
-    """Runs end as finished, and what is stored of each equals, bit for bit, what training in process gives."""
+    """The stored rows of finished runs equal, bit for bit, those of training in this process."""
     worker = make_worker(processes)
     assert not worker.iterate()
     runs = launch(processes, [OPTIMIZERS["adam"], OPTIMIZERS["bhf"]]).runs
@@ -88,7 +53,7 @@ def test_runs_are_trained_as_in_this_process(processes: Processes) -> None:
             assert stored[field] == [getattr(row, field) for row in expected.rows]
 
 
-def test_failing_runs_keep_their_reason(processes: Processes) -> None:
+def test_failed_runs_have_an_error(processes: Processes) -> None:
     """A mistake in a plug-in and a divergence fail their runs with message and traceback; the next run is trained."""
     worker = make_worker(processes)
     worker.iterate()
@@ -103,16 +68,16 @@ def test_failing_runs_keep_their_reason(processes: Processes) -> None:
     crash, diverged, good = (processes.client.run(run.id) for run in (crash, diverged, good))
     assert crash.status is diverged.status is RunStatus.FAILED
     assert crash.error is not None
-    assert crash.error.message.startswith("IndexError: index 5 is out of bounds")
+    assert crash.error.message.startswith("IndexError: ")
     assert "return torch.zeros(3)[5]" in crash.error.traceback
     assert diverged.error is not None
-    assert diverged.error.message.startswith("diverged at update")
     assert processes.client.series([diverged.id])[diverged.id]["diverged"][-1]
     assert good.status is RunStatus.FINISHED
 
 
-def test_cancel_ends_a_run_after_its_update(processes: Processes) -> None:
-    """A cancelled run ends as cancelled, with the rows it had."""
+def test_cancel_ends_a_run_after_its_update(processes: Processes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A child that reacts is asked once; the run ends as cancelled, with the rows it had."""
+    monkeypatch.setattr(loop, "INTERRUPT_SECONDS", 120)
     background = Background(processes)
     (run,) = launch(processes, [Adam(gradient_batch=30)], budget=ENDLESS).runs
     background.begin(run)
@@ -120,8 +85,8 @@ def test_cancel_ends_a_run_after_its_update(processes: Processes) -> None:
     background.end()
     ended = processes.client.run(run.id)
     assert ended.status is RunStatus.CANCELLED
-    assert ended.ended_by == f"cancelled after {ended.summary.updates} updates"
     assert updates(processes, run) == list(range(1, ended.summary.updates + 1))
+    assert background.executor.last.asked == ["cancel"]
 
 
 @pytest.mark.parametrize(
@@ -131,16 +96,16 @@ def test_cancel_ends_a_run_after_its_update(processes: Processes) -> None:
         (Client.pause, "PAUSE_SECONDS", RunStatus.PAUSED),
     ],
 )
-def test_a_long_update_is_given_up(
+def test_a_long_update_is_interrupted(
     processes: Processes,
     monkeypatch: pytest.MonkeyPatch,
     verb: Callable[[Client, str], Run],
     patience: str,
     status: RunStatus,
 ) -> None:
-    """A run in the middle of an update that takes minutes is cancelled, or paused, by the child itself."""
+    """A run in an update that takes minutes is cancelled, or paused, by the child itself."""
     monkeypatch.setattr(loop, patience, 0.3)
-    monkeypatch.setattr(loop, "KILL_SECONDS", 30)
+    monkeypatch.setattr(loop, "KILL_SECONDS", 120)
     background = Background(processes)
     (run,) = launch(processes, [ONE_LONG_UPDATE], problem=Problem()).runs
     background.begin(run, rows=0)
@@ -148,66 +113,75 @@ def test_a_long_update_is_given_up(
     verb(processes.client, run.id)
     background.end()
     ended = processes.client.run(run.id)
-    assert (ended.status, ended.ended_by) == (status, f"{status} before update 1 was done")
+    assert ended.status is status
+    assert "during update 1" in ended.ended_by
 
 
-def test_a_pause_ends_a_child_that_hangs(processes: Processes, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A child that does not react to a pause is killed in time; its run is paused, and goes on when it is resumed."""
+def test_a_pause_kills_a_child_that_does_not_react(processes: Processes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stopped child is killed, its run is paused, and continues when it is resumed."""
     monkeypatch.setattr(loop, "PAUSE_SECONDS", 0.1)
     monkeypatch.setattr(loop, "KILL_SECONDS", 0.5)
     background = Background(processes)
-    (run,) = launch(processes, [Adam(gradient_batch=30)], budget=Budget(updates=None, seconds=2)).runs
+    (run,) = launch(processes, [Adam(gradient_batch=30)], budget=Budget(updates=None, seconds=3)).runs
     background.begin(run)
-    os.kill(background.engine.last.pid, signal.SIGSTOP)
+    os.kill(background.executor.last.pid, signal.SIGSTOP)
     processes.client.pause(run.id)
     background.end()
     paused = processes.client.run(run.id)
     assert paused.status is RunStatus.PAUSED
-    assert paused.ended_by == "paused; the training process had to be killed"
+    assert "killed" in paused.ended_by
     processes.client.resume(run.id)
     assert background.worker.iterate()
     assert processes.client.run(run.id).status is RunStatus.FINISHED
 
 
 def test_cancel_kills_a_child_that_hangs(processes: Processes, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A child that does not react at all is killed, and its run is cancelled."""
+    """A child that does not react is asked, then gets SIGTERM, then SIGKILL; its run is cancelled."""
     monkeypatch.setattr(loop, "INTERRUPT_SECONDS", 0.1)
     monkeypatch.setattr(loop, "KILL_SECONDS", 0.5)
     background = Background(processes)
     (run,) = launch(processes, [Adam(gradient_batch=30)], budget=ENDLESS).runs
     background.begin(run)
-    os.kill(background.engine.last.pid, signal.SIGSTOP)
+    os.kill(background.executor.last.pid, signal.SIGSTOP)
     processes.client.cancel(run.id)
     background.end()
     ended = processes.client.run(run.id)
     assert ended.status is RunStatus.CANCELLED
-    assert ended.ended_by == "cancelled; the training process had to be killed"
+    assert "killed" in ended.ended_by
+    assert background.executor.last.asked[:3] == ["cancel", "SIGTERM", "SIGKILL"]
 
 
-def test_killed_child_fails_its_run_alone(processes: Processes) -> None:
-    """A child that the system kills leaves a failed run with a reason, and the worker goes on."""
+def test_a_cancelled_run_ends_within_12_seconds() -> None:
+    """A signal comes within 2 s of the request to cancel, and SIGKILL within 12 s of the user's request."""
+    request = Settings.model_fields["heartbeat_seconds"].default + loop.WATCH_SECONDS
+    assert loop.INTERRUPT_SECONDS <= 2
+    assert request + loop.KILL_SECONDS + loop.WATCH_SECONDS < 12
+
+
+def test_a_killed_child_fails_only_its_run(processes: Processes) -> None:
+    """If the system kills a child, its run fails with an error, and the worker continues."""
     background = Background(processes)
     killed, good = launch(
-        processes, [OPTIMIZERS["hf"], OPTIMIZERS["adam"]], budget=Budget(updates=None, seconds=2)
+        processes, [OPTIMIZERS["hf"], OPTIMIZERS["adam"]], budget=Budget(updates=None, seconds=3)
     ).runs
     background.begin(killed)
-    os.kill(background.engine.last.pid, signal.SIGKILL)
+    os.kill(background.executor.last.pid, signal.SIGKILL)
     background.end()
     ended = processes.client.run(killed.id)
     assert ended.status is RunStatus.FAILED
     assert ended.error is not None
-    assert ended.error.message == ("the training process was killed by SIGKILL; the system may have run out of memory")
+    assert "SIGKILL" in ended.error.message
     assert background.worker.iterate()
     assert processes.client.run(good.id).status is RunStatus.FINISHED
 
 
 def weights(processes: Processes, run: Run) -> bytes:
-    """Read a run's final weights where the worker has left them."""
+    """Return the content of a run's final weights' file."""
     return (processes.home / "checkpoints" / run.id / "weights.safetensors").read_bytes()
 
 
-def test_a_paused_run_goes_on_bit_for_bit(processes: Processes) -> None:
-    """Paused, resumed and finished, a run has the rows and the final weights of one that was never paused."""
+def test_a_paused_run_continues_bit_for_bit(processes: Processes) -> None:
+    """A run that was paused and resumed has the rows and final weights of one that was not."""
     background = Background(processes)
     (run,) = launch(processes, [Adam(gradient_batch=30)], budget=Budget(updates=2000)).runs
     background.begin(run)
@@ -215,7 +189,7 @@ def test_a_paused_run_goes_on_bit_for_bit(processes: Processes) -> None:
     background.end()
     paused = processes.client.run(run.id)
     updates_then = paused.summary.updates
-    assert (paused.status, paused.ended_by) == (RunStatus.PAUSED, f"paused after {updates_then} updates")
+    assert paused.status is RunStatus.PAUSED
     assert paused.checkpoint is not None
     assert paused.checkpoint.update == updates_then < 2000
     assert not background.worker.iterate()
@@ -234,24 +208,24 @@ def test_a_paused_run_goes_on_bit_for_bit(processes: Processes) -> None:
     ]
 
 
-def test_a_worker_cleans_up_after_finished_runs(processes: Processes) -> None:
-    """Checkpoints that a process left when it died right after its run had finished go; the weights stay."""
+def test_checkpoints_of_finished_runs_are_removed(processes: Processes) -> None:
+    """If a process died right after its run had finished, the worker removes the checkpoints, not the weights."""
     worker = make_worker(processes)
     worker.iterate()
     (run,) = launch(processes, [Adam(gradient_batch=30)]).runs
     assert worker.iterate()
     left = processes.home / "checkpoints" / run.id / "3-1.safetensors"
     left.write_bytes(b"left")
-    spool = Spool(path_of(processes.home / "spool", run.id, 1))
-    spool.write(Entry(finish=Finish(claim_number=1, status=RunStatus.FINISHED)))
-    spool._file.close()
-    spool._lock.release()
+    outbox = Outbox(outbox_path(processes.home / OUTBOXES, run.id, 1))
+    outbox.append(Entry(finish=Finish(claim_number=1, status=RunStatus.FINISHED)))
+    outbox._file.close()
+    outbox._lock.release()
     assert not worker.iterate()
     assert list(left.parent.iterdir()) == [left.with_name("weights.safetensors")]
 
 
-def test_a_worker_begins_without_drafts(processes: Processes) -> None:
-    """What a killed process had half written goes when a worker starts; what another writes now stays."""
+def test_a_starting_worker_removes_stale_drafts(processes: Processes) -> None:
+    """The unfinished files of killed processes are removed, those of living processes are not."""
     root = processes.home / "checkpoints" / "runrunrun"
     root.mkdir(parents=True)
     dead, living = (root / f".5-1.safetensors.{pid}" for pid in (2**22 + 1, os.getpid()))
@@ -263,25 +237,26 @@ def test_a_worker_begins_without_drafts(processes: Processes) -> None:
     assert list(root.iterdir()) == [living]
 
 
-def test_a_child_that_hangs_is_found(processes: Processes, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A child that makes no update any more is ended, and its run says so; tried again, it goes on."""
-    monkeypatch.setattr(watchdog, "SLOWER", 2)
-    background = Background(processes, stall_timeout_seconds=1.5)
-    (run,) = launch(processes, [Adam(gradient_batch=30)], budget=Budget(updates=None, seconds=2)).runs
+def test_a_stalled_child_is_killed(processes: Processes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A child that makes no more updates is killed and its run fails; after a retry it finishes."""
+    monkeypatch.setattr(watchdog, "LONGEST_UPDATE_FACTOR", 2)
+    background = Background(processes, stall_timeout_seconds=10)
+    (run,) = launch(processes, [Adam(gradient_batch=30)], budget=Budget(updates=None, seconds=3)).runs
     background.begin(run, rows=30)
-    os.kill(background.engine.last.pid, signal.SIGSTOP)
+    os.kill(background.executor.last.pid, signal.SIGSTOP)
     background.end()
     ended = processes.client.run(run.id)
     assert ended.status is RunStatus.FAILED
     assert ended.error is not None
-    assert ended.error.message.startswith("the training process hangs: it made no update for")
+    assert "BLOCKHF_STALL_TIMEOUT_SECONDS" in ended.error.message
     processes.client.retry(run.id)
-    assert background.worker.iterate()
+    patient = make_worker(processes)
+    assert [patient.iterate() for _ in range(2)] == [False, True]
     assert processes.client.run(run.id).status is RunStatus.FINISHED
 
 
-def test_a_run_whose_checkpoint_is_elsewhere_begins_again(processes: Processes) -> None:
-    """A worker that does not have the checkpoint begins from the beginning and says so; each row is there once."""
+def test_a_run_without_its_checkpoint_restarts(processes: Processes) -> None:
+    """A worker without the checkpoint trains from the start and adds a note; each row is stored once."""
     background = Background(processes)
     (run,) = launch(processes, [Adam(gradient_batch=30)], budget=Budget(updates=2000)).runs
     background.begin(run)
@@ -291,14 +266,12 @@ def test_a_run_whose_checkpoint_is_elsewhere_begins_again(processes: Processes) 
     processes.client.resume(run.id)
     assert background.worker.iterate()
     ended = processes.client.run(run.id)
-    (note,) = ended.notes
-    assert note.startswith("began again: the checkpoint of update")
-    assert "is not on this worker's disk" in note
+    assert len(ended.notes) == 1
     assert updates(processes, run) == list(range(1, 2001))
 
 
-def test_others_leave_a_paused_runs_checkpoint(processes: Processes) -> None:
-    """However tight the limit, runs that finish meanwhile do not cost a paused run its rows."""
+def test_the_quota_protects_a_paused_run(processes: Processes) -> None:
+    """However small the quota, runs that finish meanwhile do not remove a paused run's checkpoint."""
     background = Background(processes)
     (run,) = launch(processes, [Adam(gradient_batch=30)], budget=Budget(updates=1000)).runs
     background.begin(run)
@@ -306,13 +279,13 @@ def test_others_leave_a_paused_runs_checkpoint(processes: Processes) -> None:
     background.end()
     then = processes.client.run(run.id).summary.updates
     root = processes.home / "checkpoints"
-    (kept,) = (root / run.id).iterdir()
-    worker = make_worker(processes, checkpoint_quota_bytes=int(kept.stat().st_size * 1.5), checkpoint_seconds=0)
+    (file,) = (root / run.id).iterdir()
+    worker = make_worker(processes, checkpoint_quota_bytes=int(file.stat().st_size * 1.5), checkpoint_seconds=0)
     assert not worker.iterate()
     others = launch(processes, [Adam(gradient_batch=30)], seeds=[1, 2]).runs
     assert [worker.iterate() for _ in others] == [True] * 2
-    assert kept.exists()
-    assert sum(path.stat().st_size for path in root.glob("*/*")) <= 1.5 * kept.stat().st_size
+    assert file.exists()
+    assert sum(path.stat().st_size for path in root.glob("*/*")) <= 1.5 * file.stat().st_size
     processes.client.resume(run.id)
     assert worker.iterate()
     ended = processes.client.run(run.id)

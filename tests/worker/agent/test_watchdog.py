@@ -1,80 +1,81 @@
-"""Tests of watching a run from outside."""
+"""Tests of shutting down a run, and of detecting a stalled one."""
 
+import re
 from dataclasses import dataclass, field
 
 from worker.agent.executor import Exit
-from worker.agent.watchdog import Ending, Progress
+from worker.agent.watchdog import Shutdown, StallDetector
 
 
 @dataclass
 class Scripted:
-    """An execution that makes an update when the test says so, and notes what it is asked."""
+    """An execution whose progress the test sets; it records the requests."""
 
     updates: float | None = None
-    asked: list[str] = field(default_factory=list)
+    requests: list[str] = field(default_factory=list)
 
     def wait(self, seconds: float) -> Exit | None:  # noqa: ARG002 - an execution's arguments
-        """Go on."""
+        """Never end."""
         return None
 
     def progress(self) -> float | None:
-        """Tell how far it is."""
+        """Return what the test has set."""
         return self.updates
 
     def cancel(self) -> None:
-        """Note it."""
-        self.asked.append("cancel")
+        """Record the request."""
+        self.requests.append("cancel")
 
     def pause(self) -> None:
-        """Note it."""
-        self.asked.append("pause")
+        """Record the request."""
+        self.requests.append("pause")
 
     def interrupt(self) -> None:
-        """Note it."""
-        self.asked.append("interrupt")
+        """Record the request."""
+        self.requests.append("interrupt")
 
     def abandon(self) -> None:
-        """Note it."""
-        self.asked.append("abandon")
+        """Record the request."""
+        self.requests.append("abandon")
 
     def kill(self) -> None:
-        """Note it."""
-        self.asked.append("kill")
+        """Record the request."""
+        self.requests.append("kill")
 
 
-def silent_for(progress: Progress, seconds: int) -> list[str]:
-    """Look each second; return what was found."""
-    return [reason for _ in range(seconds) if (reason := progress.hangs(1))]
+def check_for(detector: StallDetector, seconds: int) -> list[str]:
+    """Check once per second; return the errors."""
+    return [reason for _ in range(seconds) if (reason := detector.check(1))]
 
 
-def test_a_run_hangs_without_updates_for_long() -> None:
-    """It must be silent for the time allowed, and for 20 times its longest update."""
+def test_a_run_without_updates_has_stalled() -> None:
+    """It stalls after the timeout, and 20 times its longest update."""
     execution = Scripted(updates=1)
-    progress = Progress(execution, 10)
-    assert silent_for(progress, 1) == []
-    execution.updates = 2  # a quick one: what counts is the time allowed
-    assert silent_for(progress, 11) == []
-    execution.updates = 3  # took 11 s: 220 s are allowed now
-    assert silent_for(progress, 221) == []
-    (reason,) = silent_for(progress, 1)
-    assert reason.startswith("the training process hangs: it made no update for 221 s, and its longest so far took 11")
+    detector = StallDetector(execution, 10)
+    assert check_for(detector, 1) == []
+    execution.updates = 2  # a short update: the timeout counts
+    assert check_for(detector, 11) == []
+    execution.updates = 3  # it took 11 s: now 220 s are allowed
+    assert check_for(detector, 221) == []
+    (error,) = check_for(detector, 1)
+    assert re.findall(r"[\d.]+", error) == ["221", "11.0"]
 
 
 def test_the_first_update_may_take_long() -> None:
-    """Fetching data and the first update are given 60 times the time allowed."""
-    progress = Progress(Scripted(), 10)
-    assert silent_for(progress, 600) == []
-    assert silent_for(progress, 1)
+    """Fetching data and the first update may take 60 times the timeout."""
+    detector = StallDetector(Scripted(), 10)
+    assert check_for(detector, 600) == []
+    assert check_for(detector, 1)
 
 
-def test_an_end_is_asked_for_more_and_more_firmly() -> None:
-    """First nothing, then one interrupt, then force."""
+def test_a_shutdown_escalates() -> None:
+    """First it waits, then it interrupts once, then it kills."""
     execution = Scripted()
-    Ending(100, 200).insist(execution)
-    assert execution.asked == []
-    ending = Ending(-1, 200)
-    ending.insist(execution)
-    ending.insist(execution)
-    assert execution.asked == ["interrupt"]
-    Ending(-2, -1).insist(execution)
-    assert execution.asked == ["interrupt", "kill"]
+    Shutdown(100, 200).escalate(execution)
+    assert execution.requests == []
+    shutdown = Shutdown(-1, 200)
+    shutdown.escalate(execution)
+    shutdown.escalate(execution)
+    assert execution.requests == ["interrupt"]
+    Shutdown(-2, -1).escalate(execution)
+    assert execution.requests == ["interrupt", "kill"]

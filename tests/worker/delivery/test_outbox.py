@@ -1,4 +1,4 @@
-"""Tests of what a run has to tell, on disk until a real backend has it."""
+"""Tests of a run's reports on disk, with a real backend."""
 
 import os
 from collections.abc import Iterator
@@ -20,8 +20,9 @@ from tests.inprocess import backend
 from tests.processes import free_port
 from tests.worker.cases import registry, small_run
 from tests.worker.delivery.test_reporter import row
+from worker.agent.executor import OUTBOXES
 from worker.delivery import outbox as module
-from worker.delivery.outbox import Entry, Spool, deliver_all, path_of
+from worker.delivery.outbox import Entry, Outbox, deliver_all, outbox_path
 
 CHECKPOINT = Checkpoint(update=2, sha256="1" * 64)
 
@@ -44,23 +45,23 @@ def claim(client: Client) -> Claim:
     return claim
 
 
-def fill(folder: Path, claim: Claim, *entries: Entry) -> Spool:
+def fill(folder: Path, claim: Claim, *entries: Entry) -> Outbox:
     """Write entries as a claim's process does."""
-    spool = Spool(path_of(folder, claim.run.id, claim.claim_number))
+    outbox = Outbox(outbox_path(folder, claim.run.id, claim.claim_number))
     for entry in entries:
-        spool.write(entry)
-    spool.sync()
-    return spool
+        outbox.append(entry)
+    outbox.sync()
+    return outbox
 
 
-def die(spool: Spool) -> None:
-    """End the process that holds a spool, as far as others can see."""
-    spool._file.close()
-    spool._lock.release()
+def die(outbox: Outbox) -> None:
+    """Release an outbox, as the death of its process does."""
+    outbox._file.close()
+    outbox._lock.release()
 
 
-def test_a_dead_process_is_spoken_for(tmp_path: Path, client: Client, claim: Claim) -> None:
-    """Rows, the newest checkpoint and the end are delivered once, under the token they belong to."""
+def test_the_outbox_of_a_dead_process_is_delivered(tmp_path: Path, client: Client, claim: Claim) -> None:
+    """Rows, the newest checkpoint and the end are delivered once, under their claim number."""
     finish = Finish(claim_number=claim.claim_number, status=RunStatus.FINISHED, ended_by="updates = 3 reached")
     client.append(claim.run.id, claim.claim_number, [row(1)])
     diverged = row(3).model_copy(update={"batch_loss": None, "diverged": True})
@@ -73,44 +74,44 @@ def test_a_dead_process_is_spoken_for(tmp_path: Path, client: Client, claim: Cla
     assert list((tmp_path / "s").iterdir()) == []
 
 
-def test_a_checkpoint_is_named_with_its_rows(tmp_path: Path, client: Client, claim: Claim) -> None:
-    """After the delivery the run can go on from the checkpoint that was written while the backend was away."""
+def test_a_delivered_checkpoint_is_recorded(tmp_path: Path, client: Client, claim: Claim) -> None:
+    """After the delivery the run can continue from a checkpoint saved while the backend was unreachable."""
     die(fill(tmp_path, claim, Entry(row=row(1)), Entry(row=row(2)), Entry(checkpoint=CHECKPOINT)))
     deliver_all(tmp_path, client)
     assert client.run(claim.run.id).checkpoint == CHECKPOINT
 
 
-def test_a_torn_line_ends_the_file(tmp_path: Path, client: Client, claim: Claim) -> None:
-    """A process that died while it wrote leaves half a line; what stands before it counts."""
+def test_an_incomplete_line_is_ignored(tmp_path: Path, client: Client, claim: Claim) -> None:
+    """A process that died while writing leaves an incomplete line; the lines before it are delivered."""
     die(fill(tmp_path, claim, Entry(row=row(1)), Entry(row=row(2))))
-    path = path_of(tmp_path, claim.run.id, claim.claim_number)
+    path = outbox_path(tmp_path, claim.run.id, claim.claim_number)
     path.write_bytes(path.read_bytes()[:-10])
     deliver_all(tmp_path, client)
     assert client.run(claim.run.id).summary.updates == 1
 
 
-def test_what_comes_too_late_is_dropped(tmp_path: Path, client: Client, claim: Claim) -> None:
-    """Where the run has ended, or another worker has it, nothing is written and the file goes."""
+def test_rows_that_are_too_late_are_discarded(tmp_path: Path, client: Client, claim: Claim) -> None:
+    """If the run has ended, or another worker has it, nothing is stored and the file is removed."""
     client.finish(claim.run.id, claim.claim_number, RunStatus.CANCELLED, ended_by="cancelled")
     die(fill(tmp_path, claim, Entry(row=row(1))))
     deliver_all(tmp_path, client)
     assert client.run(claim.run.id).summary.updates == 0
-    assert not path_of(tmp_path, claim.run.id, claim.claim_number).exists()
+    assert not outbox_path(tmp_path, claim.run.id, claim.claim_number).exists()
 
 
-def test_a_living_process_speaks_for_itself(tmp_path: Path, client: Client, claim: Claim) -> None:
-    """A spool whose process lives is left alone."""
-    spool = fill(tmp_path, claim, Entry(row=row(1)))
+def test_the_outbox_of_a_living_process_is_not_delivered(tmp_path: Path, client: Client, claim: Claim) -> None:
+    """An outbox that is locked by a living process is not touched."""
+    outbox = fill(tmp_path, claim, Entry(row=row(1)))
     deliver_all(tmp_path, client)
     assert client.run(claim.run.id).summary.updates == 0
-    spool.remove()
+    outbox.remove()
 
 
-def test_a_file_that_another_worker_delivered_is_left_out(
+def test_an_outbox_is_delivered_by_one_worker(
     tmp_path: Path, client: Client, claim: Claim, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where another worker delivers and removes a file just before this one gets its lock, nothing is left to do."""
-    path = path_of(tmp_path, claim.run.id, claim.claim_number)
+    """If another worker delivers and removes a file just before this one locks it, nothing happens."""
+    path = outbox_path(tmp_path, claim.run.id, claim.claim_number)
     die(fill(tmp_path, claim, Entry(row=row(1))))
     lock_of = module._lock_of
 
@@ -127,125 +128,125 @@ def test_a_file_that_another_worker_delivered_is_left_out(
     assert list(tmp_path.glob("*.lock")) == []
 
 
-def test_rows_wait_for_the_backend(tmp_path: Path, claim: Claim) -> None:
-    """While the backend is away nothing is lost."""
+def test_an_outbox_remains_while_the_backend_is_unreachable(tmp_path: Path, claim: Claim) -> None:
+    """While the backend is unreachable nothing is lost."""
     die(fill(tmp_path, claim, Entry(row=row(1))))
     with Client(f"http://127.0.0.1:{free_port()}") as away, pytest.raises(BackendUnavailable):
         deliver_all(tmp_path, away)
-    assert path_of(tmp_path, claim.run.id, claim.claim_number).exists()
+    assert outbox_path(tmp_path, claim.run.id, claim.claim_number).exists()
 
 
-def test_a_spool_stays_small(tmp_path: Path, claim: Claim, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Once the backend has everything a large file begins anew."""
-    monkeypatch.setattr(module, "CLEAR_BYTES", 1)
-    spool = fill(tmp_path, claim, Entry(row=row(1)))
-    spool.clear()
-    assert path_of(tmp_path, claim.run.id, claim.claim_number).stat().st_size == 0
-    spool.write(Entry(row=row(2)))
-    assert path_of(tmp_path, claim.run.id, claim.claim_number).read_bytes().startswith(b'{"row":{"update":2,')
-    spool.remove()
+def test_a_large_outbox_is_truncated(tmp_path: Path, claim: Claim, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once the backend has everything, a large file is emptied."""
+    monkeypatch.setattr(module, "TRUNCATE_BYTES", 1)
+    outbox = fill(tmp_path, claim, Entry(row=row(1)))
+    outbox.truncate()
+    assert outbox_path(tmp_path, claim.run.id, claim.claim_number).stat().st_size == 0
+    outbox.append(Entry(row=row(2)))
+    assert outbox_path(tmp_path, claim.run.id, claim.claim_number).read_bytes().startswith(b'{"row":{"update":2,')
+    outbox.remove()
 
 
-@pytest.mark.parametrize("known", [False, True], ids=["the backend hears it now", "the backend knows it already"])
-def test_a_finished_run_is_cleaned_up_after(tmp_path: Path, client: Client, claim: Claim, known: bool) -> None:
-    """Where a process died after its run had finished, whoever delivers its spool hears that, and once."""
+@pytest.mark.parametrize("known", [False, True], ids=["end not yet reported", "end already reported"])
+def test_a_finished_run_is_reported_once(tmp_path: Path, client: Client, claim: Claim, known: bool) -> None:
+    """If a process died after its run had finished, the delivery calls `on_finished` once."""
     finish = Finish(claim_number=claim.claim_number, status=RunStatus.FINISHED)
     die(fill(tmp_path, claim, Entry(row=row(1)), Entry(finish=finish)))
     if known:
         client.append(claim.run.id, claim.claim_number, [row(1)])
         client.finish_as(claim.run.id, finish)
-    told: list[tuple[str, int]] = []
+    finished: list[tuple[str, int]] = []
     for _ in range(2):
-        deliver_all(tmp_path, client, finished=lambda *run: told.append(run))
-    assert told == [(claim.run.id, claim.claim_number)]
+        deliver_all(tmp_path, client, on_finished=lambda *run: finished.append(run))
+    assert finished == [(claim.run.id, claim.claim_number)]
     assert client.run(claim.run.id).status is RunStatus.FINISHED
 
 
-def test_a_run_that_another_has_is_not_cleaned_up_after(tmp_path: Path, client: Client, claim: Claim) -> None:
-    """An end that the backend refuses cleans up nothing: somebody goes on from those files."""
+def test_a_refused_end_is_not_reported(tmp_path: Path, client: Client, claim: Claim) -> None:
+    """An end that the backend refuses does not call `on_finished`: another worker needs the files."""
     client.finish(claim.run.id, claim.claim_number, RunStatus.CANCELLED)
     die(fill(tmp_path, claim, Entry(finish=Finish(claim_number=claim.claim_number, status=RunStatus.FINISHED))))
-    told: list[tuple[str, int]] = []
-    deliver_all(tmp_path, client, finished=lambda *run: told.append(run))
-    assert told == []
+    finished: list[tuple[str, int]] = []
+    deliver_all(tmp_path, client, on_finished=lambda *run: finished.append(run))
+    assert finished == []
 
 
-def test_a_spool_that_broke_begins_anew(tmp_path: Path, claim: Claim) -> None:
-    """What a full disk cut off is skipped until the backend has everything; then rows are kept again."""
-    spool = fill(tmp_path, claim, Entry(row=row(1)))
-    path, real = path_of(tmp_path, claim.run.id, claim.claim_number), spool._file
+def test_an_outbox_recovers_from_a_full_disk(tmp_path: Path, claim: Claim) -> None:
+    """After a failed write entries are skipped until the backend has everything; then they are stored again."""
+    outbox = fill(tmp_path, claim, Entry(row=row(1)))
+    path, real = outbox_path(tmp_path, claim.run.id, claim.claim_number), outbox._file
     with Path("/dev/full").open("ab", buffering=0) as full:
-        spool._file = full
-        spool.write(Entry(row=row(2)))
-    spool._file = real
-    spool.write(Entry(row=row(3)))
+        outbox._file = full
+        outbox.append(Entry(row=row(2)))
+    outbox._file = real
+    outbox.append(Entry(row=row(3)))
     assert path.read_bytes().count(b"\n") == 1
-    spool.clear()
-    spool.write(Entry(row=row(4)))
+    outbox.truncate()
+    outbox.append(Entry(row=row(4)))
     assert path.read_bytes().startswith(b'{"row":{"update":4,')
-    spool.remove()
+    outbox.remove()
 
 
-def test_the_worker_sees_updates_that_the_disk_refuses(tmp_path: Path, claim: Claim) -> None:
-    """A spool's time says when the last update was, also where the disk has taken none; at first there was none."""
-    path = path_of(tmp_path, claim.run.id, claim.claim_number)
-    spool = Spool(path)
-    real = spool._file
+def test_progress_is_visible_on_a_full_disk(tmp_path: Path, claim: Claim) -> None:
+    """The time of change shows the last update, also if it could not be written; it is 0 before the first."""
+    path = outbox_path(tmp_path, claim.run.id, claim.claim_number)
+    outbox = Outbox(path)
+    real = outbox._file
     assert path.stat().st_mtime == 0
     with Path("/dev/full").open("ab", buffering=0) as full:
-        spool._file = full
+        outbox._file = full
         for number in (1, 2):
-            spool.write(Entry(row=row(number)))
+            outbox.append(Entry(row=row(number)))
             assert path.stat().st_mtime > 1
             os.utime(path, (1, 1))
-    spool._file = real
-    spool.remove()
+    outbox._file = real
+    outbox.remove()
 
 
-def test_half_a_line_ends_a_spool(tmp_path: Path, claim: Claim) -> None:
-    """Where the disk took part of a line nothing follows it, for it could not be read."""
+def test_nothing_follows_an_incomplete_line(tmp_path: Path, claim: Claim) -> None:
+    """If only a part of a line was written, nothing follows it, because it could not be read."""
 
     class Short:
         def write(self, line: bytes) -> int:
             return real.write(line[:5])
 
-    spool = fill(tmp_path, claim, Entry(row=row(1)))
-    path, real = path_of(tmp_path, claim.run.id, claim.claim_number), spool._file
-    spool._file = Short()  # type: ignore[assignment] # all of a file that this takes
-    spool.write(Entry(row=row(2)))
-    spool._file = real
-    spool.write(Entry(row=row(3)))
+    outbox = fill(tmp_path, claim, Entry(row=row(1)))
+    path, real = outbox_path(tmp_path, claim.run.id, claim.claim_number), outbox._file
+    outbox._file = Short()  # type: ignore[assignment] # the one method that is called
+    outbox.append(Entry(row=row(2)))
+    outbox._file = real
+    outbox.append(Entry(row=row(3)))
     assert path.read_bytes().endswith(b'\n{"row')
-    spool.remove()
+    outbox.remove()
 
 
-def test_a_spool_whose_file_is_gone_stops_nobody(tmp_path: Path, claim: Claim) -> None:
-    """A user who removes the folder, or a disk that refuses everything, does not end the run."""
-    spool = fill(tmp_path, claim, Entry(row=row(1)))
-    path_of(tmp_path, claim.run.id, claim.claim_number).unlink()
+def test_a_removed_outbox_is_no_error(tmp_path: Path, claim: Claim) -> None:
+    """Neither a user who removes the file nor a disk that refuses every write ends the run."""
+    outbox = fill(tmp_path, claim, Entry(row=row(1)))
+    outbox_path(tmp_path, claim.run.id, claim.claim_number).unlink()
     with Path("/dev/full").open("ab", buffering=0) as full:
-        real, spool._file = spool._file, full
-        spool.write(Entry(row=row(2)))
-        spool.write(Entry(row=row(3)))
-        spool.clear()
-        spool.write(Entry(row=row(4)))
-    spool._file = real
-    spool.remove()
+        real, outbox._file = outbox._file, full
+        outbox.append(Entry(row=row(2)))
+        outbox.append(Entry(row=row(3)))
+        outbox.truncate()
+        outbox.append(Entry(row=row(4)))
+    outbox._file = real
+    outbox.remove()
 
 
-def test_one_that_is_refused_keeps_no_other_back(
+def test_a_refused_outbox_does_not_block_the_others(
     tmp_path: Path, claim: Claim, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """What the backend does not take stays where it is; what comes after it is delivered."""
-    name = path_of(tmp_path, "0" * 16, 1).name
+    """A file that the backend refuses remains; those after it are delivered."""
+    name = outbox_path(tmp_path, "0" * 16, 1).name
     refused = [tmp_path / name, tmp_path / "0-b.jsonl"]
     for path in refused:
         path.write_text(Entry(row=row(1)).model_dump_json() + "\n")
     die(fill(tmp_path, claim, Entry(row=row(1))))
-    told: list[str] = []
+    finished: list[str] = []
 
     def answer(request: httpx.Request) -> httpx.Response:
-        told.append(request.url.path.split("/")[4])
+        finished.append(request.url.path.split("/")[4])
         error = TooLarge("the body may hold at most 1000 bytes")
         return (
             httpx.Response(200, json={"last_update": 1})
@@ -255,6 +256,28 @@ def test_one_that_is_refused_keeps_no_other_back(
 
     client = Client(http=httpx.Client(transport=httpx.MockTransport(answer), base_url="http://backend"))
     deliver_all(tmp_path, client)
-    assert told == ["0" * 16, claim.run.id]
+    assert finished == ["0" * 16, claim.run.id]
     assert sorted(tmp_path.glob("*.jsonl")) == sorted(refused)
-    assert f"{name} cannot be delivered, and stays: the body may hold at most 1000 bytes" in caplog.text
+    assert [record.levelname for record in caplog.records] == ["ERROR", "ERROR"]
+
+
+def test_the_outbox_of_the_version_before_is_delivered(tmp_path: Path, client: Client, claim: Claim) -> None:
+    """Lines as version 0.1 wrote them, in the folder of its name, are delivered in full."""
+    folder = tmp_path / OUTBOXES
+    path = folder / f"{claim.run.id}-{claim.claim_number}.jsonl"
+    assert path == tmp_path / "spool" / path.name == outbox_path(folder, claim.run.id, claim.claim_number)
+    folder.mkdir()
+    numbers = '"epoch":0.1,"samples":10,"seconds":0.5,"cost":3.5,"batch_loss":1.5,"gradient_norm":1.0,"step_norm":0.25'
+    block = '{"cg_iterations":4,"stop_reason":"iterations","residual":0.5,"model_decrease":0.1,"way":"generic"}'
+    path.write_text(
+        f'{{"row":{{"update":1,{numbers},"diverged":false,"blocks":[{block}]}}}}\n'
+        f'{{"checkpoint":{{"update":1,"sha256":"{"1" * 64}"}}}}\n'
+        f'{{"row":{{"update":2,{numbers},"blocks":[]}}}}\n'
+        f'{{"finish":{{"token":{claim.claim_number},"status":"cancelled",'
+        '"ended_by":"cancelled after 2 updates","error":null,"weights":null}}\n'
+    )
+    deliver_all(folder, client)
+    run = client.run(claim.run.id)
+    assert (run.status, run.summary.updates, run.ended_by) == (RunStatus.CANCELLED, 2, "cancelled after 2 updates")
+    assert run.checkpoint == Checkpoint(update=1, sha256="1" * 64)
+    assert list(folder.iterdir()) == []

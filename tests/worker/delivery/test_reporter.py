@@ -1,4 +1,4 @@
-"""Tests of a run's rows on their way to a real backend."""
+"""Tests of reporting a run's rows to a real backend."""
 
 import os
 import threading
@@ -13,14 +13,15 @@ from backend.errors import BackendUnavailable, LeaseLost
 from backend.schemas.api import Claim
 from backend.schemas.catalog import WorkerInfo
 from backend.schemas.experiments import ExperimentSpec
+from backend.schemas.measures import Update
 from backend.schemas.optimizers import Adam
-from backend.schemas.runs import Checkpoint, RunError, RunStatus, Update
+from backend.schemas.runs import Checkpoint, RunError, RunStatus
 from backend.settings import Settings
 from tests.inprocess import backend
 from tests.worker.cases import registry, small_run
 from worker.delivery import reporter as reporter_module
-from worker.delivery.outbox import Spool, path_of
-from worker.delivery.reporter import Reporter, persist
+from worker.delivery.outbox import Outbox, outbox_path
+from worker.delivery.reporter import Reporter, retry_until_reachable
 
 
 def row(update: int) -> Update:
@@ -39,7 +40,7 @@ def client(tmp_path: Path) -> Iterator[Client]:
 
 
 def claimed(client: Client) -> Claim:
-    """Register a worker and claim what waits."""
+    """Register a worker and claim the first run of the queue."""
     worker = client.register(WorkerInfo(name="test", device="cpu", threads=1), registry().catalog())
     claim = client.claim(worker.worker_id)
     assert claim is not None
@@ -57,27 +58,27 @@ def claim(client: Client) -> Claim:
 
 @pytest.fixture
 def reporter(client: Client, claim: Claim) -> Reporter:
-    """Begin to report."""
+    """Start reporting."""
     reporter = Reporter(client, claim.run.id, claim.claim_number)
     reporter.start(environment={"device": "cpu"}, blocks=[["encoder.code"]], parameters=7)
     return reporter
 
 
 def stored(client: Client, claim: Claim) -> list[int]:
-    """Read the stored update numbers."""
+    """Return the stored update numbers."""
     numbers: list[int] = client.series([claim.run.id])[claim.run.id]["update"]
     return numbers
 
 
-def test_start_tells_what_the_run_is_made_of(client: Client, claim: Claim, reporter: Reporter) -> None:
-    """Environment, blocks and parameters are on the run before its first update."""
+def test_start_reports_the_properties_of_the_run(client: Client, claim: Claim, reporter: Reporter) -> None:
+    """The run has environment, blocks and number of parameters before its first update."""
     run = client.run(claim.run.id)
     assert (run.environment, run.blocks, run.parameters) == ({"device": "cpu"}, [["encoder.code"]], 7)
     reporter.flush()
 
 
-def test_first_row_is_posted_without_the_end(client: Client, claim: Claim, reporter: Reporter) -> None:
-    """A row is stored though no further one comes."""
+def test_the_first_row_is_posted_at_once(client: Client, claim: Claim, reporter: Reporter) -> None:
+    """A row is stored although no other follows."""
     reporter.update(row(1))
     waited = threading.Event()
     for _ in range(200):
@@ -89,7 +90,7 @@ def test_first_row_is_posted_without_the_end(client: Client, claim: Claim, repor
 
 
 def test_many_rows_are_stored_in_order(client: Client, claim: Claim, reporter: Reporter) -> None:
-    """More rows than a post may hold are all stored, each once, before the run ends."""
+    """More rows than one request may have are all stored, each once, before the run ends."""
     for update in range(1, 2501):
         reporter.update(row(update))
     reporter.finish(RunStatus.FINISHED, ended_by="updates = 2500 reached")
@@ -98,13 +99,13 @@ def test_many_rows_are_stored_in_order(client: Client, claim: Claim, reporter: R
     assert (run.status, run.ended_by) == (RunStatus.FINISHED, "updates = 2500 reached")
 
 
-def test_the_end_is_heard_before_the_spool_goes(client: Client, claim: Claim, tmp_path: Path) -> None:
-    """A finished run's files are cleaned up once the backend knows, while the spool could still tell it again."""
-    path = path_of(tmp_path, claim.run.id, claim.claim_number)
+def test_on_finished_is_called_before_the_outbox_is_removed(client: Client, claim: Claim, tmp_path: Path) -> None:
+    """`on_finished` is called when the backend knows the end, and the outbox still exists in case of a crash."""
+    path = outbox_path(tmp_path, claim.run.id, claim.claim_number)
     seen: list[tuple[RunStatus, bool]] = []
     reporter = Reporter(
-        client, claim.run.id, claim.claim_number, spool=Spool(path),
-        finished=lambda: seen.append((client.run(claim.run.id).status, path.exists())),
+        client, claim.run.id, claim.claim_number, outbox=Outbox(path),
+        on_finished=lambda: seen.append((client.run(claim.run.id).status, path.exists())),
     )  # fmt: skip
     reporter.start(environment={}, blocks=[], parameters=7)
     reporter.finish(RunStatus.FINISHED)
@@ -112,8 +113,8 @@ def test_the_end_is_heard_before_the_spool_goes(client: Client, claim: Claim, tm
     assert not path.exists()
 
 
-def test_failure_is_told_with_its_reason(client: Client, claim: Claim, reporter: Reporter) -> None:
-    """A failed run keeps the rows it had, and the error."""
+def test_a_failure_is_reported_with_its_error(client: Client, claim: Claim, reporter: Reporter) -> None:
+    """A failed run has its rows and the error."""
     reporter.update(row(1))
     reporter.finish(RunStatus.FAILED, error=RunError(message="too bold", traceback="line 1"))
     run = client.run(claim.run.id)
@@ -122,16 +123,16 @@ def test_failure_is_told_with_its_reason(client: Client, claim: Claim, reporter:
     assert stored(client, claim) == [1]
 
 
-def test_failure_before_the_start_is_told(client: Client, claim: Claim) -> None:
-    """A run that fails before it has started can be ended."""
+def test_a_failure_before_the_start_is_reported(client: Client, claim: Claim) -> None:
+    """A run that fails before `start` ends as failed."""
     Reporter(client, claim.run.id, claim.claim_number).finish(
         RunStatus.FAILED, error=RunError(message="no such device")
     )
     assert client.run(claim.run.id).status is RunStatus.FAILED
 
 
-def test_lost_lease_stops_the_report(client: Client, claim: Claim, reporter: Reporter) -> None:
-    """Once another worker has the run, nothing is stored, and the next calls raise LeaseLost."""
+def test_nothing_is_reported_after_the_lease_is_lost(client: Client, claim: Claim, reporter: Reporter) -> None:
+    """Once another worker has the run, nothing is stored, and the calls raise LeaseLost."""
     threading.Event().wait(0.1)
     other = claimed(client)
     assert other.run.id == claim.run.id
@@ -146,11 +147,11 @@ def test_lost_lease_stops_the_report(client: Client, claim: Claim, reporter: Rep
     assert client.run(claim.run.id).status is RunStatus.RUNNING
 
 
-def test_a_checkpoint_is_named_with_its_rows(client: Client, claim: Claim, tmp_path: Path) -> None:
-    """The backend names it no sooner than it has the rows before it, and whoever wrote it hears that."""
-    named: list[Checkpoint] = []
-    path = path_of(tmp_path, claim.run.id, claim.claim_number)
-    reporter = Reporter(client, claim.run.id, claim.claim_number, spool=Spool(path), named=named.append)
+def test_a_checkpoint_is_recorded_after_its_rows(client: Client, claim: Claim, tmp_path: Path) -> None:
+    """The backend records it only when it has the rows before it, and `on_recorded` is called."""
+    recorded: list[Checkpoint] = []
+    path = outbox_path(tmp_path, claim.run.id, claim.claim_number)
+    reporter = Reporter(client, claim.run.id, claim.claim_number, outbox=Outbox(path), on_recorded=recorded.append)
     for update in range(1, 1501):
         reporter.update(row(update))
     checkpoint = Checkpoint(update=1500, sha256="1" * 64)
@@ -159,23 +160,23 @@ def test_a_checkpoint_is_named_with_its_rows(client: Client, claim: Claim, tmp_p
     reporter.start(environment={}, blocks=[], parameters=7)
     reporter.finish(RunStatus.CANCELLED, ended_by="cancelled")
     assert client.run(claim.run.id).checkpoint == checkpoint
-    assert named == [checkpoint]
+    assert recorded == [checkpoint]
     assert stored(client, claim) == list(range(1, 1501))
     assert not path.exists()
 
 
-def test_a_checkpoint_alone_is_named(client: Client, claim: Claim, reporter: Reporter) -> None:
-    """A checkpoint of rows that are stored already is named though no further row comes."""
+def test_a_checkpoint_without_new_rows_is_recorded(client: Client, claim: Claim, reporter: Reporter) -> None:
+    """A checkpoint of rows that are already stored is recorded although no other row follows."""
     reporter.update(row(1))
     reporter.checkpoint(Checkpoint(update=1, sha256="1" * 64))
     reporter.flush()
     assert client.run(claim.run.id).checkpoint == Checkpoint(update=1, sha256="1" * 64)
 
 
-def test_a_disk_that_refuses_loses_no_row(
+def test_a_full_disk_loses_no_row(
     client: Client, claim: Claim, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The backend is away and the disk takes nothing: the rows wait in memory, with a warning, and arrive."""
+    """If the backend is unreachable and the disk full, rows wait in memory, with a warning."""
     away = threading.Event()
     away.set()
     send = client.append
@@ -194,7 +195,7 @@ def test_a_disk_that_refuses_loses_no_row(
     monkeypatch.setattr("backend.client.retry.FIRST_PAUSE", 0.01)
     monkeypatch.setattr("os.fsync", refuse)
     reporter = Reporter(
-        client, claim.run.id, claim.claim_number, spool=Spool(path_of(tmp_path, claim.run.id, claim.claim_number))
+        client, claim.run.id, claim.claim_number, outbox=Outbox(outbox_path(tmp_path, claim.run.id, claim.claim_number))
     )
     reporter.start(environment={}, blocks=[], parameters=7)
     for update in range(1, 251):
@@ -203,14 +204,14 @@ def test_a_disk_that_refuses_loses_no_row(
     away.clear()
     reporter.finish(RunStatus.FINISHED)
     assert stored(client, claim) == list(range(1, 251))
-    assert "in memory alone: [Errno 28] No space left on device" in caplog.text
+    assert "No space left on device" in caplog.text
 
 
 @pytest.mark.parametrize("refused", ["append", "finish_as"])
-def test_a_run_that_waits_for_the_backend_does_not_hang(
+def test_a_run_that_waits_for_the_backend_has_not_stalled(
     tmp_path: Path, client: Client, claim: Claim, monkeypatch: pytest.MonkeyPatch, refused: str
 ) -> None:
-    """While its last rows, or its end, wait for a backend that is away, the worker sees that the run goes on."""
+    """While its last rows or its end wait for the backend, the time of change of the outbox advances."""
     back, call = threading.Event(), getattr(client, refused)
 
     def when_back(*given: Any, **named: Any) -> Any:
@@ -222,8 +223,8 @@ def test_a_run_that_waits_for_the_backend_does_not_hang(
     monkeypatch.setattr("backend.client.retry.FIRST_PAUSE", 0.01)
     monkeypatch.setattr("backend.client.retry.LONGEST_PAUSE", 0.05)
     monkeypatch.setattr(reporter_module, "ALIVE_SECONDS", 0.02)
-    path = path_of(tmp_path, claim.run.id, claim.claim_number)
-    reporter = Reporter(client, claim.run.id, claim.claim_number, spool=Spool(path))
+    path = outbox_path(tmp_path, claim.run.id, claim.claim_number)
+    reporter = Reporter(client, claim.run.id, claim.claim_number, outbox=Outbox(path))
     reporter.start(environment={}, blocks=[], parameters=7)
     for update in range(1, 4):
         reporter.update(row(update))
@@ -241,8 +242,8 @@ def test_a_run_that_waits_for_the_backend_does_not_hang(
     assert stored(client, claim) == [1, 2, 3]
 
 
-def test_persist_tries_again_until_there_is_an_answer(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A call that finds no backend twice is made a third time."""
+def test_calls_are_repeated_until_the_backend_is_reachable(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A call that fails twice because the backend is unreachable is repeated a second time."""
     monkeypatch.setattr("backend.client.retry.FIRST_PAUSE", 0.001)
     calls: list[int] = []
 
@@ -252,12 +253,12 @@ def test_persist_tries_again_until_there_is_an_answer(monkeypatch: pytest.Monkey
             raise BackendUnavailable("away")
         return "answer"
 
-    assert persist(send) == "answer"
+    assert retry_until_reachable(send) == "answer"
     assert len(calls) == 3
 
 
-def test_persist_ends_when_stopped() -> None:
-    """A worker that is stopped while the backend is away does not wait for it."""
+def test_a_stopped_worker_does_not_retry() -> None:
+    """A worker that is stopped while the backend is unreachable does not wait for it."""
     stopped = threading.Event()
     stopped.set()
 
@@ -265,4 +266,4 @@ def test_persist_ends_when_stopped() -> None:
         raise BackendUnavailable("away")
 
     with pytest.raises(BackendUnavailable):
-        persist(send, stopped)
+        retry_until_reachable(send, stopped)

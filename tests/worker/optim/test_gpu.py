@@ -3,6 +3,7 @@
 import copy
 import warnings
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from torch import Tensor
 
 from tests.worker.optim.cases import CASES, Case, make
 from tests.worker.optim.networks import NETWORKS
-from worker.optim import Adam, BlockHessianFree, EvaluationAverage, StepResult
+from worker.optim import BlockHessianFree, EvaluationAverage, FirstOrder, StepResult
 from worker.optim.settings import ProductMethod
 from worker.optim.solver import cg
 
@@ -133,7 +134,7 @@ def test_adam_and_average_equal_those_of_the_cpu() -> None:
     means = []
     for case in pair("autoencoder"):
         average = EvaluationAverage(case.model, 0.9)
-        under_test = Adam(case.model, case.loss, learning_rate=0.01)
+        under_test = FirstOrder(case.model, case.loss, partial(torch.optim.Adam, lr=0.01))
         for _ in range(3):
             under_test.step(case.inputs, case.targets)
             average.update()

@@ -12,7 +12,7 @@ from tests.worker.optim.cases import make
 from worker.optim import BlockHessianFree, StepResult
 from worker.optim.precision import float32_products
 from worker.problems import autoencoder, cnn, lstm
-from worker.problems.data import cifar10, mnist
+from worker.problems.data import cifar10, idx_data
 from worker.problems.problem import Problem
 
 CURVATURE = 8
@@ -82,7 +82,8 @@ def test_bfloat16_is_close_and_not_the_same(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("problem", "info"), [(autoencoder.PROBLEM, mnist.INFO), (lstm.PROBLEM, mnist.INFO), (cnn.PROBLEM, cifar10.INFO)]
+    ("problem", "info"),
+    [(autoencoder.PROBLEM, idx_data.MNIST.info), (lstm.PROBLEM, idx_data.MNIST.info), (cnn.PROBLEM, cifar10.INFO)],
 )
 def test_every_layer_of_the_papers_networks_can_be_rounded(problem: Problem, info: DataSet) -> None:
     """No rule is left out: the decrease is near that of full products, block by block."""

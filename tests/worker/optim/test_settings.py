@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from backend.schemas.runs import StopReason as Reported
+from backend.schemas.measures import StopReason as Reported
 from tests.worker.optim.cases import CURVATURE, make, optimizer, weights
 from worker.optim import BlockHessianFree, HessianFree, Settings, StopReason
 

@@ -10,16 +10,17 @@ from torch import Tensor, nn
 from backend.schemas.catalog import DataSet, Dimension
 from backend.schemas.experiments import Budget, Evaluation, RunConfig
 from backend.schemas.experiments import Problem as ProblemChoice
-from backend.schemas.optimizers import Adam, BlockHessianFree, HessianFree, Optimizer
+from backend.schemas.optimizer_registry import Optimizer
+from backend.schemas.optimizers import Adam, BlockHessianFree, HessianFree
 from backend.schemas.runs import RunStatus
-from tests.worker.cases import NOWHERE, Rows
+from tests.worker.cases import NOWHERE, Rows, planned_blocks
 from tests.worker.optim.reference import Dense
 from worker.optim import BlockHessianFree as Engine
 from worker.optim import layer_names
 from worker.optim.blocks import make_blocks
 from worker.optim.curvature.autograd_model import AutogradModel
 from worker.optim.curvature.traced_model import TracedModel
-from worker.problems.data import Dataset, Source
+from worker.problems.data import Dataset, DataSource
 from worker.problems.problem import Problem, layers_of
 from worker.problems.registry import Registry
 from worker.training.trainer import train
@@ -120,8 +121,10 @@ def training_losses(problem: Problem, data: Dataset, optimizer: Optimizer, optio
         threads=1,
     )
     rows = Rows()
-    registry = Registry({problem.name: problem}, {data.info.name: Source(data.info, lambda _: data)})
-    outcome = train(config, rows, lambda: False, registry=registry, folder=NOWHERE)
+    registry = Registry({problem.name: problem}, {data.info.name: DataSource(data.info, lambda _: data)})
+    outcome = train(
+        config, rows, lambda: False, blocks=planned_blocks(config, registry), registry=registry, folder=NOWHERE
+    )
     assert outcome.status is RunStatus.FINISHED
     assert all(row.test_accuracy is not None for row in rows.rows)
     assert rows.started["blocks"] == {

@@ -6,7 +6,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from backend.schemas.base import knob
+from backend.schemas.base import setting
 from backend.schemas.catalog import DataSet
 from backend.schemas.experiments import ExperimentSpec
 from backend.schemas.experiments import Problem as ProblemChoice
@@ -19,11 +19,11 @@ from worker.problems.problem import Options, Problem
 class ClassifierOptions(Options):
     """One width."""
 
-    hidden: int = knob(8, "width of the hidden layer", unit="units", ge=1, le=64)
+    hidden: int = setting(8, "width of the hidden layer", unit="units", ge=1, le=64)
 
 
 class Classifier(Problem):
-    """A small dense network that tells digits apart."""
+    """A small dense network that classifies digits."""
 
     name = "classifier"
     title = "Small classifier"
@@ -64,7 +64,7 @@ class Zero(Autoencoder):
 
 
 class Slow(nn.Module):
-    """Does nothing; takes half a second for it, in evaluation or in training."""
+    """Sleeps for half a second, in evaluation or in training."""
 
     def __init__(self, *, when_training: bool) -> None:
         super().__init__()
@@ -78,7 +78,7 @@ class Slow(nn.Module):
 
 
 class SlowEvaluation(Classifier):
-    """The same network, whose evaluation takes a second."""
+    """The same network with an evaluation of one second."""
 
     name = "slow-evaluation"
 
@@ -90,7 +90,7 @@ class SlowEvaluation(Classifier):
 
 
 class SlowGradient(Classifier):
-    """The same network, whose gradient takes half a second and hardly any work."""
+    """The same network with a gradient of half a second and almost no work."""
 
     name = "slow-gradient"
 
@@ -112,7 +112,7 @@ class Crash(Classifier):
 
 
 class NoLayers(Classifier):
-    """A problem whose partition names a layer that is not there."""
+    """A problem with an unknown layer in its partition."""
 
     name = "no-layers"
     partition: ClassVar = [["hidden"], ["nowhere"]]

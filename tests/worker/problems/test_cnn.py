@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from backend.schemas.optimizers import Optimizer
+from backend.schemas.optimizer_registry import Optimizer
 from tests.worker.cases import NOWHERE
 from tests.worker.problems.checks import (
     OPTIMIZERS,

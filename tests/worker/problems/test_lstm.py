@@ -7,7 +7,7 @@ import torch
 from pydantic import ValidationError
 from torch import nn
 
-from backend.schemas.optimizers import Optimizer
+from backend.schemas.optimizer_registry import Optimizer
 from tests.worker.cases import NOWHERE
 from tests.worker.problems.checks import (
     OPTIMIZERS,
@@ -70,7 +70,7 @@ def test_images_become_sequences() -> None:
     ("shape", "fits"), [([1, 28, 28], True), ([1, 14, 21], True), ([1, 32, 32], False), ([3, 28, 28], False)]
 )
 def test_accepts_what_shrinks_to_seven_by_seven(shape: list[int], fits: bool) -> None:
-    """Grey images whose sides are multiples of 7 can be used."""
+    """Grey images are accepted if their sides are multiples of 7."""
     assert PROBLEM.accepts(data_set(shape)) is fits
 
 

@@ -42,7 +42,7 @@ def test_chunks_do_not_matter(size: int) -> None:
 
 
 def test_accuracy_is_the_share_of_right_classes(test_digits: Split) -> None:
-    """A network whose greatest score is always digit 3 classifies a tenth of the stratified test set correctly."""
+    """A network with the highest score always for digit 3 classifies a tenth of the stratified test set correctly."""
     model = CLASSIFIER.build(CLASSIFIER.options(), mnist_5k.INFO)
     for parameter in model.parameters():
         nn.init.zeros_(parameter)

@@ -6,7 +6,7 @@ from worker.training.sampling import Sampler
 
 
 def test_every_image_is_drawn_once_per_epoch() -> None:
-    """Batches that do not divide the training set straddle epochs, and each epoch holds every image once."""
+    """Batches that do not divide the training set overlap epochs, and each epoch has every image once."""
     sampler = Sampler(10, 4, seed=3)
     rows = torch.cat([sampler.draw() for _ in range(5)])
     assert sorted(rows[:10].tolist()) == list(range(10))
@@ -24,5 +24,5 @@ def test_order_depends_on_the_seed_alone() -> None:
 
 
 def test_batch_of_the_whole_set_is_a_permutation() -> None:
-    """A batch as large as the training set holds every image."""
+    """A batch of the size of the training set has every image."""
     assert sorted(Sampler(6, 6, seed=0).draw().tolist()) == list(range(6))

@@ -1,10 +1,10 @@
-"""Tests of the budget's limits."""
+"""Tests of the budget's rule."""
 
 import pytest
 
 from backend.schemas.experiments import Budget
-from backend.schemas.runs import Update
-from worker.training.stopping import Limits
+from backend.schemas.measures import Update
+from worker.training.stopping import StoppingRule
 
 
 def row(update: int = 1, *, test_loss: float | None = None, test_accuracy: float | None = None) -> Update:
@@ -25,31 +25,30 @@ def row(update: int = 1, *, test_loss: float | None = None, test_accuracy: float
     ],
 )
 def test_first_limit_ends(budget: Budget, last: int, text: str) -> None:
-    """The first update that reaches a limit ends the run, and the text names the limit."""
-    limits = Limits(budget)
-    texts = [limits.reached(row(update)) for update in range(1, 20)]
+    """The first update that reaches a limit ends the run, and the reason has the limit."""
+    rule = StoppingRule(budget)
+    texts = [rule.reached(row(update)) for update in range(1, 20)]
     assert texts.index(text) == last - 1
     assert not any(texts[: last - 1])
 
 
 def test_patience_counts_evaluations_without_progress() -> None:
-    """The run ends at the second evaluation in a row that is not better than the best."""
-    limits = Limits(Budget(patience=2))
+    """The run ends at the second evaluation in a row without progress."""
+    rule = StoppingRule(Budget(patience=2))
     losses = [3.0, 2.0, 2.5, 1.9, 1.9, 2.0]
-    texts = [limits.stalled(row(test_loss=loss)) for loss in losses]
-    assert texts == ["", "", "", "", "", "patience = 2 reached: the test loss got no better"]
+    texts = [rule.out_of_patience(row(test_loss=loss)) for loss in losses]
+    assert texts[:-1] == [""] * 5
+    assert "patience = 2" in texts[-1]
 
 
 def test_patience_prefers_accuracy() -> None:
-    """Where there is an accuracy, it decides, though the loss gets better."""
-    limits = Limits(Budget(patience=1))
-    assert limits.stalled(row(test_loss=3, test_accuracy=0.5)) == ""
-    assert (
-        limits.stalled(row(test_loss=2, test_accuracy=0.5)) == "patience = 1 reached: the test accuracy got no better"
-    )
+    """If there is an accuracy, it decides, although the loss improves."""
+    rule = StoppingRule(Budget(patience=1))
+    assert rule.out_of_patience(row(test_loss=3, test_accuracy=0.5)) == ""
+    assert "accuracy" in rule.out_of_patience(row(test_loss=2, test_accuracy=0.5))
 
 
 def test_without_patience_nothing_stalls() -> None:
-    """A run without patience goes on, however bad the test loss."""
-    limits = Limits(Budget())
-    assert [limits.stalled(row(test_loss=loss)) for loss in (1.0, 2.0, 3.0)] == ["", "", ""]
+    """Without patience a run continues, however high the test loss."""
+    rule = StoppingRule(Budget())
+    assert [rule.out_of_patience(row(test_loss=loss)) for loss in (1.0, 2.0, 3.0)] == ["", "", ""]

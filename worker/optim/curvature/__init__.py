@@ -1,1 +1,1 @@
-"""The generalized Gauss-Newton matrix of a model at a batch, and the ways of multiplying by its diagonal blocks."""
+"""The generalized Gauss-Newton matrix of a model at a batch, and the methods of multiplying by its diagonal blocks."""

@@ -1,6 +1,6 @@
 """Gradient and curvature of any torch module: a double-backward graph, stored once per curvature batch.
 
-u -> J'u is linear, and its graph, kept, is differentiated by u: v -> (d(J'u)/du)' v = J v. Both graphs are reused by
+u -> J'u is linear, and its stored graph is differentiated by u: v -> (d(J'u)/du)' v = J v. Both graphs are reused by
 all products. Source: Townsend (2017), "A new trick for calculating Jacobian vector products".
 """
 
@@ -139,7 +139,7 @@ class AutogradBatch:
         """Operations of a forward pass."""
         return self._flops("forward")
 
-    def narrow(self, count: int, blocks: Sequence[Block]) -> "AutogradBatch":  # noqa: ARG002 - one graph serves all
+    def narrow(self, count: int, blocks: Sequence[Block]) -> "AutogradBatch":  # noqa: ARG002 - one graph for all
         """Build the graphs at the first `count` examples, for all blocks."""
         inputs = self.inputs[:count]
         outputs = self.model.outputs(inputs)

@@ -9,6 +9,16 @@ import torch
 from torch import Tensor, fx, nn
 
 # Imported for their rules.
+from worker.optim.curvature.rules import (  # noqa: F401
+    addition,
+    convolution,
+    linear,
+    pointwise,
+    pooling,
+    recurrent_native,
+    selection,
+    shapes,
+)
 from worker.optim.curvature.rules.base import Factory, NotCovered, Rule, factory_of
 
 
@@ -34,7 +44,7 @@ class _Value:
 
 @dataclass(frozen=True)
 class Path:
-    """The steps that a tangent reaches on its way from some parameters (or from step `source`) to step `end`.
+    """The steps that a tangent reaches from some parameters (or from step `source`) to step `end`.
 
     Each entry: the step, which of its inputs carry a tangent, local -> full names of its parameters that do.
     Everything else is zero by structure and is never computed.
@@ -177,7 +187,7 @@ def _operation(model: nn.Module, node: fx.Node, steps: dict[fx.Node, int]) -> Op
         raise NotCovered(f"the rule for {node.name!r} does not know how it is called: {error}") from error
     values = [a for a in (*arguments, *options.values()) if isinstance(a, _Value)]
     if len(values) != len(node.all_input_nodes):
-        raise NotCovered(f"{node.name!r} takes its inputs in a way that no rule knows")
+        raise NotCovered(f"{node.name!r} has inputs in a form that no rule supports")
     return Operation(node.name, factory, arguments, options, tuple(v.step for v in values), weights)
 
 

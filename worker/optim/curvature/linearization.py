@@ -45,7 +45,7 @@ class Linearization:
         return type(self)(self.graph, rules, self.outputs[:count], self.shapes)
 
     def cast(self, dtype: torch.dtype) -> Self:
-        """Return the linearization with all it keeps in another precision; its outputs stay as they are."""
+        """Return the linearization with its rules in another precision; the outputs are unchanged."""
         return type(self)(self.graph, tuple(rule.cast(dtype) for rule in self.rules), self.outputs, self.shapes)
 
     def tangent(

@@ -51,7 +51,7 @@ class SampleSystem(FlatInner):
     Args:
         problem: what to solve.
         batch: the model linearized at S_c.
-        curvature: M, with the path to the step where it stands.
+        curvature: M, with the path to its step.
         steps: the dense layers that are put into sample space.
     """
 

@@ -1,4 +1,4 @@
-"""A model of which every operation has a rule: one forward pass per batch serves gradient and curvature."""
+"""A model of which every operation has a rule: gradient and curvature share one forward pass per batch."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field

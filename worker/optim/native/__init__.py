@@ -43,7 +43,7 @@ def instruction_set() -> str:
     return "" if loaded is None else loaded.instruction_set().decode()
 
 
-def serves(tensor: Tensor) -> bool:
+def supports(tensor: Tensor) -> bool:
     """Whether compiled passes exist for the tensor's device and type."""
     return tensor.device.type == "cpu" and tensor.dtype in TYPES and _enabled.get() and bool(instruction_set())
 
@@ -90,7 +90,7 @@ def thread_ranges(chunks: int) -> list[tuple[int, int]]:
 
 
 def spread(work: Callable[[int, int, int], int], cut: list[tuple[int, int]]) -> None:
-    """Call work(number, from, to) for every piece, at once; it returns 0 where it found no memory."""
+    """Call work(number, from, to) for every range, in parallel; it returns 0 where there is no memory."""
     if len(cut) == 1:
         done = [work(0, *cut[0])]
     else:

@@ -18,13 +18,13 @@ Weights = tuple[Tensor, Tensor, Tensor, Tensor]
 """W (4 x H x I), R (4 x H x H), p (3 x H) and b (4 x H)"""
 
 
-def serves(x: Tensor, weights: Weights) -> bool:
+def supports(x: Tensor, weights: Weights) -> bool:
     """Whether the passes exist for this layer and input, and are faster. C checks no shape: torch reports what does
     not fit."""
     _, hidden, inputs = weights[0].shape
     fits = x.dim() == 3 and x.shape[2] == inputs
     alike = all(w.dtype == x.dtype and w.device == x.device for w in weights)
-    return fits and alike and max(inputs, hidden) <= WIDEST and native.serves(x)
+    return fits and alike and max(inputs, hidden) <= WIDEST and native.supports(x)
 
 
 class _Layer(ctypes.Structure):
@@ -83,7 +83,7 @@ class Linearized:
     def backward(self, states: Tensor, *, enter: bool, sums: bool = False) -> tuple[Tensor | None, Tensor | None]:
         """Return the cotangents of x (T x I x K x N), and of W, R, b and p in one, from those of h (T x H x K x N).
 
-        The latter, 4H S + 3H, are summed over steps and examples, in this order of pieces; only where K = 1.
+        The latter, 4H S + 3H, are summed over steps and examples, in this order; only where K = 1.
         """
         states = states if states.stride(3) == 1 else states.contiguous()
         length, _, stack, examples = states.shape
@@ -153,7 +153,7 @@ class Once(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, *weights: Tensor) -> Tensor:
-        """Run the layer; keep it linearized where a gradient is wanted."""
+        """Run the layer; store the linearization where a gradient is needed."""
         weight, recurrent, peephole, bias = weights
         if not any(ctx.needs_input_grad):
             return forward(x, (weight, recurrent, peephole, bias))

@@ -34,8 +34,8 @@ class CgOptions:
     Args:
         max_iterations: limit of the iterations.
         stop: when it stops before that limit.
-        refresh: r = A x - b is computed from its definition every so many iterations, each time with one more product;
-            between them it follows by recurrence, whose rounding errors add up.
+        refresh: r = A x - b is computed from its definition in every refresh-th iteration, each time with one more
+            product; between them it follows by recurrence, whose rounding errors add up.
         eps: relative rounding of A v; None: that of the vectors' type.
     """
 

@@ -1,5 +1,7 @@
-"""Data sets: what they are, where they come from, how they are checked."""
+"""Data sets: formats, origins and checksums."""
 
-from worker.problems.data.dataset import Dataset, Source, Split
+from worker.problems.data.dataset import Dataset, DataSource, Split
 
-__all__ = ["Dataset", "Source", "Split"]
+__all__ = ["DataSource", "Dataset", "Split"]
+
+Source = DataSource  # the name in version 0.1, which plug-ins import

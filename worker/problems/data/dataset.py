@@ -1,4 +1,4 @@
-"""Labelled images in memory, split into training and test, and the source they are loaded from."""
+"""Labelled images in memory, split into training and test set, and the source that loads them."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,11 +22,11 @@ class Split:
         return len(self.labels)
 
     def head(self, size: int | None) -> "Split":
-        """Take the first images; None takes all."""
+        """Return the first `size` images; None: all."""
         return Split(self.images[:size], self.labels[:size])
 
     def fingerprint(self) -> str:
-        """Return a SHA-256 of all that is in it."""
+        """Return a SHA-256 of the images and labels, their types and shapes."""
         digest = sha256()
         for tensor in (self.images, self.labels):
             digest.update(f"{tensor.dtype} {list(tensor.shape)} ".encode())
@@ -34,11 +34,19 @@ class Split:
         return digest.hexdigest()
 
     def to(self, device: torch.device) -> "Split":
-        """Move to a device."""
+        """Return the split on a device."""
         return Split(self.images.to(device), self.labels.to(device))
 
     def batch(self, rows: Tensor | slice, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-        """Gather images, as floating-point numbers in [0, 1], and labels."""
+        """Return some images and labels.
+
+        Args:
+            rows: row numbers (n,), or a slice.
+            dtype: floating-point type of the images.
+
+        Returns:
+            Images (n, channels, height, width) in [0, 1], and labels (n,).
+        """
         images = self.images[rows]
         floats = images.to(dtype)
         return (floats.div_(255) if images.dtype == torch.uint8 else floats), self.labels[rows]
@@ -46,7 +54,7 @@ class Split:
 
 @dataclass(frozen=True)
 class Dataset:
-    """A loaded data set. Any prefix of a split serves as a subset, so rows are in no class order."""
+    """A loaded data set. Rows must not be sorted by class, because runs use prefixes of a split as subsets."""
 
     info: DataSet
     train: Split
@@ -54,8 +62,11 @@ class Dataset:
 
 
 @dataclass(frozen=True)
-class Source:
-    """Where a data set comes from: `load(folder)` fetches into the folder what is not there, and verifies it."""
+class DataSource:
+    """Describes and loads a data set: `load(folder)` fetches missing files into the folder and verifies them.
+
+    A plug-in registers an instance under the entry points `blockhf.data`.
+    """
 
     info: DataSet
     load: Callable[[Path], Dataset]

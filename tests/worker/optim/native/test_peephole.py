@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from worker.optim import Adam, BlockHessianFree, PeepholeLSTM, SoftmaxCrossEntropy, layer_partition, native
+from worker.optim import BlockHessianFree, FirstOrder, PeepholeLSTM, SoftmaxCrossEntropy, layer_partition, native
 from worker.optim.curvature.rules.recurrent import peephole_lstm
 from worker.optim.curvature.rules.recurrent_native import CompiledPeepholeRule, lstm
 from worker.optim.curvature.traced_model import TracedModel
@@ -155,7 +155,7 @@ def test_adam_and_bhf_use_them(monkeypatch: pytest.MonkeyPatch) -> None:
             before = len(called)
             with native.enabled(compiled):
                 if kind == "adam":
-                    Adam(model, loss).step(x, t)
+                    FirstOrder(model, loss, torch.optim.Adam).step(x, t)
                 else:
                     BlockHessianFree(model, loss, layer_partition(model), curvature_batch=20, damping=0.1).step(x, t)
             assert (len(called) > before) == compiled
@@ -252,11 +252,11 @@ def of(inputs: int, hidden: int) -> passes.Weights:
 def test_wide_layers_are_left_to_torch() -> None:
     """Above 64 units or inputs torch's products win; other types and devices C does not know."""
     x = torch.zeros(2, 3, 1)
-    assert passes.serves(x, of(1, 64))
-    assert not passes.serves(x, of(1, 65))
-    assert not passes.serves(torch.zeros(2, 3, 65), of(65, 1))
-    assert not passes.serves(x.bfloat16(), of(1, 1))
-    assert not passes.serves(torch.empty(2, 3, 1, device="meta"), of(1, 1))
+    assert passes.supports(x, of(1, 64))
+    assert not passes.supports(x, of(1, 65))
+    assert not passes.supports(torch.zeros(2, 3, 65), of(65, 1))
+    assert not passes.supports(x.bfloat16(), of(1, 1))
+    assert not passes.supports(torch.empty(2, 3, 1, device="meta"), of(1, 1))
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ def split(images: torch.Tensor) -> Split:
 
 
 def test_the_same_content_has_the_same_fingerprint() -> None:
-    """However it lies in memory."""
+    """The layout in memory does not matter."""
     images = torch.rand(6, 1, 4, 5)
     turned = images.transpose(2, 3).contiguous().transpose(2, 3)
     assert not turned.is_contiguous()

@@ -10,7 +10,7 @@ from worker.problems.data import mnist_5k
 
 
 def test_split_is_stratified() -> None:
-    """400 training and 100 test digits of each class, and every prefix of ten holds each class once."""
+    """400 training and 100 test digits of each class, and the first ten have each class once."""
     data = mnist_5k.load(Path("nowhere"))
     assert torch.bincount(data.train.labels).tolist() == [400] * 10
     assert torch.bincount(data.test.labels).tolist() == [100] * 10

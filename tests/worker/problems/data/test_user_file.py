@@ -29,13 +29,13 @@ def write(folder: Path, name: str = "mine.npz", **changes: Any) -> Path:
 
 
 def test_sizes_shape_and_classes_come_from_the_arrays(tmp_path: Path) -> None:
-    """What is announced of a file is what it holds."""
+    """The description has the sizes, shape and classes of the arrays."""
     info = read(write(tmp_path)).info
     assert (info.name, info.train_size, info.test_size, info.shape, info.classes) == ("mine", 6, 2, [1, 4, 5], 4)
 
 
 def test_images_keep_their_labels(tmp_path: Path) -> None:
-    """The fixed order moves images and labels together, the same way each time."""
+    """The fixed order moves images and labels together, and is the same each time."""
     train = read(write(tmp_path)).train
     expected = {
         tuple(image.ravel().tolist()): int(y) for image, y in zip(GOOD["x_train"], GOOD["y_train"], strict=True)
@@ -47,7 +47,7 @@ def test_images_keep_their_labels(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("shape", "seen"), [((6, 7), [1, 1, 7]), ((6, 2, 2), [1, 2, 2]), ((6, 3, 2, 2), [3, 2, 2])])
 def test_rows_planes_and_channels_are_read(tmp_path: Path, shape: tuple[int, ...], seen: list[int]) -> None:
-    """Images may be rows of numbers, planes, or planes of several channels; floats are taken as they are."""
+    """Images may have 1, 2 or 3 dimensions; floating-point values are not changed."""
     x_test = np.full((2, *shape[1:]), 0.25)
     data = read(write(tmp_path, x_train=np.random.default_rng(0).random(shape), x_test=x_test))
     assert data.info.shape == seen
@@ -58,20 +58,20 @@ def test_rows_planes_and_channels_are_read(tmp_path: Path, shape: tuple[int, ...
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"y_test": None}, "cannot be read; it must hold x_train, y_train, x_test, y_test"),
-        ({"x_train": np.array([{}] * 6)}, "cannot be read"),
-        ({"x_train": np.zeros(6)}, "x_train has 1 dimensions"),
-        ({"x_train": np.full((6, 4, 5), 1.5)}, r"x_train holds numbers outside \[0, 1\]"),
-        ({"x_train": np.full((6, 4, 5), np.nan)}, r"x_train holds numbers outside \[0, 1\]"),
-        ({"x_train": np.zeros((6, 4, 5), dtype=np.int64)}, "x_train holds int64"),
-        ({"y_train": np.array([0, 1])}, "y_train must hold a whole number from 0 for each of the 6 images"),
-        ({"y_train": np.zeros(6)}, "y_train must hold a whole number"),
-        ({"y_train": np.full(6, -1)}, "y_train must hold a whole number"),
-        ({"x_test": np.zeros((2, 4, 6), dtype=np.uint8)}, r"x_train holds images of \[1, 4, 5\]"),
+        ({"y_test": None}, "x_train, y_train, x_test, y_test"),
+        ({"x_train": np.array([{}] * 6)}, "mine.npz"),
+        ({"x_train": np.zeros(6)}, "x_train .*1 dim"),
+        ({"x_train": np.full((6, 4, 5), 1.5)}, r"x_train .*\[0, 1\]"),
+        ({"x_train": np.full((6, 4, 5), np.nan)}, r"x_train .*\[0, 1\]"),
+        ({"x_train": np.zeros((6, 4, 5), dtype=np.int64)}, "x_train .*int64"),
+        ({"y_train": np.array([0, 1])}, "y_train .* 6 images"),
+        ({"y_train": np.zeros(6)}, "y_train "),
+        ({"y_train": np.full(6, -1)}, "y_train "),
+        ({"x_test": np.zeros((2, 4, 6), dtype=np.uint8)}, r"x_train .*\[1, 4, 5\]"),
     ],
 )
-def test_what_is_no_data_set_is_refused(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
-    """A file that breaks the description is refused with the array and the reason; no pickle is loaded."""
+def test_an_invalid_file_is_refused(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
+    """An invalid file is refused with the array and the reason; no pickle is loaded."""
     with pytest.raises(RunFailed, match=message):
         read(write(tmp_path, **changes))
 
@@ -95,12 +95,12 @@ def _damaged(path: Path) -> None:
     ids=["no archive", "empty", "an array alone", "damaged"],
 )
 def test_bad_file_is_left_out(tmp_path: Path, caplog: pytest.LogCaptureFixture, make: Callable[[Path], None]) -> None:
-    """A file that is no data set is left out with a warning; the good one is found."""
+    """An invalid file is skipped with a warning; the valid one is found."""
     write(tmp_path)
     make(tmp_path / "broken.npz")
     with caplog.at_level(logging.WARNING):
         assert [source.info.name for source in sources(tmp_path)] == ["mine"]
-    assert "broken.npz is left out" in caplog.text
+    assert "broken.npz" in caplog.text
 
 
 def test_own_data_set_cannot_replace_a_built_in_one(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Pointwise activations: y' = phi'(x) x', with phi'(x) kept."""
+"""Pointwise activations: y' = phi'(x) x', with phi'(x) stored."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -40,7 +40,7 @@ class PointwiseRule(Rule):
 
 @dataclass
 class RectifierRule(Rule):
-    """y' = x' where y > 0. Keeps y, which the next layer keeps anyway: no memory of its own."""
+    """y' = x' where y > 0. Stores y, which the next layer stores too: no additional memory."""
 
     y: Tensor
 

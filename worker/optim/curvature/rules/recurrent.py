@@ -64,7 +64,7 @@ class PeepholeRule(Rule):
         stacked = x is not None and x.dim() == 4
         length, hidden, count = self.cells.shape
         k = len(x) if x is not None and stacked else 1
-        # c'_(t-1) and a'_t of the gates i, f, g, o in one piece of memory: one multiplication by the gains
+        # c'_(t-1) and a'_t of the gates i, f, g, o in one tensor: one multiplication by the gains
         a = self.cells.new_empty(length, 5 * hidden, k, count)
         self._enter(a[:, hidden:].flatten(2), None if x is None else _time_first(x), weights)
         h = self.cells.new_empty(length, hidden, k, count)
@@ -133,7 +133,7 @@ class PeepholeRule(Rule):
     ) -> tuple[Tensor | None, Tensor]:
         """Run K cotangents back through time.
 
-        Returns those of the sums that enter the gates, T x 4H x K x N, where they are to be kept, and those of x.
+        Returns those of the sums that enter the gates, T x 4H x K x N, with `keep`, and those of x.
         """
         (length, hidden, count), k = self.cells.shape, len(cotangents)
         states = cotangents.permute(2, 3, 0, 1).flatten(2)
@@ -162,8 +162,8 @@ class PeepholeRule(Rule):
     def rows(self, cotangent: Tensor, names: tuple[str, ...]) -> dict[str, Tensor]:
         """Return the weights' cotangents example by example, K x N x the weight's shape."""
         together = len(cotangent) if cotangent.is_cuda else CACHED // self.gains[0].numel()
-        pieces = [self._rows(piece, names) for piece in torch.split(cotangent, max(1, together))]
-        return {name: torch.cat([piece[name] for piece in pieces]) for name in names}
+        chunks = [self._rows(chunk, names) for chunk in torch.split(cotangent, max(1, together))]
+        return {name: torch.cat([chunk[name] for chunk in chunks]) for name in names}
 
     def _rows(self, cotangents: Tensor, names: tuple[str, ...]) -> dict[str, Tensor]:
         (length, hidden, count), k = self.cells.shape, len(cotangents)
@@ -184,7 +184,7 @@ class PeepholeRule(Rule):
     def _collect(self, a: Tensor, weights: Weights) -> None:
         hidden = self.cells.shape[1]
         if weights.keys() & self._columns().keys():
-            sums = torch.bmm(self.seen, a.transpose(1, 2)).sum(0).t()  # this way round it is faster on a CPU
+            sums = torch.bmm(self.seen, a.transpose(1, 2)).sum(0).t()  # in this order it is faster on a CPU
             parts = dict(zip(self._columns(), torch.split(sums, list(self._columns().values()), 1), strict=True))
             for name in weights.keys() & parts.keys():
                 weights[name].copy_(parts[name].reshape(weights[name].shape))
@@ -195,7 +195,7 @@ class PeepholeRule(Rule):
             torch.sum(a[:, 3 * hidden :] * self.cells, (0, 2), out=p[2])
 
     def narrow(self, count: int) -> Self:
-        """Return the rule for the first examples; copied once, so that the steps of all products read whole pieces."""
+        """Return the rule for the first examples; copied once, so that all products read contiguous memory."""
         kept = ("seen", "cells", "gains", "output_gain")
         return replace(self, **{name: getattr(self, name)[..., :count].contiguous() for name in kept})
 

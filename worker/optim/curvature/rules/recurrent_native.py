@@ -94,7 +94,7 @@ class CompiledPeepholeRule(Rule):
         return replace(self, examples=count)
 
     def cast(self, dtype: torch.dtype) -> PeepholeRule:  # type: ignore[override]  # another rule for the same layer
-        """Return torch's rule, with all it keeps in another precision."""
+        """Return torch's rule, with its tensors in another precision."""
         hidden, inputs = self._layer.hidden, self._layer.inputs
         rows = self.kept.permute(1, 2, 0, 3).flatten(2)[..., : self.examples].to(dtype)
         seen, cells, units = torch.split(rows, [inputs + hidden + 1, hidden, 6 * hidden], 1)
@@ -111,9 +111,9 @@ class CompiledPeepholeRule(Rule):
 
 @covers(PeepholeLSTM)
 def lstm(module: PeepholeLSTM, x: Tensor) -> tuple[Tensor, Rule]:
-    """Run the layer, in C where that serves."""
+    """Run the layer, in C where that is available and faster."""
     weights = (module.weight, module.recurrent, module.peephole, module.bias)
-    if not passes.serves(x, weights):
+    if not passes.supports(x, weights):
         return peephole_lstm(module, x)
     states, layer = passes.linearize(x, weights)
     return states, CompiledPeepholeRule(matrix=layer.matrix, kept=layer.kept, examples=layer.examples)

@@ -45,6 +45,13 @@ def flatten_from(x: Tensor, start_dim: int = 0, end_dim: int = -1) -> tuple[Tens
     return y, ReshapeRule(x.shape, y.shape)
 
 
+@covers("contiguous")
+def contiguous(x: Tensor) -> tuple[Tensor, Rule]:
+    """Lay out the numbers in the order of the dimensions."""
+    y = x.contiguous()
+    return y, ReshapeRule(x.shape, y.shape)
+
+
 @covers(nn.Unflatten)
 def unflatten(module: nn.Unflatten, x: Tensor) -> tuple[Tensor, Rule]:
     """Unflatten a dimension of each example."""

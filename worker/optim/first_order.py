@@ -1,5 +1,6 @@
-"""Adam with the same step as the second-order optimizers."""
+"""First-order optimizers of torch with the same step as the second-order ones."""
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -12,39 +13,45 @@ from worker.optim.phases import Phases
 from worker.optim.results import StepResult
 
 
-class Adam(torch.optim.Adam):
-    """torch's Adam with a `step` that takes the batch and returns a StepResult.
+class FirstOrder:
+    """An optimizer of torch, with a `step` that takes the batch and returns a StepResult.
 
     Args:
         model: any module; its trainable parameters are optimized.
         loss: see `worker.optim.losses`; only value and gradient are used.
-        learning_rate: step size; `lr` in `param_groups`.
-        betas: decay of the running means of the gradient and of its square.
-        eps: added to the root in the denominator.
+        make: makes the optimizer of a list of (name, parameter). It must need no closure.
 
-    Source: Kingma and Ba (2015), "Adam: a method for stochastic optimization".
+    Attributes:
+        optimizer: what `make` returned; its `param_groups` may be changed between steps.
     """
 
     def __init__(
         self,
         model: nn.Module,
         loss: Loss,
-        *,
-        learning_rate: float = 0.001,
-        betas: tuple[float, float] = (0.9, 0.999),
-        eps: float = 1e-8,
+        make: Callable[[list[tuple[str, nn.Parameter]]], torch.optim.Optimizer],
     ) -> None:
         self._model, self._loss = model, loss
-        named: Any = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
-        super().__init__(named, lr=learning_rate, betas=betas, eps=eps)
+        self.optimizer = make([(name, p) for name, p in model.named_parameters() if p.requires_grad])
         self._before: dict[Tensor, Tensor] = {}
 
-    def step(self, inputs: Tensor, targets: Tensor) -> StepResult:  # type: ignore[override]  # a step needs the batch
-        """Do one update from a batch: inputs N x ..., targets as the loss takes them."""
+    def step(self, inputs: Tensor, targets: Tensor) -> StepResult:
+        """Do one update.
+
+        Args:
+            inputs: the gradient batch S_g, N x ...
+            targets: what the loss compares the outputs with, N x ...
+
+        Returns:
+            The update's figures; its cost is one gradient.
+
+        Raises:
+            BatchError: the numbers of inputs and targets differ.
+        """
         if len(inputs) != len(targets):
             raise BatchError(f"there are {len(inputs)} inputs and {len(targets)} targets: the numbers must be equal")
-        parameters = [p for group in self.param_groups for p in group["params"]]
-        self.zero_grad(set_to_none=True)
+        parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
+        self.optimizer.zero_grad(set_to_none=True)
         phases = Phases(inputs.device)
         with torch.enable_grad(), native.once():
             outputs = self._model(inputs)
@@ -53,7 +60,7 @@ class Adam(torch.optim.Adam):
         phases.border()
         norm = torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
         before = self._remember(parameters)
-        super().step()
+        self.optimizer.step()
         with torch.no_grad():
             torch._foreach_sub_(before, parameters)
         return StepResult(
@@ -63,6 +70,14 @@ class Adam(torch.optim.Adam):
             cost=1.0,
             gradient_seconds=phases.seconds()[0],
         )
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the optimizer's state."""
+        return self.optimizer.state_dict()
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue from a state."""
+        self.optimizer.load_state_dict(state)
 
     @torch.no_grad()
     def _remember(self, parameters: list[Tensor]) -> list[Tensor]:

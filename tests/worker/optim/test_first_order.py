@@ -1,22 +1,32 @@
-"""Adam is torch's own behind our step."""
+"""Tests of torch's own optimizers behind our step."""
 
 import copy
+from functools import partial
+from typing import Any
 
 import pytest
 import torch
 
 from tests.worker.optim.cases import make
-from worker.optim import Adam, BatchError
+from worker.optim import BatchError, FirstOrder
+
+MAKERS: dict[str, Any] = {
+    "adam": partial(torch.optim.Adam, lr=0.01, betas=(0.8, 0.99), eps=1e-6),
+    "adamw": partial(torch.optim.AdamW, lr=0.01, weight_decay=0.1),
+    "sgd": partial(torch.optim.SGD, lr=0.01, momentum=0.9),
+}
+ADAM = torch.optim.Adam
 
 
+@pytest.mark.parametrize("optimizer", MAKERS)
 @pytest.mark.parametrize("name", ["autoencoder", "classifier"])
-def test_equals_torch_bit_for_bit(name: str) -> None:
+def test_equals_torch(name: str, optimizer: str) -> None:
     """Weights after some steps equal those of a plain torch loop."""
     ours, plain = make(name), make(name)
-    adam = Adam(ours.model, ours.loss, learning_rate=0.01, betas=(0.8, 0.99), eps=1e-6)
-    other = torch.optim.Adam(plain.model.parameters(), lr=0.01, betas=(0.8, 0.99), eps=1e-6)
+    first = FirstOrder(ours.model, ours.loss, MAKERS[optimizer])
+    other = MAKERS[optimizer](plain.model.parameters())
     for _ in range(5):
-        adam.step(ours.inputs, ours.targets)
+        first.step(ours.inputs, ours.targets)
         other.zero_grad()
         torch.autograd.backward(plain.loss.value(plain.model(plain.inputs), plain.targets))
         other.step()
@@ -31,7 +41,7 @@ def test_reports_loss_norms_and_cost() -> None:
     value = case.loss.value(case.model(case.inputs), case.targets)
     torch.autograd.backward(value)
     norm = torch.cat([p.grad.flatten() for p in case.model.parameters() if p.grad is not None]).norm()
-    result = Adam(case.model, case.loss).step(case.inputs, case.targets)
+    result = FirstOrder(case.model, case.loss, ADAM).step(case.inputs, case.targets)
     change = torch.cat([(p - q).flatten() for p, q in zip(case.model.parameters(), before, strict=True)]).norm()
     assert result.loss == pytest.approx(value.item())
     assert result.gradient_norm == pytest.approx(norm.item())
@@ -41,12 +51,12 @@ def test_reports_loss_norms_and_cost() -> None:
 
 
 def test_resumes_bit_for_bit() -> None:
-    """A new Adam that loads state_dict goes on with the same bits."""
+    """A new optimizer that loads state_dict continues with the same bits."""
     case = make("autoencoder")
-    first = Adam(case.model, case.loss, learning_rate=0.01)
+    first = FirstOrder(case.model, case.loss, MAKERS["adam"])
     first.step(case.inputs, case.targets)
     model = copy.deepcopy(case.model)
-    second = Adam(model, case.loss)
+    second = FirstOrder(model, case.loss, ADAM)
     second.load_state_dict(copy.deepcopy(first.state_dict()))
     assert first.step(case.inputs, case.targets) == second.step(case.inputs, case.targets)
     assert all(torch.equal(a, b) for a, b in zip(case.model.parameters(), model.parameters(), strict=True))
@@ -56,13 +66,13 @@ def test_unequal_numbers_are_refused() -> None:
     """As many targets as inputs are needed."""
     case = make("autoencoder")
     with pytest.raises(BatchError, match="12 inputs and 3 targets"):
-        Adam(case.model, case.loss).step(case.inputs, case.targets[:3])
+        FirstOrder(case.model, case.loss, ADAM).step(case.inputs, case.targets[:3])
 
 
 def test_keeps_no_graph() -> None:
     """What is kept from update to update has no history: it would grow with every one."""
     case = make("autoencoder")
-    adam = Adam(case.model, case.loss)
+    adam = FirstOrder(case.model, case.loss, ADAM)
     for _ in range(3):
         adam.step(case.inputs, case.targets)
     assert not any(before.requires_grad for before in adam._before.values())

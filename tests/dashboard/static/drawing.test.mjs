@@ -1,0 +1,121 @@
+// What is drawn of which runs, as plotly gets it.
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { load } from "./modules.mjs";
+
+const { figure, logTicks } = await load("draw");
+const { fieldsOf, plain } = await load("measures");
+const { picked } = await load("filter");
+const { inOrder } = await load("heads");
+const { style } = await load("theme");
+const { readZoom, writeZoom } = await load("zoom");
+
+const VIEW = {
+  x: "update", panels: ["train_loss"], seeds: "both", centre: "mean", band: "range", layout: "grid",
+  hidden: [], smooth: 0, logX: false, logY: true, zoom: "",
+};
+
+const seeds = (count) => [...Array(count).keys()].map((i) => ({ id: `r${i}`, seed: i, name: `seed ${i}` }));
+
+/** The figure of one group of runs whose train loss falls from 3 to 1; the first one has the blocks. */
+function drawn(view, runs, blocks) {
+  const series = new Map(runs.map(({ id }) => [id, { update: [1, 2, 3], train_loss: [3, 2, 1] }]));
+  const store = { series, runs: new Map(), blocks: new Map(blocks ? [[runs[0].id, blocks]] : []), bucket: 1 };
+  const theme = { colours: { bhf: "#000000" }, others: ["#111111"], text: "#222222" };
+  const groups = [{ key: "g", label: "BHF", kind: "bhf", variant: 0, runs }];
+  return figure({ groups, store, view: { ...VIEW, ...view }, theme, width: 900 });
+}
+
+for (const shown of ["both", "band", "each"]) {
+  test(`smoothing with seeds as "${shown}" keeps what was measured, and each seed's own line`, () => {
+    const { traces } = drawn({ smooth: 0.9, seeds: shown }, seeds(2));
+    const measured = (trace) => String(trace.y.slice(0, 3)) === "3,2,1";
+    const smoothed = traces.filter((trace) => !measured(trace) && !trace.y.includes(null));
+    const raw = traces.filter((trace) => measured(trace) && !("fill" in trace) && trace.line.width);
+    assert.equal(smoothed.length, shown === "each" ? 2 : 1);
+    assert.equal(raw.length, shown === "band" ? 1 : 2);
+  });
+}
+
+test("each stop reason has its tick, and two blocks' marks are apart; panels may be in one column", () => {
+  const blocks = {
+    update: [1, 2], block0_cg_iterations: [3, 4], block1_cg_iterations: [3, 4],
+    block0_stop_reason: ["iterations", "progress"], block1_stop_reason: ["progress", "progress"],
+  };
+  const { traces, layout } = drawn({ panels: ["train_loss", "stop_reason"], layout: "stack" }, seeds(1), blocks);
+  assert.deepEqual(traces.slice(1).map((trace) => [trace.name, trace.y, trace.customdata]), [
+    ["BHF · block 1", [-0.25, 0.75], ["iterations", "progress"]],
+    ["BHF · block 2", [1.25, 1.25], ["progress", "progress"]],
+  ]);
+  assert.deepEqual(layout.yaxis2.ticktext, ["iterations", "progress"]);
+  assert.deepEqual(layout.yaxis2.tickfont, { color: "#222222" }, "as dark or light as all text");
+  assert.deepEqual(layout.xaxis.domain, layout.xaxis2.domain);
+  assert.ok(layout.yaxis2.domain[1] < layout.yaxis.domain[0]);
+  assert.equal(layout.xaxis2.matches, "x");
+});
+
+test("beyond 16 lines a group's are one trace with gaps, and each point has its seed", () => {
+  const many = drawn({ seeds: "each" }, seeds(20)).traces;
+  assert.equal(drawn({ seeds: "each" }, seeds(16)).traces.length, 16);
+  assert.deepEqual(many.map((trace) => trace.y), [Array(20).fill([3, 2, 1, null]).flat().slice(0, -1)]);
+  assert.deepEqual(many[0].customdata.slice(0, 5), ["seed 0", "seed 0", "seed 0", null, "seed 1"]);
+});
+
+test("a view picks runs by state, optimizer, problem and words; a run must match all", () => {
+  const status = { a1: "finished", a2: "finished", b1: "finished", b2: "running", c1: "finished" };
+  const run = (id) => ({
+    status: status[id], final: status[id] !== "running", experiment_name: "E",
+    config: { optimizer: { kind: id === "c1" ? "hf" : "bhf" }, problem: { name: id === "c1" ? "cnn" : "tiny", data: "dots" } },
+  });
+  const ids = Object.keys(status);
+  const runs = new Map(ids.map((id) => [id, run(id)]));
+  const groups = ["a", "b", "c"].map((key) => ({ key, runs: ids.filter((id) => id[0] === key).map((id) => ({ id, title: id })) }));
+  const found = (view) => picked(groups, runs, { filter: "", status: "", optimizer: "", problem: "", ...view })
+    .flatMap((group) => group.runs.map(({ id }) => id));
+  assert.deepEqual(found({}), ids);
+  assert.deepEqual(found({ status: "open" }), ["b2"]);
+  assert.deepEqual(found({ status: "running" }), ["b2"]);
+  assert.deepEqual(found({ status: "ended", optimizer: "hf" }), ["c1"]);
+  assert.deepEqual(found({ problem: "tiny", filter: "B1 finished" }), ["b1"]);
+  assert.deepEqual(found({ status: "failed" }), []);
+});
+
+test("rows sort in both directions, missing values last", () => {
+  const rows = [{ cost: 2 }, { cost: null }, { cost: 3 }];
+  const sorted = (sort) => inOrder(rows, sort, (row, key) => row[key]).map(({ cost }) => cost);
+  assert.deepEqual(sorted("cost"), [2, 3, null]);
+  assert.deepEqual(sorted("-cost"), [3, 2, null]);
+  assert.deepEqual(sorted(""), [2, null, 3]);
+});
+
+test("a zoom is read back as written; what makes no sense is left out", () => {
+  const zoom = { x: [0.5, 30], train_loss: [-1, 2.25] };
+  assert.deepEqual(readZoom(writeZoom(zoom)), zoom);
+  assert.deepEqual(readZoom("x:1,y:NaN:2,<b>"), {});
+});
+
+test("panels of several columns ask for those and for the axis; blocks are asked for apart", () => {
+  const view = { panels: ["time", "decreases", "residual", "scale"], targetOf: "test_loss", x: "update" };
+  const fields = ["gradient_seconds", "curvature_seconds", "evaluation_seconds", "loss_decrease", "scale", "test_loss"];
+  assert.deepEqual(fieldsOf(view), fields);
+  assert.deepEqual(fieldsOf({ ...view, x: "cpu_seconds" }), [...fields, "cpu_seconds"]);
+});
+
+test("a logarithmic axis has ticks at 1, 2 and 5 within three decades, else at powers of ten", () => {
+  const ticks = (range, low, high) => logTicks(range).tickvals.filter((value) => value >= low && value <= high);
+  assert.deepEqual(ticks([10, 100], 20, 100), [20, 50, 100]);
+  assert.deepEqual(ticks([1, 1e6], 1, 100), [1, 10, 100]);
+});
+
+test("markup is plain for plotly", () => {
+  assert.equal(plain("<b>&amp;</b>"), "&lt;b&gt;&amp;amp;&lt;/b&gt;");
+});
+
+test("18 configurations of one optimizer differ by dash and shade", () => {
+  const theme = { colours: { bhf: "#00825f" }, others: [], text: "#1b2330", background: "#ffffff" };
+  const looks = [...Array(18).keys()].map((variant) => style({ kind: "bhf", variant }, theme));
+  assert.equal(new Set(looks.map((look) => look.colour + look.dash)).size, 18);
+  assert.deepEqual([0, 6, 12].map((i) => looks[i].colour), ["#00825f", "#0b5c4c", "#66b49f"]);
+});

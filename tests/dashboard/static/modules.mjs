@@ -1,0 +1,28 @@
+// Where the browser's modules are: the one place that knows their paths.
+
+const ROOT = new URL(process.env.BLOCKHF_STATIC ? `file://${process.env.BLOCKHF_STATIC}/` : "../../../dashboard/static/", import.meta.url);
+const PATHS = {
+  detail: "store/zoom_detail.js",
+  draw: "plot/draw.js",
+  filter: "store/filter.js",
+  heads: "panels/sortable_header.js",
+  measures: "store/measures.js",
+  series: "store/series.js",
+  store: "store/store.js",
+  target: "store/time_to_target.js",
+  theme: "plot/theme.js",
+  time: "store/time_breakdown.js",
+  zoom: "plot/zoom.js",
+};
+
+/** Import one of the modules; the measures are those of the backend. */
+export async function load(name) {
+  const { describe } = await import(new URL(PATHS.measures, ROOT));
+  describe(JSON.parse(process.env.BLOCKHF_MEASURES));
+  return import(new URL(PATHS[name], ROOT));
+}
+
+/** Whether numbers are equal but for rounding. */
+export function near(found, expected, tolerance = 1e-6) {
+  return [found].flat().every((value, i) => Math.abs(value - [expected].flat()[i]) <= tolerance * Math.max(1, Math.abs(value)));
+}

@@ -1,0 +1,1 @@
+"""A package that adds an optimizer: two entry points, and no edit of BlockHF."""
