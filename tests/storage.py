@@ -11,14 +11,14 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from backend.api.services import Store
-from backend.client import Client
+from backend.api.services import Services
 from backend.errors import StorageUnavailable
 from backend.schemas.api import Announcement, Append, Claim
 from backend.schemas.optimizers import Adam
 from backend.schemas.runs import RunStatus
 from backend.settings import Settings
 from tests.backend.samples import INFO, Clock, catalog, checkpoint, spec, updates
+from tests.clients import BothClient
 from tests.disks import Disk
 
 FILE = "blockhf.sqlite3"
@@ -53,7 +53,7 @@ def copied(home: Path, to: Path, log: bytes) -> Path:
 class Scenario:
     """A comparison from its launch to its end, in steps that each change the database once."""
 
-    client: Client
+    client: BothClient
     writes: int = 200
     worker: str = ""
     run: Claim | None = None
@@ -153,8 +153,8 @@ class Logged:
 
 def record(home: Path, rows: int = 600, seed: int = 0) -> Logged:
     """Report rows of two runs in batches of 1 to 20, with checkpoints named among them."""
-    Store(Settings(home=home)).close()
-    random, store = Random(seed), Store(Settings(home=home), clock=Clock())
+    Services(Settings(home=home)).close()
+    random, store = Random(seed), Services(Settings(home=home), clock=Clock())
     wal = home / f"{FILE}-wal"
     logged = Logged(home, b"", [wal.stat().st_size if wal.exists() else 0], [contents(home)])
 
@@ -202,7 +202,7 @@ def cut(logged: Logged, at: int, scratch: Path, *, junk: bytes = b"") -> list[st
     pairs = list(zip(junk, logged.log[at:], strict=False))
     same = next((i for i, (new, old) in enumerate(pairs) if new != old), len(pairs))  # zeros may be what was there
     wanted = logged.after(at + same)
-    store = Store(Settings(home=home), clock=Clock())
+    store = Services(Settings(home=home), clock=Clock())
     try:
         if contents(home) != wanted:
             faults.append(f"cut at {at}: not what was acknowledged up to there")

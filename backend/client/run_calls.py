@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import orjson
 
 from backend.client import argument_checks
-from backend.client.worker_client import WorkerCalls
+from backend.client.transport import Transport
 from backend.errors import BackendUnavailable, FieldError, InvalidInput
 from backend.schemas.api import ExportKind, Priority, RunList
 from backend.schemas.base import Contract
@@ -28,7 +28,7 @@ class _Cursor(NamedTuple):
     status: str
 
 
-class RunCalls(WorkerCalls):
+class RunCalls(Transport):
     """A backend as those see it who have runs trained."""
 
     def runs(
@@ -66,7 +66,7 @@ class RunCalls(WorkerCalls):
 
     def prioritize(self, run_id: str, priority: int) -> Run:
         """Move a run in line; the highest priority goes first."""
-        return self._ask(run_id, "priority", argument_checks.made(Priority, priority=priority))
+        return self._ask(run_id, "priority", argument_checks.validated(Priority, priority=priority))
 
     def series(
         self,

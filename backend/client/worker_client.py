@@ -22,7 +22,7 @@ from backend.schemas.measures import Update
 from backend.schemas.runs import Checkpoint, RunError, RunStatus
 
 
-class WorkerCalls(Transport):
+class WorkerClient(Transport):
     """A backend as its workers see it."""
 
     def register(self, info: WorkerInfo, catalog: Catalog) -> Registration:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from backend.api.services import Store
+from backend.api.services import Services
 from backend.schemas.api import Announcement, Append, Claim, Start
 from backend.schemas.catalog import Catalog
 from backend.schemas.runs import Experiment, Run
@@ -14,7 +14,7 @@ from tests.backend.samples import INFO, Clock, catalog, checkpoint, spec, update
 class Scene:
     """A queue with one comparison of two runs and one worker."""
 
-    store: Store
+    store: Services
     clock: Clock
     settings: Settings
     worker: str = field(init=False)

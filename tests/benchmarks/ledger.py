@@ -3,11 +3,11 @@
 import threading
 from random import Random
 
-from backend.client import Client
 from backend.errors import BackendUnavailable, BlockHFError
 from backend.schemas.catalog import Catalog
 from backend.schemas.optimizers import Adam
 from tests.backend.samples import INFO, catalog, checkpoint, spec, updates
+from tests.clients import BothClient
 from worker.delivery.reporter import retry_until_reachable
 
 _PAUSE = 0.02
@@ -21,11 +21,11 @@ class Ledger:
         error: what the backend answered, where that was neither an acknowledgement nor an absence.
     """
 
-    def __init__(self, client: Client, url: str, random: Random) -> None:
+    def __init__(self, client: BothClient, url: str, random: Random) -> None:
         self.acknowledged = 0
         self.error: BlockHFError | None = None
         self._client = client
-        self._writing = Client(url)
+        self._writing = BothClient(url)
         self._random = random
         self._over = threading.Event()
         known = catalog(name="ledger", data=["ledger"])

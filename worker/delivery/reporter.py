@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from backend.client import Client
+from backend.client import WorkerClient
 from backend.client.retry import call_with_retry
 from backend.errors import BackendUnavailable, LeaseLost
 from backend.schemas.api import Finish
@@ -46,7 +46,7 @@ class Reporter:
 
     def __init__(
         self,
-        client: Client,
+        client: WorkerClient,
         run_id: str,
         claim_number: int,
         *,

@@ -9,7 +9,7 @@ from backend.api.examples import SERIES
 from backend.api.exports import to_series
 from backend.api.file_responses import respond
 from backend.api.openapi import errors, example
-from backend.api.services import StoreOfRequest
+from backend.api.services import ServicesOfRequest
 from backend.errors import FieldError, InvalidInput
 from backend.schemas.base import MAX_RUNS_PER_EXPERIMENT, MAX_UPDATES
 from backend.schemas.measures import SERIES_FIELDS
@@ -63,7 +63,7 @@ Blocks = Annotated[bool, Query(description="1: also each block's conjugate gradi
 
 @router.get("/series", response_class=Response, responses=errors(404, 422) | example(SERIES, schema=_SCHEMA))
 def series(
-    store: StoreOfRequest,
+    services: ServicesOfRequest,
     runs: RunIds,
     after: After = None,
     until: Until = None,
@@ -79,7 +79,7 @@ def series(
     the runs: read on where `update` ends below `last_update`. What was not measured, or is not finite, is null.
     """
     ids = runs.split(",")
-    with store.metrics.readings(
+    with services.metrics.readings(
         ids,
         after=_one_each("after", after, len(ids), 0),
         until=_one_each("until", until, len(ids), MAX_UPDATES),
@@ -87,7 +87,7 @@ def series(
         fields=_fields(fields),
         blocks=blocks,
     ) as readings:
-        return respond(to_series(readings, with_blocks=blocks), store.file_threads, media_type="application/json")
+        return respond(to_series(readings, with_blocks=blocks), services.file_threads, media_type="application/json")
 
 
 def _one_each(name: str, text: str | None, count: int, default: int) -> list[int]:

@@ -20,7 +20,6 @@ from starlette.types import Receive, Scope, Send
 from backend.api import exports, file_responses
 from backend.api.exports import to_csv, to_json, to_parquet, to_series
 from backend.api.file_responses import OpenFileResponse, respond
-from backend.client import Client
 from backend.errors import RunChanged
 from backend.metrics import reader
 from backend.metrics.reader import Reading
@@ -30,6 +29,7 @@ from backend.schemas.runs import Run
 from backend.storage.run_rows import run_number
 from tests.backend.samples import updates
 from tests.backend.scene import Scene
+from tests.clients import BothClient
 
 KINDS: dict[str, Callable[[Run, Reading], Iterator[bytes]]] = {
     "csv": lambda _run, reading: to_csv(reading),
@@ -59,7 +59,7 @@ def test_only_what_is_large_is_sent_in_pieces() -> None:
 @pytest.mark.parametrize("path", ["series?runs={id}", "export.csv", "export.json", "export.parquet"])
 @pytest.mark.parametrize("chunk", [1, 100])
 def test_pieces_are_the_whole(
-    http: httpx.Client, client: Client, claim: Claim, monkeypatch: pytest.MonkeyPatch, path: str, chunk: int
+    http: httpx.Client, client: BothClient, claim: Claim, monkeypatch: pytest.MonkeyPatch, path: str, chunk: int
 ) -> None:
     """Sent in pieces, from views of their own, a response has the content that it has when sent whole."""
     client.append(claim.run.id, claim.claim_number, updates(1, 30))

@@ -7,10 +7,10 @@ import pytest
 from rich.console import Console
 
 from backend.cli import run_table
-from backend.client import Client
 from backend.errors import BackendUnavailable
 from backend.schemas.api import Claim
 from backend.schemas.runs import Run
+from tests.clients import BothClient
 
 
 def console() -> Console:
@@ -25,7 +25,7 @@ def written(console: Console) -> str:
 
 
 def test_watching_ends_when_all_that_is_left_is_paused(
-    client: Client, claim: Claim, monkeypatch: pytest.MonkeyPatch
+    client: BothClient, claim: Claim, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It goes on while a run trains, and once the others are paused it ends and says how they go on."""
     looks: list[float] = []
@@ -48,7 +48,7 @@ def test_watching_ends_when_all_that_is_left_is_paused(
     assert f"blockhf resume {other.id}" in written(shown)
 
 
-def test_watching_says_nothing_of_pauses_where_there_are_none(client: Client, claim: Claim) -> None:
+def test_watching_says_nothing_of_pauses_where_there_are_none(client: BothClient, claim: Claim) -> None:
     """Runs that have ended need no hint."""
     client.finish(claim.run.id, claim.claim_number, "finished")
     shown = console()
@@ -58,7 +58,7 @@ def test_watching_says_nothing_of_pauses_where_there_are_none(client: Client, cl
 
 
 def test_watching_goes_on_while_the_backend_is_away(
-    client: Client, claim: Claim, monkeypatch: pytest.MonkeyPatch
+    client: BothClient, claim: Claim, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The screen says so, with what was known last; once the backend is back it says so no longer."""
     looks: list[float] = []
@@ -79,7 +79,7 @@ def test_watching_goes_on_while_the_backend_is_away(
 
 
 def test_watching_into_a_file_says_on_standard_error_that_the_backend_is_away(
-    client: Client, claim: Claim, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    client: BothClient, claim: Claim, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Once each time that it goes; the file holds the table alone."""
     looks: list[float] = []
@@ -100,7 +100,7 @@ def test_watching_into_a_file_says_on_standard_error_that_the_backend_is_away(
 
 
 def test_watching_ends_when_the_backend_stays_away(
-    client: Client, claim: Claim, monkeypatch: pytest.MonkeyPatch
+    client: BothClient, claim: Claim, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """At the first look at once, later after five minutes."""
     looks: list[float] = []

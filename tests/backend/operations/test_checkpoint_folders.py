@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from backend.api.services import Store
+from backend.api.services import Services
 from backend.operations import checkpoint_folders
 from backend.operations.checkpoint_folders import SETTLED_SECONDS
 from backend.operations.doctor import examine, repair
@@ -59,7 +59,9 @@ def write(path: Path, content: bytes = BYTES, *, age: float = 0.0) -> Path:
 OLD = 2 * SETTLED_SECONDS
 
 
-def test_checkpoints_of_finished_runs_are_dropped(store: Store, settings: Settings, root: Path, saved: Claim) -> None:
+def test_checkpoints_of_finished_runs_are_dropped(
+    store: Services, settings: Settings, root: Path, saved: Claim
+) -> None:
     """What only a run that goes on needs goes once the run has finished; weights and what is no run's folder stay."""
     names = [f"{saved.run.id}/5-1.safetensors", f"{saved.run.id}/weights.safetensors", "elsewhere/5-1.safetensors"]
     for name in names:

@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from backend.client import Client
 from backend.paper.curves import COLUMNS, collect, read, write
 from backend.schemas.runs import RunStatus
 from tests.backend.paper.samples import GOOD, results
 from tests.backend.samples import spec, updates
+from tests.clients import BothClient
 
 
 def test_a_file_gives_back_everything(tmp_path: Path) -> None:
@@ -19,7 +19,7 @@ def test_a_file_gives_back_everything(tmp_path: Path) -> None:
     assert back.curves == made.curves
 
 
-def test_collect_keeps_the_evaluated_updates(client: Client, worker: str) -> None:
+def test_collect_keeps_the_evaluated_updates(client: BothClient, worker: str) -> None:
     """Only updates with an evaluation are kept, in step with each other."""
     experiment = client.launch(spec())
     claim = client.claim(worker)

@@ -11,8 +11,7 @@ from time import sleep, time
 import pytest
 from sqlalchemy import Connection, create_engine, func, select, text
 
-from backend.api.services import Store
-from backend.client import Client
+from backend.api.services import Services
 from backend.errors import StorageUnavailable
 from backend.schemas.api import Announcement, Append
 from backend.schemas.optimizers import Adam
@@ -23,6 +22,7 @@ from backend.storage.run_rows import get_run
 from backend.storage.tables import UPDATES
 from tests.backend.samples import INFO, catalog, spec, updates
 from tests.backend.storage.test_database import check_upgraded, make_first_tables
+from tests.clients import BothClient
 from tests.inprocess import backend
 from tests.postgres import Cluster, cluster, lacking
 
@@ -37,12 +37,12 @@ def url(server: Cluster) -> Iterator[str]:
     server.drop(url)
 
 
-def opened(tmp_path: Path, url: str) -> Store:
+def opened(tmp_path: Path, url: str) -> Services:
     """Open a store as a backend does, with the database's own clock."""
-    return Store(Settings(home=tmp_path, database_url=url))
+    return Services(Settings(home=tmp_path, database_url=url))
 
 
-def announce(store: Store) -> str:
+def announce(store: Services) -> str:
     """Register a worker."""
     return store.workers.register(Announcement(info=INFO, catalog=catalog())).worker_id
 
@@ -63,7 +63,7 @@ def test_every_run_is_claimed_once_by_many_backends(tmp_path: Path, url: str) ->
     seeds = list(range(20))
     made = stores[0].experiments.launch(spec(optimizers=[Adam(gradient_batch=10)], seeds=seeds))
 
-    def claim_all(store: Store) -> list[str]:
+    def claim_all(store: Services) -> list[str]:
         found = []
         while claim := store.queue.claim(worker):
             found.append(claim.run.id)
@@ -132,7 +132,7 @@ def test_a_reader_writes_nothing(url: str) -> None:
 def test_a_server_that_dies_is_an_absence(tmp_path: Path) -> None:
     """While it is away calls are answered by 503, nothing acknowledged is lost, and work goes on once it is back."""
     with cluster() as server, backend(Settings(home=tmp_path, database_url=server.create())) as http:
-        client = Client(http=http)
+        client = BothClient(http=http)
         worker = client.register(INFO, catalog()).worker_id
         client.launch(spec())
         claim = client.claim(worker)

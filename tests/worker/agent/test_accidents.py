@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from backend.client import Client
 from backend.schemas.base import MAX_TRACEBACK
 from backend.schemas.experiments import Budget, ExperimentSpec
 from backend.schemas.optimizers import Adam
@@ -98,7 +97,7 @@ def test_a_token_refused_for_a_while_does_not_end_the_run(guarded: Processes, ca
     settings, stopped = guarded.settings(), threading.Event()
     tokens, aside = settings.home / "tokens.json", settings.home / "aside"
     of_worker = settings.model_copy(update={"token": SecretStr(os.environ["BLOCKHF_TOKEN"])})
-    with Client.of(settings) as user, Client.of(of_worker) as client:
+    with BothClient.of(settings) as user, BothClient.of(of_worker) as client:
         guarded.client.close()
         guarded.client = client
         thread = threading.Thread(target=make_worker(guarded, stopped=stopped).loop)

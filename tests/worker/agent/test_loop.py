@@ -9,12 +9,12 @@ from collections.abc import Callable
 
 import pytest
 
-from backend.client import Client
 from backend.schemas.api import Finish
 from backend.schemas.experiments import Budget, Evaluation, Problem
 from backend.schemas.optimizers import Adam, BlockHessianFree, HessianFree
 from backend.schemas.runs import Run, RunStatus
 from backend.settings import Settings
+from tests.clients import BothClient
 from tests.processes import Processes
 from tests.worker.background import Background
 from tests.worker.cases import OPTIMIZERS, small_run, trained
@@ -92,14 +92,14 @@ def test_cancel_ends_a_run_after_its_update(processes: Processes, monkeypatch: p
 @pytest.mark.parametrize(
     ("verb", "patience", "status"),
     [
-        (Client.cancel, "INTERRUPT_SECONDS", RunStatus.CANCELLED),
-        (Client.pause, "PAUSE_SECONDS", RunStatus.PAUSED),
+        (BothClient.cancel, "INTERRUPT_SECONDS", RunStatus.CANCELLED),
+        (BothClient.pause, "PAUSE_SECONDS", RunStatus.PAUSED),
     ],
 )
 def test_a_long_update_is_interrupted(
     processes: Processes,
     monkeypatch: pytest.MonkeyPatch,
-    verb: Callable[[Client, str], Run],
+    verb: Callable[[BothClient, str], Run],
     patience: str,
     status: RunStatus,
 ) -> None:

@@ -8,7 +8,6 @@ import httpx
 import pytest
 from filelock import FileLock
 
-from backend.client import Client
 from backend.errors import BackendUnavailable, TooLarge
 from backend.schemas.api import Claim, Finish
 from backend.schemas.catalog import WorkerInfo
@@ -16,6 +15,7 @@ from backend.schemas.experiments import ExperimentSpec
 from backend.schemas.optimizers import Adam
 from backend.schemas.runs import Checkpoint, RunStatus
 from backend.settings import Settings
+from tests.clients import BothClient
 from tests.inprocess import backend
 from tests.processes import free_port
 from tests.worker.cases import registry, small_run
@@ -28,14 +28,14 @@ CHECKPOINT = Checkpoint(update=2, sha256="1" * 64)
 
 
 @pytest.fixture
-def client(tmp_path: Path) -> Iterator[Client]:
+def client(tmp_path: Path) -> Iterator[BothClient]:
     """Start the application."""
     with backend(Settings(home=tmp_path)) as http:
-        yield Client(http=http)
+        yield BothClient(http=http)
 
 
 @pytest.fixture
-def claim(client: Client) -> Claim:
+def claim(client: BothClient) -> Claim:
     """Launch a run and claim it."""
     worker = client.register(WorkerInfo(name="test", device="cpu", threads=1), registry().catalog())
     spec = small_run(Adam()).model_dump(exclude={"optimizer", "seed"})
@@ -60,7 +60,7 @@ def die(outbox: Outbox) -> None:
     outbox._lock.release()
 
 
-def test_the_outbox_of_a_dead_process_is_delivered(tmp_path: Path, client: Client, claim: Claim) -> None:
+def test_the_outbox_of_a_dead_process_is_delivered(tmp_path: Path, client: BothClient, claim: Claim) -> None:
     """Rows, the newest checkpoint and the end are delivered once, under their claim number."""
     finish = Finish(claim_number=claim.claim_number, status=RunStatus.FINISHED, ended_by="updates = 3 reached")
     client.append(claim.run.id, claim.claim_number, [row(1)])
@@ -74,14 +74,14 @@ def test_the_outbox_of_a_dead_process_is_delivered(tmp_path: Path, client: Clien
     assert list((tmp_path / "s").iterdir()) == []
 
 
-def test_a_delivered_checkpoint_is_recorded(tmp_path: Path, client: Client, claim: Claim) -> None:
+def test_a_delivered_checkpoint_is_recorded(tmp_path: Path, client: BothClient, claim: Claim) -> None:
     """After the delivery the run can continue from a checkpoint saved while the backend was unreachable."""
     die(fill(tmp_path, claim, Entry(row=row(1)), Entry(row=row(2)), Entry(checkpoint=CHECKPOINT)))
     deliver_all(tmp_path, client)
     assert client.run(claim.run.id).checkpoint == CHECKPOINT
 
 
-def test_an_incomplete_line_is_ignored(tmp_path: Path, client: Client, claim: Claim) -> None:
+def test_an_incomplete_line_is_ignored(tmp_path: Path, client: BothClient, claim: Claim) -> None:
     """A process that died while writing leaves an incomplete line; the lines before it are delivered."""
     die(fill(tmp_path, claim, Entry(row=row(1)), Entry(row=row(2))))
     path = outbox_path(tmp_path, claim.run.id, claim.claim_number)
@@ -90,7 +90,7 @@ def test_an_incomplete_line_is_ignored(tmp_path: Path, client: Client, claim: Cl
     assert client.run(claim.run.id).summary.updates == 1
 
 
-def test_rows_that_are_too_late_are_discarded(tmp_path: Path, client: Client, claim: Claim) -> None:
+def test_rows_that_are_too_late_are_discarded(tmp_path: Path, client: BothClient, claim: Claim) -> None:
     """If the run has ended, or another worker has it, nothing is stored and the file is removed."""
     client.finish(claim.run.id, claim.claim_number, RunStatus.CANCELLED, ended_by="cancelled")
     die(fill(tmp_path, claim, Entry(row=row(1))))
@@ -99,7 +99,7 @@ def test_rows_that_are_too_late_are_discarded(tmp_path: Path, client: Client, cl
     assert not outbox_path(tmp_path, claim.run.id, claim.claim_number).exists()
 
 
-def test_the_outbox_of_a_living_process_is_not_delivered(tmp_path: Path, client: Client, claim: Claim) -> None:
+def test_the_outbox_of_a_living_process_is_not_delivered(tmp_path: Path, client: BothClient, claim: Claim) -> None:
     """An outbox that is locked by a living process is not touched."""
     outbox = fill(tmp_path, claim, Entry(row=row(1)))
     deliver_all(tmp_path, client)
@@ -108,7 +108,7 @@ def test_the_outbox_of_a_living_process_is_not_delivered(tmp_path: Path, client:
 
 
 def test_an_outbox_is_delivered_by_one_worker(
-    tmp_path: Path, client: Client, claim: Claim, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, client: BothClient, claim: Claim, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """If another worker delivers and removes a file just before this one locks it, nothing happens."""
     path = outbox_path(tmp_path, claim.run.id, claim.claim_number)
@@ -131,7 +131,7 @@ def test_an_outbox_is_delivered_by_one_worker(
 def test_an_outbox_remains_while_the_backend_is_unreachable(tmp_path: Path, claim: Claim) -> None:
     """While the backend is unreachable nothing is lost."""
     die(fill(tmp_path, claim, Entry(row=row(1))))
-    with Client(f"http://127.0.0.1:{free_port()}") as away, pytest.raises(BackendUnavailable):
+    with BothClient(f"http://127.0.0.1:{free_port()}") as away, pytest.raises(BackendUnavailable):
         deliver_all(tmp_path, away)
     assert outbox_path(tmp_path, claim.run.id, claim.claim_number).exists()
 
@@ -148,7 +148,7 @@ def test_a_large_outbox_is_truncated(tmp_path: Path, claim: Claim, monkeypatch: 
 
 
 @pytest.mark.parametrize("known", [False, True], ids=["end not yet reported", "end already reported"])
-def test_a_finished_run_is_reported_once(tmp_path: Path, client: Client, claim: Claim, known: bool) -> None:
+def test_a_finished_run_is_reported_once(tmp_path: Path, client: BothClient, claim: Claim, known: bool) -> None:
     """If a process died after its run had finished, the delivery calls `on_finished` once."""
     finish = Finish(claim_number=claim.claim_number, status=RunStatus.FINISHED)
     die(fill(tmp_path, claim, Entry(row=row(1)), Entry(finish=finish)))
@@ -162,7 +162,7 @@ def test_a_finished_run_is_reported_once(tmp_path: Path, client: Client, claim: 
     assert client.run(claim.run.id).status is RunStatus.FINISHED
 
 
-def test_a_refused_end_is_not_reported(tmp_path: Path, client: Client, claim: Claim) -> None:
+def test_a_refused_end_is_not_reported(tmp_path: Path, client: BothClient, claim: Claim) -> None:
     """An end that the backend refuses does not call `on_finished`: another worker needs the files."""
     client.finish(claim.run.id, claim.claim_number, RunStatus.CANCELLED)
     die(fill(tmp_path, claim, Entry(finish=Finish(claim_number=claim.claim_number, status=RunStatus.FINISHED))))
@@ -254,14 +254,14 @@ def test_a_refused_outbox_does_not_block_the_others(
             else httpx.Response(error.status, json=error.body())
         )
 
-    client = Client(http=httpx.Client(transport=httpx.MockTransport(answer), base_url="http://backend"))
+    client = BothClient(http=httpx.Client(transport=httpx.MockTransport(answer), base_url="http://backend"))
     deliver_all(tmp_path, client)
     assert finished == ["0" * 16, claim.run.id]
     assert sorted(tmp_path.glob("*.jsonl")) == sorted(refused)
     assert [record.levelname for record in caplog.records] == ["ERROR", "ERROR"]
 
 
-def test_the_outbox_of_the_version_before_is_delivered(tmp_path: Path, client: Client, claim: Claim) -> None:
+def test_the_outbox_of_the_version_before_is_delivered(tmp_path: Path, client: BothClient, claim: Claim) -> None:
     """Lines as version 0.1 wrote them, in the folder of its name, are delivered in full."""
     folder = tmp_path / OUTBOXES
     path = folder / f"{claim.run.id}-{claim.claim_number}.jsonl"

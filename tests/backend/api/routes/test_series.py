@@ -2,12 +2,12 @@
 
 import httpx
 
-from backend.client import Client
 from backend.schemas.api import Claim
 from tests.backend.samples import update, updates
+from tests.clients import BothClient
 
 
-def test_columns_of_several_runs(http: httpx.Client, client: Client, claim: Claim) -> None:
+def test_columns_of_several_runs(http: httpx.Client, client: BothClient, claim: Claim) -> None:
     """Each run answers after its own update, in the order asked for; a flag may be 0 or 1."""
     client.append(claim.run.id, claim.claim_number, updates(1, 3))
     other = next(run.id for run in client.runs() if run.id != claim.run.id)
@@ -30,7 +30,7 @@ def test_columns_of_several_runs(http: httpx.Client, client: Client, claim: Clai
     }
 
 
-def test_a_part_of_each_run(http: httpx.Client, client: Client, claim: Claim) -> None:
+def test_a_part_of_each_run(http: httpx.Client, client: BothClient, claim: Claim) -> None:
     """Each run ends at its own `until`; as many of these are needed as runs."""
     client.append(claim.run.id, claim.claim_number, updates(1, 5))
     found = client.series([claim.run.id], after=[1], until=[3], fields=["cost"])
@@ -39,7 +39,7 @@ def test_a_part_of_each_run(http: httpx.Client, client: Client, claim: Claim) ->
     assert (refused.status_code, refused.json()["errors"][0]["field"]) == (422, "until")
 
 
-def test_values_that_are_not_finite_are_null(http: httpx.Client, client: Client, claim: Claim) -> None:
+def test_values_that_are_not_finite_are_null(http: httpx.Client, client: BothClient, claim: Claim) -> None:
     """A mean that overflows is null, since JSON has no infinity."""
     rows = [update(n, train_loss=1.7e308) for n in (2, 3)]
     client.append(claim.run.id, claim.claim_number, [update(1), *rows])
