@@ -14,8 +14,8 @@ from typing import Self
 
 import httpx
 
-from backend.client import Client
 from backend.settings import Settings
+from tests.clients import BothClient
 
 DEADLINE = 200
 STOP_SECONDS = 60
@@ -60,7 +60,7 @@ class Processes:
         ports = {"PORT": free_port(), "DASHBOARD_PORT": free_port()}
         self.home = home
         self.backend_url, self.dashboard_url = (f"http://127.0.0.1:{port}" for port in ports.values())
-        self.client = Client(self.backend_url)
+        self.client = BothClient(self.backend_url)
         self.running: dict[str, subprocess.Popen[bytes]] = {}
         self._settings: dict[str, object] = {"HOME": home, "BACKEND_URL": self.backend_url, "LEASE_SECONDS": LONG_LEASE}
         self._settings |= ports | settings

@@ -1,4 +1,4 @@
-"""A proxy between workers and a backend that notes which token each write came with and how it was answered."""
+"""A proxy between workers and a backend that notes which claim each write came with and how it was answered."""
 
 import json
 import threading
@@ -13,10 +13,10 @@ _PASSED_ON = ("content-type", "authorization")
 
 @dataclass(frozen=True)
 class Write:
-    """A request of a worker that names a token."""
+    """A request of a worker that names a claim."""
 
     run_id: str
-    token: int
+    claim_number: int
     path: str
     status: int
     late: bool
@@ -87,25 +87,25 @@ class Recorder:
         self._server.server_close()
 
     def _is_late(self, path: str, body: bytes) -> bool:
-        run_id, token = _named(path, body)
+        run_id, claim_number = _named(path, body)
         with self._lock:
-            return token is not None and self._newest.get(run_id, 0) > token
+            return claim_number is not None and self._newest.get(run_id, 0) > claim_number
 
     def _note(self, path: str, body: bytes, status: int, content: bytes, late: bool) -> None:
-        run_id, token = _named(path, body)
+        run_id, claim_number = _named(path, body)
         with self._lock:
-            if token is not None:
-                self.writes.append(Write(run_id, token, path.rpartition("/")[2], status, late))
+            if claim_number is not None:
+                self.writes.append(Write(run_id, claim_number, path.rpartition("/")[2], status, late))
             elif path.endswith("/claim") and status == 200 and (claim := _document(content)):
-                self._newest[claim["run"]["id"]] = claim["token"]
+                self._newest[claim["run"]["id"]] = claim["claim_number"]
 
 
 def _named(path: str, body: bytes) -> tuple[str, int | None]:
-    """Return run and token of a worker's write."""
+    """Return run and claim number of a worker's write."""
     parts = path.split("/")
     document = _document(body) if "runs" in parts else None
-    token = document.get("token") if isinstance(document, dict) else None
-    return (parts[parts.index("runs") + 1], token) if token is not None else ("", None)
+    claim_number = document.get("claim_number") if isinstance(document, dict) else None
+    return (parts[parts.index("runs") + 1], claim_number) if claim_number is not None else ("", None)
 
 
 def _document(content: bytes) -> Any:

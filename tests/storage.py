@@ -11,14 +11,14 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from backend.api.services import Store
-from backend.client import Client
+from backend.api.services import Services
 from backend.errors import StorageUnavailable
 from backend.schemas.api import Announcement, Append, Claim
 from backend.schemas.optimizers import Adam
 from backend.schemas.runs import RunStatus
 from backend.settings import Settings
 from tests.backend.samples import INFO, Clock, catalog, checkpoint, spec, updates
+from tests.clients import BothClient
 from tests.disks import Disk
 
 FILE = "blockhf.sqlite3"
@@ -53,7 +53,7 @@ def copied(home: Path, to: Path, log: bytes) -> Path:
 class Scenario:
     """A comparison from its launch to its end, in steps that each change the database once."""
 
-    client: Client
+    client: BothClient
     writes: int = 200
     worker: str = ""
     run: Claim | None = None
@@ -65,7 +65,7 @@ class Scenario:
         yield lambda: self.client.launch(spec(optimizers=[Adam(gradient_batch=10)]), idempotency_key="once")
         yield self._claim
         assert self.run
-        run, token = self.run.run.id, self.run.token
+        run, token = self.run.run.id, self.run.claim_number
         yield lambda: self.client.start(run, token, environment={"device": "cpu"}, blocks=[], parameters=90)
         experiment = self.run.run.experiment_id
         for n in range(self.writes - 7):
@@ -90,7 +90,7 @@ class Scenario:
         count = 1 + n % 5
         named = checkpoint(self.rows + count) if n % 7 == 0 else None
         rows = updates(self.rows + 1, self.rows + count)
-        self.rows = self.client.append(self.run.run.id, self.run.token, rows, checkpoint=named)
+        self.rows = self.client.append(self.run.run.id, self.run.claim_number, rows, checkpoint=named)
 
 
 @dataclass
@@ -153,8 +153,8 @@ class Logged:
 
 def record(home: Path, rows: int = 600, seed: int = 0) -> Logged:
     """Report rows of two runs in batches of 1 to 20, with checkpoints named among them."""
-    Store(Settings(home=home)).close()
-    random, store = Random(seed), Store(Settings(home=home), clock=Clock())
+    Services(Settings(home=home)).close()
+    random, store = Random(seed), Services(Settings(home=home), clock=Clock())
     wal = home / f"{FILE}-wal"
     logged = Logged(home, b"", [wal.stat().st_size if wal.exists() else 0], [contents(home)])
 
@@ -177,7 +177,7 @@ def record(home: Path, rows: int = 600, seed: int = 0) -> Logged:
         which, count = random.randrange(2), random.randint(1, 20)
         first, last = reported[which] + 1, reported[which] + count
         named = checkpoint(last) if random.random() < 0.2 else None
-        body = Append(token=held[which].token, rows=updates(first, last), checkpoint=named)
+        body = Append(claim_number=held[which].claim_number, rows=updates(first, last), checkpoint=named)
         reported[which] = store.metrics.append(held[which].run.id, body)
         acknowledged()
     logged.log = wal.read_bytes()
@@ -202,7 +202,7 @@ def cut(logged: Logged, at: int, scratch: Path, *, junk: bytes = b"") -> list[st
     pairs = list(zip(junk, logged.log[at:], strict=False))
     same = next((i for i, (new, old) in enumerate(pairs) if new != old), len(pairs))  # zeros may be what was there
     wanted = logged.after(at + same)
-    store = Store(Settings(home=home), clock=Clock())
+    store = Services(Settings(home=home), clock=Clock())
     try:
         if contents(home) != wanted:
             faults.append(f"cut at {at}: not what was acknowledged up to there")
@@ -211,7 +211,7 @@ def cut(logged: Logged, at: int, scratch: Path, *, junk: bytes = b"") -> list[st
             if known != list(range(1, run.summary.updates + 1)):
                 faults.append(f"cut at {at}: the rows of {run.id} are not those of its summary")
             if run.status is RunStatus.RUNNING:
-                body = Append(token=1, rows=updates(len(known) + 1, len(known) + 3))
+                body = Append(claim_number=1, rows=updates(len(known) + 1, len(known) + 3))
                 if store.metrics.append(run.id, body) != len(known) + 3:
                     faults.append(f"cut at {at}: {run.id} does not go on")
     finally:

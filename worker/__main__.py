@@ -9,7 +9,7 @@ from types import FrameType
 
 import torch
 
-from backend.client import Client
+from backend.client import WorkerClient
 from backend.schemas.catalog import WorkerInfo
 from backend.settings import from_environment
 from worker.agent.local_process import LocalProcessExecutor
@@ -26,7 +26,7 @@ def main() -> None:
     folder = (settings.home / "data").absolute()
     stopped = threading.Event()
     _stop_on_signals(stopped)
-    with Client.of(settings) as client:
+    with WorkerClient.of(settings) as client:
         chosen = device.choose_device("auto")
         Worker(
             client,

@@ -1,4 +1,4 @@
-"""The web application: routes over a store, behind a guard."""
+"""The web application: routes over a services, behind a guard."""
 
 import asyncio
 import logging
@@ -28,7 +28,7 @@ from backend.api.routes import (
     workers,
 )
 from backend.api.routes import monitoring as metrics
-from backend.api.services import Store
+from backend.api.services import Services
 from backend.security.tokens import Tokens
 from backend.settings import Settings
 
@@ -43,18 +43,18 @@ def create_app(settings: Settings, *, clock: Callable[[], float] | None = None) 
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        store = await run_in_threadpool(Store, settings, clock=clock)
-        await run_in_threadpool(store.queue.forgive)
-        app.state.store = store
-        telemetry.observe(store)
-        sweeper = asyncio.create_task(_sweep(store))
+        services = await run_in_threadpool(Services, settings, clock=clock)
+        await run_in_threadpool(services.queue.renew_all_leases)
+        app.state.services = services
+        telemetry.observe(services)
+        sweeper = asyncio.create_task(_sweep(services))
         try:
             yield
         finally:
             sweeper.cancel()
             with suppress(asyncio.CancelledError):
                 await sweeper
-            await run_in_threadpool(store.close)
+            await run_in_threadpool(services.close)
 
     app = FastAPI(
         title="BlockHF",
@@ -88,11 +88,11 @@ def create_app(settings: Settings, *, clock: Callable[[], float] | None = None) 
     return app
 
 
-async def _sweep(store: Store) -> None:
+async def _sweep(services: Services) -> None:
     """End lost runs that nobody will claim, even while no worker asks for one."""
     while True:
-        await asyncio.sleep(min(_SWEEP_SECONDS, store.settings.lease_seconds))
+        await asyncio.sleep(min(_SWEEP_SECONDS, services.settings.lease_seconds))
         try:
-            await run_in_threadpool(store.queue.sweep)
+            await run_in_threadpool(services.queue.sweep)
         except SQLAlchemyError:
             _LOG.exception("the queue could not be swept; it is tried again")

@@ -95,7 +95,7 @@ _RUN = Run(
     experiment_name=_SPEC.name,
     config=_SPEC.runs()[1],
     status=RunStatus.RUNNING,
-    attempts=1,
+    claims=1,
     created_at=_THEN,
     started_at=_THEN,
     worker_id=_WORKER_ID,
@@ -156,16 +156,16 @@ ANNOUNCEMENT = _json(Announcement(info=_INFO, catalog=_CATALOG))
 REGISTRATION = _json(Registration(worker_id=_WORKER_ID, lease_seconds=30, heartbeat_seconds=2))
 KEPT_RUNS = _json(KeptRuns(runs=[_RUN_ID]))
 RUN_STATES = _json(RunStates(runs={_RUN_ID: RunStatus.PAUSED}))
-CLAIM = _json(Claim(run=_RUN, token=1))
-HEARTBEAT = _json(Heartbeat(token=1))
-START = _json(Start(token=1, environment=_RUN.environment, blocks=_BLOCKS, parameters=sum(_SIZES.values())))
-APPEND = _json(Append(token=1, rows=[_UPDATE]))
-FINISH = _json(Finish(token=1, status=RunStatus.FINISHED, ended_by="updates"))
+CLAIM = _json(Claim(run=_RUN, claim_number=1))
+HEARTBEAT = _json(Heartbeat(claim_number=1))
+START = _json(Start(claim_number=1, environment=_RUN.environment, blocks=_BLOCKS, parameters=sum(_SIZES.values())))
+APPEND = _json(Append(claim_number=1, rows=[_UPDATE]))
+FINISH = _json(Finish(claim_number=1, status=RunStatus.FINISHED, ended_by="updates"))
 SERIES = {
     "runs": {
         _RUN_ID: {
             "status": "running",
-            "attempt": 1,
+            "row_generation": 1,
             "last_update": 1,
             "update": [1],
             "seconds": [0.8],

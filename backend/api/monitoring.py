@@ -10,7 +10,7 @@ from prometheus_client.registry import Collector
 from sqlalchemy import func, select
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from backend.api.services import Store
+from backend.api.services import Services
 from backend.schemas.runs import RunStatus
 from backend.storage.tables import RUNS, WORKERS
 
@@ -34,20 +34,20 @@ class Telemetry:
             registry=self._registry,
         )
 
-    def observe(self, store: Store) -> None:
+    def observe(self, services: Services) -> None:
         """Report of a store too, whenever the metrics are asked for."""
-        self._registry.register(_OfStore(store))
+        self._registry.register(_DatabaseMetrics(services))
 
     def text(self) -> bytes:
         """Return the metrics as Prometheus reads them."""
         return generate_latest(self._registry)
 
 
-class _OfStore(Collector):
+class _DatabaseMetrics(Collector):
     """Counts that the tables know, read when they are asked for."""
 
-    def __init__(self, store: Store) -> None:
-        self._store = store
+    def __init__(self, services: Services) -> None:
+        self._services = services
 
     def describe(self) -> list[Metric]:
         """Say nothing before it is asked for: the tables may be away."""
@@ -55,15 +55,15 @@ class _OfStore(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """Read rows stored, runs by status, workers alive, age of the oldest lease."""
-        now, lease_seconds = self._store.clock(), self._store.settings.lease_seconds
-        with self._store.database.read() as connection:
+        now, lease_seconds = self._services.clock(), self._services.settings.lease_seconds
+        with self._services.database.read() as connection:
             counts = {
                 row[0]: row[1] for row in connection.execute(select(RUNS.c.status, func.count()).group_by("status"))
             }
             held = RUNS.c.status == RunStatus.RUNNING
             lease = connection.scalar(select(func.min(RUNS.c.lease_until)).where(held))
             alive = connection.scalar(select(func.count()).where(WORKERS.c.seen_at >= now - lease_seconds))
-        yield CounterMetricFamily("blockhf_rows", "updates stored since the start", value=self._store.metrics.stored)
+        yield CounterMetricFamily("blockhf_rows", "updates stored since the start", value=self._services.metrics.stored)
         runs = GaugeMetricFamily("blockhf_runs", "runs by status; queued is the queue's length", labels=["status"])
         for status in RunStatus:
             runs.add_metric([status.value], counts.get(status.value, 0))

@@ -20,7 +20,7 @@ FILES_AT_ONCE = 2
 """at most as many exports are made at a time; more would take as long together, and more memory"""
 
 
-class Store:
+class Services:
     """The verbs over one database."""
 
     def __init__(self, settings: Settings, *, clock: Callable[[], float] | None = None) -> None:
@@ -36,7 +36,7 @@ class Store:
         self.imports = Imports(self.database, clock=clock)
         self.file_threads = CapacityLimiter(FILES_AT_ONCE)
 
-    async def apart(self, make: Callable[..., Response], *given: object) -> Response:
+    async def in_thread(self, make: Callable[..., Response], *given: object) -> Response:
         """Call `make` with this store and the arguments in a thread for files; other calls never wait for one."""
         return await to_thread.run_sync(make, self, *given, limiter=self.file_threads)
 
@@ -45,9 +45,9 @@ class Store:
         self.database.close()
 
 
-async def _of_request(request: Request) -> Store:
-    store: Store = request.app.state.store
-    return store
+async def _of_request(request: Request) -> Services:
+    services: Services = request.app.state.services
+    return services
 
 
-StoreOfRequest = Annotated[Store, Depends(_of_request)]
+ServicesOfRequest = Annotated[Services, Depends(_of_request)]

@@ -19,24 +19,24 @@ M = TypeVar("M", bound=Contract)
 
 def run_id(value: str) -> str:
     """Return a run's id; raises InvalidInput where it is none, and another path would be asked for."""
-    return _like(_ID, value, "run_id", "must be an id: 8 to 32 of the characters a-z and 0-9")
+    return _matching(_ID, value, "run_id", "must be an id: 8 to 32 of the characters a-z and 0-9")
 
 
 def experiment_id(value: str) -> str:
     """Return an experiment's id; raises InvalidInput."""
-    return _like(_ID, value, "experiment_id", "must be an id: 8 to 32 of the characters a-z and 0-9")
+    return _matching(_ID, value, "experiment_id", "must be an id: 8 to 32 of the characters a-z and 0-9")
 
 
 def slug(value: str, field: str = "slug") -> str:
     """Return a name that stands in addresses; raises InvalidInput."""
     limit = "must be 1 to 64 of the characters a-z, 0-9, _, . and -, the first a letter or digit"
-    return _like(_SLUG, value, field, limit)
+    return _matching(_SLUG, value, field, limit)
 
 
-def once(key: str | None) -> dict[str, str]:
+def idempotency_header(key: str | None) -> dict[str, str]:
     """Return the header that keeps a repeat from being queued twice, with a new key for None; raises InvalidInput."""
     limit = "must be 1 to 200 visible ASCII characters, with blanks only between them"
-    return {"Idempotency-Key": uuid4().hex if key is None else _like(_KEY, key, "idempotency_key", limit)}
+    return {"Idempotency-Key": uuid4().hex if key is None else _matching(_KEY, key, "idempotency_key", limit)}
 
 
 def export_kind(value: ExportKind | str) -> ExportKind:
@@ -46,7 +46,7 @@ def export_kind(value: ExportKind | str) -> ExportKind:
     return ExportKind(value)
 
 
-def made(kind: type[M], **fields: Any) -> M:
+def validated(kind: type[M], **fields: Any) -> M:
     """Make a request's body, or raise what the backend would."""
     try:
         return kind.model_validate(fields)
@@ -54,7 +54,7 @@ def made(kind: type[M], **fields: Any) -> M:
         raise from_validation(error) from None
 
 
-def _like(pattern: re.Pattern[str], value: str, field: str, limit: str) -> str:
+def _matching(pattern: re.Pattern[str], value: str, field: str, limit: str) -> str:
     if not isinstance(value, str) or not pattern.fullmatch(value):
         raise InvalidInput([FieldError(field, str(value)[:200], limit)])
     return value

@@ -1,11 +1,9 @@
 """The API as Python, for dashboard, worker, command line and scripts."""
 
 from collections.abc import Mapping, Sequence
-from typing import Self
 
 from backend.client import argument_checks
 from backend.client.run_calls import RunCalls
-from backend.errors import BlockHFError
 from backend.formats import history_csv
 from backend.schemas.api import (
     CatalogAnswer,
@@ -22,7 +20,6 @@ from backend.schemas.api import (
 from backend.schemas.experiments import ExperimentSpec
 from backend.schemas.paper import PaperView, Reproductions, Study
 from backend.schemas.runs import Experiment, Preset, Run
-from backend.settings import Settings
 
 
 class Client(RunCalls):
@@ -32,19 +29,6 @@ class Client(RunCalls):
     Raises the tree of `backend.errors`: InvalidInput with its `errors`, NotFound, LeaseLost, BackendUnavailable.
     A Client may be shared between threads. Calls about runs stand in `RunCalls`, those of workers in `WorkerCalls`.
     """
-
-    @classmethod
-    def of(cls, settings: Settings | None = None) -> Self:
-        """Return a client of the backend that the settings name, or else the environment, with its token."""
-        chosen = settings or Settings()
-        return cls(chosen.api, headers=chosen.authorization)
-
-    def health(self) -> bool:
-        """Tell whether the backend answers and its database can be read."""
-        try:
-            return self._send("GET", "/ready", retry=False).status_code == 200
-        except BlockHFError:
-            return False
 
     def catalog(self) -> CatalogAnswer:
         """Return what can be launched, and the workers."""
@@ -56,7 +40,7 @@ class Client(RunCalls):
 
     def launch(self, spec: ExperimentSpec, *, idempotency_key: str | None = None) -> Experiment:
         """Queue every run of a comparison; the same key (1 to 200 visible ASCII characters) never queues it twice."""
-        headers = argument_checks.once(idempotency_key)
+        headers = argument_checks.idempotency_header(idempotency_key)
         return Experiment.model_validate_json(self._post("/experiments", spec, retry=True, headers=headers))
 
     def sweep(
@@ -68,8 +52,8 @@ class Client(RunCalls):
         idempotency_key: str | None = None,
     ) -> Experiment:
         """Queue a comparison whose optimizers take each combination of `grid`, such as {"bhf.damping": [0, 0.1]}."""
-        body = argument_checks.made(Sweep, base=base, grid=grid or {}, points=list(points))
-        headers = argument_checks.once(idempotency_key)
+        body = argument_checks.validated(Sweep, base=base, grid=grid or {}, points=list(points))
+        headers = argument_checks.idempotency_header(idempotency_key)
         return Experiment.model_validate_json(self._post("/sweeps", body, retry=True, headers=headers))
 
     def experiments(
@@ -104,7 +88,7 @@ class Client(RunCalls):
     ) -> Experiment:
         """Change an experiment's name, note, tags or archive; None leaves what is there."""
         given = {"name": name, "note": note, "tags": None if tags is None else list(tags), "archived": archived}
-        body = argument_checks.made(
+        body = argument_checks.validated(
             ExperimentChange, **{field: value for field, value in given.items() if value is not None}
         )
         return Experiment.model_validate_json(
@@ -131,7 +115,7 @@ class Client(RunCalls):
 
     def save_preset(self, slug: str, title: str, spec: ExperimentSpec) -> Preset:
         """Save settings under a name, in place of those that had it before."""
-        body = argument_checks.made(PresetBody, title=title, spec=spec)
+        body = argument_checks.validated(PresetBody, title=title, spec=spec)
         return Preset.model_validate_json(self._change("PUT", f"/presets/{argument_checks.slug(slug)}", body))
 
     def delete_preset(self, slug: str) -> None:
@@ -163,5 +147,5 @@ class Client(RunCalls):
         All rows are stored, or none.
         """
         history_csv.check_one_run(spec)
-        body = argument_checks.made(Import, spec=spec, csv=csv)
+        body = argument_checks.validated(Import, spec=spec, csv=csv)
         return Run.model_validate_json(self._post("/imports", body, retry=False, timeout=self._long_timeout()))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import orjson
 
 from backend.client import argument_checks
-from backend.client.worker_client import WorkerCalls
+from backend.client.transport import Transport
 from backend.errors import BackendUnavailable, FieldError, InvalidInput
 from backend.schemas.api import ExportKind, Priority, RunList
 from backend.schemas.base import Contract
@@ -23,12 +23,12 @@ _POLL_SECONDS = 0.5
 class _Cursor(NamedTuple):
     """What a follower has of a run."""
 
-    attempt: int
+    row_generation: int
     update: int
     status: str
 
 
-class RunCalls(WorkerCalls):
+class RunCalls(Transport):
     """A backend as those see it who have runs trained."""
 
     def runs(
@@ -66,7 +66,7 @@ class RunCalls(WorkerCalls):
 
     def prioritize(self, run_id: str, priority: int) -> Run:
         """Move a run in line; the highest priority goes first."""
-        return self._ask(run_id, "priority", argument_checks.made(Priority, priority=priority))
+        return self._ask(run_id, "priority", argument_checks.validated(Priority, priority=priority))
 
     def series(
         self,
@@ -130,7 +130,7 @@ class RunCalls(WorkerCalls):
     ) -> Iterator[tuple[str, dict[str, Any]]]:
         """Yield a run's id and its new columns, as `series` returns them, until all runs have ended.
 
-        It begins with the stored rows. Where `attempt` changes, the run was rolled back: drop its earlier columns.
+        It begins with the stored rows. If `row_generation` changes, the run was rolled back: drop its earlier columns.
         While the backend is unreachable it retries for five minutes.
 
         Args:
@@ -153,7 +153,7 @@ class RunCalls(WorkerCalls):
             answer = self._after(known)
             for run_id, columns in answer.items():
                 last = columns["update"][-1] if columns["update"] else min(known[run_id].update, columns["last_update"])
-                cursor = _Cursor(columns["attempt"], last, columns["status"])
+                cursor = _Cursor(columns["row_generation"], last, columns["status"])
                 if cursor != known[run_id]:
                     known[run_id] = cursor
                     yield run_id, columns
@@ -166,7 +166,9 @@ class RunCalls(WorkerCalls):
         """Read what is new of each run: all of its rows where it was rolled back."""
         after = [cursor.update for cursor in known.values()]
         answer = self._retry_unreachable(partial(self.series, list(known), after=after))
-        changed = [run_id for run_id, columns in answer.items() if columns["attempt"] != known[run_id].attempt]
+        changed = [
+            run_id for run_id, columns in answer.items() if columns["row_generation"] != known[run_id].row_generation
+        ]
         rolled_back = [run_id for run_id in changed if known[run_id].update]
         return answer | self._retry_unreachable(partial(self.series, rolled_back))
 

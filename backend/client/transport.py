@@ -12,6 +12,7 @@ from backend.client.retry import call_with_retry
 from backend.errors import BackendUnavailable, BlockHFError, FieldError, InvalidInput
 from backend.schemas.base import STEPS_PER_BATCH, Contract
 from backend.schemas.measures import Update
+from backend.settings import Settings
 
 T = TypeVar("T")
 
@@ -39,6 +40,19 @@ class Transport:
     ) -> None:
         self._http = http or httpx.Client(base_url=base_url, headers=headers, timeout=timeout, trust_env=False)
         self._met = False
+
+    @classmethod
+    def of(cls, settings: Settings | None = None) -> Self:
+        """Return a client with the backend's address and the token of these settings, by default the environment's."""
+        chosen = settings or Settings()
+        return cls(chosen.api, headers=chosen.authorization)
+
+    def health(self) -> bool:
+        """Return whether the backend answers and its database can be read."""
+        try:
+            return self._send("GET", "/ready", retry=False).status_code == 200
+        except BlockHFError:
+            return False
 
     def __enter__(self) -> Self:
         return self

@@ -22,7 +22,7 @@ from backend.schemas.measures import Update
 from backend.schemas.runs import Checkpoint, RunError, RunStatus
 
 
-class WorkerCalls(Transport):
+class WorkerClient(Transport):
     """A backend as its workers see it."""
 
     def register(self, info: WorkerInfo, catalog: Catalog) -> Registration:
@@ -39,9 +39,9 @@ class WorkerCalls(Transport):
         """Say that an idle worker is alive."""
         self._post(f"/workers/{worker_id}/heartbeat", None, retry=True)
 
-    def heartbeat(self, run_id: str, token: int) -> HeartbeatAnswer:
+    def heartbeat(self, run_id: str, claim_number: int) -> HeartbeatAnswer:
         """Renew the lease; return what the user wants of the run."""
-        answer = self._post(f"/runs/{run_id}/heartbeat", Heartbeat(token=token), retry=True)
+        answer = self._post(f"/runs/{run_id}/heartbeat", Heartbeat(claim_number=claim_number), retry=True)
         return HeartbeatAnswer.model_validate_json(answer)
 
     def run_states(self, run_ids: Sequence[str]) -> dict[str, RunStatus]:
@@ -55,7 +55,7 @@ class WorkerCalls(Transport):
     def start(
         self,
         run_id: str,
-        token: int,
+        claim_number: int,
         *,
         environment: dict[str, str],
         blocks: list[list[str]],
@@ -65,19 +65,21 @@ class WorkerCalls(Transport):
     ) -> None:
         """Report what the run is made of, before its first update; the rows after `resumed_from` are dropped."""
         body = Start(
-            token=token, environment=environment, blocks=blocks, parameters=parameters, resumed_from=resumed_from,
-            note=note,
+            claim_number=claim_number, environment=environment, blocks=blocks, parameters=parameters,
+            resumed_from=resumed_from, note=note,
         )  # fmt: skip
         self._post(f"/runs/{run_id}/start", body, retry=True)
 
-    def append(self, run_id: str, token: int, rows: Sequence[Update], *, checkpoint: Checkpoint | None = None) -> int:
+    def append(
+        self, run_id: str, claim_number: int, rows: Sequence[Update], *, checkpoint: Checkpoint | None = None
+    ) -> int:
         """Store the next updates, however many, and name a checkpoint of theirs; return the last update stored."""
         last = 0
         parts = list(batches(rows))
         for batch in parts:
             named = checkpoint if batch is parts[-1] else None
             answer = self._post(
-                f"/runs/{run_id}/updates", Append(token=token, rows=batch, checkpoint=named), retry=True
+                f"/runs/{run_id}/updates", Append(claim_number=claim_number, rows=batch, checkpoint=named), retry=True
             )
             last = Appended.model_validate_json(answer).last_update
         return last
@@ -85,7 +87,7 @@ class WorkerCalls(Transport):
     def finish(
         self,
         run_id: str,
-        token: int,
+        claim_number: int,
         status: RunStatus | str,
         *,
         ended_by: str = "",
@@ -93,7 +95,13 @@ class WorkerCalls(Transport):
         weights: str | None = None,
     ) -> None:
         """End a run: finished (with the SHA-256 of its weights), failed (with an error) or cancelled; or pause it."""
-        body = {"token": token, "status": RunStatus(status), "ended_by": ended_by, "error": error, "weights": weights}
+        body = {
+            "claim_number": claim_number,
+            "status": RunStatus(status),
+            "ended_by": ended_by,
+            "error": error,
+            "weights": weights,
+        }
         self.finish_as(run_id, Finish.model_validate(body))
 
     def finish_as(self, run_id: str, body: Finish) -> None:

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Row, insert, select, update
 
 from backend.catalog.validation import plan
 from backend.errors import Conflict, NotFound, NoWorker
-from backend.queue.queue import cancel_experiment, check_room
+from backend.queue.queue import cancel_experiment, check_queue_limit
 from backend.queue.workers import Workers
 from backend.schemas.api import ExperimentChange, Plan
 from backend.schemas.catalog import WorkerInfo
@@ -63,7 +63,7 @@ class Experiments:
         with self._database.write(alone=True) as connection:
             # Two requests with the same key may both have come this far.
             if (number := _keyed(connection, spec, idempotency_key)) is None:
-                check_room(connection, len(spec.seeds) * len(spec.optimizers), self._settings.max_queued)
+                check_queue_limit(connection, len(spec.seeds) * len(spec.optimizers), self._settings.max_queued)
                 number = queue_runs(connection, spec, idempotency_key, self._clock(), planned)
             return _experiments(connection, [_row(connection, EXPERIMENTS.c.number == number)])[0]
 

@@ -18,7 +18,9 @@ MAX_POINTS = 200_000
 _PAGE = 2_000
 _ALL = slice(None)
 
-_HEAD = select(RUNS.c.number, RUNS.c.status, RUNS.c.edition, RUNS.c.updates).where(RUNS.c.id == bindparam("its_id"))
+_HEAD = select(RUNS.c.number, RUNS.c.status, RUNS.c.row_generation, RUNS.c.updates).where(
+    RUNS.c.id == bindparam("its_id")
+)
 _NUMBER, _ABOVE, _MOST = (bindparam(name, type_=Integer) for name in ("number", "above", "most"))
 
 Columns = dict[str, Any]
@@ -40,15 +42,15 @@ class Wanted(TypedDict, total=False):
 
 
 View = Callable[[int, int], AbstractContextManager[Connection]]
-"""Opens a view of a run, by number, whose rows are of an attempt."""
+"""Opens a view of a run, by number, in its row generation."""
 
 
 @dataclass(frozen=True)
 class Reading:
     """A run as it is read: its state, and its columns, page by page, each time from a view.
 
-    head: status, attempt and last update. names: of the rows' columns; after them come, for each of `blocks` blocks,
-    the columns of BLOCK_FIELDS. points: at most as many are read of each column.
+    head: status, row generation and last update. names: of the rows' columns; after them come, for each of `blocks`
+    blocks, the columns of BLOCK_FIELDS. points: at most as many are read of each column.
     """
 
     run_id: str
@@ -76,7 +78,7 @@ class Reading:
         above, left = self._above, self.points
         while above < self._end and left > 0:
             upto = min(self._end, ((above + 1) // self._bucket + _PAGE) * self._bucket - 1)
-            with self._view(self._number, self.head["attempt"]) as connection:
+            with self._view(self._number, self.head["row_generation"]) as connection:
                 columns = _columns(connection, self, tuple(names), (above, upto), min(left, _PAGE))
                 parts = _blocks(connection, self._number, columns["update"], of_blocks)
             yield [*(columns[name] for name in names), *parts]
@@ -116,7 +118,7 @@ def _head(connection: Connection, run_id: str) -> tuple[int, Columns]:
     row = connection.execute(_HEAD, {"its_id": run_id}).one_or_none()
     if row is None:
         raise NotFound(f"there is no run {run_id}")
-    return row.number, {"status": row.status, "attempt": row.edition, "last_update": row.updates}
+    return row.number, {"status": row.status, "row_generation": row.row_generation, "last_update": row.updates}
 
 
 def _columns(

@@ -12,7 +12,7 @@ from sqlalchemy import Update as UpdateStatement
 
 from backend.errors import FieldError, InvalidInput, RunChanged
 from backend.metrics.reader import MAX_POINTS, Columns, Reading, Wanted, joined, read
-from backend.queue.leases import hold
+from backend.queue.leases import lock_claim
 from backend.schemas.api import Append
 from backend.schemas.base import MAX_UPDATES
 from backend.schemas.measures import BLOCK_FIELDS, COMPARED, SERIES_FIELDS, Update
@@ -44,10 +44,13 @@ class Metrics:
         InvalidInput where an update is left out, or the checkpoint is ahead of the rows.
         """
         with self._database.write() as connection:
-            lease = hold(connection, run_id, body.token)
+            lease = lock_claim(connection, run_id, body.claim_number)
             fresh = [row for row in body.rows if row.update > lease.updates]
             _check_order(body.rows, lease.updates)
-            changes: Columns = {"lease_until": self._clock() + self._settings.lease_seconds, "begun": body.token}
+            changes: Columns = {
+                "lease_until": self._clock() + self._settings.lease_seconds,
+                "started_claim": body.claim_number,
+            }
             if fresh:
                 store_rows(connection, lease.number, fresh)
                 changes |= summary_of(lease, fresh)
@@ -75,7 +78,7 @@ class Metrics:
 
         Within the block, all pages are of one view. Pages that are read later, as a client takes them, each open a
         short view of their own: a view that a slow client held would keep SQLite's log from being cut. They are still
-        of the same moment, since the rows of an attempt never change; they raise RunChanged where that has ended.
+        of the same moment, since the rows of one generation never change; they raise RunChanged where that has ended.
         """
         limit = max(1, wanted.get("points", MAX_POINTS) // len(runs))
         starts = wanted.get("after", [0] * len(runs))
@@ -83,12 +86,12 @@ class Metrics:
         opened: list[Connection] = []
 
         @contextmanager
-        def view(number: int, attempt: int) -> Iterator[Connection]:
+        def view(number: int, row_generation: int) -> Iterator[Connection]:
             if opened:
                 yield opened[0]
                 return
             with self._database.read() as later:
-                if later.scalar(select(RUNS.c.edition).where(RUNS.c.number == number)) != attempt:
+                if later.scalar(select(RUNS.c.row_generation).where(RUNS.c.number == number)) != row_generation:
                     raise RunChanged("the run began again, or was removed, while its rows were read: ask again")
                 yield later
 

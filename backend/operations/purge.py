@@ -71,7 +71,9 @@ def _remove_rows(connection: Connection, experiment: int) -> bool:
         kept = max(0, last - max(1, room // width))
         for table in (BLOCKS, UPDATES):
             connection.execute(delete(table).where(table.c.run == run, table.c.update > kept))
-        connection.execute(update(RUNS).where(RUNS.c.number == run).values(updates=kept, edition=RUNS.c.edition + 1))
+        connection.execute(
+            update(RUNS).where(RUNS.c.number == run).values(updates=kept, row_generation=RUNS.c.row_generation + 1)
+        )
         room -= (last - kept) * width
         if room <= 0 or kept:
             return True

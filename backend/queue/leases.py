@@ -1,6 +1,6 @@
-"""Leases: a running run belongs to the token of its last claim; once its lease is over, the next claim may have it.
+"""Leases: a running run belongs to its last claim until the lease ends; then another worker can claim it.
 
-Token and lease stand in the run's row; each function is a part of a transaction of the queue.
+Claim number and lease are columns of the run's row. Every function here runs within a transaction of the queue.
 """
 
 from typing import Any
@@ -13,70 +13,97 @@ from backend.schemas.runs import RunError, RunStatus, Summary
 from backend.storage.run_rows import run_number
 from backend.storage.tables import RUNS
 
-_ASKED = ("number", "worker", "cancel_requested", "pause_requested", "begun", "checkpoint", "notes")
-_HELD = and_(
-    RUNS.c.id == bindparam("its_id"), RUNS.c.token == bindparam("its_token"), RUNS.c.status == RunStatus.RUNNING
+_COLUMNS = ("number", "worker", "cancel_requested", "pause_requested", "started_claim", "checkpoint", "notes")
+_CLAIMED = and_(
+    RUNS.c.id == bindparam("run_id"),
+    RUNS.c.claim_number == bindparam("given_claim"),
+    RUNS.c.status == RunStatus.RUNNING,
 )
-_HOLD = select(*(RUNS.c[name] for name in (*_ASKED, *Summary.model_fields))).where(_HELD).with_for_update()
+_LOCK = select(*(RUNS.c[name] for name in (*_COLUMNS, *Summary.model_fields))).where(_CLAIMED).with_for_update()
 
 
-def hold(connection: Connection, run_id: str, token: int) -> Any:
-    """Return the row of a run that this token holds (what is asked of it, checkpoint, summary), or raise LeaseLost."""
-    row = connection.execute(_HOLD, {"its_id": run_id, "its_token": token}).one_or_none()
+def lock_claim(connection: Connection, run_id: str, claim_number: int) -> Any:
+    """Lock the row of a run and return it: requests of the user, checkpoint, notes and summary.
+
+    Raises:
+        NotFound: there is no such run.
+        LeaseLost: the run has ended, or this is not its last claim.
+    """
+    row = connection.execute(_LOCK, {"run_id": run_id, "given_claim": claim_number}).one_or_none()
     if row is None:
         run_number(connection, run_id)
-        raise LeaseLost(f"run {run_id} is not held by token {token}: it ended, or another worker has it; stop writing")
+        raise LeaseLost(
+            f"run {run_id} no longer belongs to claim {claim_number}: it has ended, or another worker has claimed it; "
+            "stop writing to it"
+        )
     return row
 
 
 def claim_first(connection: Connection, worker_id: str, catalog: Catalog, now: float, until: float) -> Any:
-    """Give a worker the first run in line of those that it can train, until then; return its row, or None."""
-    known = and_(
+    """Claim the first run in line that a worker can train.
+
+    Args:
+        connection: the transaction.
+        worker_id: the worker.
+        catalog: the problems and data sets that it announced.
+        now: seconds since 1970.
+        until: end of the lease, likewise.
+
+    Returns:
+        The claimed run's number, id, claim number and checkpoint; None if there is no such run.
+    """
+    trainable = and_(
         RUNS.c.problem.in_([problem.name for problem in catalog.problems]),
         RUNS.c.data.in_([data.name for data in catalog.data]),
     )
-    free = or_(RUNS.c.status == RunStatus.QUEUED, lost(now))
-    # skip_locked is PostgreSQL's; on SQLite the transaction has locked out every other writer.
+    free = or_(RUNS.c.status == RunStatus.QUEUED, lease_expired(now))
+    # One statement finds and claims the run, so two workers cannot claim the same one. SQLite has one writer at a time;
+    # on PostgreSQL skip_locked passes over a run that another claim has locked and not yet committed.
     order = (RUNS.c.priority.desc(), RUNS.c.number)
-    first = select(RUNS.c.number).where(free, known).order_by(*order).limit(1).with_for_update(skip_locked=True)
+    first = select(RUNS.c.number).where(free, trainable).order_by(*order).limit(1).with_for_update(skip_locked=True)
+    progress = RUNS.c.updates > RUNS.c.best_update
     claim = (
         update(RUNS)
         .where(RUNS.c.number == first.scalar_subquery())
         .values(
             status=RunStatus.RUNNING,
-            token=RUNS.c.token + 1,
-            attempts=RUNS.c.attempts + 1,
-            stalled=case((RUNS.c.updates > RUNS.c.furthest, 1), else_=RUNS.c.stalled + 1),
-            furthest=case((RUNS.c.updates > RUNS.c.furthest, RUNS.c.updates), else_=RUNS.c.furthest),
+            claim_number=RUNS.c.claim_number + 1,
+            claims=RUNS.c.claims + 1,
+            claims_without_progress=case((progress, 1), else_=RUNS.c.claims_without_progress + 1),
+            best_update=case((progress, RUNS.c.updates), else_=RUNS.c.best_update),
             worker=worker_id,
             lease_until=until,
             started_at=now,
         )
-        .returning(RUNS.c.number, RUNS.c.id, RUNS.c.token, RUNS.c.checkpoint)
+        .returning(RUNS.c.number, RUNS.c.id, RUNS.c.claim_number, RUNS.c.checkpoint)
     )
     return connection.execute(claim).one_or_none()
 
 
-def lost(now: float) -> ColumnElement[bool]:
-    """Say of which runs the worker is lost: their lease is over."""
+def lease_expired(now: float) -> ColumnElement[bool]:
+    """Return the condition that a run is running and its lease has expired."""
     return and_(RUNS.c.status == RunStatus.RUNNING, RUNS.c.lease_until < now)
 
 
 def sweep_lost(connection: Connection, now: float, max_attempts: int) -> None:
-    """End or pause the runs of lost workers that should, or that no attempt got any further with."""
+    """End or pause the runs with an expired lease that no worker should claim again.
+
+    These are runs that the user wanted cancelled or paused, and runs with too many claims without progress.
+    """
+    # A cancel goes before a pause, and both before the limit on claims: the user's wish decides.
     for asked, status in ((RUNS.c.cancel_requested, RunStatus.CANCELLED), (RUNS.c.pause_requested, RunStatus.PAUSED)):
-        connection.execute(update(RUNS).where(lost(now), asked).values(ending(status, now, status.value)))
+        connection.execute(update(RUNS).where(lease_expired(now), asked).values(ending(status, now, status.value)))
     reason = RunError(
         message=f"{max_attempts} workers in a row were lost while they trained this run, and none got further than "
         "the one before: it may need more memory than they have, or crash its process"
     )
-    hopeless = and_(lost(now), RUNS.c.stalled >= max_attempts, RUNS.c.updates <= RUNS.c.furthest)
+    stuck = and_(RUNS.c.claims_without_progress >= max_attempts, RUNS.c.updates <= RUNS.c.best_update)
     failed = ending(RunStatus.FAILED, now, "attempts") | {"error": reason.model_dump_json()}
-    connection.execute(update(RUNS).where(hopeless).values(failed))
+    connection.execute(update(RUNS).where(lease_expired(now), stuck).values(failed))
 
 
 def ending(status: RunStatus, now: float, ended_by: str) -> dict[str, Any]:
-    """Return what a run's row takes when it ends, is laid down, or goes back in line."""
+    """Return the column values of a run that ends, pauses or is queued again."""
     values: dict[str, Any] = {"status": status, "ended_by": ended_by, "lease_until": None, "pause_requested": False}
     return values | {"finished_at": now if status.final else None}
 

@@ -1,13 +1,28 @@
-"""The queue, which is the runs table: claim, lease, fencing token, heartbeat, finish; and what users ask of a run.
+"""The queue is the table of runs. Workers claim runs and report them; users cancel, pause, resume, retry, prioritize.
 
-queued ──claim──► running ──finish──► finished | failed | cancelled | paused
- ▲ │ ▲              │ ▲ └─ lease over: claim again (token + 1), or cancelled, or paused, or failed
- │ │ └─retry── failed, cancelled
- │ ├─cancel─► cancelled
- │ └─pause──► paused ──cancel─► cancelled
- └──resume─────┘
+State of the run   queued     running             paused     finished   failed     cancelled
+-----------------  ---------  ------------------  ---------  ---------  ---------  ---------
+claim              running    running (1)         -          -          -          -
+heartbeat          LeaseLost  renews the lease    LeaseLost  LeaseLost  LeaseLost  LeaseLost
+finish, status S   LeaseLost  S (2)               (3)        (3)        (3)        (3)
+lease expiry       -          (4)                 -          -          -          -
+cancel             cancelled  on request (5)      cancelled  Conflict   Conflict   no change
+pause              paused     on request (5)      no change  Conflict   Conflict   Conflict
+resume             no change  withdraws a pause   queued     Conflict   Conflict   Conflict
+retry (6)          no change  Conflict            Conflict   Conflict   queued     queued
+prioritize         moves it   no effect yet       moves it   Conflict   Conflict   Conflict
 
-A run that is claimed again goes on from its checkpoint where the worker has it: the start says from which update on.
+1. Once the lease has expired. The claim number grows by 1, so the calls of the worker before get LeaseLost.
+2. S is finished, failed, cancelled or paused. `paused` becomes cancelled if the user wants that by now, and queued if
+   the user has withdrawn the pause.
+3. No change if the same claim has reported the same status already, otherwise LeaseLost.
+4. Cancelled or paused if the user wants that; failed after too many claims without progress; otherwise the run stays
+   running until the next claim.
+5. The worker learns it from its next heartbeat, and finishes the run. Once the lease has expired the change is
+   immediate.
+6. Conflict in every state if the run's experiment is deleted.
+
+A run that is claimed again continues from its checkpoint if the worker has that file, otherwise from its beginning.
 """
 
 import time
@@ -19,8 +34,8 @@ from sqlalchemy import Connection, and_, func, null, or_, select, update
 
 from backend.catalog.validation import resolve_blocks
 from backend.errors import Conflict, FieldError, InvalidInput, LeaseLost, QueueFull
-from backend.queue.leases import change, claim_first, ending, hold, lost, sweep_lost
-from backend.queue.rollback import begin_again, rewind, with_note
+from backend.queue.leases import change, claim_first, ending, lease_expired, lock_claim, sweep_lost
+from backend.queue.rollback import restart_from_zero, roll_back, with_note
 from backend.queue.workers import see_worker
 from backend.schemas.api import Claim, Finish, HeartbeatAnswer, Start
 from backend.schemas.catalog import Catalog
@@ -34,7 +49,7 @@ Clock = Callable[[], float]
 
 
 class Queue:
-    """Hands runs to workers; a run belongs to the token of its last claim, for as long as its lease is renewed."""
+    """Hands runs to workers. A run belongs to its last claim for as long as the lease is renewed."""
 
     def __init__(self, database: Database, settings: Settings, *, clock: Clock = time.time) -> None:
         self._database = database
@@ -42,7 +57,11 @@ class Queue:
         self._clock = clock
 
     def claim(self, worker_id: str) -> Claim | None:
-        """Give the first run in line that waits, or whose worker is lost, to a worker that can train it."""
+        """Claim the first run in line that the worker can train: a queued one, or one with an expired lease.
+
+        Raises:
+            NotFound: the worker is not registered.
+        """
         now = self._clock()
         with self._database.write() as connection:
             catalog = see_worker(connection, worker_id, now, every=self._settings.heartbeat_seconds)
@@ -51,32 +70,39 @@ class Queue:
             if claimed is None:
                 return None
             if claimed.checkpoint is None:
-                begin_again(connection, claimed.number)
+                restart_from_zero(connection, claimed.number)
             run = get_run(connection, claimed.id)
-            return Claim(run=run if run.blocks else _with_blocks(run, catalog), token=claimed.token)
+            return Claim(run=run if run.blocks else _with_blocks(run, catalog), claim_number=claimed.claim_number)
 
     def sweep(self) -> None:
-        """End or pause the runs of lost workers that should, or that no attempt got any further with."""
+        """End or pause the runs with an expired lease that no worker should claim again."""
         with self._database.write() as connection:
             sweep_lost(connection, self._clock(), self._settings.max_attempts)
 
-    def forgive(self) -> None:
-        """Renew every lease: while the backend was away nobody could. One of a clock that was ahead gets shorter."""
+    def renew_all_leases(self) -> None:
+        """Renew every lease, which no worker could do while the backend was down.
+
+        A lease that a fast clock made too long gets shorter.
+        """
         until = self._clock() + self._settings.lease_seconds
         with self._database.write() as connection:
             connection.execute(update(RUNS).where(RUNS.c.status == RunStatus.RUNNING).values(lease_until=until))
 
-    def heartbeat(self, run_id: str, token: int) -> HeartbeatAnswer:
-        """Renew the lease; return what the user wants of the run."""
+    def heartbeat(self, run_id: str, claim_number: int) -> HeartbeatAnswer:
+        """Renew the lease; return whether the user wants the run cancelled or paused.
+
+        Raises:
+            LeaseLost: the run has ended, or another worker has claimed it.
+        """
         now = self._clock()
         with self._database.write() as connection:
-            lease = hold(connection, run_id, token)
+            lease = lock_claim(connection, run_id, claim_number)
             see_worker(connection, lease.worker, now, every=self._settings.heartbeat_seconds)
             change(connection, lease.number, lease_until=now + self._settings.lease_seconds)
             return HeartbeatAnswer(cancel=lease.cancel_requested, pause=lease.pause_requested)
 
     def run_states(self, run_ids: Sequence[str]) -> dict[str, RunStatus]:
-        """Return the states of runs; unknown runs, and ended runs of deleted experiments, are omitted."""
+        """Return the status of each run; omit unknown runs, and ended runs of deleted experiments."""
         query = (
             select(RUNS.c.id, RUNS.c.status, EXPERIMENTS.c.deleted_at)
             .join(EXPERIMENTS, EXPERIMENTS.c.number == RUNS.c.experiment)
@@ -87,15 +113,18 @@ class Queue:
         return {run_id: status for run_id, status, deleted in found if deleted is None or not status.final}
 
     def start(self, run_id: str, body: Start) -> None:
-        """Keep what the worker found out when it built the run, and drop the rows above the update it goes on after.
+        """Store what the worker reports of the run it has built, and drop the rows after `resumed_from`.
 
-        A token's first start counts; a later one is a replay. Raises InvalidInput where that update is neither 0 nor
-        the checkpoint's.
+        Rows are dropped at the first start of a claim only: a second one is a repeated request.
+
+        Raises:
+            InvalidInput: `resumed_from` is neither 0 nor the checkpoint's update.
+            LeaseLost: the run has ended, or another worker has claimed it.
         """
         with self._database.write() as connection:
-            lease = hold(connection, run_id, body.token)
-            if lease.begun < body.token:
-                _begin(connection, lease, body)
+            lease = lock_claim(connection, run_id, body.claim_number)
+            if lease.started_claim < body.claim_number:
+                _start(connection, lease, body)
             change(
                 connection,
                 lease.number,
@@ -106,18 +135,24 @@ class Queue:
             )
 
     def finish(self, run_id: str, body: Finish) -> None:
-        """End a run, or lay it down; saying the same again is fine."""
+        """Finish or pause a run. Idempotent.
+
+        Raises:
+            LeaseLost: the run has ended otherwise, or another worker has claimed it.
+        """
         with self._database.write() as connection:
             try:
-                lease = hold(connection, run_id, body.token)
+                lease = lock_claim(connection, run_id, body.claim_number)
             except LeaseLost:
-                ended = and_(RUNS.c.id == run_id, RUNS.c.token == body.token, RUNS.c.status == body.status)
+                ended = and_(
+                    RUNS.c.id == run_id, RUNS.c.claim_number == body.claim_number, RUNS.c.status == body.status
+                )
                 if connection.scalar(select(RUNS.c.number).where(ended)) is None:
                     raise
                 return
             status: RunStatus = body.status
             changed = lease.cancel_requested or not lease.pause_requested
-            if status is RunStatus.PAUSED and changed:  # the user's mind, since the worker was told
+            if status is RunStatus.PAUSED and changed:  # the user changed it after the last heartbeat
                 status = RunStatus.CANCELLED if lease.cancel_requested else RunStatus.QUEUED
             change(
                 connection,
@@ -129,46 +164,80 @@ class Queue:
             )
 
     def cancel(self, run_id: str) -> Run:
-        """Cancel a run: at once where no worker holds it, else by its next heartbeat."""
+        """Cancel a run: immediately if no worker has it, otherwise with the worker's next heartbeat.
+
+        Raises:
+            Conflict: it has ended otherwise.
+        """
         return self._stop(run_id, RunStatus.CANCELLED, {"cancel_requested": True})
 
     def pause(self, run_id: str) -> Run:
-        """Pause a run: at once where no worker holds it, else by its next heartbeat."""
+        """Pause a run: immediately if no worker has it, otherwise with the worker's next heartbeat.
+
+        Raises:
+            Conflict: it has ended otherwise.
+        """
         return self._stop(run_id, RunStatus.PAUSED, {"pause_requested": True})
 
     def resume(self, run_id: str) -> Run:
-        """Let a paused run wait for a worker again, or take a pause back that was not obeyed yet."""
+        """Queue a paused run again, or withdraw a pause that the worker has not carried out yet.
+
+        Raises:
+            Conflict: it has ended.
+            QueueFull: too many runs are queued.
+        """
         with self._database.write(alone=True) as connection:
             number, status, _ = _state(connection, run_id)
             if status.final:
-                raise Conflict(f"run {run_id} has {status} already; only a paused run can be resumed")
+                raise Conflict(f"run {run_id} is {status}; only a paused run can be resumed")
             if status is RunStatus.PAUSED:
-                check_room(connection, 1, self._settings.max_queued)
-            again = {"status": RunStatus.QUEUED, "stalled": 0, "ended_by": ""} if status is RunStatus.PAUSED else {}
+                check_queue_limit(connection, 1, self._settings.max_queued)
+            again = (
+                {"status": RunStatus.QUEUED, "claims_without_progress": 0, "ended_by": ""}
+                if status is RunStatus.PAUSED
+                else {}
+            )
             change(connection, number, pause_requested=False, **again)
             return get_run(connection, run_id)
 
     def retry(self, run_id: str) -> Run:
-        """Let a run that failed or was cancelled wait for a worker again; it goes on from its checkpoint."""
+        """Queue a failed or cancelled run again; it continues from its checkpoint.
+
+        Raises:
+            Conflict: it neither failed nor was cancelled, or its experiment is deleted.
+            QueueFull: too many runs are queued.
+        """
         with self._database.write(alone=True) as connection:
             number, status, _ = _state(connection, run_id)
             if _is_deleted(connection, number):
-                raise Conflict(f"run {run_id} is of a comparison that was deleted; restore that first")
+                raise Conflict(f"run {run_id} belongs to a deleted comparison; restore that first")
             if status in {RunStatus.FAILED, RunStatus.CANCELLED}:
-                check_room(connection, 1, self._settings.max_queued)
+                check_queue_limit(connection, 1, self._settings.max_queued)
                 asked = {"cancel_requested": False, "pause_requested": False}
                 ended = {"ended_by": "", "error": null(), "finished_at": null()}
-                change(connection, number, status=RunStatus.QUEUED, stalled=0, furthest=0, **asked, **ended)
+                change(
+                    connection,
+                    number,
+                    status=RunStatus.QUEUED,
+                    claims_without_progress=0,
+                    best_update=0,
+                    **asked,
+                    **ended,
+                )
             elif status is not RunStatus.QUEUED:
-                raise Conflict(f"run {run_id} is {status}; only a failed or a cancelled run can be tried again")
+                raise Conflict(f"run {run_id} is {status}; only a failed or cancelled run can be retried")
             return get_run(connection, run_id)
 
     def prioritize(self, run_id: str, priority: int) -> Run:
-        """Move a run in line: higher goes first, and of equals the older."""
+        """Set a run's priority: higher goes first, and of equal ones the older run.
+
+        Raises:
+            Conflict: it has ended.
+        """
         with self._database.write() as connection:
             number, status, _ = _state(connection, run_id)
             if status.final:
-                raise Conflict(f"run {run_id} has {status} already; it waits for nothing")
+                raise Conflict(f"run {run_id} is {status}; its priority cannot be changed")
             change(connection, number, priority=priority)
             return get_run(connection, run_id)
 
@@ -177,7 +246,7 @@ class Queue:
         with self._database.write() as connection:
             number, status, lease_until = _state(connection, run_id)
             if status in {RunStatus.FINISHED, RunStatus.FAILED} or (status.final and status is not to):
-                raise Conflict(f"run {run_id} has {status} already; it cannot be {to}")
+                raise Conflict(f"run {run_id} is {status}; it cannot be {to}")
             if status is RunStatus.RUNNING and lease_until >= now:
                 change(connection, number, **asked)
             elif status is not to:
@@ -186,7 +255,7 @@ class Queue:
 
 
 def _state(connection: Connection, run_id: str) -> tuple[int, RunStatus, float]:
-    """Return a run's number, status and lease."""
+    """Lock a run's row; return its number, its status and the end of its lease."""
     number = run_number(connection, run_id)
     columns = (RUNS.c.status, RUNS.c.lease_until)
     row = connection.execute(select(*columns).where(RUNS.c.number == number).with_for_update()).one()
@@ -194,9 +263,9 @@ def _state(connection: Connection, run_id: str) -> tuple[int, RunStatus, float]:
 
 
 def _is_deleted(connection: Connection, number: int) -> bool:
-    """Tell whether a run's experiment is marked as deleted."""
-    its = and_(RUNS.c.number == number, RUNS.c.experiment == EXPERIMENTS.c.number)
-    return connection.scalar(select(EXPERIMENTS.c.deleted_at).where(its)) is not None
+    """Return whether a run's experiment is deleted."""
+    of_run = and_(RUNS.c.number == number, RUNS.c.experiment == EXPERIMENTS.c.number)
+    return connection.scalar(select(EXPERIMENTS.c.deleted_at).where(of_run)) is not None
 
 
 def _with_blocks(run: Run, catalog: Catalog) -> Run:
@@ -208,39 +277,39 @@ def _with_blocks(run: Run, catalog: Catalog) -> Run:
     return run.model_copy(update={"blocks": blocks})
 
 
-def _begin(connection: Connection, lease: Any, body: Start) -> None:
-    kept = Checkpoint.model_validate_json(lease.checkpoint).update if lease.checkpoint else 0
-    if body.resumed_from not in {0, kept}:
-        limit = f"must be 0 or the checkpoint's update, {kept}"
+def _start(connection: Connection, lease: Any, body: Start) -> None:
+    saved = Checkpoint.model_validate_json(lease.checkpoint).update if lease.checkpoint else 0
+    if body.resumed_from not in {0, saved}:
+        limit = f"must be 0 or the checkpoint's update, {saved}"
         raise InvalidInput([FieldError("resumed_from", body.resumed_from, limit)])
     if body.resumed_from < lease.updates:
-        rewind(connection, lease.number, body.resumed_from)
-    values: dict[str, Any] = {"begun": body.token}
+        roll_back(connection, lease.number, body.resumed_from)
+    values: dict[str, Any] = {"started_claim": body.claim_number}
     if body.resumed_from == 0:
-        values["checkpoint"] = None  # of a course that nobody follows any more
+        values["checkpoint"] = None  # it is of the history that is dropped here
     if body.note:
         values["notes"] = with_note(lease.notes, body.note)
     change(connection, lease.number, **values)
 
 
-def check_room(connection: Connection, count: int, most: int) -> None:
-    """Raise QueueFull where so many runs more would be more than may wait."""
+def check_queue_limit(connection: Connection, count: int, limit: int) -> None:
+    """Raise QueueFull if `count` more runs would exceed the limit on queued runs."""
     waiting = connection.scalar(select(func.count()).where(RUNS.c.status == RunStatus.QUEUED)) or 0
-    if waiting + count > most:
+    if waiting + count > limit:
         raise QueueFull(
-            f"{waiting} runs wait already; with {'one more' if count == 1 else f'these {count}'} there would be more "
-            f"than {most}: cancel some, or wait"
+            f"{waiting} runs are queued, and {count} more would exceed the limit of {limit} (BLOCKHF_MAX_QUEUED): "
+            "cancel some, or try again later"
         )
 
 
 def cancel_experiment(connection: Connection, experiment: int, now: float) -> None:
-    """Cancel an experiment's runs: at once where no worker holds them, else by its next heartbeat."""
-    its = RUNS.c.experiment == experiment
-    # On PostgreSQL a claim that has not committed would be missed by both: it is waited for.
-    connection.execute(select(RUNS.c.number).where(its).order_by(RUNS.c.number).with_for_update())
+    """Cancel an experiment's runs: immediately if no worker has them, otherwise with the worker's next heartbeat."""
+    of_experiment = RUNS.c.experiment == experiment
+    # On PostgreSQL neither update would see a claim that has not been committed; locking the rows waits for it.
+    connection.execute(select(RUNS.c.number).where(of_experiment).order_by(RUNS.c.number).with_for_update())
     held = and_(RUNS.c.status == RunStatus.RUNNING, RUNS.c.lease_until >= now)
-    free = or_(RUNS.c.status.in_([RunStatus.QUEUED, RunStatus.PAUSED]), lost(now))
+    free = or_(RUNS.c.status.in_([RunStatus.QUEUED, RunStatus.PAUSED]), lease_expired(now))
     asked = {"cancel_requested": True, "pause_requested": False}
-    connection.execute(update(RUNS).where(its, held).values(asked))
+    connection.execute(update(RUNS).where(of_experiment, held).values(asked))
     ended = asked | ending(RunStatus.CANCELLED, now, "deleted")
-    connection.execute(update(RUNS).where(its, free).values(ended))
+    connection.execute(update(RUNS).where(of_experiment, free).values(ended))

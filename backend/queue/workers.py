@@ -1,4 +1,4 @@
-"""Workers: what they announced, when they were last heard of, and the catalog that follows."""
+"""Workers: what they announced, when each sent its last request, and the catalog of them all."""
 
 import time
 from collections.abc import Callable, Iterable
@@ -16,12 +16,12 @@ from backend.storage.ids import new_id
 from backend.storage.run_rows import moment
 from backend.storage.tables import RUNS, WORKERS
 
-_FORGET_SECONDS = 24 * 3600
+_DELETE_SECONDS = 24 * 3600
 _MAX_SHOWN = 100
 
 
 class Workers:
-    """Every worker heard of in the last day."""
+    """The workers that sent a heartbeat within the last day."""
 
     def __init__(self, database: Database, settings: Settings, *, clock: Callable[[], float] = time.time) -> None:
         self._database = database
@@ -29,7 +29,11 @@ class Workers:
         self._clock = clock
 
     def register(self, body: Announcement) -> Registration:
-        """Give a worker its id; forget those not heard of for a day (the catalog outlives them)."""
+        """Register a worker, and delete those without a heartbeat for a day.
+
+        Raises:
+            InvalidInput: its catalog is wrong.
+        """
         check_catalog(body.catalog)
         now, worker_id = self._clock(), new_id()
         values = {
@@ -41,7 +45,7 @@ class Workers:
         }
         with self._database.write() as connection:
             holding = select(RUNS.c.worker).where(RUNS.c.status == RunStatus.RUNNING, RUNS.c.worker.is_not(None))
-            old = WORKERS.c.seen_at < now - _FORGET_SECONDS
+            old = WORKERS.c.seen_at < now - _DELETE_SECONDS
             connection.execute(delete(WORKERS).where(old, WORKERS.c.id.not_in(holding)))
             connection.execute(insert(WORKERS).values(values))
         return Registration(
@@ -51,7 +55,7 @@ class Workers:
         )
 
     def heartbeat(self, worker_id: str) -> None:
-        """Note that an idle worker is alive."""
+        """Record that an idle worker is alive."""
         with self._database.write() as connection:
             see_worker(connection, worker_id, self._clock(), every=self._settings.heartbeat_seconds)
 
@@ -64,7 +68,7 @@ class Workers:
         query = (
             select(WORKERS, RUNS.c.id.label("run_id"))
             .outerjoin(RUNS, held)
-            .order_by(WORKERS.c.seen_at.desc(), WORKERS.c.id)  # so that none that lives is left out for the dead
+            .order_by(WORKERS.c.seen_at.desc(), WORKERS.c.id)  # the limit omits lost workers first
             .limit(_MAX_SHOWN)
         )
         with self._database.read() as connection:
@@ -81,24 +85,28 @@ class Workers:
             )
             for row in rows
         ]
-        # Where nobody is alive, what the newest worker could do is still what can be queued.
+        # If no worker is alive, the catalog of the newest one is what can be queued.
         texts = [row.catalog for row in rows if row.seen_at >= alive_since] or [row.catalog for row in rows[:1]]
         catalog = _union(Catalog.model_validate_json(text) for text in dict.fromkeys(texts)) if texts else None
         return CatalogAnswer(catalog=catalog, workers=workers)
 
 
 def see_worker(connection: Connection, worker_id: str, now: float, *, every: float) -> Catalog:
-    """Note that a worker is alive, at most once per `every` seconds; return what it can do."""
+    """Record that a worker is alive, writing at most twice per `every` seconds; return its catalog.
+
+    Raises:
+        NotFound: the worker is not registered.
+    """
     row = connection.execute(select(WORKERS.c.catalog, WORKERS.c.seen_at).where(WORKERS.c.id == worker_id)).first()
     if row is None:
-        raise NotFound(f"there is no worker {worker_id}: register again")
+        raise NotFound(f"worker {worker_id} is not registered: register again")
     if not row.seen_at <= now < row.seen_at + every / 2:
         connection.execute(update(WORKERS).where(WORKERS.c.id == worker_id).values(seen_at=now))
     return Catalog.model_validate_json(row.catalog)
 
 
 def _union(catalogs: Iterable[Catalog]) -> Catalog:
-    """Join catalogs, newest first; of two things with one name the newer is taken."""
+    """Merge catalogs, newest first; of two entries with the same name the newer one is used."""
     problems: dict[str, ProblemInfo] = {}
     data: dict[str, DataSet] = {}
     for catalog in catalogs:

@@ -27,7 +27,9 @@ from backend.schemas.experiments import ExperimentSpec
 from backend.schemas.measures import Update
 from backend.schemas.runs import Checkpoint, Experiment, Preset, Run, RunError, RunStatus, Sha256
 
-Token = Annotated[int, Field(ge=1, le=2**31 - 1, description="the claim's fencing token")]
+ClaimNumber = Annotated[
+    int, Field(ge=1, le=2**31 - 1, description="number of the claim; writes with an older one are refused")
+]
 
 
 class ExportKind(StrEnum):
@@ -179,11 +181,23 @@ class Registration(Contract):
     heartbeat_seconds: float = Field(description="how often to send a heartbeat [s]")
 
 
-class Claim(Contract):
-    """A run that is now the worker's; every write about it must repeat the token."""
+class _OfClaim(Contract):
+    """What names a claim; a finish that an earlier version wrote to an outbox calls its number `token`."""
+
+    claim_number: ClaimNumber
+
+    @model_validator(mode="before")
+    @classmethod
+    def _accept_old_name(cls, data: Any) -> Any:
+        if isinstance(data, dict) and "token" in data and "claim_number" not in data:
+            return {"claim_number" if name == "token" else name: value for name, value in data.items()}
+        return data
+
+
+class Claim(_OfClaim):
+    """A run that is now the worker's; every write about it must repeat the claim number."""
 
     run: Run
-    token: Token
 
 
 class KeptRuns(Contract):
@@ -198,10 +212,8 @@ class RunStates(Contract):
     runs: dict[Id, RunStatus]
 
 
-class Heartbeat(Contract):
+class Heartbeat(_OfClaim):
     """The worker still trains the run."""
-
-    token: Token
 
 
 class HeartbeatAnswer(Contract):
@@ -211,10 +223,9 @@ class HeartbeatAnswer(Contract):
     pause: bool = False
 
 
-class Start(Contract):
+class Start(_OfClaim):
     """What the worker found out when it built the run."""
 
-    token: Token
     environment: dict[Annotated[str, Field(max_length=100)], Annotated[str, Field(max_length=1000)]] = Field(
         max_length=100, description="device, threads and versions"
     )
@@ -226,10 +237,9 @@ class Start(Contract):
     note: str = Field("", max_length=500, description="why it began again, or may differ from an uninterrupted run")
 
 
-class Append(Contract):
+class Append(_OfClaim):
     """The next updates of a run, in order and without gaps; those that are stored already are skipped."""
 
-    token: Token
     rows: list[Update] = Field(max_length=STEPS_PER_BATCH)
     checkpoint: Checkpoint | None = Field(
         None, description="a checkpoint that is safe on disk, of a row stored with it"
@@ -242,10 +252,9 @@ class Appended(Contract):
     last_update: int
 
 
-class Finish(Contract):
+class Finish(_OfClaim):
     """A run's end, or its rest."""
 
-    token: Token
     status: Literal[RunStatus.FINISHED, RunStatus.FAILED, RunStatus.CANCELLED, RunStatus.PAUSED]
     ended_by: Plain = Field("", max_length=200, description="which limit of the budget ended it, or what cancelled it")
     error: RunError | None = None

@@ -78,7 +78,7 @@ class Run(Contract):
     cancel_requested: bool = False
     pause_requested: bool = False
     priority: int = Field(0, description="of two runs that wait, the one with the higher number goes first")
-    attempts: int = Field(0, description="how many times a worker has claimed it; its rows are the last attempt's")
+    claims: int = Field(0, description="number of times a worker has claimed it")
     created_at: datetime
     started_at: datetime | None = None
     finished_at: datetime | None = None
@@ -96,9 +96,11 @@ class Run(Contract):
     @model_validator(mode="before")
     @classmethod
     def _drop_derived(cls, data: Any) -> Any:
-        """Accept a run as the API writes it: the fields that are derived from others are computed again."""
+        """Accept a run as the API writes it: derived fields are computed again; `claims` was once called `attempts`."""
         if not isinstance(data, dict):
             return data
+        if "attempts" in data and "claims" not in data:
+            data = {"claims" if name == "attempts" else name: value for name, value in data.items()}
         return {name: value for name, value in data.items() if name not in cls.model_computed_fields}
 
     # mypy does not know a decorated property (python/mypy#14461); pydantic's documentation ignores the error, too.

@@ -84,7 +84,7 @@ def to_run(row: Row[Any]) -> Run:
         cancel_requested=r["cancel_requested"],
         pause_requested=r["pause_requested"],
         priority=r["priority"],
-        attempts=r["attempts"],
+        claims=r["claims"],
         created_at=moment(r["created_at"]),
         started_at=None if r["started_at"] is None else moment(r["started_at"]),
         finished_at=None if r["finished_at"] is None else moment(r["finished_at"]),

@@ -81,14 +81,14 @@ RUNS = Table(
     Column("cancel_requested", Boolean, nullable=False, default=False),
     Column("pause_requested", Boolean, nullable=False, server_default=false()),
     Column("priority", SmallInteger, nullable=False, server_default="0", comment="higher goes first"),
-    Column("token", Integer, nullable=False, default=0, comment="grows by 1 at each claim"),
-    Column("attempts", Integer, nullable=False, default=0),
+    Column("claim_number", Integer, nullable=False, default=0, comment="grows by 1 at each claim"),
+    Column("claims", Integer, nullable=False, default=0),
     Column(
-        "stalled", Integer, nullable=False, default=0, comment="claims since an attempt got further than any before"
+        "claims_without_progress", Integer, nullable=False, default=0, comment="claims since the best update last grew"
     ),
-    Column("furthest", Integer, nullable=False, default=0, comment="the last update of the lost attempts' best"),
-    Column("edition", Integer, nullable=False, server_default="0", comment="grows when rows are dropped"),
-    Column("begun", Integer, nullable=False, server_default="0", comment="the token whose start was taken"),
+    Column("best_update", Integer, nullable=False, default=0, comment="the last update that a lost claim stored"),
+    Column("row_generation", Integer, nullable=False, server_default="0", comment="grows when rows are dropped"),
+    Column("started_claim", Integer, nullable=False, server_default="0", comment="the claim whose start was accepted"),
     Column("checkpoint", Text),
     Column("notes", Text, nullable=False, server_default="[]"),
     Column("weights", String(64), comment="SHA-256 of the final weights' file"),

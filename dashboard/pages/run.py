@@ -19,7 +19,7 @@ from dashboard.ui.text import escape
 
 EVERY_SECONDS = 4
 RUN_FIELDS = (
-    "experiment_name", "status", "cancel_requested", "pause_requested", "priority", "attempts", "started_at",
+    "experiment_name", "status", "cancel_requested", "pause_requested", "priority", "claims", "started_at",
     "finished_at", "worker_id", "environment", "blocks", "parameters", "checkpoint", "notes",
 )  # fmt: skip
 WORKER_FIELDS = ("id", "alive")

@@ -38,7 +38,7 @@ def history(run: Run, worker: str = "") -> list[str]:
     if run.started_at:
         names = [f"worker {worker}" if worker else "", run.environment.get("device", "")]
         where = " on " + ", ".join(name for name in names if name) if any(names) else ""
-        again = f" (attempt {run.attempts})" if run.attempts > 1 else ""
+        again = f" (attempt {run.claims})" if run.claims > 1 else ""
         lines.append(f"Started {_when(run.started_at)}{where}{again}.")
     lines.extend(run.notes)
     if run.finished_at:
@@ -60,7 +60,7 @@ def _state(run: Run) -> list[str]:
     lines = [f"{phrase.capitalize()}." for phrase in pending_request(run)]
     if run.status is RunStatus.PAUSED:
         lines.append(f"Paused after {progress_text(run)}. It resumes {from_where}.")
-    elif run.status is RunStatus.QUEUED and run.attempts:
+    elif run.status is RunStatus.QUEUED and run.claims:
         lines.append(f"Waiting for a worker to continue {from_where}.")
     elif run.checkpoint:
         lines.append(f"Last checkpoint: update {run.checkpoint.update:,}.")

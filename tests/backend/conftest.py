@@ -7,7 +7,7 @@ import httpx
 import pytest
 from typer.testing import CliRunner, Result
 
-from backend.api.services import Store
+from backend.api.services import Services
 from backend.cli import main
 from backend.client import Client
 from backend.errors import InvalidInput
@@ -16,6 +16,7 @@ from backend.settings import Settings
 from backend.storage.database import Database
 from tests.backend.samples import INFO, Clock, catalog, spec
 from tests.backend.scene import Scene
+from tests.clients import BothClient
 from tests.inprocess import backend
 from tests.postgres import Cluster, cluster, lacking
 
@@ -60,15 +61,15 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def store(settings: Settings, clock: Clock) -> Iterator[Store]:
+def store(settings: Settings, clock: Clock) -> Iterator[Services]:
     """Open the verbs over a fresh database."""
-    store = Store(settings, clock=clock)
+    store = Services(settings, clock=clock)
     yield store
     store.close()
 
 
 @pytest.fixture
-def scene(store: Store, clock: Clock, settings: Settings) -> Scene:
+def scene(store: Services, clock: Clock, settings: Settings) -> Scene:
     """Set the scene."""
     return Scene(store, clock, settings)
 
@@ -81,19 +82,19 @@ def http(settings: Settings, clock: Clock) -> Iterator[httpx.Client]:
 
 
 @pytest.fixture
-def client(http: httpx.Client) -> Client:
+def client(http: httpx.Client) -> BothClient:
     """Speak to the application as the other packages do."""
-    return Client(http=http)
+    return BothClient(http=http)
 
 
 @pytest.fixture
-def worker(client: Client) -> str:
+def worker(client: BothClient) -> str:
     """Register a worker; return its id."""
     return client.register(INFO, catalog()).worker_id
 
 
 @pytest.fixture
-def claim(client: Client, worker: str) -> Claim:
+def claim(client: BothClient, worker: str) -> Claim:
     """Launch a comparison and claim its first run."""
     client.launch(spec())
     claim = client.claim(worker)

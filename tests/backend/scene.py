@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from backend.api.services import Store
+from backend.api.services import Services
 from backend.schemas.api import Announcement, Append, Claim, Start
 from backend.schemas.catalog import Catalog
 from backend.schemas.runs import Experiment, Run
@@ -14,7 +14,7 @@ from tests.backend.samples import INFO, Clock, catalog, checkpoint, spec, update
 class Scene:
     """A queue with one comparison of two runs and one worker."""
 
-    store: Store
+    store: Services
     clock: Clock
     settings: Settings
     worker: str = field(init=False)
@@ -47,12 +47,19 @@ class Scene:
         """Report updates up to `last`, from the first on, and perhaps a checkpoint."""
         named = checkpoint(saved) if saved else None
         return self.store.metrics.append(
-            claim.run.id, Append(token=claim.token, rows=updates(1, last), checkpoint=named)
+            claim.run.id, Append(claim_number=claim.claim_number, rows=updates(1, last), checkpoint=named)
         )
 
     def start(self, claim: Claim, resumed_from: int, note: str = "") -> None:
         """Begin from an update."""
-        body = Start(token=claim.token, environment={}, blocks=[], parameters=1, resumed_from=resumed_from, note=note)
+        body = Start(
+            claim_number=claim.claim_number,
+            environment={},
+            blocks=[],
+            parameters=1,
+            resumed_from=resumed_from,
+            note=note,
+        )
         self.store.queue.start(claim.run.id, body)
 
     def rows(self, claim: Claim) -> list[int]:

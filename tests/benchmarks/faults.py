@@ -104,7 +104,7 @@ def _train(
     ledger: Ledger | None,
 ) -> dict[str, Any]:
     """Train runs of each optimizer until its faults have struck; compare each; return what was counted of each."""
-    runs, faults, attempts, due = Counter[str](), Counter[str](), 0, 0
+    runs, faults, claims, due = Counter[str](), Counter[str](), 0, 0
 
     def coming() -> Iterator[str]:
         while weather.struck.total() < due:
@@ -117,10 +117,10 @@ def _train(
             rows = compare(run, processes, uninterrupted(config.model_dump_json()))
             runs[optimizer.kind] += 1
             faults[optimizer.kind] += weather.struck.total() - before
-            attempts += run.attempts
+            claims += run.claims
             sums = f"rows {rows[:12]}, weights {str(run.weights)[:12]}"
-            print(f"{optimizer.kind}: {run.attempts} attempts, as if none: {sums}", file=sys.stderr)
-    return {"runs": dict(runs), "faults_of": dict(faults), "attempts": attempts}
+            print(f"{optimizer.kind}: {run.claims} claims, as if none: {sums}", file=sys.stderr)
+    return {"runs": dict(runs), "faults_of": dict(faults), "claims": claims}
 
 
 @cache

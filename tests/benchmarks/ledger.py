@@ -3,11 +3,11 @@
 import threading
 from random import Random
 
-from backend.client import Client
 from backend.errors import BackendUnavailable, BlockHFError
 from backend.schemas.catalog import Catalog
 from backend.schemas.optimizers import Adam
 from tests.backend.samples import INFO, catalog, checkpoint, spec, updates
+from tests.clients import BothClient
 from worker.delivery.reporter import retry_until_reachable
 
 _PAUSE = 0.02
@@ -21,11 +21,11 @@ class Ledger:
         error: what the backend answered, where that was neither an acknowledgement nor an absence.
     """
 
-    def __init__(self, client: Client, url: str, random: Random) -> None:
+    def __init__(self, client: BothClient, url: str, random: Random) -> None:
         self.acknowledged = 0
         self.error: BlockHFError | None = None
         self._client = client
-        self._writing = Client(url)
+        self._writing = BothClient(url)
         self._random = random
         self._over = threading.Event()
         known = catalog(name="ledger", data=["ledger"])
@@ -37,7 +37,7 @@ class Ledger:
         claim = client.claim(worker)
         assert claim is not None
         assert claim.run.id == run.id
-        self.run_id, self._token = run.id, claim.token
+        self.run_id, self._token = run.id, claim.claim_number
         self._thread = threading.Thread(target=self._write, name="ledger", daemon=True)
         self._thread.start()
 

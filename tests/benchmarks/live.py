@@ -19,9 +19,9 @@ from typing import Any
 import psutil
 from playwright.sync_api import Browser, CDPSession, Page, sync_playwright
 
-from backend.client import Client
 from backend.schemas.catalog import WorkerInfo
 from backend.schemas.experiments import Budget
+from tests.clients import BothClient
 from tests.e2e.conftest import CHROMIUM, QUIET, draws, settled
 from tests.e2e.samples import SPEC, claims, register, row
 from tests.processes import DEADLINE, Processes
@@ -43,7 +43,7 @@ RECORD = """() => {
 }"""
 
 
-def launch(client: Client, count: int) -> tuple[str, list[tuple[str, int]]]:
+def launch(client: BothClient, count: int) -> tuple[str, list[tuple[str, int]]]:
     """Launch a comparison of `count` runs and claim them all; return its id, and each run's id and token."""
     changes = {"seeds": list(range(count // 2)), "budget": Budget(updates=1_000_000), "name": f"{count} runs"}
     worker = register(client)
@@ -51,13 +51,13 @@ def launch(client: Client, count: int) -> tuple[str, list[tuple[str, int]]]:
     return experiment.id, claims(client, worker)
 
 
-def fill(client: Client, taken: Sequence[tuple[str, int]], updates: int) -> None:
+def fill(client: BothClient, taken: Sequence[tuple[str, int]], updates: int) -> None:
     """Give every run its first rows."""
     for number, (run, token) in enumerate(taken):
         client.append(run, token, [row(update, 0.001 * (1 + number % 7)) for update in range(1, updates + 1)])
 
 
-def grow(page: Page, client: Client, taken: Sequence[tuple[str, int]], start: int) -> list[float]:
+def grow(page: Page, client: BothClient, taken: Sequence[tuple[str, int]], start: int) -> list[float]:
     """Append to all runs for a while; return the seconds from each update's first row to its picture."""
     page.evaluate(RECORD)
     sent = {}
@@ -112,7 +112,7 @@ def share(process: psutil.Process, page: Page, seconds: float) -> float:
     return (sum(process.cpu_times()[:2]) - before) / (time.monotonic() - began)
 
 
-def wait_in_line(client: Client) -> None:
+def wait_in_line(client: BothClient) -> None:
     """Queue a figure of the paper and a sweep of the study, so that their pages have runs to follow."""
     client.register(WorkerInfo(name="by hand", device="cpu", threads=1), discover().catalog())
     shipped = client.reproductions().reproductions

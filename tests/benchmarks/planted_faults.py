@@ -46,11 +46,15 @@ class Fault:
 
 
 _HOLD = r"^(SELECT runs.number, runs.worker.* WHERE runs.id = \? AND )"
-_CLAIM = r"^(UPDATE runs SET status=\?, token=.*)"
+_CLAIM = r"^(UPDATE runs SET status=\?, claim_number=.*)"
 _ASK = r"^UPDATE runs SET (cancel|pause)_requested=\? WHERE"
 FAULTS = [
-    Fault("the token does not grow", r"token=\(runs.token \+ \?\)", "token=max(1, runs.token + 0 * ?)"),
-    Fault("an older token may write", _HOLD + r"runs.token = \?", r"\1runs.token >= ?"),
+    Fault(
+        "the claim number does not grow",
+        r"claim_number=\(runs.claim_number \+ \?\)",
+        "claim_number=max(1, runs.claim_number + 0 * ?)",
+    ),
+    Fault("an older claim may write", _HOLD + r"runs.claim_number = \?", r"\1runs.claim_number >= ?"),
     Fault("an ended run can be written", _HOLD + r"(.*) AND runs.status = \?", r"\1\2 AND ? <> ''"),
     Fault(
         "a heartbeat renews nothing",
@@ -61,15 +65,23 @@ FAULTS = [
     Fault("a lost run is left lying", _CLAIM + r"AND runs.lease_until < \?", r"\1AND runs.lease_until < 0 * ?"),
     Fault("a cancel is lost", _ASK.replace("(cancel|pause)", "cancel"), "UPDATE runs SET cancel_requested=0 * ? WHERE"),
     Fault("a pause is lost", _ASK.replace("(cancel|pause)", "pause"), "UPDATE runs SET pause_requested=0 * ? WHERE"),
-    Fault("attempts are not counted", r"ELSE runs.stalled \+ \? END", "ELSE runs.stalled + 0 * ? END"),
+    Fault(
+        "claims are not counted",
+        r"ELSE runs.claims_without_progress \+ \? END",
+        "ELSE runs.claims_without_progress + 0 * ? END",
+    ),
     Fault("a priority counts for nothing", _CLAIM + "runs.priority DESC, ", r"\1"),
     Fault(
         "a retry forgets to take the cancel back",
-        r"(SET status=\?, )cancel_requested=\?(.*stalled=\?, furthest=\?)",
+        r"(SET status=\?, )cancel_requested=\?(.*claims_without_progress=\?, best_update=\?)",
         r"\1cancel_requested=max(?, cancel_requested)\2",
     ),
     Fault("a row above the checkpoint stays", r"^DELETE FROM blocks(.*) > \?", r"DELETE FROM blocks\1 > ? + 1"),
-    Fault("a late start begins once more", r"^UPDATE runs SET begun=\?(?!, lease)", "UPDATE runs SET begun=0 * ?"),
+    Fault(
+        "a late start begins once more",
+        r"^UPDATE runs SET started_claim=\?(?!, lease)",
+        "UPDATE runs SET started_claim=0 * ?",
+    ),
     Fault(
         "only the first checkpoint is named",
         r"checkpoint=\?, lease_until=\?, updates",

@@ -18,11 +18,11 @@ from typing import Any
 
 import torch
 
-from backend.client import Client
 from backend.schemas.catalog import WorkerInfo
 from backend.schemas.experiments import Budget, Evaluation, ExperimentSpec, Problem, RunConfig
 from backend.schemas.measures import Update
 from backend.schemas.optimizers import Adam
+from tests.clients import BothClient
 from tests.processes import Processes
 from worker.delivery.reporter import Reporter
 from worker.problems.autoencoder import PROBLEM, AutoencoderOptions
@@ -101,7 +101,7 @@ def loop_ratio(batch: int, rounds: int) -> float:
     return statistics.median(ratios[1:])
 
 
-def reporting_share(client: Client, options: dict[str, int]) -> dict[str, float]:
+def reporting_share(client: BothClient, options: dict[str, int]) -> dict[str, float]:
     """Train a run that posts to the backend; return the share of the time that reporting takes, and rows per second."""
     registry = discover()
     worker = client.register(WorkerInfo(name="benchmark", device="cpu", threads=1), registry.catalog())
@@ -115,7 +115,7 @@ def reporting_share(client: Client, options: dict[str, int]) -> dict[str, float]
     )
     claim = client.claim(worker.worker_id)
     assert claim is not None
-    reporter = Timed(client, claim.run.id, claim.token)
+    reporter = Timed(client, claim.run.id, claim.claim_number)
     started, clock = time.process_time(), time.monotonic()
     outcome = train(
         claim.run.config, reporter, lambda: False, blocks=claim.run.blocks, registry=registry, folder=NOWHERE

@@ -27,8 +27,7 @@ import httpx
 import orjson
 import psutil
 
-from backend.api.services import Store
-from backend.client import Client
+from backend.api.services import Services
 from backend.schemas.api import Announcement, Append, Claim
 from backend.schemas.measures import BLOCK_FIELDS, SERIES_FIELDS, Update
 from backend.schemas.optimizers import Adam
@@ -37,6 +36,7 @@ from backend.storage.tables import BLOCKS, UPDATES
 from tests.backend.samples import INFO, catalog, spec, update
 from tests.benchmarks.load import hammer
 from tests.benchmarks.mlflow import mlflow
+from tests.clients import BothClient
 from tests.processes import Processes
 
 BATCH = 100
@@ -61,7 +61,7 @@ def batches(count: int, **changes: object) -> list[list[Update]]:
     return [rows[i : i + BATCH] for i in range(0, count, BATCH)]
 
 
-def claims(store: Store, count: int) -> list[Claim]:
+def claims(store: Services, count: int) -> list[Claim]:
     """Launch and claim as many runs."""
     worker = store.workers.register(Announcement(info=INFO, catalog=catalog())).worker_id
     store.experiments.launch(spec(optimizers=[Adam(gradient_batch=10)], seeds=list(range(count))))
@@ -127,7 +127,7 @@ def server(home: Path) -> Iterator[Processes]:
 def storing(home: Path, rounds: int, count: int) -> dict[str, float]:
     """Measure durable rows per second, in process, and their ratio to the bare module's."""
     figures = {}
-    store = Store(Settings(home=home))
+    store = Services(Settings(home=home))
     held = claims(store, 2 * rounds)
     bare = Bare(home / "bare.sqlite3")
     bare.lay_out(home / "blockhf.sqlite3")
@@ -135,7 +135,7 @@ def storing(home: Path, rounds: int, count: int) -> dict[str, float]:
         ours, theirs = [], []
         for _ in range(rounds):
             claim = held.pop()
-            bodies = [Append(token=claim.token, rows=batch) for batch in rows]
+            bodies = [Append(claim_number=claim.claim_number, rows=batch) for batch in rows]
             ours.append(timed(lambda c=claim, b=bodies: [store.metrics.append(c.run.id, body) for body in b]))  # type: ignore[misc]
             theirs.append(timed(lambda r=rows: bare.store(r)))  # type: ignore[misc]
         figures[f"{name}_rows_per_second"] = count / statistics.median(ours)
@@ -148,25 +148,25 @@ def storing(home: Path, rounds: int, count: int) -> dict[str, float]:
 def rest(processes: Processes, rounds: int, count: int) -> dict[str, float]:
     """Measure rows per second through a real server, as the worker sends them."""
     rows = batches(count)
-    with Client(processes.backend_url, headers=TOKENS) as client:
+    with BothClient(processes.backend_url, headers=TOKENS) as client:
         worker = client.register(INFO, catalog()).worker_id
         client.launch(spec(optimizers=[Adam(gradient_batch=10)], seeds=list(range(rounds))))
         times = []
         for _ in range(rounds):
             claim = client.claim(worker)
             assert claim is not None
-            times.append(timed(lambda c=claim: [client.append(c.run.id, c.token, batch) for batch in rows]))  # type: ignore[misc]
+            times.append(timed(lambda c=claim: [client.append(c.run.id, c.claim_number, batch) for batch in rows]))  # type: ignore[misc]
     return {"rest_rows_per_second": count / statistics.median(times)}
 
 
 def fill(home: Path) -> list[str]:
     """Store the runs that are read; return their ids."""
-    store = Store(Settings(home=home))
+    store = Services(Settings(home=home))
     held = claims(store, RUNS)
     rows = batches(POINTS)
     for claim in held:
         for batch in rows:
-            store.metrics.append(claim.run.id, Append(token=claim.token, rows=batch))
+            store.metrics.append(claim.run.id, Append(claim_number=claim.claim_number, rows=batch))
     store.close()
     return [claim.run.id for claim in held]
 

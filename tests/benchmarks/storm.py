@@ -120,8 +120,8 @@ class Storm:
                 assert run.error is not None
                 assert run.error.message.startswith("the training process was killed by SIGKILL"), run.error
                 retry_until_reachable(lambda: self._client.retry(run_id))
-            if run.attempts != seen[0]:  # one fault in four strikes before the first update, the others after one
-                seen, soon = (run.attempts, run.summary.updates), self._chance.random() < 0.25
+            if run.claims != seen[0]:  # one fault in four strikes before the first update, the others after one
+                seen, soon = (run.claims, run.summary.updates), self._chance.random() < 0.25
                 due = time.monotonic() + self._chance.uniform(0, 1)
             moved = run.summary.updates > seen[1]
             if run.status is RunStatus.RUNNING and time.monotonic() > due and (soon or moved):
@@ -153,9 +153,7 @@ class Storm:
         else:
             for one in (pid, child):
                 os.kill(one, signal.SIGSTOP)
-            self._asleep.append(
-                (time.monotonic() + self._lease * self._chance.uniform(1, 2), run.attempts, [child, pid])
-            )
+            self._asleep.append((time.monotonic() + self._lease * self._chance.uniform(1, 2), run.claims, [child, pid]))
         return True
 
     def _lose(self, pid: int) -> None:
@@ -181,7 +179,7 @@ class Storm:
         """Wake those who have slept past their lease, once another worker has had the run."""
         for entry in list(self._asleep):
             until, attempt, pids = entry
-            if everyone or (until < time.monotonic() and run.attempts > attempt):
+            if everyone or (until < time.monotonic() and run.claims > attempt):
                 self._asleep.remove(entry)
                 for pid in pids:
                     os.kill(pid, signal.SIGCONT)

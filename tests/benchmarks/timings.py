@@ -8,11 +8,11 @@ from random import Random
 from statistics import median
 from typing import Any
 
-from backend.client import Client
 from backend.schemas.experiments import ExperimentSpec
 from backend.schemas.optimizer_registry import Optimizer
 from backend.schemas.runs import Run, RunStatus
 from tests.benchmarks.storm import OPTIMIZERS, child_of, configuration
+from tests.clients import BothClient
 from tests.processes import Processes
 
 LEASE_SECONDS = 4.0
@@ -62,7 +62,7 @@ def _take_over(processes: Processes, chance: Random) -> float:
     pid = holder(client, run)
     os.kill(pid, signal.SIGKILL)
     began = time.monotonic()
-    processes.wait_until(lambda: client.run(run.id).attempts > run.attempts)
+    processes.wait_until(lambda: client.run(run.id).claims > run.claims)
     seconds = time.monotonic() - began
     processes.start("worker")
     client.cancel(run.id)
@@ -85,7 +85,7 @@ def _cancel(processes: Processes, *, forced: bool) -> float:
     return time.monotonic() - began
 
 
-def launch(client: Client, optimizer: Optimizer) -> Run:
+def launch(client: BothClient, optimizer: Optimizer) -> Run:
     """Queue a run that goes on until it is cancelled."""
     config = configuration(optimizer, _MANY)
     document = config.model_dump(exclude={"optimizer", "seed"})
@@ -94,13 +94,13 @@ def launch(client: Client, optimizer: Optimizer) -> Run:
     return run
 
 
-def holder(client: Client, run: Run) -> int:
+def holder(client: BothClient, run: Run) -> int:
     """Find the worker process that has a run, or had it last."""
     (name,) = [worker.info.name for worker in client.catalog().workers if worker.id == run.worker_id]
     return int(name.rpartition(":")[2])
 
 
-def _training(client: Client, processes: Processes) -> Run:
+def _training(client: BothClient, processes: Processes) -> Run:
     """Launch a long run and wait until it trains."""
     run = launch(client, OPTIMIZERS[0])
     processes.wait_until(lambda: client.run(run.id).summary.updates >= 3)

@@ -5,9 +5,9 @@ from collections.abc import Callable, Iterator
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from backend.client import Client
 from backend.schemas.catalog import WorkerInfo
 from dashboard.ui.backend import client
+from tests.clients import BothClient
 from tests.dashboard.samples import CATALOG
 from tests.processes import Processes
 from worker.problems.registry import discover
@@ -30,14 +30,14 @@ def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Processes]:
 
 
 @pytest.fixture
-def able(own: Processes) -> Client:
+def able(own: Processes) -> BothClient:
     """Return a client of the module's own backend, where a worker has announced the paper's problems just now."""
     own.client.register(WorkerInfo(name="by hand", device="cpu", threads=1), discover().catalog())
     return own.client
 
 
 @pytest.fixture
-def api(backend: Processes) -> Client:
+def api(backend: Processes) -> BothClient:
     """Return a client of the backend, where a worker has announced the sample catalog just now."""
     backend.client.register(WorkerInfo(name="by hand", device="cpu", threads=1), CATALOG)
     return backend.client

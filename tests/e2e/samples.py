@@ -2,11 +2,11 @@
 
 import math
 
-from backend.client import Client
 from backend.schemas.catalog import Catalog, DataSet, Layer, ProblemInfo, WorkerInfo
 from backend.schemas.experiments import Budget, ExperimentSpec, Problem
 from backend.schemas.measures import Update
 from backend.schemas.optimizers import Adam, HessianFree
+from tests.clients import BothClient
 
 SPEC = ExperimentSpec(
     name="By hand",
@@ -51,16 +51,16 @@ def catalog() -> Catalog:
     return Catalog(problems=[info], data=[dots])
 
 
-def register(client: Client) -> str:
+def register(client: BothClient) -> str:
     """Announce a worker of the tiny problem; return its id."""
     return client.register(WorkerInfo(name="by hand", device="cpu", threads=1), catalog()).worker_id
 
 
-def claims(client: Client, worker: str) -> list[tuple[str, int]]:
+def claims(client: BothClient, worker: str) -> list[tuple[str, int]]:
     """Claim every run that waits; return each one's id and token, in the order in which they start."""
     taken = []
     while claim := client.claim(worker):
-        taken.append((claim.run.id, claim.token))
+        taken.append((claim.run.id, claim.claim_number))
     return taken
 
 

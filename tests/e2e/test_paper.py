@@ -74,13 +74,13 @@ def test_the_figure_fills_in_place(page: Page, quiet: Processes) -> None:
     made = quiet.client.launch(shipped.spec)
     claim = quiet.client.claim(worker)
     assert claim is not None
-    quiet.client.append(claim.run.id, claim.token, [row(update) for update in range(1, 11)])
+    quiet.client.append(claim.run.id, claim.claim_number, [row(update) for update in range(1, 11)])
     page.goto(f"{quiet.dashboard_url}/paper?source={made.id}")
     longest = f"() => Math.max(...document.querySelector('{FIGURE}').data.map((trace) => trace.x.length))"
     expect(page.locator(f"{FIGURE} .trace").first).to_be_attached()
     wait_until(lambda: page.evaluate(longest) == 10, "ten updates are drawn")
     page.evaluate(f"Plotly.relayout(document.querySelector('{FIGURE}'), {{ 'yaxis.range': [1, 1.5] }})")
-    quiet.client.append(claim.run.id, claim.token, [row(update) for update in range(11, 21)])
+    quiet.client.append(claim.run.id, claim.claim_number, [row(update) for update in range(11, 21)])
     wait_until(lambda: page.evaluate(longest) == 20, "twenty updates are drawn")
     assert page.evaluate(f"document.querySelector('{FIGURE}')._fullLayout.yaxis.range") == [1, 1.5]
     expect(page.locator(".js-plotly-plot")).to_have_count(1)

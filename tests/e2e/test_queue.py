@@ -90,7 +90,7 @@ def test_a_killed_worker_is_said_to_be_gone(page: Page, browser: Browser, tmp_pa
         expect(other.locator(".bhf-history")).to_contain_text("(attempt 2)")
         expect(other.locator(".bhf-history")).not_to_contain_text("orker lost")
         other.close()
-        assert service.client.run(run.id).attempts == 2
+        assert service.client.run(run.id).claims == 2
 
 
 def test_the_run_page_follows_a_pause_and_a_resumption(page: Page, service: Processes) -> None:

@@ -7,11 +7,11 @@ from pathlib import Path
 import httpx
 import pytest
 
-from backend.client import Client
 from backend.errors import Unauthorized
 from backend.schemas.experiments import ExperimentSpec
 from backend.schemas.optimizers import Adam
 from backend.schemas.runs import RunStatus
+from tests.clients import BothClient
 from tests.processes import Processes, wait_until
 
 TOKEN = "a-token-that-is-long-enough"
@@ -23,7 +23,7 @@ def test_a_token_guards_the_stack(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     headers = {"Authorization": f"Bearer {TOKEN}"}
     with (
         Processes(tmp_path, "backend", "dashboard") as service,
-        Client(service.backend_url, headers=headers) as client,
+        BothClient(service.backend_url, headers=headers) as client,
         httpx.Client(base_url=service.dashboard_url, trust_env=False) as browser,
     ):
         with pytest.raises(Unauthorized):

@@ -31,7 +31,7 @@ def wait_for_rows(processes: Processes, run: Run, *, attempt: int = 1) -> None:
 
     def has_rows() -> bool:
         now = processes.client.run(run.id)
-        return now.attempts == attempt and now.summary.updates >= 5
+        return now.claims == attempt and now.summary.updates >= 5
 
     processes.wait_until(has_rows)
 
@@ -39,7 +39,7 @@ def wait_for_rows(processes: Processes, run: Run, *, attempt: int = 1) -> None:
 def check_complete(processes: Processes, run: Run, *, attempts: int) -> None:
     """Wait for the run's end; it is finished, and each update is there exactly once."""
     (ended,) = processes.client.wait([run.id], timeout=120)
-    assert (ended.status, ended.attempts) == (RunStatus.FINISHED, attempts)
+    assert (ended.status, ended.claims) == (RunStatus.FINISHED, attempts)
     assert ended.summary.updates > 5
     assert updates(processes, run) == list(range(1, ended.summary.updates + 1))
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import FrameType
 
-from backend.client import Client
+from backend.client import WorkerClient
 from backend.errors import BlockHFError, InvalidInput, LeaseLost, RunFailed
 from backend.schemas.base import MAX_TRACEBACK
 from backend.schemas.runs import RunError, RunStatus
@@ -60,18 +60,18 @@ def main() -> int:
     threading.Thread(target=_listen, args=(signals,), daemon=True).start()
     _interrupt_on_sigterm(signals)
     claim = spec.claim
-    with Client(spec.api, headers=Settings().authorization) as client:
+    with WorkerClient(spec.api, headers=Settings().authorization) as client:
         checkpoints = Checkpoints(
             spec.checkpoints,
             claim.run.id,
-            claim.token,
+            claim.claim_number,
             limit=spec.checkpoint_quota_bytes,
             run_states=lambda run_ids: run_states(client, run_ids),
         )
         reporter = Reporter(
             client,
             claim.run.id,
-            claim.token,
+            claim.claim_number,
             outbox=Outbox(spec.outbox),
             on_recorded=checkpoints.mark_recorded,
             on_finished=checkpoints.remove_all,
@@ -97,7 +97,7 @@ def main() -> int:
     return EXIT_REPORTED
 
 
-def run_states(client: Client, run_ids: Sequence[str]) -> Mapping[str, RunStatus] | None:
+def run_states(client: WorkerClient, run_ids: Sequence[str]) -> Mapping[str, RunStatus] | None:
     """Ask the backend for the states of runs; None if it does not answer."""
     try:
         return client.run_states(run_ids)

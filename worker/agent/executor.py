@@ -45,7 +45,7 @@ class ExecutionSpec(Contract):
     @property
     def outbox(self) -> Path:
         """File of the rows that the backend does not have yet; its time of change shows the last update."""
-        return outbox_path(self.home / OUTBOXES, self.claim.run.id, self.claim.token)
+        return outbox_path(self.home / OUTBOXES, self.claim.run.id, self.claim.claim_number)
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 import logging
 import threading
 
-from backend.client import Client
+from backend.client import WorkerClient
 from backend.errors import LeaseLost, NotFound
 from backend.schemas.api import Claim, Registration
 
@@ -19,7 +19,7 @@ class Heartbeat:
         lost: another worker has the run, or it has ended.
     """
 
-    def __init__(self, client: Client, claim: Claim, registration: Registration) -> None:
+    def __init__(self, client: WorkerClient, claim: Claim, registration: Registration) -> None:
         self.cancelled = threading.Event()
         self.paused = threading.Event()
         self.lost = threading.Event()
@@ -40,7 +40,7 @@ class Heartbeat:
     def _send_all(self) -> None:
         while not self._ended.wait(self._seconds) and not self.lost.is_set():
             try:
-                answer = self._client.heartbeat(self._claim.run.id, self._claim.token)
+                answer = self._client.heartbeat(self._claim.run.id, self._claim.claim_number)
                 if answer.cancel:
                     self.cancelled.set()
                 if answer.pause:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TypeVar
 
-from backend.client import Client
+from backend.client import WorkerClient
 from backend.errors import BackendUnavailable, BlockHFError, LeaseLost, NotFound
 from backend.schemas.api import Claim, Registration
 from backend.schemas.base import MAX_TRACEBACK
@@ -58,7 +58,7 @@ class Worker:
 
     def __init__(
         self,
-        client: Client,
+        client: WorkerClient,
         executor: Executor,
         *,
         info: WorkerInfo,
@@ -191,7 +191,7 @@ class Worker:
 
     def _finish(self, claim: Claim, status: RunStatus, *, ended_by: str = "", error: RunError | None = None) -> None:
         def send() -> None:
-            self._client.finish(claim.run.id, claim.token, status, ended_by=ended_by, error=error)
+            self._client.finish(claim.run.id, claim.claim_number, status, ended_by=ended_by, error=error)
 
         try:
             self._retry(send)

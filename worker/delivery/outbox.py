@@ -10,7 +10,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 from pydantic import ValidationError
 
-from backend.client import Client
+from backend.client import WorkerClient
 from backend.errors import (
     BackendUnavailable,
     BlockHFError,
@@ -121,7 +121,7 @@ def outbox_path(folder: Path, run_id: str, claim_number: int) -> Path:
 
 def deliver_all(
     folder: Path,
-    client: Client,
+    client: WorkerClient,
     *,
     on_finished: Callable[[str, int], None] = lambda _run_id, _claim_number: None,
 ) -> None:
@@ -161,7 +161,7 @@ def _remove(path: Path) -> None:
     Path(f"{path}.lock").unlink(missing_ok=True)
 
 
-def _deliver(path: Path, client: Client, on_finished: Callable[[str, int], None]) -> None:
+def _deliver(path: Path, client: WorkerClient, on_finished: Callable[[str, int], None]) -> None:
     run_id, _, number = path.stem.partition("-")
     claim_number = int(number)
     entries = list(_entries(path))
@@ -181,7 +181,7 @@ def _deliver(path: Path, client: Client, on_finished: Callable[[str, int], None]
     _remove(path)
 
 
-def _deliver_rows(run_id: str, claim_number: int, entries: list[Entry], client: Client) -> None:
+def _deliver_rows(run_id: str, claim_number: int, entries: list[Entry], client: WorkerClient) -> None:
     rows = [entry.row for entry in entries if entry.row]
     checkpoints = [entry.checkpoint for entry in entries if entry.checkpoint]
     if rows or checkpoints:

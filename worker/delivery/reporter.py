@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from backend.client import Client
+from backend.client import WorkerClient
 from backend.client.retry import call_with_retry
 from backend.errors import BackendUnavailable, LeaseLost
 from backend.schemas.api import Finish
@@ -46,7 +46,7 @@ class Reporter:
 
     def __init__(
         self,
-        client: Client,
+        client: WorkerClient,
         run_id: str,
         claim_number: int,
         *,
@@ -151,7 +151,13 @@ class Reporter:
             LeaseLost: another worker has the run, or it has ended.
         """
         body = Finish.model_validate(
-            {"token": self._claim_number, "status": status, "ended_by": ended_by, "error": error, "weights": weights}
+            {
+                "claim_number": self._claim_number,
+                "status": status,
+                "ended_by": ended_by,
+                "error": error,
+                "weights": weights,
+            }
         )
         with self._change:
             self._store(Entry(finish=body))

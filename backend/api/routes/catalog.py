@@ -4,13 +4,13 @@ from fastapi import APIRouter
 
 from backend.api.examples import CATALOG
 from backend.api.openapi import errors, example
-from backend.api.services import StoreOfRequest
+from backend.api.services import ServicesOfRequest
 from backend.schemas.api import CatalogAnswer
 
 router = APIRouter(tags=["catalog"])
 
 
 @router.get("/catalog", responses=errors() | example(CATALOG))
-def catalog(store: StoreOfRequest) -> CatalogAnswer:
+def catalog(services: ServicesOfRequest) -> CatalogAnswer:
     """Problems and data sets that the workers announced, with every knob's bounds and default; and the workers."""
-    return store.workers.catalog()
+    return services.workers.catalog()

@@ -9,7 +9,7 @@ from fastapi.concurrency import run_in_threadpool
 from backend.api.examples import CHANGE, DELETED, EXPERIMENT, PLAN, SPEC
 from backend.api.openapi import body_example, errors, example
 from backend.api.routes.parameters import ExperimentId, Limit
-from backend.api.services import Store, StoreOfRequest
+from backend.api.services import Services, ServicesOfRequest
 from backend.experiments.experiments import Wanted
 from backend.schemas.api import ExperimentChange, ExperimentList, Plan, TagList
 from backend.schemas.base import Id, Slug
@@ -33,20 +33,20 @@ Key = Annotated[
     responses=errors(409, 422, 429, 503) | example(EXPERIMENT, status=202),
     openapi_extra=body_example(SPEC),
 )
-def launch(store: StoreOfRequest, spec: ExperimentSpec, idempotency_key: Key = None) -> Experiment:
+def launch(services: ServicesOfRequest, spec: ExperimentSpec, idempotency_key: Key = None) -> Experiment:
     """Queue every run of a comparison: each optimizer with each seed."""
-    return store.experiments.launch(spec, idempotency_key=idempotency_key)
+    return services.experiments.launch(spec, idempotency_key=idempotency_key)
 
 
 @router.post("/check", responses=errors(422, 503) | example(PLAN), openapi_extra=body_example(SPEC))
-def check(store: StoreOfRequest, spec: ExperimentSpec) -> Plan:
+def check(services: ServicesOfRequest, spec: ExperimentSpec) -> Plan:
     """Say what a launch would queue; nothing is queued."""
-    return store.experiments.check(spec)
+    return services.experiments.check(spec)
 
 
 @router.get("", response_model=ExperimentList, responses=errors(404) | example({"experiments": [EXPERIMENT]}))
 async def list_experiments(
-    store: StoreOfRequest,
+    services: ServicesOfRequest,
     limit: Limit = 50,
     before: Annotated[Id | None, Query(description="older than this experiment")] = None,
     tag: Annotated[Slug | None, Query(description="only those with this tag")] = None,
@@ -56,12 +56,12 @@ async def list_experiments(
     """Experiments with their runs, newest first."""
     wanted = Wanted(limit=limit, before=before, tag=tag, archived=archived, deleted=deleted)
     if limit > _MANY:
-        return await store.apart(_listed, wanted)
-    return await run_in_threadpool(_listed, store, wanted)
+        return await services.in_thread(_listed, wanted)
+    return await run_in_threadpool(_listed, services, wanted)
 
 
-def _listed(store: Store, wanted: Wanted) -> Response:
-    with store.experiments.each(**wanted) as found:
+def _listed(services: Services, wanted: Wanted) -> Response:
+    with services.experiments.each(**wanted) as found:
         return Response(b"".join(_parts(found)), media_type="application/json")
 
 
@@ -74,30 +74,30 @@ def _parts(found: Iterable[Experiment]) -> Iterator[bytes]:
 
 
 @router.get("/tags", responses=errors() | example({"tags": ["damped", "paper"]}))
-def tags(store: StoreOfRequest) -> TagList:
+def tags(services: ServicesOfRequest) -> TagList:
     """Every tag of the experiments that are not deleted."""
-    return TagList(tags=list(store.experiments.tags()))
+    return TagList(tags=list(services.experiments.tags()))
 
 
 @router.get("/{experiment_id}", responses=errors(404) | example(EXPERIMENT))
-def experiment(store: StoreOfRequest, experiment_id: ExperimentId) -> Experiment:
+def experiment(services: ServicesOfRequest, experiment_id: ExperimentId) -> Experiment:
     """One experiment with its runs."""
-    return store.experiments.get(experiment_id)
+    return services.experiments.get(experiment_id)
 
 
 @router.patch("/{experiment_id}", responses=errors(404, 409) | example(EXPERIMENT), openapi_extra=body_example(CHANGE))
-def change(store: StoreOfRequest, experiment_id: ExperimentId, body: ExperimentChange) -> Experiment:
+def change(services: ServicesOfRequest, experiment_id: ExperimentId, body: ExperimentChange) -> Experiment:
     """Change name, note, tags or archive; what is left out stays."""
-    return store.experiments.change(experiment_id, body)
+    return services.experiments.change(experiment_id, body)
 
 
 @router.delete("/{experiment_id}", responses=errors(404) | example(DELETED))
-def delete(store: StoreOfRequest, experiment_id: ExperimentId) -> Experiment:
+def delete(services: ServicesOfRequest, experiment_id: ExperimentId) -> Experiment:
     """Mark as deleted, and cancel the runs that have not ended; nothing is removed, and it can be restored."""
-    return store.experiments.delete(experiment_id)
+    return services.experiments.delete(experiment_id)
 
 
 @router.post("/{experiment_id}/restore", responses=errors(404) | example(EXPERIMENT))
-def restore(store: StoreOfRequest, experiment_id: ExperimentId) -> Experiment:
+def restore(services: ServicesOfRequest, experiment_id: ExperimentId) -> Experiment:
     """Take a deletion back; runs that it cancelled can be tried again, and go on from their checkpoints."""
-    return store.experiments.restore(experiment_id)
+    return services.experiments.restore(experiment_id)

@@ -11,7 +11,7 @@ from fastapi import APIRouter, Response
 from backend.api.file_responses import OpenFileResponse
 from backend.api.openapi import errors, example
 from backend.api.routes.parameters import RunId
-from backend.api.services import Store, StoreOfRequest
+from backend.api.services import Services, ServicesOfRequest
 from backend.errors import NotFound
 
 router = APIRouter(prefix="/runs/{run_id}", tags=["runs"])
@@ -21,32 +21,32 @@ _FILE = errors(404) | example("...", media_type=_SAFETENSORS, schema={"type": "s
 
 
 @router.get("/weights.safetensors", response_class=Response, responses=_FILE)
-async def weights(store: StoreOfRequest, run_id: RunId) -> Response:
+async def weights(services: ServicesOfRequest, run_id: RunId) -> Response:
     """The final weights of a finished run by name, as safetensors; where a mean was taken, that too as average.NAME."""
-    return await store.apart(_weights, run_id)
+    return await services.in_thread(_weights, run_id)
 
 
-def _weights(store: Store, run_id: str) -> Response:
-    sha256 = store.runs.get(run_id).weights
+def _weights(services: Services, run_id: str) -> Response:
+    sha256 = services.runs.get(run_id).weights
     if sha256 is None:
         raise NotFound(f"run {run_id} has no final weights: it has not finished, or they could not be written")
-    file = _find(store.settings.home / "checkpoints" / run_id, "weights.safetensors", sha256)
+    file = _find(services.settings.home / "checkpoints" / run_id, "weights.safetensors", sha256)
     if file is None:
         raise NotFound(f"the final weights of run {run_id} are not on this machine; its worker has them")
     return _answer(file, run_id)
 
 
 @router.get("/checkpoint.safetensors", response_class=Response, responses=_FILE)
-async def checkpoint(store: StoreOfRequest, run_id: RunId) -> Response:
+async def checkpoint(services: ServicesOfRequest, run_id: RunId) -> Response:
     """The state that an unfinished run would go on from, as safetensors: weights, optimizer's state, and a document."""
-    return await store.apart(_checkpoint, run_id)
+    return await services.in_thread(_checkpoint, run_id)
 
 
-def _checkpoint(store: Store, run_id: str) -> Response:
-    named = store.runs.get(run_id).checkpoint
+def _checkpoint(services: Services, run_id: str) -> Response:
+    named = services.runs.get(run_id).checkpoint
     if named is None:
         raise NotFound(f"run {run_id} has no checkpoint: none has been written yet, or the run has finished")
-    file = _find(store.settings.home / "checkpoints" / run_id, f"{named.update}-*.safetensors", named.sha256)
+    file = _find(services.settings.home / "checkpoints" / run_id, f"{named.update}-*.safetensors", named.sha256)
     if file is None:
         raise NotFound(f"the checkpoint of run {run_id} is not on this machine; its worker has it")
     return _answer(file, f"{run_id}-{named.update}")

@@ -4,7 +4,7 @@ from fastapi import APIRouter
 from sqlalchemy.exc import SQLAlchemyError
 
 from backend.api.openapi import errors, example
-from backend.api.services import StoreOfRequest
+from backend.api.services import ServicesOfRequest
 from backend.errors import BackendUnavailable
 from backend.schemas.api import Health
 
@@ -20,10 +20,10 @@ async def health() -> Health:
 
 
 @router.get("/ready", responses=errors(503) | _OK)
-def ready(store: StoreOfRequest) -> Health:
+def ready(services: ServicesOfRequest) -> Health:
     """The database can be read."""
     try:
-        store.database.check()
+        services.database.check()
     except SQLAlchemyError as error:
         raise BackendUnavailable("the database cannot be read") from error
     return Health()

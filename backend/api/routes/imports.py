@@ -4,7 +4,7 @@ from fastapi import APIRouter
 
 from backend.api.examples import IMPORT, RUN
 from backend.api.openapi import body_example, errors, example
-from backend.api.services import StoreOfRequest
+from backend.api.services import ServicesOfRequest
 from backend.schemas.api import Import
 from backend.schemas.runs import Run
 
@@ -12,10 +12,10 @@ router = APIRouter(prefix="/imports", tags=["runs"])
 
 
 @router.post("", status_code=201, responses=errors(422) | example(RUN, status=201), openapi_extra=body_example(IMPORT))
-def import_run(store: StoreOfRequest, body: Import) -> Run:
+def import_run(services: ServicesOfRequest, body: Import) -> Run:
     """Store a history from CSV, as /runs/{run_id}/export.csv writes it, as a finished run that is marked as imported.
 
     The columns `update` (1, 2, 3 ...) and one measure are needed; an empty cell was not measured. All rows are stored,
     or none. The body may hold BLOCKHF_MAX_IMPORT_BYTES.
     """
-    return store.imports.add(body)
+    return services.imports.add(body)

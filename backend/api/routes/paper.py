@@ -7,7 +7,7 @@ from fastapi import APIRouter, Path, Query
 from backend.api.examples import PAPER_VIEW, REPRODUCTIONS, STUDY
 from backend.api.openapi import errors, example
 from backend.api.routes.parameters import ExperimentId
-from backend.api.services import Store, StoreOfRequest
+from backend.api.services import Services, ServicesOfRequest
 from backend.errors import NotFound
 from backend.paper import results_catalog
 from backend.paper.curves import collect
@@ -23,9 +23,9 @@ ModeOfRequest = Annotated[Mode, Query(description="colours for a light or a dark
 
 
 @router.get("/paper", responses=errors() | example(REPRODUCTIONS))
-def reproductions(store: StoreOfRequest) -> Reproductions:
+def reproductions(services: ServicesOfRequest) -> Reproductions:
     """What reproduces the paper's figures, by scale, and the study's sweeps: experiments whose `spec` you launch."""
-    return Reproductions(reproductions=results_catalog.catalog(store.database))
+    return Reproductions(reproductions=results_catalog.catalog(services.database))
 
 
 @router.get("/paper/{problem}", responses=errors(404) | example(PAPER_VIEW))
@@ -43,23 +43,26 @@ def recorded_paper(
 
 @router.get("/experiments/{experiment_id}/paper", responses=errors(404) | example(PAPER_VIEW))
 def paper(
-    store: StoreOfRequest, experiment_id: ExperimentId, axis: AxisOfRequest = "update", mode: ModeOfRequest = "light"
+    services: ServicesOfRequest,
+    experiment_id: ExperimentId,
+    axis: AxisOfRequest = "update",
+    mode: ModeOfRequest = "light",
 ) -> PaperView:
     """The figure and the verdicts of an experiment's runs so far, be it a reproduction or one of your own."""
-    results = collect(store.experiments.get(experiment_id), store.metrics.series)
+    results = collect(services.experiments.get(experiment_id), services.metrics.series)
     return results_catalog.view(results, axis=axis, mode=mode)
 
 
 @router.get("/study", responses=errors() | example(STUDY))
-def study(store: StoreOfRequest, mode: ModeOfRequest = "light") -> Study:
+def study(services: ServicesOfRequest, mode: ModeOfRequest = "light") -> Study:
     """What to choose, and why: each question's newest sweep here, or else the one that ships with BlockHF."""
-    newest = results_catalog.own(store.database)
-    return Study(answers=[_answer(store, question, newest.get(mark_of(question)), mode) for question in Question])
+    newest = results_catalog.own(services.database)
+    return Study(answers=[_answer(services, question, newest.get(mark_of(question)), mode) for question in Question])
 
 
-def _answer(store: Store, question: Question, own: Own | None, mode: Mode) -> Answer:
+def _answer(services: Services, question: Question, own: Own | None, mode: Mode) -> Answer:
     if own is not None:
-        results = collect(store.experiments.get(own.experiment), store.metrics.series)
+        results = collect(services.experiments.get(own.experiment), services.metrics.series)
         return answer(question, results, recorded=False, experiment=own.experiment, mode=mode)
     shipped = results_catalog.recorded(question)
     return empty(question) if shipped is None else answer(question, shipped, recorded=True, mode=mode)

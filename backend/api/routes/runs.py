@@ -10,7 +10,7 @@ from backend.api.exports import to_csv, to_json, to_parquet
 from backend.api.file_responses import respond
 from backend.api.openapi import body_example, errors, example
 from backend.api.routes.parameters import Limit, RunId
-from backend.api.services import Store, StoreOfRequest
+from backend.api.services import Services, ServicesOfRequest
 from backend.schemas.api import Priority, RunList
 from backend.schemas.base import Id
 from backend.schemas.runs import Run, RunStatus
@@ -22,44 +22,44 @@ _PARQUET = "application/vnd.apache.parquet"
 
 @router.get("", responses=errors(404) | example({"runs": [RUN]}))
 def list_runs(
-    store: StoreOfRequest,
+    services: ServicesOfRequest,
     experiment: Annotated[Id | None, Query(description="only this experiment's")] = None,
     status: Annotated[RunStatus | None, Query(description="only those that stand there")] = None,
     limit: Limit = 100,
     before: Annotated[Id | None, Query(description="older than this run")] = None,
 ) -> RunList:
     """Runs, newest first."""
-    return RunList(runs=list(store.runs.list(experiment=experiment, status=status, limit=limit, before=before)))
+    return RunList(runs=list(services.runs.list(experiment=experiment, status=status, limit=limit, before=before)))
 
 
 @router.get("/{run_id}", responses=errors(404) | example(RUN))
-def run(store: StoreOfRequest, run_id: RunId) -> Run:
+def run(services: ServicesOfRequest, run_id: RunId) -> Run:
     """One run."""
-    return store.runs.get(run_id)
+    return services.runs.get(run_id)
 
 
 @router.post("/{run_id}/cancel", status_code=202, responses=errors(404, 409) | example(RUN, status=202))
-def cancel(store: StoreOfRequest, run_id: RunId) -> Run:
+def cancel(services: ServicesOfRequest, run_id: RunId) -> Run:
     """Cancel a run: at once while it waits, within seconds while it trains."""
-    return store.queue.cancel(run_id)
+    return services.queue.cancel(run_id)
 
 
 @router.post("/{run_id}/pause", status_code=202, responses=errors(404, 409) | example(RUN, status=202))
-def pause(store: StoreOfRequest, run_id: RunId) -> Run:
+def pause(services: ServicesOfRequest, run_id: RunId) -> Run:
     """Pause a run: at once while it waits, after its update while it trains; a checkpoint keeps where it was."""
-    return store.queue.pause(run_id)
+    return services.queue.pause(run_id)
 
 
 @router.post("/{run_id}/resume", status_code=202, responses=errors(404, 409) | example(RUN, status=202))
-def resume(store: StoreOfRequest, run_id: RunId) -> Run:
+def resume(services: ServicesOfRequest, run_id: RunId) -> Run:
     """Let a paused run go on, bit for bit as if it had not been paused where device, threads and versions are equal."""
-    return store.queue.resume(run_id)
+    return services.queue.resume(run_id)
 
 
 @router.post("/{run_id}/retry", status_code=202, responses=errors(404, 409) | example(RUN, status=202))
-def retry(store: StoreOfRequest, run_id: RunId) -> Run:
+def retry(services: ServicesOfRequest, run_id: RunId) -> Run:
     """Queue a run again that failed or was cancelled; it goes on from its last checkpoint."""
-    return store.queue.retry(run_id)
+    return services.queue.retry(run_id)
 
 
 @router.post(
@@ -68,9 +68,9 @@ def retry(store: StoreOfRequest, run_id: RunId) -> Run:
     responses=errors(404, 409, 422) | example(RUN, status=202),
     openapi_extra=body_example({"priority": 10}),
 )
-def prioritize(store: StoreOfRequest, run_id: RunId, body: Priority) -> Run:
+def prioritize(services: ServicesOfRequest, run_id: RunId, body: Priority) -> Run:
     """Move a run in line: of those that wait, the highest priority goes first, and of equals the oldest."""
-    return store.queue.prioritize(run_id, body.priority)
+    return services.queue.prioritize(run_id, body.priority)
 
 
 @router.get(
@@ -78,14 +78,14 @@ def prioritize(store: StoreOfRequest, run_id: RunId, body: Priority) -> Run:
     response_class=Response,
     responses=errors(404) | example(CSV, media_type="text/csv", schema={"type": "string"}),
 )
-async def export(store: StoreOfRequest, run_id: RunId) -> Response:
+async def export(services: ServicesOfRequest, run_id: RunId) -> Response:
     """Every row of a run as CSV, one line per update; a block's columns start with block0_, block1_ ..."""
-    return await store.apart(_csv, run_id)
+    return await services.in_thread(_csv, run_id)
 
 
-def _csv(store: Store, run_id: str) -> Response:
-    with store.metrics.whole(run_id) as reading:
-        return _file(store, f"{run_id}.csv", to_csv(reading), "text/csv; charset=utf-8")
+def _csv(services: Services, run_id: str) -> Response:
+    with services.metrics.whole(run_id) as reading:
+        return _file(services, f"{run_id}.csv", to_csv(reading), "text/csv; charset=utf-8")
 
 
 @router.get(
@@ -93,15 +93,15 @@ def _csv(store: Store, run_id: str) -> Response:
     response_class=Response,
     responses=errors(404) | example(EXPORT, schema={"type": "object"}),
 )
-async def export_json(store: StoreOfRequest, run_id: RunId) -> Response:
+async def export_json(services: ServicesOfRequest, run_id: RunId) -> Response:
     """The run, and every row as columns, as one document."""
-    return await store.apart(_json, run_id)
+    return await services.in_thread(_json, run_id)
 
 
-def _json(store: Store, run_id: str) -> Response:
-    run = store.runs.get(run_id)
-    with store.metrics.whole(run_id) as reading:
-        return _file(store, f"{run_id}.json", to_json(run, reading), "application/json")
+def _json(services: Services, run_id: str) -> Response:
+    run = services.runs.get(run_id)
+    with services.metrics.whole(run_id) as reading:
+        return _file(services, f"{run_id}.json", to_json(run, reading), "application/json")
 
 
 @router.get(
@@ -109,17 +109,17 @@ def _json(store: Store, run_id: str) -> Response:
     response_class=Response,
     responses=errors(404) | example("PAR1", media_type=_PARQUET, schema={"type": "string", "format": "binary"}),
 )
-async def export_parquet(store: StoreOfRequest, run_id: RunId) -> Response:
+async def export_parquet(services: ServicesOfRequest, run_id: RunId) -> Response:
     """Every row as Parquet, typed; the file's metadata has the run under `blockhf.run`."""
-    return await store.apart(_parquet, run_id)
+    return await services.in_thread(_parquet, run_id)
 
 
-def _parquet(store: Store, run_id: str) -> Response:
-    run = store.runs.get(run_id)
-    with store.metrics.whole(run_id) as reading:
-        return _file(store, f"{run_id}.parquet", to_parquet(run, reading), _PARQUET)
+def _parquet(services: Services, run_id: str) -> Response:
+    run = services.runs.get(run_id)
+    with services.metrics.whole(run_id) as reading:
+        return _file(services, f"{run_id}.parquet", to_parquet(run, reading), _PARQUET)
 
 
-def _file(store: Store, name: str, parts: Iterable[bytes], media_type: str) -> Response:
+def _file(services: Services, name: str, parts: Iterable[bytes], media_type: str) -> Response:
     headers = {"Content-Disposition": f'attachment; filename="{name}"'}
-    return respond(parts, store.file_threads, media_type=media_type, headers=headers)
+    return respond(parts, services.file_threads, media_type=media_type, headers=headers)

@@ -9,7 +9,7 @@ from backend.api.examples import SERIES
 from backend.api.exports import to_series
 from backend.api.file_responses import respond
 from backend.api.openapi import errors, example
-from backend.api.services import StoreOfRequest
+from backend.api.services import ServicesOfRequest
 from backend.errors import FieldError, InvalidInput
 from backend.schemas.base import MAX_RUNS_PER_EXPERIMENT, MAX_UPDATES
 from backend.schemas.measures import SERIES_FIELDS
@@ -22,7 +22,7 @@ MAX_BUCKET = 2**20
 _COLUMN = {"type": "array", "items": {"type": ["number", "boolean", "string", "null"]}}
 _HEAD: dict[str, Any] = {
     "status": {"enum": [status.value for status in RunStatus]},
-    "attempt": {"type": "integer", "minimum": 0},
+    "row_generation": {"type": "integer", "minimum": 0},
     "last_update": {"type": "integer", "minimum": 0},
     "update": {"type": "array", "items": {"type": "integer"}},
     "blocks": {"type": "array", "items": {"type": "object", "additionalProperties": _COLUMN}},
@@ -30,7 +30,7 @@ _HEAD: dict[str, Any] = {
 _RUN = {
     "type": "object",
     "properties": _HEAD,
-    "required": ["status", "attempt", "last_update", "update"],
+    "required": ["status", "row_generation", "last_update", "update"],
     "additionalProperties": _COLUMN,
 }
 _SCHEMA = {
@@ -63,7 +63,7 @@ Blocks = Annotated[bool, Query(description="1: also each block's conjugate gradi
 
 @router.get("/series", response_class=Response, responses=errors(404, 422) | example(SERIES, schema=_SCHEMA))
 def series(
-    store: StoreOfRequest,
+    services: ServicesOfRequest,
     runs: RunIds,
     after: After = None,
     until: Until = None,
@@ -71,7 +71,7 @@ def series(
     fields: Fields = None,
     blocks: Blocks = False,
 ) -> Response:
-    """Each run's columns after its update `after` up to `until`; where `attempt` has changed, drop all and read anew.
+    """Each run's columns after its update `after` up to `until`; if `row_generation` has changed, read all again.
 
     With a bucket above 1, a point stands for the updates j * bucket to (j + 1) * bucket - 1: the last one's `update`,
     `epoch`, `samples`, `seconds`, `cost`, `cpu_seconds`; mean, `_min` and `_max` of the others. Buckets are complete:
@@ -79,7 +79,7 @@ def series(
     the runs: read on where `update` ends below `last_update`. What was not measured, or is not finite, is null.
     """
     ids = runs.split(",")
-    with store.metrics.readings(
+    with services.metrics.readings(
         ids,
         after=_one_each("after", after, len(ids), 0),
         until=_one_each("until", until, len(ids), MAX_UPDATES),
@@ -87,7 +87,7 @@ def series(
         fields=_fields(fields),
         blocks=blocks,
     ) as readings:
-        return respond(to_series(readings, with_blocks=blocks), store.file_threads, media_type="application/json")
+        return respond(to_series(readings, with_blocks=blocks), services.file_threads, media_type="application/json")
 
 
 def _one_each(name: str, text: str | None, count: int, default: int) -> list[int]:

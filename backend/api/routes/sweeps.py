@@ -5,7 +5,7 @@ from fastapi import APIRouter
 from backend.api.examples import EXPERIMENT, SWEEP
 from backend.api.openapi import body_example, errors, example
 from backend.api.routes.experiments import Key
-from backend.api.services import StoreOfRequest
+from backend.api.services import ServicesOfRequest
 from backend.experiments.sweeps import expand
 from backend.schemas.api import Sweep
 from backend.schemas.runs import Experiment
@@ -19,6 +19,6 @@ router = APIRouter(prefix="/sweeps", tags=["experiments"])
     responses=errors(409, 422, 429, 503) | example(EXPERIMENT, status=202),
     openapi_extra=body_example(SWEEP),
 )
-def sweep(store: StoreOfRequest, body: Sweep, idempotency_key: Key = None) -> Experiment:
+def sweep(services: ServicesOfRequest, body: Sweep, idempotency_key: Key = None) -> Experiment:
     """Queue a comparison whose optimizers take each combination of the grid, or each point of the list."""
-    return store.experiments.launch(expand(body), idempotency_key=idempotency_key)
+    return services.experiments.launch(expand(body), idempotency_key=idempotency_key)

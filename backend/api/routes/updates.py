@@ -5,7 +5,7 @@ from fastapi import APIRouter
 from backend.api.examples import APPEND, FINISH, HEARTBEAT, START
 from backend.api.openapi import body_example, errors, example
 from backend.api.routes.parameters import RunId
-from backend.api.services import StoreOfRequest
+from backend.api.services import ServicesOfRequest
 from backend.schemas.api import Append, Appended, Finish, Heartbeat, HeartbeatAnswer, Start
 
 router = APIRouter(prefix="/runs/{run_id}", tags=["updates"])
@@ -16,26 +16,26 @@ router = APIRouter(prefix="/runs/{run_id}", tags=["updates"])
     responses=errors(404, 409, 422) | example({"cancel": False, "pause": False}),
     openapi_extra=body_example(HEARTBEAT),
 )
-def heartbeat(store: StoreOfRequest, run_id: RunId, body: Heartbeat) -> HeartbeatAnswer:
+def heartbeat(services: ServicesOfRequest, run_id: RunId, body: Heartbeat) -> HeartbeatAnswer:
     """Renew the lease, and learn whether the user wants the run cancelled or paused."""
-    return store.queue.heartbeat(run_id, body.token)
+    return services.queue.heartbeat(run_id, body.claim_number)
 
 
 @router.post("/start", status_code=204, responses=errors(404, 409, 422), openapi_extra=body_example(START))
-def start(store: StoreOfRequest, run_id: RunId, body: Start) -> None:
+def start(services: ServicesOfRequest, run_id: RunId, body: Start) -> None:
     """Report what the run is made of, before its first update, and after which update it goes on; later rows go."""
-    store.queue.start(run_id, body)
+    services.queue.start(run_id, body)
 
 
 @router.post(
     "/updates", responses=errors(404, 409, 422) | example({"last_update": 1}), openapi_extra=body_example(APPEND)
 )
-def append(store: StoreOfRequest, run_id: RunId, body: Append) -> Appended:
+def append(services: ServicesOfRequest, run_id: RunId, body: Append) -> Appended:
     """Store the next updates, and name a checkpoint; repeating those that are stored is fine."""
-    return Appended(last_update=store.metrics.append(run_id, body))
+    return Appended(last_update=services.metrics.append(run_id, body))
 
 
 @router.post("/finish", status_code=204, responses=errors(404, 409, 422), openapi_extra=body_example(FINISH))
-def finish(store: StoreOfRequest, run_id: RunId, body: Finish) -> None:
+def finish(services: ServicesOfRequest, run_id: RunId, body: Finish) -> None:
     """End the run, or lay it down as paused; repeating it is fine."""
-    store.queue.finish(run_id, body)
+    services.queue.finish(run_id, body)

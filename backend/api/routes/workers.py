@@ -5,7 +5,7 @@ from fastapi import APIRouter, Response
 from backend.api.examples import ANNOUNCEMENT, CLAIM, KEPT_RUNS, REGISTRATION, RUN_STATES
 from backend.api.openapi import body_example, errors, example
 from backend.api.routes.parameters import WorkerId
-from backend.api.services import StoreOfRequest
+from backend.api.services import ServicesOfRequest
 from backend.schemas.api import Announcement, Claim, KeptRuns, Registration, RunStates
 
 router = APIRouter(prefix="/workers", tags=["workers"])
@@ -17,9 +17,9 @@ router = APIRouter(prefix="/workers", tags=["workers"])
     responses=errors(422) | example(REGISTRATION, status=201),
     openapi_extra=body_example(ANNOUNCEMENT),
 )
-def register(store: StoreOfRequest, body: Announcement) -> Registration:
+def register(services: ServicesOfRequest, body: Announcement) -> Registration:
     """Announce a worker, its problems and its data sets."""
-    return store.workers.register(body)
+    return services.workers.register(body)
 
 
 @router.post(
@@ -27,18 +27,18 @@ def register(store: StoreOfRequest, body: Announcement) -> Registration:
     response_model=Claim,
     responses=errors(404) | example(CLAIM) | {204: {"description": "nothing to do"}},
 )
-def claim(store: StoreOfRequest, worker_id: WorkerId) -> Claim | Response:
+def claim(services: ServicesOfRequest, worker_id: WorkerId) -> Claim | Response:
     """Take the first run in line that waits, or whose worker is lost; it goes on from its checkpoint if it has one."""
-    return store.queue.claim(worker_id) or Response(status_code=204)
+    return services.queue.claim(worker_id) or Response(status_code=204)
 
 
 @router.post("/runs", responses=errors() | example(RUN_STATES), openapi_extra=body_example(KEPT_RUNS))
-def run_states(store: StoreOfRequest, body: KeptRuns) -> RunStates:
+def run_states(services: ServicesOfRequest, body: KeptRuns) -> RunStates:
     """Return the states of runs, so that a worker does not remove a file from which a run can continue."""
-    return RunStates(runs=store.queue.run_states(body.runs))
+    return RunStates(runs=services.queue.run_states(body.runs))
 
 
 @router.post("/{worker_id}/heartbeat", status_code=204, responses=errors(404))
-def heartbeat(store: StoreOfRequest, worker_id: WorkerId) -> None:
+def heartbeat(services: ServicesOfRequest, worker_id: WorkerId) -> None:
     """Say that an idle worker is alive."""
-    store.workers.heartbeat(worker_id)
+    services.workers.heartbeat(worker_id)

@@ -22,8 +22,8 @@ export class LogPanel {
 
   /** Read and show the last updates if there are newer ones. */
   async show(store, id) {
-    const { after = 0, attempt } = store.cursors.get(id) ?? {};
-    const last = `${attempt}:${after}`;
+    const { after = 0, rowGeneration } = store.cursors.get(id) ?? {};
+    const last = `${rowGeneration}:${after}`;
     if (!after) this.note.textContent = "No update has been reported yet.";
     if (!after || this.busy || this.last === last) return;
     this.busy = true;

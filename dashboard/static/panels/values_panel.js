@@ -37,7 +37,7 @@ export class ValuesPanel {
   constructor(root, set, redraw) {
     this.set = set;
     this.redraw = redraw;
-    this.held = new Map(); // run:attempt:measure:update -> {value, update} or null
+    this.held = new Map(); // run:rowGeneration:measure:update -> {value, update} or null
     this.asking = new Set();
     this.measure = element("select", { onchange: () => set({ atOf: this.measure.value }) });
     this.input = element("input", {
@@ -115,11 +115,11 @@ export class ValuesPanel {
     const query = new URLSearchParams({ runs: ids.join(","), after: after.join(","), until: ids.map(() => step).join(","), bucket: 1, fields: measure });
     const { runs } = await get(`/api/v1/series?${query}`);
     ids.forEach((id, i) => {
-      if (runs[id]?.attempt === store.cursors.get(id)?.attempt) this.held.set(keys[i], lastValue(runs[id], measure));
+      if (runs[id]?.row_generation === store.cursors.get(id)?.rowGeneration) this.held.set(keys[i], lastValue(runs[id], measure));
     });
   }
 }
 
 function keyOf(store, id, measure, step) {
-  return [id, store.cursors.get(id)?.attempt, measure, step].join(":");
+  return [id, store.cursors.get(id)?.rowGeneration, measure, step].join(":");
 }

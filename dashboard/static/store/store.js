@@ -32,7 +32,7 @@ export class Store {
     this.changed = changed;
     this.series = new Map(); // run id -> columns
     this.runs = new Map(); // run id -> Run of the API
-    this.cursors = new Map(); // run id -> {attempt, after, status, last}: what has been read, and what there was to read
+    this.cursors = new Map(); // run id -> {rowGeneration, after, status, last}: what has been read, and what there was to read
     this.bucket = 1;
     this.expected = 1;
     this.blocks = new Map(); // run id -> columns of its blocks: block0_cg_iterations, ...
@@ -219,7 +219,7 @@ export class Store {
       const until = part.map((id) => asked.windows.get(id)[1]).join(",");
       const after = part.map((id) => asked.windows.get(id)[0]);
       const { runs } = await get(`/api/v1/series?${this.query(part, after, asked.bucket)}&until=${until}`);
-      for (const id of part) if (runs[id]?.attempt === this.cursors.get(id)?.attempt) series.set(id, join(undefined, runs[id], asked.bucket));
+      for (const id of part) if (runs[id]?.row_generation === this.cursors.get(id)?.rowGeneration) series.set(id, join(undefined, runs[id], asked.bucket));
     }
     if (asked.key === detailQuery(this, this.view, this.zoom)?.key) this.detail = { ...asked, series };
   }
@@ -240,7 +240,7 @@ export class Store {
     const { generation } = this;
     const { runs } = await get(`/api/v1/series?${query}`, this.abort.signal);
     if (generation !== this.generation) return;
-    const restarted = ids.filter((id) => runs[id] && (this.cursors.get(id)?.attempt ?? runs[id].attempt) !== runs[id].attempt);
+    const restarted = ids.filter((id) => runs[id] && (this.cursors.get(id)?.rowGeneration ?? runs[id].row_generation) !== runs[id].row_generation);
     for (const id of ids) if (runs[id] && !restarted.includes(id)) this.accept(id, runs[id], bucket);
     if (restarted.length) {
       // another worker restarted these runs: the known rows no longer exist
@@ -261,6 +261,6 @@ export class Store {
     if (joined) this.series.set(id, joined);
     else this.series.delete(id);
     const after = joined?.update.at(-1) ?? 0;
-    this.cursors.set(id, { attempt: got.attempt, after, status: got.status, last: got.last_update });
+    this.cursors.set(id, { rowGeneration: got.row_generation, after, status: got.status, last: got.last_update });
   }
 }

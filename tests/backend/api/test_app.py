@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from backend.client import Client
 from backend.schemas.runs import RunStatus
 from backend.settings import Settings
 from tests.backend.samples import INFO, Clock, catalog, spec, updates
+from tests.clients import BothClient
 from tests.inprocess import backend
 
 
@@ -31,7 +31,7 @@ def test_lost_runs_end_without_any_worker(tmp_path: Path) -> None:
     """A cancelled run of a lost worker ends by itself, though nobody asks for a run."""
     clock = Clock()
     with backend(Settings(home=tmp_path, lease_seconds=0.05, heartbeat_seconds=0.01), clock=clock) as http:
-        client = Client(http=http)
+        client = BothClient(http=http)
         worker = client.register(INFO, catalog()).worker_id
         client.launch(spec())
         claim = client.claim(worker)
@@ -43,7 +43,7 @@ def test_lost_runs_end_without_any_worker(tmp_path: Path) -> None:
 
 
 @contextmanager
-def served(home: Path) -> Iterator[tuple[subprocess.Popen[bytes], Client]]:
+def served(home: Path) -> Iterator[tuple[subprocess.Popen[bytes], BothClient]]:
     """Run `python -m backend` on a free port until it answers; end it at the end."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -51,7 +51,7 @@ def served(home: Path) -> Iterator[tuple[subprocess.Popen[bytes], Client]]:
     environment = os.environ | {"BLOCKHF_HOME": str(home), "BLOCKHF_PORT": str(port), "BLOCKHF_HOST": "127.0.0.1"}
     process = subprocess.Popen([sys.executable, "-W", "error", "-m", "backend"], env=environment)
     try:
-        with Client(f"http://127.0.0.1:{port}") as client:
+        with BothClient(f"http://127.0.0.1:{port}") as client:
             deadline = time.monotonic() + 60
             while not client.health():
                 assert process.poll() is None
@@ -72,11 +72,11 @@ def test_what_was_acknowledged_is_there_after_a_restart(tmp_path: Path, end: sig
         client.launch(spec())
         claim = client.claim(worker)
         assert claim is not None
-        assert client.append(claim.run.id, claim.token, updates(1, 250)) == 250
+        assert client.append(claim.run.id, claim.claim_number, updates(1, 250)) == 250
         process.send_signal(end)
         process.wait(30)
     with served(tmp_path) as (_, client):
         assert client.series([claim.run.id])[claim.run.id]["update"] == list(range(1, 251))
-        assert client.append(claim.run.id, claim.token, updates(250, 251)) == 251
-        client.finish(claim.run.id, claim.token, RunStatus.FINISHED)
+        assert client.append(claim.run.id, claim.claim_number, updates(250, 251)) == 251
+        client.finish(claim.run.id, claim.claim_number, RunStatus.FINISHED)
         assert client.run(claim.run.id).status is RunStatus.FINISHED

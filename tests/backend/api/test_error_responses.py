@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from backend.api.services import Store
+from backend.api.services import Services
 from backend.settings import Settings
 from tests.backend.samples import spec
 from tests.inprocess import backend
@@ -157,7 +157,7 @@ def test_our_own_mistakes_hide_their_details(
 ) -> None:
     """An error that nobody foresaw is a 500 with an id; its traceback is in the log alone, under that id."""
 
-    def broken(_store: Store) -> None:
+    def broken(_store: Services) -> None:
         raise RuntimeError("secret")
 
     monkeypatch.setattr("backend.queue.workers.Workers.catalog", broken)

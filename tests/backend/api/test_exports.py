@@ -9,17 +9,19 @@ import pandas
 import pytest
 from pyarrow import parquet
 
-from backend.client import Client
 from backend.errors import InvalidInput
 from backend.schemas.api import Claim
 from backend.schemas.runs import Run
 from tests.backend.samples import update, updates
+from tests.clients import BothClient
 
 
 @pytest.fixture
-def csv_rows(client: Client, claim: Claim) -> list[dict[str, str]]:
+def csv_rows(client: BothClient, claim: Claim) -> list[dict[str, str]]:
     """Report 25 rows, of which one has gaps; read them back as CSV."""
-    client.append(claim.run.id, claim.token, [*updates(1, 24), update(25, train_loss=None, diverged=True, blocks=[])])
+    client.append(
+        claim.run.id, claim.claim_number, [*updates(1, 24), update(25, train_loss=None, diverged=True, blocks=[])]
+    )
     return list(csv.DictReader(io.StringIO(client.export(claim.run.id))))
 
 
@@ -66,7 +68,9 @@ def test_no_rows_are_an_export(http: httpx.Client, claim: Claim) -> None:
         assert http.get(f"/api/v1/runs/nowhere0/export.{kind}").status_code == 404
 
 
-def test_files_are_fetched(http: httpx.Client, client: Client, claim: Claim, csv_rows: list[dict[str, str]]) -> None:
+def test_files_are_fetched(
+    http: httpx.Client, client: BothClient, claim: Claim, csv_rows: list[dict[str, str]]
+) -> None:
     """The client fetches each kind as bytes and knows no other."""
     assert csv_rows
     assert client.export_file(claim.run.id, "csv").decode() == client.export(claim.run.id)

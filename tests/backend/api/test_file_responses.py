@@ -20,16 +20,16 @@ from starlette.types import Receive, Scope, Send
 from backend.api import exports, file_responses
 from backend.api.exports import to_csv, to_json, to_parquet, to_series
 from backend.api.file_responses import OpenFileResponse, respond
-from backend.client import Client
 from backend.errors import RunChanged
 from backend.metrics import reader
 from backend.metrics.reader import Reading
-from backend.queue.rollback import rewind
+from backend.queue.rollback import roll_back
 from backend.schemas.api import Claim
 from backend.schemas.runs import Run
 from backend.storage.run_rows import run_number
 from tests.backend.samples import updates
 from tests.backend.scene import Scene
+from tests.clients import BothClient
 
 KINDS: dict[str, Callable[[Run, Reading], Iterator[bytes]]] = {
     "csv": lambda _run, reading: to_csv(reading),
@@ -59,10 +59,10 @@ def test_only_what_is_large_is_sent_in_pieces() -> None:
 @pytest.mark.parametrize("path", ["series?runs={id}", "export.csv", "export.json", "export.parquet"])
 @pytest.mark.parametrize("chunk", [1, 100])
 def test_pieces_are_the_whole(
-    http: httpx.Client, client: Client, claim: Claim, monkeypatch: pytest.MonkeyPatch, path: str, chunk: int
+    http: httpx.Client, client: BothClient, claim: Claim, monkeypatch: pytest.MonkeyPatch, path: str, chunk: int
 ) -> None:
     """Sent in pieces, from views of their own, a response has the content that it has when sent whole."""
-    client.append(claim.run.id, claim.token, updates(1, 30))
+    client.append(claim.run.id, claim.claim_number, updates(1, 30))
     url = f"/api/v1/{path}" if "?" in path else f"/api/v1/runs/{claim.run.id}/{path}"
     whole = http.get(url.format(id=claim.run.id))
     assert int(whole.headers["Content-Length"]) == len(whole.content)
@@ -92,7 +92,7 @@ def test_a_run_that_begins_again_breaks_the_export(scene: Scene, kind: str, remo
             if removed:
                 connection.execute(text("DELETE FROM runs WHERE id = :id"), {"id": claim.run.id})
             else:
-                rewind(connection, run_number(connection, claim.run.id), 20)
+                roll_back(connection, run_number(connection, claim.run.id), 20)
         with pytest.raises(RunChanged):
             list(parts)
 

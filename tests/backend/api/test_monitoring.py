@@ -10,10 +10,10 @@ from prometheus_client.parser import text_string_to_metric_families
 from pydantic import SecretStr
 
 from backend.api.logging import JsonLines, PlainLines
-from backend.client import Client
 from backend.schemas.api import Claim
 from backend.settings import Settings
 from tests.backend.samples import Clock, updates
+from tests.clients import BothClient
 from tests.inprocess import backend
 
 
@@ -23,10 +23,10 @@ def samples(http: httpx.Client) -> dict[str, float]:
     return {" ".join([s.name, *s.labels.values()]): s.value for family in families for s in family.samples}
 
 
-def test_metrics_count_what_happened(http: httpx.Client, client: Client, claim: Claim, clock: Clock) -> None:
+def test_metrics_count_what_happened(http: httpx.Client, client: BothClient, claim: Claim, clock: Clock) -> None:
     """Rows, runs, workers, the lease's age and requests follow what was done; a replay is not counted."""
     for _ in range(2):
-        client.append(claim.run.id, claim.token, updates(1, 7))
+        client.append(claim.run.id, claim.claim_number, updates(1, 7))
     clock.now += 5
     found = samples(http)
     assert found["blockhf_rows_total"] == 7
@@ -64,10 +64,10 @@ def test_metrics_need_a_token(settings: Settings) -> None:
         assert http.get("/metrics").status_code == 401
 
 
-def test_changes_are_logged_with_their_ids(client: Client, claim: Claim, caplog: pytest.LogCaptureFixture) -> None:
+def test_changes_are_logged_with_their_ids(client: BothClient, claim: Claim, caplog: pytest.LogCaptureFixture) -> None:
     """A change is one line with the run's id; what comes often is only for debugging."""
     with caplog.at_level(logging.INFO):
-        client.heartbeat(claim.run.id, claim.token)
+        client.heartbeat(claim.run.id, claim.claim_number)
         client.cancel(claim.run.id)
         client.run(claim.run.id)
     (record,) = [record for record in caplog.records if record.name == "backend.api.monitoring"]

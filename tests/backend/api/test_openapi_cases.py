@@ -28,10 +28,10 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from backend.client import Client
 from backend.schemas.measures import AXES, BLOCK_FIELDS, MEASURES
 from backend.settings import Settings
 from tests.backend.samples import INFO, catalog, spec, updates
+from tests.clients import BothClient
 from tests.inprocess import api_description, backend
 
 
@@ -89,12 +89,12 @@ class Running:
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     """Start one application for all cases."""
     with backend(Settings(home=tmp_path_factory.mktemp("home"))) as http:
-        client = Client(http=http)
+        client = BothClient(http=http)
         worker = client.register(INFO, catalog()).worker_id
         client.launch(spec())
         claim = client.claim(worker)
         assert claim is not None
-        client.append(claim.run.id, claim.token, updates(1, 20))
+        client.append(claim.run.id, claim.claim_number, updates(1, 20))
         client.save_preset("known", "Known", spec())
         # Deleting cancels, so the experiment that is deleted is not the one whose run is held.
         other = client.launch(spec(name="other"))

@@ -14,9 +14,9 @@ import httpx
 import pytest
 
 from backend.api.app import create_app
-from backend.client import Client
 from backend.settings import Settings
 from tests.backend.samples import INFO, catalog, spec
+from tests.clients import BothClient
 from tests.inprocess import api_description, backend
 
 SPEC = spec().model_dump(mode="json")
@@ -27,7 +27,7 @@ SECRET = "not for strangers"
 def http(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
     """Start one application with a worker for all of these tests, which leave it as it is."""
     with backend(Settings(home=tmp_path_factory.mktemp("home"))) as http:
-        Client(http=http).register(INFO, catalog())
+        BothClient(http=http).register(INFO, catalog())
         yield http
 
 
@@ -148,7 +148,7 @@ def test_giants_are_refused(http: httpx.Client, path: str, content: str) -> None
     assert min(times) < 0.1
     assert answer.status_code in {400, 422}
     assert len(answer.content) < 100_000
-    assert Client(http=http).experiments() == []
+    assert BothClient(http=http).experiments() == []
 
 
 CODE = [

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from backend.api.services import Store
+from backend.api.services import Services
 from backend.catalog.validation import check_catalog, plan
 from backend.errors import InvalidInput
 from backend.schemas.api import Announcement
@@ -166,7 +166,7 @@ def test_what_no_worker_can_hold_is_refused(optimizer: Optimizer, precision: str
     ],
 )
 def test_the_largest_worker_counts(
-    store: Store, workers: list[tuple[str, int | None]], device: str, refused: bool
+    store: Services, workers: list[tuple[str, int | None]], device: str, refused: bool
 ) -> None:
     """What one living worker can hold is queued; where a worker does not tell its memory, nothing is refused for it."""
     for name, memory in workers:

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 from sqlalchemy import insert
 from typer.testing import CliRunner, Result
 
-from backend.api.services import Store
+from backend.api.services import Services
 from backend.cli.main import app, main
 from backend.schemas.optimizers import Adam
 from backend.security.tokens import Scope, Tokens
@@ -46,7 +46,7 @@ def test_the_doctor_speaks() -> None:
     assert (done.exit_code, done.stdout) == (0, "all is well\n")
 
 
-def test_the_doctor_repairs(store: Store) -> None:
+def test_the_doctor_repairs(store: Services) -> None:
     """What is wrong is exit code 1 until it is repaired."""
     with store.database.write() as connection:
         connection.execute(insert(EXPERIMENTS).values(number=1, id="someexperiment", name="n", spec="{}", created_at=0))

@@ -3,18 +3,18 @@
 import pytest
 
 from backend.cli.demo import DEMO, launch_demo
-from backend.client import Client
 from tests.backend.samples import INFO, spec
+from tests.clients import BothClient
 from worker.problems.registry import discover
 
 
 @pytest.fixture(autouse=True)
-def trained(client: Client) -> None:
+def trained(client: BothClient) -> None:
     """Register a worker that can train it."""
     client.register(INFO, discover().catalog())
 
 
-def test_it_is_launched_once(client: Client) -> None:
+def test_it_is_launched_once(client: BothClient) -> None:
     """On an empty database, and never again, also once it was put away or deleted."""
     made = launch_demo(client)
     assert made is not None
@@ -27,7 +27,7 @@ def test_it_is_launched_once(client: Client) -> None:
     assert [one.id for one in client.experiments(archived=True, deleted=True)] == [made.id]
 
 
-def test_it_is_not_launched_beside_others(client: Client) -> None:
+def test_it_is_not_launched_beside_others(client: BothClient) -> None:
     """Whoever has launched anything needs no first comparison."""
     client.launch(DEMO.model_copy(update={"name": spec().name}))
     assert launch_demo(client) is None

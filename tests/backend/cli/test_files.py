@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from backend.client import Client
 from backend.errors import InvalidInput
 from backend.schemas.api import Claim
 from backend.schemas.optimizers import Adam
@@ -16,6 +15,7 @@ from backend.settings import Settings
 from tests.backend.conftest import Run
 from tests.backend.experiments.test_imports import long
 from tests.backend.samples import checkpoint, spec, updates
+from tests.clients import BothClient
 
 
 @pytest.fixture
@@ -26,7 +26,7 @@ def history(tmp_path: Path) -> Path:
     return path
 
 
-def test_a_file_becomes_a_run(run: Run, client: Client, history: Path) -> None:
+def test_a_file_becomes_a_run(run: Run, client: BothClient, history: Path) -> None:
     """It is called as the file is, holds what the file held, and is marked as imported; its id is printed."""
     done = run("import", str(history), "-o", "adam learning_rate=0.01", "--seed", "7", "-s", "problem.data=mnist")
     (stored,) = client.runs()
@@ -37,9 +37,9 @@ def test_a_file_becomes_a_run(run: Run, client: Client, history: Path) -> None:
     assert client.series([stored.id])[stored.id]["test_loss"] == [5.5, None, 4.5]
 
 
-def test_what_was_exported_can_be_imported(run: Run, client: Client, claim: Claim, tmp_path: Path) -> None:
+def test_what_was_exported_can_be_imported(run: Run, client: BothClient, claim: Claim, tmp_path: Path) -> None:
     """The file that export writes, and a specification in a file, give the same rows; JSON tells of the run."""
-    client.append(claim.run.id, claim.token, updates(1, 12))
+    client.append(claim.run.id, claim.claim_number, updates(1, 12))
     assert run("export", claim.run.id, "--to", str(tmp_path / "curves")).exit_code == 0
     file = tmp_path / "curves" / f"{claim.run.id}.csv"
     (tmp_path / "spec.yaml").write_text("name: from a file\noptimizers: [{kind: hf, damping: 0.2}]\n")
@@ -49,7 +49,7 @@ def test_what_was_exported_can_be_imported(run: Run, client: Client, claim: Clai
     assert client.export(told["id"]) == client.export(claim.run.id) == file.read_text()
 
 
-def test_a_long_file_is_imported(run: Run, client: Client, tmp_path: Path) -> None:
+def test_a_long_file_is_imported(run: Run, client: BothClient, tmp_path: Path) -> None:
     """A file over the limit of other requests is one request."""
     (tmp_path / "long.csv").write_text(long(31_000))
     assert (tmp_path / "long.csv").stat().st_size > Settings().max_body_bytes
@@ -76,7 +76,7 @@ def test_a_long_file_is_imported(run: Run, client: Client, tmp_path: Path) -> No
     ],
 )
 def test_a_mistake_is_named(
-    run: Run, client: Client, tmp_path: Path, text: str | bytes | None, arguments: list[str], words: str
+    run: Run, client: BothClient, tmp_path: Path, text: str | bytes | None, arguments: list[str], words: str
 ) -> None:
     """Field, value and limit are said, and nothing is stored."""
     file = tmp_path / "their.csv"
@@ -87,7 +87,7 @@ def test_a_mistake_is_named(
     assert client.experiments() == []
 
 
-def test_a_file_of_several_runs_is_none(run: Run, client: Client, history: Path, tmp_path: Path) -> None:
+def test_a_file_of_several_runs_is_none(run: Run, client: BothClient, history: Path, tmp_path: Path) -> None:
     """Two optimizers cannot have made one history."""
     (tmp_path / "spec.yaml").write_text("optimizers: [{kind: hf}, {kind: adam}]\n")
     with pytest.raises(InvalidInput, match=r"^optimizers is 2: at most 1: .*give one optimizer and one seed$"):
@@ -102,13 +102,15 @@ def test_the_help_says_what_a_file_holds(run: Run) -> None:
         assert words in told
 
 
-def test_final_weights_are_written(run: Run, client: Client, claim: Claim, settings: Settings, tmp_path: Path) -> None:
+def test_final_weights_are_written(
+    run: Run, client: BothClient, claim: Claim, settings: Settings, tmp_path: Path
+) -> None:
     """To standard output or into a folder; a run that has none is named, and why."""
     assert "has not finished" in str(run("weights", claim.run.id).exception)
     held = settings.home / "checkpoints" / claim.run.id / "weights.safetensors"
     held.parent.mkdir(parents=True)
     held.write_bytes(b"weights")
-    client.finish(claim.run.id, claim.token, "finished", ended_by="end", weights=sha256(b"weights").hexdigest())
+    client.finish(claim.run.id, claim.claim_number, "finished", ended_by="end", weights=sha256(b"weights").hexdigest())
     assert run("weights", claim.run.id).stdout_bytes == b"weights"
     path = tmp_path / "all" / f"{claim.run.id}.safetensors"
     assert run("weights", claim.run.id, "--to", str(path.parent)).stdout == f"{path}\n"
@@ -117,14 +119,16 @@ def test_final_weights_are_written(run: Run, client: Client, claim: Claim, setti
         run("weights", claim.run.id, "--to", str(path))
 
 
-def test_a_checkpoint_is_written(run: Run, client: Client, claim: Claim, settings: Settings, tmp_path: Path) -> None:
+def test_a_checkpoint_is_written(
+    run: Run, client: BothClient, claim: Claim, settings: Settings, tmp_path: Path
+) -> None:
     """Beside the weights under a name of its own; a run that has none is named."""
     assert "checkpoint" in str(run("checkpoint", claim.run.id).exception)
     held = settings.home / "checkpoints" / claim.run.id / "2-state.safetensors"
     held.parent.mkdir(parents=True)
     held.write_bytes(b"state")
     named = checkpoint(2).model_copy(update={"sha256": sha256(b"state").hexdigest()})
-    client.append(claim.run.id, claim.token, updates(1, 2), checkpoint=named)
+    client.append(claim.run.id, claim.claim_number, updates(1, 2), checkpoint=named)
     assert run("checkpoint", claim.run.id).stdout_bytes == b"state"
     path = tmp_path / "all" / f"{claim.run.id}.checkpoint.safetensors"
     assert run("checkpoint", claim.run.id, "--to", str(path.parent)).stdout == f"{path}\n"
@@ -132,14 +136,14 @@ def test_a_checkpoint_is_written(run: Run, client: Client, claim: Claim, setting
 
 
 def test_a_file_is_whole_or_not_there(
-    run: Run, client: Client, claim: Claim, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    run: Run, client: BothClient, claim: Claim, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where writing breaks off, what was there before stays, and nothing else is left."""
-    client.append(claim.run.id, claim.token, updates(1, 3))
+    client.append(claim.run.id, claim.claim_number, updates(1, 3))
     path = tmp_path / "all" / f"{claim.run.id}.csv"
     assert run("export", claim.run.id, "--to", str(path.parent)).exit_code == 0
     before = path.read_bytes()
-    client.append(claim.run.id, claim.token, updates(4, 9))
+    client.append(claim.run.id, claim.claim_number, updates(4, 9))
     seen: list[list[str]] = []
 
     def full(_: int) -> None:
@@ -159,7 +163,7 @@ def test_a_file_is_whole_or_not_there(
     assert list(path.parent.iterdir()) == [path]
 
 
-def test_several_runs_need_a_folder(run: Run, client: Client, claim: Claim) -> None:
+def test_several_runs_need_a_folder(run: Run, client: BothClient, claim: Claim) -> None:
     """Standard output takes one run."""
     with pytest.raises(InvalidInput, match=r"^ids is 2: several runs need a folder: add --to FOLDER"):
         run("export", client.experiments()[0].id)
@@ -167,7 +171,7 @@ def test_several_runs_need_a_folder(run: Run, client: Client, claim: Claim) -> N
 
 
 def test_a_run_without_weights_hides_no_others(
-    run: Run, client: Client, worker: str, settings: Settings, tmp_path: Path
+    run: Run, client: BothClient, worker: str, settings: Settings, tmp_path: Path
 ) -> None:
     """Where one run of a comparison was cancelled, the weights of the others are written; the exit code is 1."""
     made = client.launch(spec(optimizers=[Adam(gradient_batch=10)], seeds=[0, 1, 2]))
@@ -178,7 +182,7 @@ def test_a_run_without_weights_hides_no_others(
         held.parent.mkdir(parents=True)
         held.write_bytes(b"weights")
         weights = sha256(b"weights").hexdigest() if status == "finished" else None
-        client.finish(claim.run.id, claim.token, status, weights=weights)
+        client.finish(claim.run.id, claim.claim_number, status, weights=weights)
     done = run("weights", made.id, "--to", str(tmp_path / "to"))
     first, second, third = (run.id for run in made.runs)
     assert done.exit_code == 1

@@ -7,10 +7,10 @@ import pytest
 from rich.console import Console
 
 from backend.cli import run_table
-from backend.client import Client
 from backend.errors import BackendUnavailable
 from backend.schemas.api import Claim
 from backend.schemas.runs import Run
+from tests.clients import BothClient
 
 
 def console() -> Console:
@@ -25,14 +25,14 @@ def written(console: Console) -> str:
 
 
 def test_watching_ends_when_all_that_is_left_is_paused(
-    client: Client, claim: Claim, monkeypatch: pytest.MonkeyPatch
+    client: BothClient, claim: Claim, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It goes on while a run trains, and once the others are paused it ends and says how they go on."""
     looks: list[float] = []
 
     def finish(seconds: float) -> None:
         looks.append(seconds)
-        client.finish(claim.run.id, claim.token, "finished")
+        client.finish(claim.run.id, claim.claim_number, "finished")
 
     monkeypatch.setattr("backend.cli.run_table.time.sleep", finish)
     other = next(run for run in client.runs() if run.id != claim.run.id)
@@ -48,9 +48,9 @@ def test_watching_ends_when_all_that_is_left_is_paused(
     assert f"blockhf resume {other.id}" in written(shown)
 
 
-def test_watching_says_nothing_of_pauses_where_there_are_none(client: Client, claim: Claim) -> None:
+def test_watching_says_nothing_of_pauses_where_there_are_none(client: BothClient, claim: Claim) -> None:
     """Runs that have ended need no hint."""
-    client.finish(claim.run.id, claim.token, "finished")
+    client.finish(claim.run.id, claim.claim_number, "finished")
     shown = console()
     run_table.watch(lambda: [client.run(claim.run.id)], shown, interval=0.5)
     assert "finished" in written(shown)
@@ -58,7 +58,7 @@ def test_watching_says_nothing_of_pauses_where_there_are_none(client: Client, cl
 
 
 def test_watching_goes_on_while_the_backend_is_away(
-    client: Client, claim: Claim, monkeypatch: pytest.MonkeyPatch
+    client: BothClient, claim: Claim, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The screen says so, with what was known last; once the backend is back it says so no longer."""
     looks: list[float] = []
@@ -70,7 +70,7 @@ def test_watching_goes_on_while_the_backend_is_away(
             assert len(looks) == 1 or written(shown).count("The backend is unreachable") == len(looks) - 1
             raise BackendUnavailable("no answer from here")
         if len(looks) == 8:
-            client.finish(claim.run.id, claim.token, "finished")
+            client.finish(claim.run.id, claim.claim_number, "finished")
         return [client.run(claim.run.id)]
 
     (run,) = run_table.watch(fetch, shown, interval=0.5)
@@ -79,7 +79,7 @@ def test_watching_goes_on_while_the_backend_is_away(
 
 
 def test_watching_into_a_file_says_on_standard_error_that_the_backend_is_away(
-    client: Client, claim: Claim, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    client: BothClient, claim: Claim, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Once each time that it goes; the file holds the table alone."""
     looks: list[float] = []
@@ -90,7 +90,7 @@ def test_watching_into_a_file_says_on_standard_error_that_the_backend_is_away(
         if len(looks) in {1, 2, 4}:
             raise BackendUnavailable("no answer from here")
         if len(looks) == 5:
-            client.finish(claim.run.id, claim.token, "finished")
+            client.finish(claim.run.id, claim.claim_number, "finished")
         return [client.run(claim.run.id)]
 
     run_table.watch(fetch, shown, interval=0.5)
@@ -100,7 +100,7 @@ def test_watching_into_a_file_says_on_standard_error_that_the_backend_is_away(
 
 
 def test_watching_ends_when_the_backend_stays_away(
-    client: Client, claim: Claim, monkeypatch: pytest.MonkeyPatch
+    client: BothClient, claim: Claim, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """At the first look at once, later after five minutes."""
     looks: list[float] = []

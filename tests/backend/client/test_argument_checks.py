@@ -5,11 +5,11 @@ from collections.abc import Callable
 import httpx
 import pytest
 
-from backend.client import Client
 from backend.errors import InvalidInput
 from tests.backend.samples import spec
+from tests.clients import BothClient
 
-UNSENT: list[tuple[Callable[[Client], object], str, str]] = [
+UNSENT: list[tuple[Callable[[BothClient], object], str, str]] = [
     (lambda client: client.prioritize("somerun0", 1000), "priority", "less than or equal to 100"),
     (lambda client: client.prioritize("somerun0", -101), "priority", "greater than or equal to -100"),
     (lambda client: client.run(""), "run_id", "must be an id"),
@@ -39,7 +39,7 @@ UNSENT: list[tuple[Callable[[Client], object], str, str]] = [
 
 
 @pytest.mark.parametrize(("call", "field", "limit"), UNSENT)
-def test_what_cannot_be_asked_is_not_sent(call: Callable[[Client], object], field: str, limit: str) -> None:
+def test_what_cannot_be_asked_is_not_sent(call: Callable[[BothClient], object], field: str, limit: str) -> None:
     """An argument that no backend could take is named with its limit, before anything is sent."""
     sent: list[httpx.Request] = []
 
@@ -47,7 +47,7 @@ def test_what_cannot_be_asked_is_not_sent(call: Callable[[Client], object], fiel
         sent.append(request)
         return httpx.Response(200)
 
-    client = Client(http=httpx.Client(transport=httpx.MockTransport(handle), base_url="http://127.0.0.1"))
+    client = BothClient(http=httpx.Client(transport=httpx.MockTransport(handle), base_url="http://127.0.0.1"))
     with pytest.raises(InvalidInput) as caught:
         call(client)
     ((name, told),) = [(error.field, error.limit) for error in caught.value.errors]

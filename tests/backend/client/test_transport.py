@@ -12,7 +12,7 @@ from types import SimpleNamespace
 import httpx
 import pytest
 
-from backend.client import Client, retry
+from backend.client import retry
 from backend.client.transport import batches
 from backend.errors import BackendUnavailable, BlockHFError, Forbidden, NotFound, StorageUnavailable, Unauthorized
 from backend.schemas.api import Append, Claim, ExportKind
@@ -21,6 +21,7 @@ from backend.schemas.catalog import Catalog
 from backend.schemas.runs import RunStatus
 from backend.settings import Settings
 from tests.backend.samples import INFO, block, spec, update
+from tests.clients import BothClient
 
 RUN = "somerun0"
 
@@ -40,7 +41,7 @@ def no_pause(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     return pauses
 
 
-def scripted(answers: Iterable[httpx.Response | httpx.TransportError]) -> tuple[Client, list[str]]:
+def scripted(answers: Iterable[httpx.Response | httpx.TransportError]) -> tuple[BothClient, list[str]]:
     """Make a client that is answered so, one after the other; record what it asked for."""
     left, asked = iter(answers), []
 
@@ -51,12 +52,12 @@ def scripted(answers: Iterable[httpx.Response | httpx.TransportError]) -> tuple[
             raise answer
         return answer
 
-    return Client(http=httpx.Client(transport=httpx.MockTransport(handle), base_url="http://127.0.0.1")), asked
+    return BothClient(http=httpx.Client(transport=httpx.MockTransport(handle), base_url="http://127.0.0.1")), asked
 
 
 def unreliable(
     failures: int, error: Callable[[str], httpx.TransportError], answer: httpx.Response
-) -> tuple[Client, list[str]]:
+) -> tuple[BothClient, list[str]]:
     """Make a client whose first requests break; count them all."""
     seen: list[str] = []
 
@@ -66,13 +67,13 @@ def unreliable(
             raise error("broken")
         return answer
 
-    return Client(http=httpx.Client(transport=httpx.MockTransport(handle), base_url="http://127.0.0.1")), seen
+    return BothClient(http=httpx.Client(transport=httpx.MockTransport(handle), base_url="http://127.0.0.1")), seen
 
 
-def series(status: str, *columns: int, attempt: int = 1, last: int | None = None) -> httpx.Response:
+def series(status: str, *columns: int, generation: int = 1, last: int | None = None) -> httpx.Response:
     """Answer as /series does for one run."""
     last = last if last is not None else max(columns, default=0)
-    run = {"status": status, "attempt": attempt, "last_update": last, "update": list(columns)}
+    run = {"status": status, "row_generation": generation, "last_update": last, "update": list(columns)}
     return httpx.Response(200, json={"runs": {RUN: run}})
 
 
@@ -91,11 +92,11 @@ def test_following_reads_only_what_is_new(no_pause: list[float]) -> None:
 def test_following_reads_rewritten_rows_again(no_pause: list[float]) -> None:
     """Where a run was rolled back, all of its rows come again, also where none are left."""
     answers = [
-        series("running", 1, 2, 3), series("running", 4, attempt=2), series("running", 1, 2, 3, 4, attempt=2),
-        series("queued", attempt=3), series("queued", attempt=3), series("finished", 1, attempt=3),
+        series("running", 1, 2, 3), series("running", 4, generation=2), series("running", 1, 2, 3, 4, generation=2),
+        series("queued", generation=3), series("queued", generation=3), series("finished", 1, generation=3),
     ]  # fmt: skip
     client, asked = scripted(answers)
-    found = [(columns["attempt"], columns["update"]) for _, columns in client.follow([RUN])]
+    found = [(columns["row_generation"], columns["update"]) for _, columns in client.follow([RUN])]
     assert found == [(1, [1, 2, 3]), (2, [1, 2, 3, 4]), (3, []), (3, [1])]
     assert asked == ["0", "3", "", "4", "", "0"]
     assert len(no_pause) == 3
@@ -139,10 +140,10 @@ def test_a_refusal_is_no_absence(no_pause: list[float], status: int) -> None:
     assert no_pause == []
 
 
-def test_waiting_goes_on_while_the_backend_is_away(no_pause: list[float], client: Client, claim: Claim) -> None:
+def test_waiting_goes_on_while_the_backend_is_away(no_pause: list[float], client: BothClient, claim: Claim) -> None:
     """A wait survives a restart; after minutes it raises what it always raised, and its own time holds before."""
     training = client.run(claim.run.id).model_dump(mode="json")
-    client.finish(claim.run.id, claim.token, "finished")
+    client.finish(claim.run.id, claim.claim_number, "finished")
     ended = client.run(claim.run.id).model_dump(mode="json")
     answers = [httpx.Response(200, json=training), *AWAY[1:] * 5, httpx.Response(200, json=ended)]
     waiting, _ = scripted(answers)
@@ -200,19 +201,19 @@ class _Slow(BaseHTTPRequestHandler):
 
 
 @pytest.fixture
-def slow() -> Iterator[Client]:
+def slow() -> Iterator[BothClient]:
     """Speak to a server that is slow, by a client that waits a tenth of a second."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), _Slow)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
-    with Client(f"http://127.0.0.1:{server.server_port}", timeout=0.1) as client:
+    with BothClient(f"http://127.0.0.1:{server.server_port}", timeout=0.1) as client:
         yield client
     server.shutdown()
     thread.join()
     server.server_close()
 
 
-def test_files_may_take_long_to_begin(slow: Client) -> None:
+def test_files_may_take_long_to_begin(slow: BothClient) -> None:
     """Exports, curves, weights and checkpoints are waited for longer than anything else."""
     for kind in ExportKind:
         assert slow.export_file("somerun0", kind) == b'{"runs": {}}'
@@ -233,7 +234,7 @@ def test_only_reading_takes_longer(mine: float | None, read: float | None) -> No
         return httpx.Response(200, json={"runs": []})
 
     http = httpx.Client(transport=httpx.MockTransport(handle), base_url="http://127.0.0.1", timeout=mine)
-    client = Client(http=http)
+    client = BothClient(http=http)
     client.export("somerun0")
     client.runs()
     assert seen == [
@@ -286,7 +287,7 @@ def test_a_closed_port_is_unhealthy() -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    with Client(f"http://127.0.0.1:{port}", timeout=1) as client:
+    with BothClient(f"http://127.0.0.1:{port}", timeout=1) as client:
         assert client.health() is False
         with pytest.raises(BackendUnavailable):
             client.register(INFO, Catalog(problems=[], data=[]))
@@ -301,5 +302,5 @@ def test_batches_are_let_in(blocks: int, letter: str) -> None:
     cut = list(batches(rows))
     assert [row for batch in cut for row in batch] == rows
     assert all(len(batch) <= STEPS_PER_BATCH for batch in cut)
-    sizes = [len(Append(token=1, rows=batch).model_dump_json().encode()) for batch in cut]
+    sizes = [len(Append(claim_number=1, rows=batch).model_dump_json().encode()) for batch in cut]
     assert max(sizes) < Settings().max_body_bytes / 2

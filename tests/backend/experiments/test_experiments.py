@@ -6,7 +6,7 @@ import orjson
 import pytest
 from sqlalchemy import select, update
 
-from backend.api.services import Store
+from backend.api.services import Services
 from backend.errors import Conflict, InvalidInput, NotFound, NoWorker, QueueFull
 from backend.schemas.api import Announcement, Append, ExperimentChange, Finish, Start
 from backend.schemas.runs import RunStatus
@@ -18,13 +18,13 @@ BAD = spec(problem={"name": "squeeze", "data": "nowhere"})
 
 
 @pytest.fixture
-def ready(store: Store) -> Store:
+def ready(store: Services) -> Services:
     """Register a worker, so that there is a catalog."""
     store.workers.register(Announcement(info=INFO, catalog=catalog()))
     return store
 
 
-def test_launch_queues_every_run(ready: Store) -> None:
+def test_launch_queues_every_run(ready: Services) -> None:
     """A comparison becomes one run per seed and optimizer, in this order, complete."""
     wanted = spec(seeds=[1, 2])
     made = ready.experiments.launch(wanted)
@@ -35,14 +35,14 @@ def test_launch_queues_every_run(ready: Store) -> None:
     assert ready.experiments.get(made.id) == made
 
 
-def test_nothing_is_launched_before_a_worker_came(store: Store) -> None:
+def test_nothing_is_launched_before_a_worker_came(store: Services) -> None:
     """Without a catalog nothing can be checked or queued, and the error says what is missing."""
     for verb in (store.experiments.launch, store.experiments.check):
         with pytest.raises(NoWorker, match="no worker has registered yet"):
             verb(spec())
 
 
-def test_bad_input_queues_nothing(ready: Store) -> None:
+def test_bad_input_queues_nothing(ready: Services) -> None:
     """A comparison that is refused leaves no trace."""
     for verb in (ready.experiments.launch, ready.experiments.check):
         with pytest.raises(InvalidInput, match=r"problem\.data"):
@@ -51,13 +51,13 @@ def test_bad_input_queues_nothing(ready: Store) -> None:
     assert ready.runs.list() == []
 
 
-def test_check_queues_nothing(ready: Store) -> None:
+def test_check_queues_nothing(ready: Services) -> None:
     """A check says what would be queued and leaves no trace."""
     assert len(ready.experiments.check(spec()).runs) == 2
     assert ready.experiments.list() == []
 
 
-def test_a_key_launches_once(ready: Store) -> None:
+def test_a_key_launches_once(ready: Services) -> None:
     """The same key with the same comparison returns what it queued, also when that could not be queued any more."""
     made = ready.experiments.launch(spec(), idempotency_key="k")
     ready.workers.register(Announcement(info=INFO, catalog=catalog(data=["other"])))
@@ -65,7 +65,7 @@ def test_a_key_launches_once(ready: Store) -> None:
     assert len(ready.experiments.list()) == 1
 
 
-def test_a_key_is_for_one_comparison(ready: Store) -> None:
+def test_a_key_is_for_one_comparison(ready: Services) -> None:
     """The same key with another comparison is refused."""
     ready.experiments.launch(spec(), idempotency_key="k")
     with pytest.raises(Conflict, match="the idempotency key k"):
@@ -73,7 +73,7 @@ def test_a_key_is_for_one_comparison(ready: Store) -> None:
     ready.experiments.launch(spec(name="another"), idempotency_key="other")
 
 
-def test_a_key_outlives_an_upgrade(ready: Store) -> None:
+def test_a_key_outlives_an_upgrade(ready: Services) -> None:
     """What was queued before a field came is the same comparison, written with the field's default."""
     made = ready.experiments.launch(spec(), idempotency_key="k")
     with ready.database.write() as connection:
@@ -86,7 +86,7 @@ def test_a_key_outlives_an_upgrade(ready: Store) -> None:
         ready.experiments.launch(spec(name="another"), idempotency_key="k")
 
 
-def test_a_key_launches_once_from_many_threads(ready: Store) -> None:
+def test_a_key_launches_once_from_many_threads(ready: Services) -> None:
     """Requests with one key that arrive together queue one comparison."""
     with ThreadPoolExecutor(8) as pool:
         made = list(pool.map(lambda _: ready.experiments.launch(spec(), idempotency_key="k").id, range(16)))
@@ -96,7 +96,7 @@ def test_a_key_launches_once_from_many_threads(ready: Store) -> None:
 
 def test_the_queue_has_a_limit(settings: Settings, clock: Clock) -> None:
     """A comparison that does not fit into the queue is refused as a whole."""
-    store = Store(settings.model_copy(update={"max_queued": 3}), clock=clock)
+    store = Services(settings.model_copy(update={"max_queued": 3}), clock=clock)
     store.workers.register(Announcement(info=INFO, catalog=catalog()))
     store.experiments.launch(spec())
     with pytest.raises(QueueFull, match="2 runs wait already"):
@@ -107,7 +107,7 @@ def test_the_queue_has_a_limit(settings: Settings, clock: Clock) -> None:
     store.close()
 
 
-def test_experiments_are_listed_newest_first(ready: Store) -> None:
+def test_experiments_are_listed_newest_first(ready: Services) -> None:
     """A list goes on where the one before ended."""
     made = [ready.experiments.launch(spec(name=f"number {i}")) for i in range(5)]
     first = ready.experiments.list(limit=2)
@@ -115,7 +115,7 @@ def test_experiments_are_listed_newest_first(ready: Store) -> None:
     assert [*first, *second] == made[::-1]
 
 
-def test_an_unknown_experiment_is_not_found(ready: Store) -> None:
+def test_an_unknown_experiment_is_not_found(ready: Services) -> None:
     """The error names what was asked for."""
     with pytest.raises(NotFound, match="no experiment nowhere"):
         ready.experiments.get("nowhere")
@@ -123,7 +123,7 @@ def test_an_unknown_experiment_is_not_found(ready: Store) -> None:
         ready.experiments.list(before="nowhere")
 
 
-def test_name_note_and_tags_are_changed(ready: Store) -> None:
+def test_name_note_and_tags_are_changed(ready: Services) -> None:
     """What is given is changed, what is left out stays, and the settings stay what was launched."""
     made = ready.experiments.launch(spec())
     body = ExperimentChange(name="Figure 2", note="one\n\ttwo <b>", tags=["paper", "a_b"])
@@ -135,7 +135,7 @@ def test_name_note_and_tags_are_changed(ready: Store) -> None:
     assert ready.experiments.change(made.id, ExperimentChange()).name == "Figure 2"
 
 
-def test_lists_are_by_tag_and_leave_out_what_is_put_away(ready: Store) -> None:
+def test_lists_are_by_tag_and_leave_out_what_is_put_away(ready: Services) -> None:
     """A tag is matched whole; archived and deleted experiments are listed where asked for, by each its own word."""
     first, second, third, fourth = (ready.experiments.launch(spec(name=f"number {i}")) for i in range(4))
     ready.experiments.change(first.id, ExperimentChange(tags=["a_b", "paper"]))
@@ -155,23 +155,23 @@ def test_lists_are_by_tag_and_leave_out_what_is_put_away(ready: Store) -> None:
     assert ready.experiments.tags() == ["a_b", "axb", "paper", "paper-2"]
 
 
-def test_a_deletion_cancels_and_can_be_taken_back(ready: Store, clock: Clock) -> None:
+def test_a_deletion_cancels_and_can_be_taken_back(ready: Services, clock: Clock) -> None:
     """What waits or rests ends at once, what trains by its next heartbeat, what has ended stays; no row is lost."""
     made = ready.experiments.launch(spec(seeds=[0, 1]))
     worker = ready.workers.register(Announcement(info=INFO, catalog=catalog())).worker_id
     ended, training = (ready.queue.claim(worker) for _ in range(2))
     assert ended is not None
     assert training is not None
-    ready.queue.finish(ended.run.id, Finish(token=ended.token, status=RunStatus.FINISHED))
-    ready.metrics.append(training.run.id, Append(token=training.token, rows=updates(1, 3)))
+    ready.queue.finish(ended.run.id, Finish(claim_number=ended.claim_number, status=RunStatus.FINISHED))
+    ready.metrics.append(training.run.id, Append(claim_number=training.claim_number, rows=updates(1, 3)))
     ready.queue.pause(training.run.id)
     ready.queue.pause(made.runs[2].id)
     gone = ready.experiments.delete(made.id)
     assert gone.deleted_at is not None
     assert [run.status.value for run in gone.runs] == ["finished", "running", "cancelled", "cancelled"]
-    assert ready.queue.heartbeat(training.run.id, training.token).cancel
+    assert ready.queue.heartbeat(training.run.id, training.claim_number).cancel
     assert {run.id for run in ready.runs.list()} == {training.run.id}
-    ready.queue.finish(training.run.id, Finish(token=training.token, status=RunStatus.PAUSED))
+    ready.queue.finish(training.run.id, Finish(claim_number=training.claim_number, status=RunStatus.PAUSED))
     assert ready.runs.get(training.run.id).status is RunStatus.CANCELLED
     assert ready.queue.claim(worker) is None
     assert ready.runs.list() == []
@@ -189,10 +189,10 @@ def test_a_deletion_cancels_and_can_be_taken_back(ready: Store, clock: Clock) ->
     ready.queue.retry(training.run.id)
     again = ready.queue.claim(worker)
     assert again is not None
-    ready.queue.start(again.run.id, Start(token=again.token, environment={}, blocks=[], parameters=1))
+    ready.queue.start(again.run.id, Start(claim_number=again.claim_number, environment={}, blocks=[], parameters=1))
 
 
-def test_a_run_whose_worker_is_lost_is_cancelled_at_once(ready: Store, clock: Clock) -> None:
+def test_a_run_whose_worker_is_lost_is_cancelled_at_once(ready: Services, clock: Clock) -> None:
     """Nobody would obey a request."""
     made = ready.experiments.launch(spec())
     worker = ready.workers.register(Announcement(info=INFO, catalog=catalog())).worker_id
@@ -201,7 +201,7 @@ def test_a_run_whose_worker_is_lost_is_cancelled_at_once(ready: Store, clock: Cl
     assert {run.status for run in ready.experiments.delete(made.id).runs} == {RunStatus.CANCELLED}
 
 
-def test_what_is_not_there_cannot_be_changed(ready: Store) -> None:
+def test_what_is_not_there_cannot_be_changed(ready: Services) -> None:
     """Each verb names the id."""
     for verb in (ready.experiments.delete, ready.experiments.restore):
         with pytest.raises(NotFound, match="no experiment nowhere"):

@@ -7,8 +7,7 @@ import pytest
 from sqlalchemy import func, select
 from sqlalchemy import update as update_of
 
-from backend.api.services import Store
-from backend.client import Client
+from backend.api.services import Services
 from backend.errors import InvalidInput
 from backend.experiments import imports
 from backend.formats.history_csv import rows
@@ -19,15 +18,16 @@ from backend.schemas.runs import RunStatus
 from backend.settings import Settings
 from backend.storage.tables import RUNS, UPDATES
 from tests.backend.samples import spec, updates
+from tests.clients import BothClient
 from tests.inprocess import backend
 
 BLOCKS = "block0_cg_iterations,block0_stop_reason,block1_cg_iterations,block1_stop_reason"
 ONE = spec(name="elsewhere", optimizers=[Adam(gradient_batch=10)], problem={"name": "unknown-here", "data": "theirs"})
 
 
-def test_an_export_can_be_imported(client: Client, claim: Claim) -> None:
+def test_an_export_can_be_imported(client: BothClient, claim: Claim) -> None:
     """What was exported comes back in every column, with blocks and summary, and is marked as imported."""
-    client.append(claim.run.id, claim.token, updates(1, 1200))
+    client.append(claim.run.id, claim.claim_number, updates(1, 1200))
     text = client.export(claim.run.id)
     run = client.import_run(ONE, text)
     assert client.export(run.id) == text
@@ -41,7 +41,7 @@ def test_an_export_can_be_imported(client: Client, claim: Claim) -> None:
     assert "not trained here" in run.notes[0]
 
 
-def test_little_is_needed(client: Client) -> None:
+def test_little_is_needed(client: BothClient) -> None:
     """The number of the update and one measure are a history, without any worker."""
     run = client.import_run(ONE, "update,test_loss,seconds\n1,5.5,0.1\n2,,0.2\n3,4.5,0.3\n")
     columns = client.series([run.id])[run.id]
@@ -51,7 +51,7 @@ def test_little_is_needed(client: Client) -> None:
     assert (run.summary.best_test_loss, run.summary.updates) == (4.5, 3)
 
 
-def test_imported_runs_are_never_claimed(client: Client, worker: str) -> None:
+def test_imported_runs_are_never_claimed(client: BothClient, worker: str) -> None:
     """No worker trains them."""
     client.import_run(spec(optimizers=[Adam(gradient_batch=10)]), "update,test_loss\n1,5.5\n")
     assert client.claim(worker) is None
@@ -94,7 +94,7 @@ def test_what_is_no_history_is_refused(text: str, field: str) -> None:
     assert caught.value.errors[0].field == field
 
 
-def test_a_file_is_one_run(client: Client, http: httpx.Client) -> None:
+def test_a_file_is_one_run(client: BothClient, http: httpx.Client) -> None:
     """Several optimizers or seeds cannot have made one history; nothing is stored of a file that is refused."""
     with pytest.raises(InvalidInput, match=r"^optimizers is 2: at most 1: .*one optimizer and one seed$"):
         client.import_run(spec(), "update,train_loss\n1,1\n")
@@ -114,7 +114,7 @@ def long(count: int) -> str:
     return "update,train_loss,seconds\n" + "".join(lines)
 
 
-def test_a_long_file_is_one_request(client: Client) -> None:
+def test_a_long_file_is_one_request(client: BothClient) -> None:
     """A file over the limit of other requests is stored as one run."""
     text = long(40_000)
     assert len(text) > Settings().max_body_bytes
@@ -126,7 +126,7 @@ def test_a_long_file_is_one_request(client: Client) -> None:
     assert len(client.experiments()) == 1
 
 
-def test_nothing_is_stored_of_a_long_file_with_a_mistake(client: Client) -> None:
+def test_nothing_is_stored_of_a_long_file_with_a_mistake(client: BothClient) -> None:
     """The error has the line of the mistake, behind rows that are good."""
     with pytest.raises(InvalidInput) as caught:
         client.import_run(ONE, long(30_000) + "30002,1,1\n")
@@ -134,7 +134,7 @@ def test_nothing_is_stored_of_a_long_file_with_a_mistake(client: Client) -> None
     assert client.experiments() == []
 
 
-def test_what_breaks_off_leaves_nothing(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_breaks_off_leaves_nothing(store: Services, monkeypatch: pytest.MonkeyPatch) -> None:
     """An error after some batches were stored rolls all of them back."""
     stored = iter([store_rows])
 
@@ -158,7 +158,7 @@ def test_the_body_of_an_import_has_its_own_limit(settings: Settings) -> None:
         assert http.post("/api/v1/experiments", json=body).status_code == 413
 
 
-def test_a_history_that_an_older_version_left_unfinished_is_read(client: Client, store: Store) -> None:
+def test_a_history_that_an_older_version_left_unfinished_is_read(client: BothClient, store: Services) -> None:
     """A run of which an older version awaited further rows is a finished run with the rows that came."""
     run = client.import_run(ONE, long(3))
     with store.database.write() as connection:
@@ -168,7 +168,7 @@ def test_a_history_that_an_older_version_left_unfinished_is_read(client: Client,
     assert client.series([run.id])[run.id]["update"] == [1, 2, 3]
 
 
-def test_any_option_can_be_exported(client: Client, http: httpx.Client) -> None:
+def test_any_option_can_be_exported(client: BothClient, http: httpx.Client) -> None:
     """An option's number may be larger than 64 bits hold: a plug-in elsewhere may have such."""
     theirs = {"name": "unknown-here", "data": "theirs", "options": {"x": 2**70}}
     made = client.import_run(spec(optimizers=[Adam()], problem=theirs), "update,train_loss\n1,0.5\n")

@@ -2,14 +2,14 @@
 
 import pytest
 
-from backend.api.services import Store
+from backend.api.services import Services
 from backend.errors import Conflict, NotFound
 from backend.experiments import presets
 from backend.schemas.api import PresetBody
 from tests.backend.samples import Clock, spec
 
 
-def test_a_preset_is_saved_replaced_and_deleted(store: Store, clock: Clock) -> None:
+def test_a_preset_is_saved_replaced_and_deleted(store: Services, clock: Clock) -> None:
     """The slug is its place: saving there again replaces it, and the list is by title."""
     first = store.presets.save("a", PresetBody(title="Zebra", spec=spec()))
     store.presets.save("b", PresetBody(title="Ape", spec=spec(seeds=[1])))
@@ -25,7 +25,7 @@ def test_a_preset_is_saved_replaced_and_deleted(store: Store, clock: Clock) -> N
             verb("a")
 
 
-def test_there_is_a_limit(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_there_is_a_limit(store: Services, monkeypatch: pytest.MonkeyPatch) -> None:
     """One too many is refused with the limit; replacing one is not."""
     monkeypatch.setattr(presets, "MAX_PRESETS", 2)
     body = PresetBody(title="t", spec=spec())

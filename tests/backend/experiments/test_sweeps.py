@@ -8,13 +8,13 @@ import pytest
 from typer.testing import CliRunner
 
 from backend.cli.main import app
-from backend.client import Client
 from backend.errors import InvalidInput
 from backend.experiments.sweeps import expand, parse
 from backend.schemas.api import Sweep
 from backend.schemas.experiments import ExperimentSpec
 from backend.schemas.optimizers import Adam, BlockHessianFree, EqualPartition
 from tests.backend.samples import INFO, catalog, spec
+from tests.clients import BothClient
 from tests.processes import Processes
 
 SMALL = {"gradient_batch": 10, "curvature_batch": 5}
@@ -105,7 +105,7 @@ def test_a_terminal_writes_points_as_text() -> None:
             expand(parse(spec(), [], [text]))
 
 
-def test_a_sweep_is_launched_once(client: Client, worker: str) -> None:
+def test_a_sweep_is_launched_once(client: BothClient, worker: str) -> None:
     """Over REST a sweep is an experiment; the same key queues it once."""
     assert worker
     base = ExperimentSpec.model_validate(spec().model_dump() | {"seeds": [0, 1]})
@@ -144,7 +144,7 @@ def test_a_knob_is_given_once() -> None:
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), None, [1], "x" * 65])
-def test_a_value_is_refused_once(client: Client, value: Any) -> None:
+def test_a_value_is_refused_once(client: BothClient, value: Any) -> None:
     """The error names the knob, not each kind of value that it could be; over REST too."""
     for fields, field in (
         ({"grid": {"bhf.damping": [0, value]}}, "grid.bhf.damping.1"),

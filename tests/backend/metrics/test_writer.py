@@ -7,7 +7,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from backend.api.services import Store
+from backend.api.services import Services
 from backend.errors import InvalidInput, NotFound
 from backend.metrics import reader, writer
 from backend.schemas.api import Announcement, Append, Claim
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.every_database
 
 
 @pytest.fixture
-def held(store: Store) -> Claim:
+def held(store: Services) -> Claim:
     """Claim a run of a fresh database."""
     worker = store.workers.register(Announcement(info=INFO, catalog=catalog())).worker_id
     store.experiments.launch(spec())
@@ -28,29 +28,29 @@ def held(store: Store) -> Claim:
     return claim
 
 
-def append(store: Store, held: Claim, rows: list[Update]) -> int:
+def append(store: Services, held: Claim, rows: list[Update]) -> int:
     """Report rows of the run that is held."""
-    return store.metrics.append(held.run.id, Append(token=held.token, rows=rows))
+    return store.metrics.append(held.run.id, Append(claim_number=held.claim_number, rows=rows))
 
 
-def columns(store: Store, held: Claim, **query: Any) -> dict[str, Any]:
+def columns(store: Services, held: Claim, **query: Any) -> dict[str, Any]:
     """Read the run that is held."""
     if "above" in query:
         query["after"] = [query.pop("above")]
     return store.metrics.series([held.run.id], **query)[held.run.id]
 
 
-def test_what_was_appended_is_read(store: Store, held: Claim) -> None:
+def test_what_was_appended_is_read(store: Services, held: Claim) -> None:
     """Every value of every row comes back, in columns."""
     rows = [update(1), update(2, test_accuracy=0.5, train_loss=None, diverged=True)]
     assert append(store, held, rows) == 2
     found = columns(store, held)
-    head = {name: found.pop(name) for name in ("status", "attempt", "last_update")}
-    assert head == {"status": "running", "attempt": 1, "last_update": 2}
+    head = {name: found.pop(name) for name in ("status", "row_generation", "last_update")}
+    assert head == {"status": "running", "row_generation": 1, "last_update": 2}
     assert found == {name: [getattr(row, name) for row in rows] for name in Update.model_fields if name != "blocks"}
 
 
-def test_blocks_are_read_in_step(store: Store, held: Claim) -> None:
+def test_blocks_are_read_in_step(store: Services, held: Claim) -> None:
     """Each block has its own columns, as long as the run's; what an update does not have is null."""
     append(store, held, [update(1, blocks=[]), update(2), update(3, blocks=[block(7, residual=None)])])
     found = columns(store, held, blocks=True, fields=["cost"], above=1)["blocks"]
@@ -59,7 +59,7 @@ def test_blocks_are_read_in_step(store: Store, held: Claim) -> None:
     assert found[0]["residual"] == [0.5, None]
 
 
-def test_a_replay_changes_nothing(store: Store, held: Claim) -> None:
+def test_a_replay_changes_nothing(store: Services, held: Claim) -> None:
     """Rows that are stored already are skipped, whatever they say now; new ones beside them are stored."""
     append(store, held, updates(1, 3))
     assert append(store, held, [update(2, cost=999), update(3, cost=999), update(4)]) == 4
@@ -77,7 +77,7 @@ def test_a_replay_changes_nothing(store: Store, held: Claim) -> None:
         ([1, 3], "rows.1.update", 2),
     ],
 )
-def test_no_update_is_left_out(store: Store, held: Claim, numbers: list[int], field: str, due: int) -> None:
+def test_no_update_is_left_out(store: Services, held: Claim, numbers: list[int], field: str, due: int) -> None:
     """A gap, a repetition or a wrong order is refused as a whole, and the next update is named."""
     append(store, held, [update(1)])
     with pytest.raises(InvalidInput) as caught:
@@ -87,7 +87,7 @@ def test_no_update_is_left_out(store: Store, held: Claim, numbers: list[int], fi
     assert columns(store, held)["update"] == [1]
 
 
-def test_the_summary_follows_the_rows(store: Store, held: Claim) -> None:
+def test_the_summary_follows_the_rows(store: Services, held: Claim) -> None:
     """Last and best values are those of all rows, batch by batch; what is null does not count."""
     losses = [5.0, 3.0, None, 4.0, None]
     accuracy = [0.1, 0.5, 0.4, None, None]
@@ -110,7 +110,7 @@ def test_the_summary_follows_the_rows(store: Store, held: Claim) -> None:
     )
 
 
-def test_only_what_is_new_is_read(store: Store, held: Claim) -> None:
+def test_only_what_is_new_is_read(store: Services, held: Claim) -> None:
     """`after` leaves out what the reader has; `last_update` tells how far the run is."""
     append(store, held, updates(1, 5))
     assert columns(store, held, above=3)["update"] == [4, 5]
@@ -118,14 +118,14 @@ def test_only_what_is_new_is_read(store: Store, held: Claim) -> None:
     assert (nothing["update"], nothing["train_loss"], nothing["last_update"]) == ([], [], 5)
 
 
-def test_only_the_wanted_fields_are_read(store: Store, held: Claim) -> None:
+def test_only_the_wanted_fields_are_read(store: Services, held: Claim) -> None:
     """Fields that were not asked for are not in the answer."""
     append(store, held, updates(1, 2))
     found = columns(store, held, fields=["train_loss"])
-    assert set(found) == {"status", "attempt", "last_update", "update", "train_loss"}
+    assert set(found) == {"status", "row_generation", "last_update", "update", "train_loss"}
 
 
-def test_many_runs_are_read_at_once(store: Store, held: Claim) -> None:
+def test_many_runs_are_read_at_once(store: Services, held: Claim) -> None:
     """Each run has its own `after`; one that does not exist is an error."""
     other = next(run.id for run in store.runs.list() if run.id != held.run.id)
     append(store, held, updates(1, 3))
@@ -135,7 +135,7 @@ def test_many_runs_are_read_at_once(store: Store, held: Claim) -> None:
         store.metrics.series([held.run.id, "nowhere"])
 
 
-def test_an_answer_has_a_limit(store: Store, held: Claim, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_answer_has_a_limit(store: Services, held: Claim, monkeypatch: pytest.MonkeyPatch) -> None:
     """A long run comes in several answers, each going on where the one before ended."""
     monkeypatch.setattr(writer, "MAX_POINTS", 4)
     append(store, held, updates(1, 10))
@@ -145,7 +145,7 @@ def test_an_answer_has_a_limit(store: Store, held: Claim, monkeypatch: pytest.Mo
     assert columns(store, held, points=3)["update"] == [1, 2, 3]
 
 
-def test_a_part_of_a_run_is_read(store: Store, held: Claim) -> None:
+def test_a_part_of_a_run_is_read(store: Services, held: Claim) -> None:
     """`until` ends the answer; with buckets, with the whole bucket that it stands in."""
     append(store, held, updates(1, 10))
     rows = store.metrics.series([held.run.id], after=[2], until=[5])[held.run.id]
@@ -160,7 +160,7 @@ LOSSES = st.lists(st.one_of(st.none(), st.floats(0, 1e6)), min_size=1, max_size=
 @example(losses=[None, 5e-324, 0.0], bucket=2, above=0)
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(losses=LOSSES, bucket=st.sampled_from([2, 4, 16]), above=st.integers(0, 21))
-def test_buckets_summarize_their_updates(store: Store, losses: list[float | None], bucket: int, above: int) -> None:
+def test_buckets_summarize_their_updates(store: Services, losses: list[float | None], bucket: int, above: int) -> None:
     """A bucket has its last update's axes and mean, least and largest of each measure; it is always complete."""
     worker = store.workers.register(Announcement(info=INFO, catalog=catalog())).worker_id
     store.experiments.launch(spec())
@@ -185,7 +185,7 @@ def test_buckets_summarize_their_updates(store: Store, losses: list[float | None
     assert found["train_loss"] == [mean if mean is None else pytest.approx(mean) for mean in means]
 
 
-def test_every_measure_of_a_block_is_kept(store: Store, held: Claim) -> None:
+def test_every_measure_of_a_block_is_kept(store: Services, held: Claim) -> None:
     """What a block reports comes back; what it does not report is null."""
     told = block(
         3, product_method="samples", note="n", cost=1.5, predicted_cost=2.5, ritz_min=0.1, ritz_max=9.0, step_norm=2.0
@@ -199,7 +199,7 @@ def test_every_measure_of_a_block_is_kept(store: Store, held: Claim) -> None:
 
 
 @pytest.mark.parametrize("page", [1, 2, 3, 5])
-def test_pages_are_the_whole(store: Store, held: Claim, monkeypatch: pytest.MonkeyPatch, page: int) -> None:
+def test_pages_are_the_whole(store: Services, held: Claim, monkeypatch: pytest.MonkeyPatch, page: int) -> None:
     """Read in pages of any length a run is what it is read as one: its part, its points, its blocks."""
     append(store, held, [update(n, blocks=[block(n)] * (n % 3)) for n in range(1, 14)])
     parts = list(product([0, 3, 12, 15], [0, 4, 13, 99], [1, 4, 99], [(1, True), (1, False), (2, False), (4, False)]))
@@ -216,14 +216,14 @@ def test_pages_are_the_whole(store: Store, held: Claim, monkeypatch: pytest.Monk
     assert read() == wanted
 
 
-def test_a_run_without_rows_has_every_column(store: Store, held: Claim) -> None:
+def test_a_run_without_rows_has_every_column(store: Services, held: Claim) -> None:
     """A run that has not begun is a header alone."""
     with store.metrics.whole(held.run.id) as reading:
         assert list(reading.names) == [name for name in Update.model_fields if name != "blocks"]
         assert (reading.blocks, list(reading.pages())) == (0, [])
 
 
-def test_what_is_read_is_one_view(store: Store, held: Claim, monkeypatch: pytest.MonkeyPatch, clock: Clock) -> None:
+def test_what_is_read_is_one_view(store: Services, held: Claim, monkeypatch: pytest.MonkeyPatch, clock: Clock) -> None:
     """Rows of two attempts are never mixed: a run that begins again while it is read is read as it was."""
     monkeypatch.setattr(reader, "_PAGE", 2)
     append(store, held, updates(1, 4))

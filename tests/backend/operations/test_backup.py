@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import func, select
 
-from backend.api.services import Store
+from backend.api.services import Services
 from backend.errors import InvalidInput
 from backend.operations.backup import BackupFailed, backup
 from backend.operations.doctor import examine
@@ -19,7 +19,7 @@ from tests.backend.samples import INFO, catalog, spec, updates
 BATCHES = 40
 
 
-def test_a_copy_under_writes_is_of_one_moment(store: Store, settings: Settings, tmp_path: Path) -> None:
+def test_a_copy_under_writes_is_of_one_moment(store: Services, settings: Settings, tmp_path: Path) -> None:
     """While rows pour in, each copy holds a prefix of them, agrees with the runs' summaries and passes the doctor."""
     worker = store.workers.register(Announcement(info=INFO, catalog=catalog())).worker_id
     store.experiments.launch(spec(optimizers=[Adam(gradient_batch=10)]))
@@ -28,7 +28,9 @@ def test_a_copy_under_writes_is_of_one_moment(store: Store, settings: Settings, 
 
     def write() -> None:
         for n in range(BATCHES):
-            store.metrics.append(claim.run.id, Append(token=claim.token, rows=updates(n * 50 + 1, n * 50 + 50)))
+            store.metrics.append(
+                claim.run.id, Append(claim_number=claim.claim_number, rows=updates(n * 50 + 1, n * 50 + 50))
+            )
 
     writer = threading.Thread(target=write)
     writer.start()
@@ -47,7 +49,7 @@ def test_a_copy_under_writes_is_of_one_moment(store: Store, settings: Settings, 
 def restored(settings: Settings) -> int:
     """Open a database as a backend does; return how many rows it has, which is what the summary says."""
     assert examine(settings) == []
-    opened = Store(settings)
+    opened = Services(settings)
     try:
         with opened.database.read() as connection:
             rows = connection.scalar(select(func.count()).select_from(UPDATES))
@@ -57,7 +59,7 @@ def restored(settings: Settings) -> int:
         opened.close()
 
 
-def test_a_failed_copy_leaves_the_old_one(store: Store, settings: Settings, tmp_path: Path) -> None:
+def test_a_failed_copy_leaves_the_old_one(store: Services, settings: Settings, tmp_path: Path) -> None:
     """A source that is damaged makes no copy, and the one of yesterday stays."""
     target = tmp_path / "copy.sqlite3"
     backup(settings, target)
@@ -73,7 +75,7 @@ def test_a_failed_copy_leaves_the_old_one(store: Store, settings: Settings, tmp_
     assert not list(tmp_path.glob(".copy*"))
 
 
-def test_a_database_without_tables_makes_no_copy(store: Store, settings: Settings, tmp_path: Path) -> None:
+def test_a_database_without_tables_makes_no_copy(store: Services, settings: Settings, tmp_path: Path) -> None:
     """An empty file in the place of the database does not replace a good copy."""
     target = tmp_path / "copy.sqlite3"
     backup(settings, target)
@@ -91,7 +93,7 @@ def test_a_database_without_tables_makes_no_copy(store: Store, settings: Setting
 @pytest.mark.parametrize("ending", ["", "-wal", "-shm", "-journal", ".lock"])
 @pytest.mark.parametrize("way", ["plain", "relative", "roundabout", "symlink", "hardlink", "linked folder"])
 def test_the_database_is_no_target(
-    store: Store, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ending: str, way: str
+    store: Services, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ending: str, way: str
 ) -> None:
     """A copy onto the live file, or onto one beside it, is refused by whatever name; all stay as they are."""
     store.experiments.list()
@@ -129,7 +131,7 @@ def test_a_folder_is_no_target(settings: Settings, tmp_path: Path) -> None:
     assert not list(tmp_path.glob(".*"))
 
 
-def test_a_linked_database_is_no_target_either(store: Store, settings: Settings, tmp_path: Path) -> None:
+def test_a_linked_database_is_no_target_either(store: Services, settings: Settings, tmp_path: Path) -> None:
     """Where BLOCKHF_DATABASE_URL names a link, the file behind it is refused too."""
     assert store.experiments.list() == []
     link = tmp_path / "link.sqlite3"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from backend.api.services import Store
+from backend.api.services import Services
 from backend.operations import checkpoint_folders
 from backend.operations.checkpoint_folders import SETTLED_SECONDS
 from backend.operations.doctor import examine, repair
@@ -33,7 +33,9 @@ def root(settings: Settings) -> Path:
 def saved(scene: Scene) -> Claim:
     """Claim a run that has five rows and a checkpoint of the fifth, whose file the test writes, or not."""
     claim = scene.claim()
-    scene.store.metrics.append(claim.run.id, Append(token=claim.token, rows=updates(1, 5), checkpoint=NAMED))
+    scene.store.metrics.append(
+        claim.run.id, Append(claim_number=claim.claim_number, rows=updates(1, 5), checkpoint=NAMED)
+    )
     return claim
 
 
@@ -57,13 +59,15 @@ def write(path: Path, content: bytes = BYTES, *, age: float = 0.0) -> Path:
 OLD = 2 * SETTLED_SECONDS
 
 
-def test_checkpoints_of_finished_runs_are_dropped(store: Store, settings: Settings, root: Path, saved: Claim) -> None:
+def test_checkpoints_of_finished_runs_are_dropped(
+    store: Services, settings: Settings, root: Path, saved: Claim
+) -> None:
     """What only a run that goes on needs goes once the run has finished; weights and what is no run's folder stay."""
     names = [f"{saved.run.id}/5-1.safetensors", f"{saved.run.id}/weights.safetensors", "elsewhere/5-1.safetensors"]
     for name in names:
         write(root / name, age=OLD)
     assert examine(settings) == []
-    store.queue.finish(saved.run.id, Finish(token=saved.token, status=RunStatus.FINISHED))
+    store.queue.finish(saved.run.id, Finish(claim_number=saved.claim_number, status=RunStatus.FINISHED))
     (finding,) = examine(settings)
     assert finding.what == f"run {saved.run.id} has finished and keeps 2.0 MB of checkpoints"
     assert repair(settings, [finding]) == 0
@@ -121,7 +125,9 @@ def test_a_checkpoint_that_is_replaced_meanwhile_is_not_missed(
 
     def late(folder: Path, named: Checkpoint) -> str:
         later = Checkpoint(update=6, sha256=NAMED.sha256)
-        scene.store.metrics.append(saved.run.id, Append(token=saved.token, rows=updates(6, 6), checkpoint=later))
+        scene.store.metrics.append(
+            saved.run.id, Append(claim_number=saved.claim_number, rows=updates(6, 6), checkpoint=later)
+        )
         file.unlink()
         return look(folder, named)
 

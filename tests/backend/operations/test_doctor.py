@@ -5,7 +5,7 @@ from contextlib import closing
 
 import pytest
 
-from backend.api.services import Store
+from backend.api.services import Services
 from backend.operations import doctor
 from backend.operations.doctor import examine, repair
 from backend.schemas.api import Announcement, Append, Claim
@@ -14,13 +14,13 @@ from tests.backend.samples import INFO, catalog, spec, updates
 
 
 @pytest.fixture
-def claim(store: Store) -> Claim:
+def claim(store: Services) -> Claim:
     """Claim a run that has five rows."""
     worker = store.workers.register(Announcement(info=INFO, catalog=catalog())).worker_id
     store.experiments.launch(spec())
     claim = store.queue.claim(worker)
     assert claim is not None
-    store.metrics.append(claim.run.id, Append(token=claim.token, rows=updates(1, 5)))
+    store.metrics.append(claim.run.id, Append(claim_number=claim.claim_number, rows=updates(1, 5)))
     return claim
 
 
@@ -65,7 +65,7 @@ def test_missing_rows_are_found(settings: Settings, claim: Claim) -> None:
 
 
 @pytest.mark.usefixtures("claim")
-def test_a_damaged_file_is_found(store: Store, settings: Settings) -> None:
+def test_a_damaged_file_is_found(store: Services, settings: Settings) -> None:
     """Bytes that were overwritten are noticed."""
     store.close()
     path = settings.home / "blockhf.sqlite3"

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import func, insert, select
 
-from backend.api.services import Store
+from backend.api.services import Services
 from backend.errors import Conflict
 from backend.operations import purge as purge_module
 from backend.operations.doctor import examine
@@ -34,7 +34,7 @@ def ended(scene: Scene) -> list[Claim]:
     claims = [scene.claim() for _ in range(2)]
     for claim in claims:
         scene.append(claim, 40)
-        scene.store.queue.finish(claim.run.id, Finish(token=claim.token, status=RunStatus.FINISHED))
+        scene.store.queue.finish(claim.run.id, Finish(claim_number=claim.claim_number, status=RunStatus.FINISHED))
         folder = scene.settings.home / "checkpoints" / claim.run.id
         folder.mkdir(parents=True)
         (folder / "weights.safetensors").write_bytes(b"weights")
@@ -42,7 +42,7 @@ def ended(scene: Scene) -> list[Claim]:
     return claims
 
 
-def count(store: Store) -> list[tuple[int, int]]:
+def count(store: Services) -> list[tuple[int, int]]:
     """Count each run's rows, and of how many its summary speaks."""
     rows = select(func.count()).where(UPDATES.c.run == RUNS.c.number).scalar_subquery()
     with store.database.read() as connection:
@@ -145,7 +145,7 @@ def test_others_write_between_portions(
     over = threading.Event()
 
     def write() -> None:
-        other = Store(settings)
+        other = Services(settings)
         while not over.is_set():
             other.workers.register(Announcement(info=INFO, catalog=catalog()))
             writes.append(time.monotonic())
@@ -165,7 +165,7 @@ def test_others_write_between_portions(
     assert count(scene.store) == []
 
 
-def test_only_a_database_of_this_version_is_purged(store: Store, settings: Settings, tmp_path: Path) -> None:
+def test_only_a_database_of_this_version_is_purged(store: Services, settings: Settings, tmp_path: Path) -> None:
     """Where there is none, or one of an older program, that is said, and nothing is created."""
     with pytest.raises(Unusable, match="there is no database at"):
         purge(settings.model_copy(update={"home": tmp_path / "none"}), 0)
@@ -196,16 +196,16 @@ def test_rows_without_blocks_and_runs_without_rows_are_purged(
 _REQUIRED = ("epoch", "samples", "seconds", "cost", "diverged")
 
 
-def test_only_what_was_deleted_long_ago_is_removed(store: Store, settings: Settings, clock: Clock) -> None:
+def test_only_what_was_deleted_long_ago_is_removed(store: Services, settings: Settings, clock: Clock) -> None:
     """A kept one, one deleted lately, and one whose run is still held stay; the rows of the purged one go with it."""
     worker = store.workers.register(Announcement(info=INFO, catalog=catalog())).worker_id
     old, held, late, kept = (store.experiments.launch(spec(name=name)) for name in ("old", "held", "late", "kept"))
     for _ in range(3):
         claim = store.queue.claim(worker)
         assert claim is not None
-        store.metrics.append(claim.run.id, Append(token=claim.token, rows=updates(1, 4)))
+        store.metrics.append(claim.run.id, Append(claim_number=claim.claim_number, rows=updates(1, 4)))
         if claim.run.experiment_id == old.id:
-            store.queue.finish(claim.run.id, Finish(token=claim.token, status=RunStatus.FINISHED))
+            store.queue.finish(claim.run.id, Finish(claim_number=claim.claim_number, status=RunStatus.FINISHED))
     for one in (old, held):
         store.experiments.delete(one.id)
     clock.now += 30 * DAY

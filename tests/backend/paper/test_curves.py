@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from backend.client import Client
 from backend.paper.curves import COLUMNS, collect, read, write
 from backend.schemas.runs import RunStatus
 from tests.backend.paper.samples import GOOD, results
 from tests.backend.samples import spec, updates
+from tests.clients import BothClient
 
 
 def test_a_file_gives_back_everything(tmp_path: Path) -> None:
@@ -19,13 +19,13 @@ def test_a_file_gives_back_everything(tmp_path: Path) -> None:
     assert back.curves == made.curves
 
 
-def test_collect_keeps_the_evaluated_updates(client: Client, worker: str) -> None:
+def test_collect_keeps_the_evaluated_updates(client: BothClient, worker: str) -> None:
     """Only updates with an evaluation are kept, in step with each other."""
     experiment = client.launch(spec())
     claim = client.claim(worker)
     assert claim is not None
     rows = [row if row.update % 2 else row.model_copy(update={"train_loss": None}) for row in updates(1, 5)]
-    client.append(claim.run.id, claim.token, rows)
+    client.append(claim.run.id, claim.claim_number, rows)
     found = collect(client.experiment(experiment.id), client.series)
     (curve,) = [curve for curve in found.curves if curve.columns["update"]]
     assert curve.columns["update"] == [1, 3, 5]

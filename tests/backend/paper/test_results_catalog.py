@@ -4,7 +4,7 @@ import orjson
 import pytest
 from sqlalchemy import update
 
-from backend.api.services import Store
+from backend.api.services import Services
 from backend.paper.results_catalog import own
 from backend.paper.specifications import LONG, PaperProblem, Question, Scale, reproduction, study
 from backend.schemas.api import Announcement, ExperimentChange
@@ -18,7 +18,7 @@ SWEEP = study(Question.WARM_START)
 
 
 @pytest.fixture
-def able(store: Store) -> Store:
+def able(store: Services) -> Services:
     """Announce the paper's problems."""
     store.workers.register(Announcement(info=INFO, catalog=discover().catalog()))
     return store
@@ -31,7 +31,7 @@ def test_every_mark_is_its_own() -> None:
     assert all(study(question).reproduces == f"study.{question.value}" for question in LONG)
 
 
-def test_a_renamed_launch_is_found(able: Store) -> None:
+def test_a_renamed_launch_is_found(able: Services) -> None:
     """The mark tells it, not the name, which is the one it has now."""
     made = able.experiments.launch(SWEEP)
     able.experiments.change(made.id, ExperimentChange(name="mine"))
@@ -40,7 +40,7 @@ def test_a_renamed_launch_is_found(able: Store) -> None:
     assert own(able.database).keys() == {"study.warm_start"}
 
 
-def test_it_is_found_behind_many_others(able: Store) -> None:
+def test_it_is_found_behind_many_others(able: Services) -> None:
     """More than a hundred later comparisons do not hide it, nor does one that took its name."""
     made = able.experiments.launch(SWEEP)
     for number in range(120):
@@ -49,7 +49,7 @@ def test_it_is_found_behind_many_others(able: Store) -> None:
     assert own(able.database)["study.warm_start"].experiment == made.id
 
 
-def test_the_newest_that_is_not_deleted_counts_its_runs(able: Store, clock: Clock) -> None:
+def test_the_newest_that_is_not_deleted_counts_its_runs(able: Services, clock: Clock) -> None:
     """A later launch comes first; where it is deleted, the one before stands in; runs that ended are counted."""
     first = able.experiments.launch(SWEEP)
     clock.now += 1
@@ -61,7 +61,7 @@ def test_the_newest_that_is_not_deleted_counts_its_runs(able: Store, clock: Cloc
     assert own(able.database)["study.warm_start"].experiment == first.id
 
 
-def test_a_launch_from_before_the_marks_is_found(able: Store) -> None:
+def test_a_launch_from_before_the_marks_is_found(able: Services) -> None:
     """It is known by the name it was launched with, also where it was renamed since; others' names are not marks."""
     unmarked = SWEEP.model_copy(update={"reproduces": None})
     made = able.experiments.launch(unmarked)

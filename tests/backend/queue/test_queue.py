@@ -21,7 +21,7 @@ def test_runs_are_claimed_in_order(scene: Scene) -> None:
     first, second = scene.claim(), scene.claim()
     assert [first.run.id, second.run.id] == [run.id for run in scene.experiment.runs]
     assert scene.store.queue.claim(scene.worker) is None
-    assert (first.token, first.run.status, first.run.attempts) == (1, RunStatus.RUNNING, 1)
+    assert (first.claim_number, first.run.status, first.run.claims) == (1, RunStatus.RUNNING, 1)
     assert first.run.worker_id == scene.worker
     assert first.run.started_at is not None
 
@@ -48,7 +48,7 @@ def test_a_lease_is_renewed_by_heartbeats(scene: Scene) -> None:
     scene.claim()
     for _ in range(5):
         scene.clock.now += scene.settings.lease_seconds - 1
-        assert not scene.store.queue.heartbeat(claim.run.id, claim.token).cancel
+        assert not scene.store.queue.heartbeat(claim.run.id, claim.claim_number).cancel
     again = scene.claim()
     assert again.run.id != claim.run.id
     assert scene.store.queue.claim(scene.worker) is None
@@ -63,19 +63,19 @@ def test_a_lease_is_renewed_by_reports(scene: Scene, verb: str) -> None:
     if verb == "append":
         scene.append(claim, 1)
     else:
-        scene.store.queue.start(claim.run.id, Start(token=1, environment={}, blocks=[], parameters=0))
+        scene.store.queue.start(claim.run.id, Start(claim_number=1, environment={}, blocks=[], parameters=0))
     scene.clock.now += scene.settings.lease_seconds - 1
     assert scene.claim().run.id != claim.run.id
 
 
 def test_a_lost_run_begins_again(scene: Scene) -> None:
-    """A run whose worker is lost is given away with the next token, without its rows and summary."""
+    """A run whose worker is lost is given away with the next claim_number, without its rows and summary."""
     claim = scene.claim()
-    scene.store.queue.start(claim.run.id, Start(token=1, environment={"a": "b"}, blocks=[["c"]], parameters=7))
+    scene.store.queue.start(claim.run.id, Start(claim_number=1, environment={"a": "b"}, blocks=[["c"]], parameters=7))
     scene.append(claim, 3)
     scene.lose()
     again = scene.claim()
-    assert (again.run.id, again.token, again.run.attempts) == (claim.run.id, claim.token + 1, 2)
+    assert (again.run.id, again.claim_number, again.run.claims) == (claim.run.id, claim.claim_number + 1, 2)
     assert (again.run.summary, again.run.blocks, again.run.parameters) == (Summary(), [["c"]], None)
     columns = scene.store.metrics.series([claim.run.id], blocks=True)[claim.run.id]
     assert (columns["update"], columns["blocks"], columns["last_update"]) == ([], [], 0)
@@ -87,11 +87,13 @@ def test_every_write_of_a_stale_token_is_refused(scene: Scene) -> None:
     claim = scene.claim()
     scene.lose()
     again = scene.claim()
-    run_id, token = claim.run.id, claim.token
+    run_id, claim_number = claim.run.id, claim.claim_number
     writes: list[Callable[[], object]] = [
-        lambda: scene.store.queue.heartbeat(run_id, token),
-        lambda: scene.store.queue.start(run_id, Start(token=token, environment={}, blocks=[], parameters=1)),
-        lambda: scene.store.queue.finish(run_id, Finish(token=token, status=RunStatus.FINISHED)),
+        lambda: scene.store.queue.heartbeat(run_id, claim_number),
+        lambda: scene.store.queue.start(
+            run_id, Start(claim_number=claim_number, environment={}, blocks=[], parameters=1)
+        ),
+        lambda: scene.store.queue.finish(run_id, Finish(claim_number=claim_number, status=RunStatus.FINISHED)),
         lambda: scene.append(claim, 1),
     ]
     for write in writes:
@@ -119,7 +121,9 @@ def test_writes_about_unknown_runs_are_not_found(scene: Scene) -> None:
 def test_start_is_kept(scene: Scene) -> None:
     """What the worker found out stands on the run."""
     claim = scene.claim()
-    body = Start(token=claim.token, environment={"device": "cpu"}, blocks=[["a", "b"], ["c"]], parameters=12)
+    body = Start(
+        claim_number=claim.claim_number, environment={"device": "cpu"}, blocks=[["a", "b"], ["c"]], parameters=12
+    )
     scene.store.queue.start(claim.run.id, body)
     run = scene.run(claim)
     assert (run.environment, run.blocks, run.parameters) == (body.environment, body.blocks, 12)
@@ -128,9 +132,14 @@ def test_start_is_kept(scene: Scene) -> None:
 @pytest.mark.parametrize(
     "body",
     [
-        Finish(token=1, status=RunStatus.FINISHED, ended_by="updates"),
-        Finish(token=1, status=RunStatus.CANCELLED, ended_by="cancelled"),
-        Finish(token=1, status=RunStatus.FAILED, ended_by="error", error=RunError(message="broke", traceback="line 1")),
+        Finish(claim_number=1, status=RunStatus.FINISHED, ended_by="updates"),
+        Finish(claim_number=1, status=RunStatus.CANCELLED, ended_by="cancelled"),
+        Finish(
+            claim_number=1,
+            status=RunStatus.FAILED,
+            ended_by="error",
+            error=RunError(message="broke", traceback="line 1"),
+        ),
     ],
 )
 def test_finish_ends_a_run_once(scene: Scene, body: Finish) -> None:
@@ -145,7 +154,7 @@ def test_finish_ends_a_run_once(scene: Scene, body: Finish) -> None:
     assert run.finished_at.timestamp() == scene.clock.now - 2
     other = RunStatus.FINISHED if body.status is not RunStatus.FINISHED else RunStatus.CANCELLED
     with pytest.raises(LeaseLost):
-        scene.store.queue.finish(claim.run.id, Finish(token=1, status=other))
+        scene.store.queue.finish(claim.run.id, Finish(claim_number=1, status=other))
     with pytest.raises(LeaseLost):
         scene.append(claim, 1)
 
@@ -153,9 +162,9 @@ def test_finish_ends_a_run_once(scene: Scene, body: Finish) -> None:
 def test_a_failure_needs_a_reason() -> None:
     """A failed run has an error, and only a failed run."""
     with pytest.raises(ValueError, match="a failed run needs an error"):
-        Finish(token=1, status=RunStatus.FAILED)
+        Finish(claim_number=1, status=RunStatus.FAILED)
     with pytest.raises(ValueError, match="only a failed run has one"):
-        Finish(token=1, status=RunStatus.FINISHED, error=RunError(message="?"))
+        Finish(claim_number=1, status=RunStatus.FINISHED, error=RunError(message="?"))
 
 
 def test_a_run_that_kills_its_workers_fails(scene: Scene) -> None:
@@ -163,7 +172,7 @@ def test_a_run_that_kills_its_workers_fails(scene: Scene) -> None:
     scene.store.queue.cancel(scene.experiment.runs[1].id)
     for attempt in range(1, scene.settings.max_attempts + 1):
         claim = scene.claim()
-        assert claim.run.attempts == attempt
+        assert claim.run.claims == attempt
         scene.lose()
     assert scene.store.queue.claim(scene.worker) is None
     run = scene.run(claim)
@@ -179,7 +188,7 @@ def test_progress_earns_new_attempts(scene: Scene) -> None:
     for last in reached:
         scene.append(scene.claim(), last)
         scene.lose()
-    assert scene.claim().run.attempts == len(reached) + 1
+    assert scene.claim().run.claims == len(reached) + 1
     scene.lose()
     assert scene.store.queue.claim(scene.worker) is None
 
@@ -219,7 +228,7 @@ def test_a_backend_that_was_away_renews_the_leases(scene: Scene) -> None:
     claim = scene.claim()
     scene.claim()
     scene.lose()
-    scene.store.queue.forgive()
+    scene.store.queue.renew_all_leases()
     assert scene.store.queue.claim(scene.worker) is None
     scene.lose()
     assert scene.claim().run.id == claim.run.id
@@ -230,6 +239,6 @@ def test_a_lease_of_a_clock_that_was_ahead_ends_in_time(scene: Scene) -> None:
     claim = scene.claim()
     with scene.store.database.write() as connection:
         connection.execute(update(RUNS).values(lease_until=scene.clock.now + 365 * 86_400))
-    scene.store.queue.forgive()
+    scene.store.queue.renew_all_leases()
     scene.lose()
     assert scene.store.queue.cancel(claim.run.id).status is RunStatus.CANCELLED

@@ -15,13 +15,13 @@ def test_a_lost_run_goes_on_from_its_checkpoint(scene: Scene) -> None:
     scene.lose()
     again = scene.claim()
     assert (again.run.checkpoint, again.run.summary.updates) == (checkpoint(3), 5)
-    edition = scene.store.metrics.series([claim.run.id])[claim.run.id]["attempt"]
+    row_generation = scene.store.metrics.series([claim.run.id])[claim.run.id]["row_generation"]
     scene.start(again, 3, "another device")
     scene.start(again, 3, "another device")
     run = scene.run(claim)
     assert scene.rows(claim) == [1, 2, 3]
     assert (run.summary.updates, run.summary.best_train_loss, run.notes) == (3, 30.0, ["another device"])
-    assert scene.store.metrics.series([claim.run.id])[claim.run.id]["attempt"] == edition + 1
+    assert scene.store.metrics.series([claim.run.id])[claim.run.id]["row_generation"] == row_generation + 1
     assert scene.append(again, 6) == 6
     scene.start(again, 3)  # a late replay of the start takes no row away
     assert scene.rows(claim) == [1, 2, 3, 4, 5, 6]
@@ -36,7 +36,7 @@ def test_a_run_without_a_checkpoint_says_that_it_begins_again(scene: Scene) -> N
     scene.lose()
     again = scene.claim()
     scene.start(again, 0)
-    assert scene.run(claim).notes == ["began again: no checkpoint of its 5 updates had been kept"]
+    assert ["5 updates" in note for note in scene.run(claim).notes] == [True]
     assert scene.rows(claim) == []
 
 

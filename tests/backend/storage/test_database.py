@@ -15,7 +15,7 @@ from sqlalchemy import Integer, String, insert, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.types import TypeEngine
 
-from backend.api.services import Store
+from backend.api.services import Services
 from backend.settings import Settings
 from backend.storage.database import Database, Unusable, reserved
 from backend.storage.tables import BLOCKS, EXPERIMENTS, METADATA, RUNS, UPDATES, WORKERS
@@ -44,7 +44,7 @@ def _differ(_: object, __: object, ___: object, found: TypeEngine[Any], wanted: 
 
 
 @pytest.mark.every_database
-def test_migrations_make_the_tables_that_the_code_uses(store: Store) -> None:
+def test_migrations_make_the_tables_that_the_code_uses(store: Services) -> None:
     """The history of changes, applied from nothing, leaves no difference to the tables of the code."""
     with store.database.read() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": _differ})
@@ -83,7 +83,9 @@ def check_upgraded(database: Database) -> None:
     with database.write() as connection:
         assert connection.execute(select(UPDATES.c.run, UPDATES.c.update)).all() == [(7, 1)]
         assert connection.execute(select(UPDATES.c.cpu_seconds, UPDATES.c.scale)).all() == [(None, None)]
-        assert connection.execute(select(RUNS.c.edition, RUNS.c.begun, RUNS.c.notes)).all() == [(3, 4, "[]")]
+        assert connection.execute(select(RUNS.c.row_generation, RUNS.c.started_claim, RUNS.c.notes)).all() == [
+            (3, 4, "[]")
+        ]
         assert connection.execute(
             select(BLOCKS.c.cg_iterations, BLOCKS.c.product_method, BLOCKS.c.step_norm)
         ).all() == [(5, None, None)]
@@ -92,14 +94,14 @@ def check_upgraded(database: Database) -> None:
         connection.execute(update(RUNS).values(status="paused"))
 
 
-def test_rows_of_a_run_lie_together(store: Store) -> None:
+def test_rows_of_a_run_lie_together(store: Services) -> None:
     """The key of the rows is the table itself, in the migrations as in the code."""
     with store.database.read() as connection:
         made = connection.exec_driver_sql("SELECT sql FROM sqlite_master WHERE name = 'updates'").scalar_one()
     assert "WITHOUT ROWID" in made
 
 
-def test_every_connection_is_durable(store: Store) -> None:
+def test_every_connection_is_durable(store: Services) -> None:
     """WAL, synchronous FULL, foreign keys and a busy timeout hold on each connection of the pool."""
     pragmas = {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1, "busy_timeout": 30000}
     with store.database.read() as one, store.database.read() as two:
@@ -124,7 +126,7 @@ def test_a_database_is_opened_again(tmp_path: Path) -> None:
 
 
 @pytest.mark.every_database
-def test_an_exception_rolls_back(store: Store) -> None:
+def test_an_exception_rolls_back(store: Services) -> None:
     """Nothing of a transaction stays when something in it raises."""
 
     def write() -> None:
@@ -139,7 +141,7 @@ def test_an_exception_rolls_back(store: Store) -> None:
 
 
 @pytest.mark.every_database
-def test_rows_need_their_run(store: Store) -> None:
+def test_rows_need_their_run(store: Services) -> None:
     """A row of a run that does not exist is refused by the database itself."""
     row = dict.fromkeys((column.name for column in UPDATES.columns), 1)
     with pytest.raises(IntegrityError), store.database.write() as connection:
@@ -147,7 +149,7 @@ def test_rows_need_their_run(store: Store) -> None:
 
 
 @pytest.mark.every_database
-def test_a_reader_keeps_its_view(store: Store) -> None:
+def test_a_reader_keeps_its_view(store: Services) -> None:
     """What is written while someone reads does not change what they read."""
     with store.database.read() as reader:
         assert list(reader.scalars(select(WORKERS.c.id))) == []
@@ -157,7 +159,7 @@ def test_a_reader_keeps_its_view(store: Store) -> None:
 
 
 @pytest.mark.every_database
-def test_writers_wait_for_each_other(store: Store) -> None:
+def test_writers_wait_for_each_other(store: Services) -> None:
     """Many threads that write at once all succeed."""
 
     def write(thread: int) -> None:

@@ -11,8 +11,7 @@ from time import sleep, time
 import pytest
 from sqlalchemy import Connection, create_engine, func, select, text
 
-from backend.api.services import Store
-from backend.client import Client
+from backend.api.services import Services
 from backend.errors import StorageUnavailable
 from backend.schemas.api import Announcement, Append
 from backend.schemas.optimizers import Adam
@@ -23,6 +22,7 @@ from backend.storage.run_rows import get_run
 from backend.storage.tables import UPDATES
 from tests.backend.samples import INFO, catalog, spec, updates
 from tests.backend.storage.test_database import check_upgraded, make_first_tables
+from tests.clients import BothClient
 from tests.inprocess import backend
 from tests.postgres import Cluster, cluster, lacking
 
@@ -37,12 +37,12 @@ def url(server: Cluster) -> Iterator[str]:
     server.drop(url)
 
 
-def opened(tmp_path: Path, url: str) -> Store:
+def opened(tmp_path: Path, url: str) -> Services:
     """Open a store as a backend does, with the database's own clock."""
-    return Store(Settings(home=tmp_path, database_url=url))
+    return Services(Settings(home=tmp_path, database_url=url))
 
 
-def announce(store: Store) -> str:
+def announce(store: Services) -> str:
     """Register a worker."""
     return store.workers.register(Announcement(info=INFO, catalog=catalog())).worker_id
 
@@ -63,11 +63,11 @@ def test_every_run_is_claimed_once_by_many_backends(tmp_path: Path, url: str) ->
     seeds = list(range(20))
     made = stores[0].experiments.launch(spec(optimizers=[Adam(gradient_batch=10)], seeds=seeds))
 
-    def claim_all(store: Store) -> list[str]:
+    def claim_all(store: Services) -> list[str]:
         found = []
         while claim := store.queue.claim(worker):
             found.append(claim.run.id)
-            store.metrics.append(claim.run.id, Append(token=claim.token, rows=updates(1, 5)))
+            store.metrics.append(claim.run.id, Append(claim_number=claim.claim_number, rows=updates(1, 5)))
         return found
 
     with ThreadPoolExecutor(6) as pool:
@@ -132,18 +132,18 @@ def test_a_reader_writes_nothing(url: str) -> None:
 def test_a_server_that_dies_is_an_absence(tmp_path: Path) -> None:
     """While it is away calls are answered by 503, nothing acknowledged is lost, and work goes on once it is back."""
     with cluster() as server, backend(Settings(home=tmp_path, database_url=server.create())) as http:
-        client = Client(http=http)
+        client = BothClient(http=http)
         worker = client.register(INFO, catalog()).worker_id
         client.launch(spec())
         claim = client.claim(worker)
         assert claim is not None
-        assert client.append(claim.run.id, claim.token, updates(1, 50)) == 50
+        assert client.append(claim.run.id, claim.claim_number, updates(1, 50)) == 50
         server.kill()
         with pytest.raises(StorageUnavailable, match="cannot be used now"):
-            client.append(claim.run.id, claim.token, updates(51, 60))
+            client.append(claim.run.id, claim.claim_number, updates(51, 60))
         server.start()
         assert client.series([claim.run.id])[claim.run.id]["update"] == list(range(1, 51))
-        assert client.append(claim.run.id, claim.token, updates(51, 60)) == 60
+        assert client.append(claim.run.id, claim.claim_number, updates(51, 60)) == 60
         assert client.run(claim.run.id).status is RunStatus.RUNNING
 
 
@@ -226,9 +226,11 @@ def test_what_the_tables_cannot_hold_is_refused(tmp_path: Path, url: str) -> Non
         sent = {"spec": {"optimizers": [{"kind": "adam"}]}, "csv": history}
         answers = [
             http.post("/api/v1/imports", json=sent),
-            http.post("/api/v1/runs/aaaaaaaaaaaa/heartbeat", json={"token": 2**31}),
-            http.post("/api/v1/runs/aaaaaaaaaaaa/finish", json={"token": 1, "status": "finished", "ended_by": "a\0b"}),
+            http.post("/api/v1/runs/aaaaaaaaaaaa/heartbeat", json={"claim_number": 2**31}),
+            http.post(
+                "/api/v1/runs/aaaaaaaaaaaa/finish", json={"claim_number": 1, "status": "finished", "ended_by": "a\0b"}
+            ),
         ]
     assert [answer.status_code for answer in answers] == [422, 422, 422]
     fields = [answer.json()["errors"][0]["field"] for answer in answers]
-    assert fields == ["csv.line2.block0_note", "token", "ended_by"]
+    assert fields == ["csv.line2.block0_note", "claim_number", "ended_by"]

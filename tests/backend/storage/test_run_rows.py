@@ -2,7 +2,7 @@
 
 import pytest
 
-from backend.api.services import Store
+from backend.api.services import Services
 from backend.errors import NotFound
 from backend.schemas.api import Announcement
 from backend.schemas.runs import RunStatus
@@ -10,7 +10,7 @@ from tests.backend.samples import INFO, catalog, spec
 
 
 @pytest.fixture
-def full(store: Store) -> Store:
+def full(store: Services) -> Services:
     """Queue two comparisons of two runs and cancel the oldest run."""
     store.workers.register(Announcement(info=INFO, catalog=catalog()))
     first = store.experiments.launch(spec())
@@ -19,7 +19,7 @@ def full(store: Store) -> Store:
     return store
 
 
-def test_runs_are_listed_newest_first(full: Store) -> None:
+def test_runs_are_listed_newest_first(full: Services) -> None:
     """A list goes on where the one before ended."""
     everything = full.runs.list()
     assert [run.id for run in everything] == [run.id for made in full.experiments.list() for run in reversed(made.runs)]
@@ -27,7 +27,7 @@ def test_runs_are_listed_newest_first(full: Store) -> None:
     assert [*page, *full.runs.list(before=page[-1].id)] == everything
 
 
-def test_runs_are_chosen_by_experiment_and_status(full: Store) -> None:
+def test_runs_are_chosen_by_experiment_and_status(full: Services) -> None:
     """Filters keep what they name."""
     newer, older = full.experiments.list()
     assert {run.experiment_id for run in full.runs.list(experiment=newer.id)} == {newer.id}
@@ -35,7 +35,7 @@ def test_runs_are_chosen_by_experiment_and_status(full: Store) -> None:
     assert full.runs.list(experiment=newer.id, status=RunStatus.CANCELLED) == []
 
 
-def test_an_unknown_run_is_not_found(full: Store) -> None:
+def test_an_unknown_run_is_not_found(full: Services) -> None:
     """The error names what was asked for."""
     with pytest.raises(NotFound, match="no run nowhere"):
         full.runs.get("nowhere")
@@ -43,7 +43,7 @@ def test_an_unknown_run_is_not_found(full: Store) -> None:
         full.runs.list(before="nowhere")
 
 
-def test_times_have_a_zone(full: Store) -> None:
+def test_times_have_a_zone(full: Services) -> None:
     """Times are UTC."""
     offset = full.runs.list()[0].created_at.utcoffset()
     assert offset is not None

@@ -16,11 +16,11 @@ import pytest
 from sqlalchemy import event
 from sqlalchemy.pool import Pool
 
-from backend.client import Client
 from backend.errors import BackendUnavailable, StorageUnavailable
 from backend.schemas.api import Claim
 from backend.settings import Settings
 from tests.backend.samples import updates
+from tests.clients import BothClient
 from tests.disks import failing, replaceable
 from tests.inprocess import backend
 from tests.storage import Scenario, break_every_write, cut, record, sound
@@ -56,29 +56,29 @@ def disk() -> Iterator[Room]:
 
 
 def test_a_locked_database_is_said(
-    client: Client, claim: Claim, settings: Settings, disk: Room, monkeypatch: pytest.MonkeyPatch
+    client: BothClient, claim: Claim, settings: Settings, disk: Room, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where another process keeps the database to itself, a write is refused as a whole; later it goes through."""
     monkeypatch.setattr(disk, "limit", lambda connection, *_: connection.execute("PRAGMA busy_timeout = 50"))
     with closing(sqlite3.connect(settings.home / "blockhf.sqlite3", isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         with pytest.raises(StorageUnavailable, match="nothing was stored: database is locked"):
-            client.append(claim.run.id, claim.token, updates(1, 3))
+            client.append(claim.run.id, claim.claim_number, updates(1, 3))
         assert client.run(claim.run.id).summary.updates == 0, "reading goes on"
-    assert client.append(claim.run.id, claim.token, updates(1, 3)) == 3
+    assert client.append(claim.run.id, claim.claim_number, updates(1, 3)) == 3
 
 
-def test_nothing_is_lost_on_a_full_disk(client: Client, claim: Claim, disk: Room) -> None:
+def test_nothing_is_lost_on_a_full_disk(client: BothClient, claim: Claim, disk: Room) -> None:
     """Rows that do not fit are refused as a whole; the worker's way of sending stores them once there is room."""
-    client.append(claim.run.id, claim.token, updates(1, 3))
+    client.append(claim.run.id, claim.claim_number, updates(1, 3))
     rows = updates(4, 900)
     disk.full = True
     with pytest.raises(StorageUnavailable, match="nothing was stored: database or disk is full"):
-        client.append(claim.run.id, claim.token, rows)
+        client.append(claim.run.id, claim.claim_number, rows)
     disk.full = False
     assert client.run(claim.run.id).summary.updates == 3
     assert client.series([claim.run.id])[claim.run.id]["update"] == [1, 2, 3]
-    assert retry_until_reachable(lambda: client.append(claim.run.id, claim.token, rows)) == 900
+    assert retry_until_reachable(lambda: client.append(claim.run.id, claim.claim_number, rows)) == 900
     assert client.series([claim.run.id])[claim.run.id]["update"] == list(range(1, 901))
 
 
@@ -97,10 +97,10 @@ def test_each_write_may_fail(tmp_path: Path, how: dict[str, Any]) -> None:
     home, scratch = tmp_path / "home", tmp_path / "scratch"
     scratch.mkdir()
     with failing() as disk, backend(Settings(home=home)) as http:
-        scenario = Scenario(Client(http=http), writes=48)
+        scenario = Scenario(BothClient(http=http), writes=48)
         outcome = break_every_write(home, scenario, disk, scratch, **how)
         assert scenario.run
-        stored = Client(http=http).series([scenario.run.run.id])[scenario.run.run.id]
+        stored = BothClient(http=http).series([scenario.run.run.id])[scenario.run.run.id]
     assert outcome.faults == []
     assert (outcome.steps, stored["status"]) == (48, "finished")
     assert stored["update"] == list(range(1, scenario.rows + 1))

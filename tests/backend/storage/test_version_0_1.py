@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from backend.api.services import Store
+from backend.api.services import Services
 from backend.catalog.validation import resolve_blocks
 from backend.schemas.api import Append
 from backend.schemas.measures import BlockStats, Update
@@ -23,17 +23,17 @@ BLOCK = '{"cg_iterations": 1, "stop_reason": "residual", "residual": 0, "model_d
 
 
 @pytest.fixture
-def old(tmp_path: Path) -> Iterator[Store]:
+def old(tmp_path: Path) -> Iterator[Services]:
     """Open the database of version 0.1."""
     connection = sqlite3.connect(tmp_path / "blockhf.sqlite3")
     connection.executescript((Path(__file__).parent / "version_0_1.sql").read_text())
     connection.close()
-    store = Store(Settings(home=tmp_path), clock=lambda: NOW)
+    store = Services(Settings(home=tmp_path), clock=lambda: NOW)
     yield store
     store.close()
 
 
-def test_specifications_have_todays_names(old: Store) -> None:
+def test_specifications_have_todays_names(old: Services) -> None:
     """Comparison, runs and presets mean what they meant."""
     optimizers = [
         BlockHessianFree(damping=0.1, block_damping=[0.1, 0.5]),
@@ -47,7 +47,7 @@ def test_specifications_have_todays_names(old: Store) -> None:
     assert (experiment.spec.reproduces, experiment.spec.budget.updates) == ("study.warm_start", 3)
 
 
-def test_rows_are_read_under_todays_names(old: Store) -> None:
+def test_rows_are_read_under_todays_names(old: Services) -> None:
     """The rows of the finished run are there, with how each block was computed."""
     [experiment] = old.experiments.list()
     run = experiment.runs[0]
@@ -56,7 +56,7 @@ def test_rows_are_read_under_todays_names(old: Store) -> None:
     assert [block["product_method"] for block in columns["blocks"]] == [["generic"] * 3, ["samples"] * 3]
 
 
-def test_queued_runs_are_claimed_with_their_blocks(old: Store) -> None:
+def test_queued_runs_are_claimed_with_their_blocks(old: Services) -> None:
     """Version 0.1 queued runs without blocks; the claim has them."""
     answer = old.workers.catalog()
     assert answer.catalog is not None

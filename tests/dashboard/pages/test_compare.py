@@ -1,20 +1,20 @@
 """The compare page, without a browser."""
 
-from backend.client import Client
 from backend.schemas.catalog import WorkerInfo
 from backend.schemas.optimizers import HessianFree
 from backend.schemas.runs import Experiment
+from tests.clients import BothClient
 from tests.dashboard.conftest import OpenPage
 from tests.dashboard.samples import CATALOG, SPEC
 from tests.e2e.samples import claims, row
 
 
-def launch(api: Client, name: str) -> Experiment:
+def launch(api: BothClient, name: str) -> Experiment:
     """Queue a comparison of the sample problem."""
     return api.launch(SPEC.model_copy(update={"name": name}))
 
 
-def test_the_newest_comparison_is_shown_first(api: Client, open_page: OpenPage) -> None:
+def test_the_newest_comparison_is_shown_first(api: BothClient, open_page: OpenPage) -> None:
     """Without a choice in the URL the page shows the newest comparison, and says so in the URL."""
     launch(api, "older")
     newest = launch(api, "newest")
@@ -23,14 +23,14 @@ def test_the_newest_comparison_is_shown_first(api: Client, open_page: OpenPage) 
     assert page.query_params["experiments"] in (newest.id, [newest.id])
 
 
-def test_the_url_chooses_the_comparisons(api: Client, open_page: OpenPage) -> None:
+def test_the_url_chooses_the_comparisons(api: BothClient, open_page: OpenPage) -> None:
     """The comparisons named in the URL are shown, each once; one that does not exist is left out."""
     first, second = launch(api, "first"), launch(api, "second")
     page = open_page("compare", query={"experiments": f"{first.id},{second.id},{first.id},nothere0"})
     assert page.multiselect[0].value == [first.id, second.id]
 
 
-def test_choosing_nothing_asks_for_a_choice(api: Client, open_page: OpenPage) -> None:
+def test_choosing_nothing_asks_for_a_choice(api: BothClient, open_page: OpenPage) -> None:
     """With no comparison chosen the page says what to do."""
     launch(api, "one")
     page = open_page("compare")
@@ -39,7 +39,7 @@ def test_choosing_nothing_asks_for_a_choice(api: Client, open_page: OpenPage) ->
     assert not page.exception
 
 
-def test_a_tag_chooses_what_is_shown(api: Client, open_page: OpenPage) -> None:
+def test_a_tag_chooses_what_is_shown(api: BothClient, open_page: OpenPage) -> None:
     """Without a choice in the URL all comparisons with its tag are shown, archived ones where asked for."""
     first, second, third = (launch(api, name) for name in ("first", "second", "third"))
     api.edit(first.id, tags=["mine", "old"])
@@ -57,7 +57,7 @@ def test_a_tag_chooses_what_is_shown(api: Client, open_page: OpenPage) -> None:
         api.delete(one.id)
 
 
-def test_a_note_is_text(api: Client, open_page: OpenPage) -> None:
+def test_a_note_is_text(api: BothClient, open_page: OpenPage) -> None:
     """A note and tags stand under the choice; markup in a note is written out."""
     one = launch(api, "noted")
     api.edit(one.id, note="<b>bold</b>\nnext", tags=["paper"])
@@ -68,7 +68,7 @@ def test_a_note_is_text(api: Client, open_page: OpenPage) -> None:
     api.edit(one.id, tags=[])
 
 
-def test_a_deleted_comparison_can_be_had_back(api: Client, open_page: OpenPage) -> None:
+def test_a_deleted_comparison_can_be_had_back(api: BothClient, open_page: OpenPage) -> None:
     """A URL that names a deleted comparison says so, shows the others, and undoes the deletion by a press."""
     kept, gone = launch(api, "kept"), launch(api, "gone <b>")
     api.delete(gone.id)
@@ -81,7 +81,7 @@ def test_a_deleted_comparison_can_be_had_back(api: Client, open_page: OpenPage) 
     assert api.experiment(gone.id).deleted_at is None
 
 
-def test_what_to_average_over_stands_in_the_url(api: Client, open_page: OpenPage) -> None:
+def test_what_to_average_over_stands_in_the_url(api: BothClient, open_page: OpenPage) -> None:
     """Settings that differ are offered, the choice is kept in the URL, and what does not differ is left out of it."""
     one = api.launch(SPEC.model_copy(update={"optimizers": [HessianFree(), HessianFree(damping=1)]}))
     page = open_page("compare", query={"experiments": one.id, "over": "seed,warm_start"})
@@ -91,7 +91,7 @@ def test_what_to_average_over_stands_in_the_url(api: Client, open_page: OpenPage
     assert page.query_params["over"] in ("seed,damping", ["seed,damping"])
 
 
-def test_a_sweeps_choice_stands_in_the_url(api: Client, open_page: OpenPage) -> None:
+def test_a_sweeps_choice_stands_in_the_url(api: BothClient, open_page: OpenPage) -> None:
     """Outcome and setting come from the URL, go into it when they are changed, and the curves' view stays there."""
     knobs = [(0.1, 0.9), (1, 0.9), (1, 0.5)]
     kinds = [HessianFree(damping=damping, warm_start=warm_start) for damping, warm_start in knobs]

@@ -15,6 +15,7 @@ from backend.schemas.optimizer_registry import OPTIMIZERS
 from backend.schemas.optimizers import BlockHessianFree, ExplicitPartition
 from backend.schemas.runs import Experiment
 from dashboard.launch.form import form_fields
+from tests.clients import BothClient
 from tests.dashboard.conftest import OpenPage
 from tests.dashboard.samples import CATALOG, SPEC
 
@@ -44,7 +45,7 @@ def test_every_setting_is_drawn_with_the_presets_value(open_page: OpenPage) -> N
                 assert f"(paper: {one.paper:g})" in held.label
 
 
-def test_it_says_what_will_be_queued(api: Client, open_page: OpenPage) -> None:
+def test_it_says_what_will_be_queued(api: BothClient, open_page: OpenPage) -> None:
     """Runs and parameters are counted before the button, for all seeds, and nothing is queued by looking."""
     before = len(api.experiments())
     page = open_page("launch")
@@ -134,7 +135,7 @@ def test_a_sweep_takes_every_combination(open_page: OpenPage) -> None:
     assert "you can add 26 more" in "".join(caption.value for caption in page.caption)
 
 
-def test_the_same_with_another_optimizer_fills_the_form(api: Client, open_page: OpenPage) -> None:
+def test_the_same_with_another_optimizer_fills_the_form(api: BothClient, open_page: OpenPage) -> None:
     """A URL that names a run and an optimizer fills the form with that one, and says so in the name."""
     run = api.launch(SPEC.model_copy(update={"seeds": [3], "name": "first"})).runs[1]
     page = open_page("launch", query={"from": run.id, "optimizer": "bhf"})
@@ -172,7 +173,7 @@ def test_selected_layers_are_moved_together(open_page: OpenPage) -> None:
     assert widget(page, f"{scope}.2.pattern.assign").label == "Move"
 
 
-def test_the_forms_settings_are_saved_picked_and_deleted(api: Client, open_page: OpenPage) -> None:
+def test_the_forms_settings_are_saved_picked_and_deleted(api: BothClient, open_page: OpenPage) -> None:
     """What the form holds comes back as it was; a deleted preset is offered no more, and comes back by its undo."""
     page = open_page("launch")
     widget(page, "hf1.damping").set_value(0.25).run()
@@ -195,7 +196,7 @@ def test_the_forms_settings_are_saved_picked_and_deleted(api: Client, open_page:
     api.delete_preset("two-blocks")
 
 
-def test_settings_that_are_refused_are_not_saved(api: Client, open_page: OpenPage) -> None:
+def test_settings_that_are_refused_are_not_saved(api: BothClient, open_page: OpenPage) -> None:
     """The button is off while the form breaks the contract, and nothing is saved without a name."""
     page = open_page("launch")
     widget(page, "save").click().run()
@@ -204,7 +205,7 @@ def test_settings_that_are_refused_are_not_saved(api: Client, open_page: OpenPag
     assert widget(page, "save").disabled
 
 
-def test_a_comparison_is_started_from_under_its_new_name(api: Client, open_page: OpenPage) -> None:
+def test_a_comparison_is_started_from_under_its_new_name(api: BothClient, open_page: OpenPage) -> None:
     """A renamed comparison fills the form in with the name that it has now."""
     one = api.launch(SPEC)
     api.edit(one.id, name="Renamed")
@@ -237,7 +238,7 @@ class OddOptions(Options):
     hidden: int = setting(10, "width", ge=1)
 
 
-def test_options_of_any_type_are_sent_as_they_are(api: Client, open_page: OpenPage) -> None:
+def test_options_of_any_type_are_sent_as_they_are(api: BothClient, open_page: OpenPage) -> None:
     """Numbers stay numbers, and what is left empty is left out, so that the problem's default stands."""
     sample = CATALOG.problems[0]
     odd = sample.model_copy(update={"name": "odd", "title": "Odd", "options": OddOptions.model_json_schema()})
@@ -259,7 +260,7 @@ def test_options_of_any_type_are_sent_as_they_are(api: Client, open_page: OpenPa
     api.delete_preset("odd-ones")
 
 
-def test_a_clone_of_what_nobody_knows_says_so(api: Client, open_page: OpenPage) -> None:
+def test_a_clone_of_what_nobody_knows_says_so(api: BothClient, open_page: OpenPage) -> None:
     """A problem that no worker can train is not replaced in silence, and its options are not taken for another's."""
     theirs = SPEC.problem.model_copy(update={"name": "moons", "data": "mine", "options": {"hidden": 7}})
     spec = SPEC.model_copy(update={"problem": theirs, "optimizers": SPEC.optimizers[:1]})
@@ -271,7 +272,7 @@ def test_a_clone_of_what_nobody_knows_says_so(api: Client, open_page: OpenPage) 
     assert widget(page, "sample.options.hidden").value == 10
 
 
-def test_a_clone_keeps_its_one_block(api: Client, open_page: OpenPage) -> None:
+def test_a_clone_keeps_its_one_block(api: BothClient, open_page: OpenPage) -> None:
     """An assignment of all layers to one block is not cut in two."""
     one = ExplicitPartition(kind="explicit", blocks=[["first", "second"]])
     run = api.launch(SPEC.model_copy(update={"optimizers": [BlockHessianFree(partition=one)]})).runs[0]
@@ -281,12 +282,12 @@ def test_a_clone_keeps_its_one_block(api: Client, open_page: OpenPage) -> None:
 
 
 def test_a_launch_without_an_answer_is_not_called_none(
-    api: Client, open_page: OpenPage, monkeypatch: pytest.MonkeyPatch
+    api: BothClient, open_page: OpenPage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What may have been queued is said to be so; where it was, changed settings can be launched all the same."""
     launch, answers = Client.launch, [BackendUnavailable("no answer within 10 s")]
 
-    def slow(client: Client, spec: ExperimentSpec, *, idempotency_key: str | None = None) -> Experiment:
+    def slow(client: BothClient, spec: ExperimentSpec, *, idempotency_key: str | None = None) -> Experiment:
         made = launch(client, spec, idempotency_key=idempotency_key)
         if answers:
             raise answers.pop()
@@ -306,7 +307,7 @@ def test_a_launch_without_an_answer_is_not_called_none(
     assert api.experiments()[0].spec.seeds == [5]
 
 
-def test_a_clone_whose_data_its_network_has_no_more_says_so(api: Client, open_page: OpenPage) -> None:
+def test_a_clone_whose_data_its_network_has_no_more_says_so(api: BothClient, open_page: OpenPage) -> None:
     """Data that some worker has, but not for this network, are not replaced in silence."""
     theirs = CATALOG.data[0].model_copy(update={"name": "mine", "title": "Mine"})
     for data in ([*CATALOG.data, theirs], CATALOG.data):

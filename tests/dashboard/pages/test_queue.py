@@ -7,6 +7,7 @@ from backend.client import Client
 from backend.errors import Forbidden
 from backend.schemas.catalog import WorkerInfo
 from backend.schemas.runs import RunStatus
+from tests.clients import BothClient
 from tests.dashboard.conftest import OpenPage
 from tests.dashboard.samples import CATALOG, SPEC
 from tests.processes import Processes
@@ -19,7 +20,7 @@ def backend(own: Processes) -> Processes:
 
 
 @pytest.fixture
-def empty(api: Client) -> Client:
+def empty(api: BothClient) -> BothClient:
     """Cancel whatever is queued or paused."""
     for status in (RunStatus.QUEUED, RunStatus.PAUSED):
         for run in api.runs(status=status, limit=200):
@@ -38,7 +39,7 @@ def names(page: AppTest) -> list[str]:
     return [line.split("_self'>")[1].split("</a>")[0] for line in lines if "bhf-layer" in line]
 
 
-def test_runs_stand_in_the_order_in_which_they_start(empty: Client, open_page: OpenPage) -> None:
+def test_runs_stand_in_the_order_in_which_they_start(empty: BothClient, open_page: OpenPage) -> None:
     """The first run to start is the first of the list, and a worker that is idle is said to be."""
     empty.launch(SPEC)
     empty.register(WorkerInfo(name="large", device="cpu", threads=1, memory=3 * 2**30), CATALOG)
@@ -48,7 +49,7 @@ def test_runs_stand_in_the_order_in_which_they_start(empty: Client, open_page: O
     assert any("<td>idle</td>" in found.proto.body for found in page.get("html"))
 
 
-def test_a_run_of_higher_priority_stands_first(empty: Client, open_page: OpenPage) -> None:
+def test_a_run_of_higher_priority_stands_first(empty: BothClient, open_page: OpenPage) -> None:
     """The line is by priority, and a priority other than the usual is said."""
     runs = empty.launch(SPEC).runs
     empty.prioritize(runs[2].id, 1)
@@ -57,7 +58,7 @@ def test_a_run_of_higher_priority_stands_first(empty: Client, open_page: OpenPag
     assert "priority 1" in "".join(found.proto.body for found in page.get("html"))
 
 
-def test_a_run_can_be_paused_and_resumed(empty: Client, open_page: OpenPage) -> None:
+def test_a_run_can_be_paused_and_resumed(empty: BothClient, open_page: OpenPage) -> None:
     """A paused run has its own section, and stands in line again when it is resumed."""
     run = empty.launch(SPEC).runs[1]
     page = open_page("queue")
@@ -69,7 +70,7 @@ def test_a_run_can_be_paused_and_resumed(empty: Client, open_page: OpenPage) -> 
     assert headings(page)["Queued"] == 3
 
 
-def test_selected_runs_are_cancelled_together(empty: Client, open_page: OpenPage) -> None:
+def test_selected_runs_are_cancelled_together(empty: BothClient, open_page: OpenPage) -> None:
     """The button under the list concerns the selected runs, or all if none is selected."""
     first, second, third = empty.launch(SPEC).runs
     page = open_page("queue")
@@ -81,7 +82,7 @@ def test_selected_runs_are_cancelled_together(empty: Client, open_page: OpenPage
     assert statuses == [RunStatus.CANCELLED, RunStatus.QUEUED, RunStatus.CANCELLED]
 
 
-def test_a_cancelled_run_is_tried_again(empty: Client, open_page: OpenPage) -> None:
+def test_a_cancelled_run_is_tried_again(empty: BothClient, open_page: OpenPage) -> None:
     """Recently failed runs can be queued again."""
     run = empty.launch(SPEC).runs[0]
     empty.cancel(run.id)
@@ -90,7 +91,7 @@ def test_a_cancelled_run_is_tried_again(empty: Client, open_page: OpenPage) -> N
     assert empty.run(run.id).status is RunStatus.QUEUED
 
 
-def test_a_waiting_run_is_cancelled_at_once(empty: Client, open_page: OpenPage) -> None:
+def test_a_waiting_run_is_cancelled_at_once(empty: BothClient, open_page: OpenPage) -> None:
     """The button beside a run cancels that run alone."""
     first, second, third = empty.launch(SPEC).runs
     page = open_page("queue")
@@ -99,7 +100,7 @@ def test_a_waiting_run_is_cancelled_at_once(empty: Client, open_page: OpenPage) 
     assert statuses == [RunStatus.QUEUED, RunStatus.CANCELLED, RunStatus.QUEUED]
 
 
-def test_an_empty_queue_says_what_to_do(empty: Client, open_page: OpenPage) -> None:
+def test_an_empty_queue_says_what_to_do(empty: BothClient, open_page: OpenPage) -> None:
     """Where nothing waits there is one sentence and one button."""
     assert empty.runs(status=RunStatus.RUNNING) == []
     page = open_page("queue")
@@ -114,7 +115,9 @@ def test_without_a_backend_nothing_is_said_of_the_queue(open_page: OpenPage) -> 
     assert list(page.subheader) == []
 
 
-def test_the_line_is_whole_however_long(empty: Client, open_page: OpenPage, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_line_is_whole_however_long(
+    empty: BothClient, open_page: OpenPage, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The first to start stands first, and all are counted, also where more wait than one answer holds."""
     monkeypatch.setattr("dashboard.pages.queue.PAGE", 5)
     first = empty.launch(SPEC.model_copy(update={"name": "older"}))
@@ -127,7 +130,7 @@ def test_the_line_is_whole_however_long(empty: Client, open_page: OpenPage, monk
     assert "older" in line[0]
 
 
-def test_one_that_refuses_keeps_no_other_from_its_turn(empty: Client, open_page: OpenPage) -> None:
+def test_one_that_refuses_keeps_no_other_from_its_turn(empty: BothClient, open_page: OpenPage) -> None:
     """Where one of several runs has ended meanwhile, the others are cancelled, and it is said why it was not."""
     runs = empty.launch(SPEC).runs
     empty.cancel(runs[1].id)
@@ -141,14 +144,14 @@ def test_one_that_refuses_keeps_no_other_from_its_turn(empty: Client, open_page:
 
 
 def test_what_is_refused_to_all_is_asked_once(
-    empty: Client, open_page: OpenPage, monkeypatch: pytest.MonkeyPatch
+    empty: BothClient, open_page: OpenPage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where the dashboard's token is not good for it, no further run is asked."""
     ids = [run.id for run in empty.launch(SPEC).runs]
     open_page("queue")
     asked: list[str] = []
 
-    def forbidden(_client: Client, run_id: str) -> None:
+    def forbidden(_client: BothClient, run_id: str) -> None:
         asked.append(run_id)
         raise Forbidden("this needs a token with the scope launch")
 

@@ -3,9 +3,9 @@
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from backend.client import Client
 from backend.schemas.catalog import WorkerInfo
 from backend.schemas.runs import Checkpoint, RunError, RunStatus
+from tests.clients import BothClient
 from tests.dashboard.conftest import OpenPage
 from tests.dashboard.samples import CATALOG, SPEC
 from tests.e2e.samples import row
@@ -16,7 +16,7 @@ def texts(page: AppTest) -> str:
     return "\n".join(found.proto.body for found in page.get("html"))
 
 
-def test_it_tells_what_the_run_is(api: Client, open_page: OpenPage) -> None:
+def test_it_tells_what_the_run_is(api: BothClient, open_page: OpenPage) -> None:
     """Title, state and every setting of a waiting run are shown."""
     run = api.launch(SPEC).runs[2]
     page = open_page("run", query={"id": run.id})
@@ -26,16 +26,18 @@ def test_it_tells_what_the_run_is(api: Client, open_page: OpenPage) -> None:
     assert page.caption[-1].value == "The run has not started."
 
 
-def test_a_failure_is_told_with_its_reason(api: Client, open_page: OpenPage) -> None:
+def test_a_failure_is_told_with_its_reason(api: BothClient, open_page: OpenPage) -> None:
     """The error's message and the traceback's last lines are shown, markup in them as text."""
     worker = api.register(WorkerInfo(name="fails", device="cpu", threads=1), CATALOG)
     claim = None
     api.launch(SPEC)
     claim = api.claim(worker.worker_id)
     assert claim is not None
-    api.start(claim.run.id, claim.token, environment={"device": "<cpu>"}, blocks=[["first", "second"]], parameters=83)
+    api.start(
+        claim.run.id, claim.claim_number, environment={"device": "<cpu>"}, blocks=[["first", "second"]], parameters=83
+    )
     error = RunError(message="out of *memory* <b>", traceback="line 1\nMemoryError")
-    api.finish(claim.run.id, claim.token, RunStatus.FAILED, error=error)
+    api.finish(claim.run.id, claim.claim_number, RunStatus.FAILED, error=error)
     page = open_page("run", query={"id": claim.run.id})
     assert page.error[0].value == "out of \\*memory\\* \\<b\\>"
     assert page.code[0].value == "line 1\nMemoryError"
@@ -51,7 +53,7 @@ def test_an_unknown_run_offers_a_way_out(open_page: OpenPage, query: dict[str, s
     assert [button.label for button in page.button] == ["Compare"]
 
 
-def test_a_run_can_be_paused_from_its_page(api: Client, open_page: OpenPage) -> None:
+def test_a_run_can_be_paused_from_its_page(api: BothClient, open_page: OpenPage) -> None:
     """The page says what became of the run, and offers what can be asked of it next."""
     run = api.launch(SPEC).runs[0]
     page = open_page("run", query={"id": run.id})
@@ -63,7 +65,7 @@ def test_a_run_can_be_paused_from_its_page(api: Client, open_page: OpenPage) -> 
     assert api.run(run.id).status is RunStatus.QUEUED
 
 
-def test_weights_are_offered_where_there_are_some(api: Client, open_page: OpenPage) -> None:
+def test_weights_are_offered_where_there_are_some(api: BothClient, open_page: OpenPage) -> None:
     """A finished run's weights can be fetched, another's not; each run offers the same with the other optimizers."""
     worker = api.register(WorkerInfo(name="finishes", device="cpu", threads=1), CATALOG)
     api.launch(SPEC.model_copy(update={"name": "weights"}))
@@ -79,8 +81,8 @@ def test_weights_are_offered_where_there_are_some(api: Client, open_page: OpenPa
 
     path, state = (f"/api/v1/runs/{claim.run.id}/{name}.safetensors" for name in ("weights", "checkpoint"))
     assert not {path, state} & set(links())
-    api.append(claim.run.id, claim.token, [row(1)], checkpoint=Checkpoint(update=1, sha256="0" * 64))
+    api.append(claim.run.id, claim.claim_number, [row(1)], checkpoint=Checkpoint(update=1, sha256="0" * 64))
     assert state in links()
-    api.finish(claim.run.id, claim.token, RunStatus.FINISHED, ended_by="updates", weights="0" * 64)
+    api.finish(claim.run.id, claim.claim_number, RunStatus.FINISHED, ended_by="updates", weights="0" * 64)
     assert path in links()
     assert state not in links()

@@ -19,7 +19,7 @@ def changed(**changes: Any) -> Run:
 def test_a_runs_history_is_told() -> None:
     """Queued, started where at which attempt, what to know of it, how it ended."""
     run = changed(
-        started_at=NOON, finished_at=NOON, status=RunStatus.FINISHED, attempts=2, ended_by="patience", parameters=1234,
+        started_at=NOON, finished_at=NOON, status=RunStatus.FINISHED, claims=2, ended_by="patience", parameters=1234,
         environment={"device": "cpu"}, notes=["It began again: its checkpoint was gone."], priority=3,
     )  # fmt: skip
     queued, started, note, ended = wording.history(run, "one")
@@ -42,7 +42,7 @@ def test_a_runs_history_is_told() -> None:
             "Paused after 0 of 100 updates. It resumes from the checkpoint after update 40.",
         ),
         (
-            {"status": RunStatus.QUEUED, "checkpoint": KEPT, "attempts": 1},
+            {"status": RunStatus.QUEUED, "checkpoint": KEPT, "claims": 1},
             "Waiting for a worker to continue from the checkpoint after update 40.",
         ),
         ({"status": RunStatus.RUNNING, "checkpoint": KEPT}, "Last checkpoint: update 40."),

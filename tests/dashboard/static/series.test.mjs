@@ -19,7 +19,7 @@ test("an increment replaces the bucket that was still filling, whole ones before
 });
 
 test("the first answer is taken, an empty one changes nothing", () => {
-  assert.deepEqual(join(undefined, { update: [1], loss: [2], attempt: 1 }, 1), { update: [1], loss: [2] });
+  assert.deepEqual(join(undefined, { update: [1], loss: [2], row_generation: 1 }, 1), { update: [1], loss: [2] });
   assert.deepEqual(join({ update: [1] }, { update: [] }, 1), { update: [1] });
 });
 

@@ -27,7 +27,7 @@ async function until(condition) {
 
 test("the rows of long runs are asked for in buckets, also when another measure is wanted", async () => {
   const asked = [];
-  const columns = { status: "running", attempt: 1, last_update: 5000, update: [5000], train_loss: [1] };
+  const columns = { status: "running", row_generation: 1, last_update: 5000, update: [5000], train_loss: [1] };
   globalThis.fetch = async (path) => {
     const bucket = /\/series.*bucket=([0-9]+)/.exec(path)?.[1];
     if (bucket) asked.push(bucket);
@@ -53,7 +53,7 @@ test("after a 429 nothing is asked before the seconds of Retry-After are over", 
   const problems = [];
   globalThis.fetch = async () => {
     asked.push(performance.now());
-    if (asked.length > 1) return Response.json({ runs: { r: { status: "running", attempt: 1, last_update: 1, update: [1] } } });
+    if (asked.length > 1) return Response.json({ runs: { r: { status: "running", row_generation: 1, last_update: 1, update: [1] } } });
     return Response.json({ title: "wait" }, { status: 429, headers: { "retry-after": "0.5" } });
   };
   const store = opened(() => problems.push(store.problem));

@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from backend.client import Client
 from backend.schemas.base import MAX_TRACEBACK
 from backend.schemas.experiments import Budget, ExperimentSpec
 from backend.schemas.optimizers import Adam
@@ -72,7 +71,7 @@ def test_an_unexpected_error_does_not_end_the_loop(short_leases: Processes, capl
     (ended,) = short_leases.client.wait([run.id], timeout=120)
     stopped.set()
     thread.join()
-    assert (ended.status, ended.attempts, executor.started) == (RunStatus.FINISHED, 2, 2)
+    assert (ended.status, ended.claims, executor.started) == (RunStatus.FINISHED, 2, 2)
     assert "LookupError: unexpected" in caplog.text
 
 
@@ -98,7 +97,7 @@ def test_a_token_refused_for_a_while_does_not_end_the_run(guarded: Processes, ca
     settings, stopped = guarded.settings(), threading.Event()
     tokens, aside = settings.home / "tokens.json", settings.home / "aside"
     of_worker = settings.model_copy(update={"token": SecretStr(os.environ["BLOCKHF_TOKEN"])})
-    with Client.of(settings) as user, Client.of(of_worker) as client:
+    with BothClient.of(settings) as user, BothClient.of(of_worker) as client:
         guarded.client.close()
         guarded.client = client
         thread = threading.Thread(target=make_worker(guarded, stopped=stopped).loop)
@@ -115,5 +114,5 @@ def test_a_token_refused_for_a_while_does_not_end_the_run(guarded: Processes, ca
             stopped.set()
             thread.join()
         rows = user.series([run])[run]["update"]
-    assert (ended.status, ended.attempts, ended.error) == (RunStatus.FINISHED, 2, None)
+    assert (ended.status, ended.claims, ended.error) == (RunStatus.FINISHED, 2, None)
     assert rows == list(range(1, ended.summary.updates + 1))

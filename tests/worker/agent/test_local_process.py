@@ -25,7 +25,7 @@ def child(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> LocalProcess:
         id="abcdefgh", experiment_id="abcdefgh", experiment_name="test", config=small_run(Adam(gradient_batch=30)),
         status=RunStatus.RUNNING, created_at=datetime.now(UTC),
     )  # fmt: skip
-    spec = ExecutionSpec(claim=Claim(run=run, token=1), api=f"http://127.0.0.1:{free_port()}", home=tmp_path)
+    spec = ExecutionSpec(claim=Claim(run=run, claim_number=1), api=f"http://127.0.0.1:{free_port()}", home=tmp_path)
     execution = LocalProcessExecutor().start(spec)
     assert isinstance(execution, LocalProcess)
     return execution

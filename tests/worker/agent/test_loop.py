@@ -9,12 +9,12 @@ from collections.abc import Callable
 
 import pytest
 
-from backend.client import Client
 from backend.schemas.api import Finish
 from backend.schemas.experiments import Budget, Evaluation, Problem
 from backend.schemas.optimizers import Adam, BlockHessianFree, HessianFree
 from backend.schemas.runs import Run, RunStatus
 from backend.settings import Settings
+from tests.clients import BothClient
 from tests.processes import Processes
 from tests.worker.background import Background
 from tests.worker.cases import OPTIMIZERS, small_run, trained
@@ -92,14 +92,14 @@ def test_cancel_ends_a_run_after_its_update(processes: Processes, monkeypatch: p
 @pytest.mark.parametrize(
     ("verb", "patience", "status"),
     [
-        (Client.cancel, "INTERRUPT_SECONDS", RunStatus.CANCELLED),
-        (Client.pause, "PAUSE_SECONDS", RunStatus.PAUSED),
+        (BothClient.cancel, "INTERRUPT_SECONDS", RunStatus.CANCELLED),
+        (BothClient.pause, "PAUSE_SECONDS", RunStatus.PAUSED),
     ],
 )
 def test_a_long_update_is_interrupted(
     processes: Processes,
     monkeypatch: pytest.MonkeyPatch,
-    verb: Callable[[Client, str], Run],
+    verb: Callable[[BothClient, str], Run],
     patience: str,
     status: RunStatus,
 ) -> None:
@@ -198,9 +198,9 @@ def test_a_paused_run_continues_bit_for_bit(processes: Processes) -> None:
     assert background.worker.iterate()
     assert background.worker.iterate()
     one, two = processes.client.run(run.id), processes.client.run(other.id)
-    assert (one.status, one.attempts, one.notes) == (RunStatus.FINISHED, 2, [])
+    assert (one.status, one.claims, one.notes) == (RunStatus.FINISHED, 2, [])
     rows = processes.client.series([run.id, other.id], fields=["batch_loss", "train_loss", "test_loss", "step_norm"])
-    assert rows[run.id] == rows[other.id] | {"attempt": 1}
+    assert rows[run.id] == rows[other.id] | {"row_generation": 1}
     assert one.weights == two.weights == hashlib.sha256(weights(processes, run)).hexdigest()
     assert weights(processes, run) == weights(processes, other)
     assert list((processes.home / "checkpoints" / run.id).iterdir()) == [
@@ -217,7 +217,7 @@ def test_checkpoints_of_finished_runs_are_removed(processes: Processes) -> None:
     left = processes.home / "checkpoints" / run.id / "3-1.safetensors"
     left.write_bytes(b"left")
     outbox = Outbox(outbox_path(processes.home / OUTBOXES, run.id, 1))
-    outbox.append(Entry(finish=Finish(token=1, status=RunStatus.FINISHED)))
+    outbox.append(Entry(finish=Finish(claim_number=1, status=RunStatus.FINISHED)))
     outbox._file.close()
     outbox._lock.release()
     assert not worker.iterate()
@@ -289,6 +289,6 @@ def test_the_quota_protects_a_paused_run(processes: Processes) -> None:
     processes.client.resume(run.id)
     assert worker.iterate()
     ended = processes.client.run(run.id)
-    assert (ended.status, ended.attempts, ended.notes) == (RunStatus.FINISHED, 2, [])
-    assert processes.client.series([run.id])[run.id]["attempt"] == 1
+    assert (ended.status, ended.claims, ended.notes) == (RunStatus.FINISHED, 2, [])
+    assert processes.client.series([run.id])[run.id]["row_generation"] == 1
     assert then < 1000

@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from backend.client import Client
 from backend.errors import BackendUnavailable, LeaseLost
 from backend.schemas.api import Claim
 from backend.schemas.catalog import WorkerInfo
@@ -17,6 +16,7 @@ from backend.schemas.measures import Update
 from backend.schemas.optimizers import Adam
 from backend.schemas.runs import Checkpoint, RunError, RunStatus
 from backend.settings import Settings
+from tests.clients import BothClient
 from tests.inprocess import backend
 from tests.worker.cases import registry, small_run
 from worker.delivery import reporter as reporter_module
@@ -33,13 +33,13 @@ def row(update: int) -> Update:
 
 
 @pytest.fixture
-def client(tmp_path: Path) -> Iterator[Client]:
+def client(tmp_path: Path) -> Iterator[BothClient]:
     """Start the application."""
     with backend(Settings(home=tmp_path, lease_seconds=0.05, heartbeat_seconds=0.01)) as http:
-        yield Client(http=http)
+        yield BothClient(http=http)
 
 
-def claimed(client: Client) -> Claim:
+def claimed(client: BothClient) -> Claim:
     """Register a worker and claim the first run of the queue."""
     worker = client.register(WorkerInfo(name="test", device="cpu", threads=1), registry().catalog())
     claim = client.claim(worker.worker_id)
@@ -48,7 +48,7 @@ def claimed(client: Client) -> Claim:
 
 
 @pytest.fixture
-def claim(client: Client) -> Claim:
+def claim(client: BothClient) -> Claim:
     """Launch a run and claim it."""
     client.register(WorkerInfo(name="test", device="cpu", threads=1), registry().catalog())
     spec = small_run(Adam()).model_dump(exclude={"optimizer", "seed"})
@@ -57,27 +57,27 @@ def claim(client: Client) -> Claim:
 
 
 @pytest.fixture
-def reporter(client: Client, claim: Claim) -> Reporter:
+def reporter(client: BothClient, claim: Claim) -> Reporter:
     """Start reporting."""
-    reporter = Reporter(client, claim.run.id, claim.token)
+    reporter = Reporter(client, claim.run.id, claim.claim_number)
     reporter.start(environment={"device": "cpu"}, blocks=[["encoder.code"]], parameters=7)
     return reporter
 
 
-def stored(client: Client, claim: Claim) -> list[int]:
+def stored(client: BothClient, claim: Claim) -> list[int]:
     """Return the stored update numbers."""
     numbers: list[int] = client.series([claim.run.id])[claim.run.id]["update"]
     return numbers
 
 
-def test_start_reports_the_properties_of_the_run(client: Client, claim: Claim, reporter: Reporter) -> None:
+def test_start_reports_the_properties_of_the_run(client: BothClient, claim: Claim, reporter: Reporter) -> None:
     """The run has environment, blocks and number of parameters before its first update."""
     run = client.run(claim.run.id)
     assert (run.environment, run.blocks, run.parameters) == ({"device": "cpu"}, [["encoder.code"]], 7)
     reporter.flush()
 
 
-def test_the_first_row_is_posted_at_once(client: Client, claim: Claim, reporter: Reporter) -> None:
+def test_the_first_row_is_posted_at_once(client: BothClient, claim: Claim, reporter: Reporter) -> None:
     """A row is stored although no other follows."""
     reporter.update(row(1))
     waited = threading.Event()
@@ -89,7 +89,7 @@ def test_the_first_row_is_posted_at_once(client: Client, claim: Claim, reporter:
     reporter.flush()
 
 
-def test_many_rows_are_stored_in_order(client: Client, claim: Claim, reporter: Reporter) -> None:
+def test_many_rows_are_stored_in_order(client: BothClient, claim: Claim, reporter: Reporter) -> None:
     """More rows than one request may have are all stored, each once, before the run ends."""
     for update in range(1, 2501):
         reporter.update(row(update))
@@ -99,12 +99,12 @@ def test_many_rows_are_stored_in_order(client: Client, claim: Claim, reporter: R
     assert (run.status, run.ended_by) == (RunStatus.FINISHED, "updates = 2500 reached")
 
 
-def test_on_finished_is_called_before_the_outbox_is_removed(client: Client, claim: Claim, tmp_path: Path) -> None:
+def test_on_finished_is_called_before_the_outbox_is_removed(client: BothClient, claim: Claim, tmp_path: Path) -> None:
     """`on_finished` is called when the backend knows the end, and the outbox still exists in case of a crash."""
-    path = outbox_path(tmp_path, claim.run.id, claim.token)
+    path = outbox_path(tmp_path, claim.run.id, claim.claim_number)
     seen: list[tuple[RunStatus, bool]] = []
     reporter = Reporter(
-        client, claim.run.id, claim.token, outbox=Outbox(path),
+        client, claim.run.id, claim.claim_number, outbox=Outbox(path),
         on_finished=lambda: seen.append((client.run(claim.run.id).status, path.exists())),
     )  # fmt: skip
     reporter.start(environment={}, blocks=[], parameters=7)
@@ -113,7 +113,7 @@ def test_on_finished_is_called_before_the_outbox_is_removed(client: Client, clai
     assert not path.exists()
 
 
-def test_a_failure_is_reported_with_its_error(client: Client, claim: Claim, reporter: Reporter) -> None:
+def test_a_failure_is_reported_with_its_error(client: BothClient, claim: Claim, reporter: Reporter) -> None:
     """A failed run has its rows and the error."""
     reporter.update(row(1))
     reporter.finish(RunStatus.FAILED, error=RunError(message="too bold", traceback="line 1"))
@@ -123,13 +123,15 @@ def test_a_failure_is_reported_with_its_error(client: Client, claim: Claim, repo
     assert stored(client, claim) == [1]
 
 
-def test_a_failure_before_the_start_is_reported(client: Client, claim: Claim) -> None:
+def test_a_failure_before_the_start_is_reported(client: BothClient, claim: Claim) -> None:
     """A run that fails before `start` ends as failed."""
-    Reporter(client, claim.run.id, claim.token).finish(RunStatus.FAILED, error=RunError(message="no such device"))
+    Reporter(client, claim.run.id, claim.claim_number).finish(
+        RunStatus.FAILED, error=RunError(message="no such device")
+    )
     assert client.run(claim.run.id).status is RunStatus.FAILED
 
 
-def test_nothing_is_reported_after_the_lease_is_lost(client: Client, claim: Claim, reporter: Reporter) -> None:
+def test_nothing_is_reported_after_the_lease_is_lost(client: BothClient, claim: Claim, reporter: Reporter) -> None:
     """Once another worker has the run, nothing is stored, and the calls raise LeaseLost."""
     threading.Event().wait(0.1)
     other = claimed(client)
@@ -145,11 +147,11 @@ def test_nothing_is_reported_after_the_lease_is_lost(client: Client, claim: Clai
     assert client.run(claim.run.id).status is RunStatus.RUNNING
 
 
-def test_a_checkpoint_is_recorded_after_its_rows(client: Client, claim: Claim, tmp_path: Path) -> None:
+def test_a_checkpoint_is_recorded_after_its_rows(client: BothClient, claim: Claim, tmp_path: Path) -> None:
     """The backend records it only when it has the rows before it, and `on_recorded` is called."""
     recorded: list[Checkpoint] = []
-    path = outbox_path(tmp_path, claim.run.id, claim.token)
-    reporter = Reporter(client, claim.run.id, claim.token, outbox=Outbox(path), on_recorded=recorded.append)
+    path = outbox_path(tmp_path, claim.run.id, claim.claim_number)
+    reporter = Reporter(client, claim.run.id, claim.claim_number, outbox=Outbox(path), on_recorded=recorded.append)
     for update in range(1, 1501):
         reporter.update(row(update))
     checkpoint = Checkpoint(update=1500, sha256="1" * 64)
@@ -163,7 +165,7 @@ def test_a_checkpoint_is_recorded_after_its_rows(client: Client, claim: Claim, t
     assert not path.exists()
 
 
-def test_a_checkpoint_without_new_rows_is_recorded(client: Client, claim: Claim, reporter: Reporter) -> None:
+def test_a_checkpoint_without_new_rows_is_recorded(client: BothClient, claim: Claim, reporter: Reporter) -> None:
     """A checkpoint of rows that are already stored is recorded although no other row follows."""
     reporter.update(row(1))
     reporter.checkpoint(Checkpoint(update=1, sha256="1" * 64))
@@ -172,7 +174,7 @@ def test_a_checkpoint_without_new_rows_is_recorded(client: Client, claim: Claim,
 
 
 def test_a_full_disk_loses_no_row(
-    client: Client, claim: Claim, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    client: BothClient, claim: Claim, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """If the backend is unreachable and the disk full, rows wait in memory, with a warning."""
     away = threading.Event()
@@ -193,7 +195,7 @@ def test_a_full_disk_loses_no_row(
     monkeypatch.setattr("backend.client.retry.FIRST_PAUSE", 0.01)
     monkeypatch.setattr("os.fsync", refuse)
     reporter = Reporter(
-        client, claim.run.id, claim.token, outbox=Outbox(outbox_path(tmp_path, claim.run.id, claim.token))
+        client, claim.run.id, claim.claim_number, outbox=Outbox(outbox_path(tmp_path, claim.run.id, claim.claim_number))
     )
     reporter.start(environment={}, blocks=[], parameters=7)
     for update in range(1, 251):
@@ -207,7 +209,7 @@ def test_a_full_disk_loses_no_row(
 
 @pytest.mark.parametrize("refused", ["append", "finish_as"])
 def test_a_run_that_waits_for_the_backend_has_not_stalled(
-    tmp_path: Path, client: Client, claim: Claim, monkeypatch: pytest.MonkeyPatch, refused: str
+    tmp_path: Path, client: BothClient, claim: Claim, monkeypatch: pytest.MonkeyPatch, refused: str
 ) -> None:
     """While its last rows or its end wait for the backend, the time of change of the outbox advances."""
     back, call = threading.Event(), getattr(client, refused)
@@ -221,8 +223,8 @@ def test_a_run_that_waits_for_the_backend_has_not_stalled(
     monkeypatch.setattr("backend.client.retry.FIRST_PAUSE", 0.01)
     monkeypatch.setattr("backend.client.retry.LONGEST_PAUSE", 0.05)
     monkeypatch.setattr(reporter_module, "ALIVE_SECONDS", 0.02)
-    path = outbox_path(tmp_path, claim.run.id, claim.token)
-    reporter = Reporter(client, claim.run.id, claim.token, outbox=Outbox(path))
+    path = outbox_path(tmp_path, claim.run.id, claim.claim_number)
+    reporter = Reporter(client, claim.run.id, claim.claim_number, outbox=Outbox(path))
     reporter.start(environment={}, blocks=[], parameters=7)
     for update in range(1, 4):
         reporter.update(row(update))

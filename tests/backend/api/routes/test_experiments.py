@@ -7,10 +7,10 @@ import httpx
 import pytest
 from sqlalchemy import Connection, Row
 
-from backend.client import Client
 from backend.experiments import experiments
 from backend.schemas.runs import Experiment
 from tests.backend.samples import spec
+from tests.clients import BothClient
 
 BODY = spec().model_dump(mode="json")
 
@@ -25,7 +25,7 @@ def test_launch_answers_that_it_is_queued(http: httpx.Client, worker: str) -> No
     assert (changed.status_code, changed.json()["type"]) == (409, "urn:blockhf:conflict")
 
 
-def test_launches_without_a_key_are_separate(http: httpx.Client, client: Client, worker: str) -> None:
+def test_launches_without_a_key_are_separate(http: httpx.Client, client: BothClient, worker: str) -> None:
     """Without a key every launch is a new one."""
     assert worker
     ids = {http.post("/api/v1/experiments", json=BODY).json()["id"] for _ in range(2)}
@@ -33,7 +33,7 @@ def test_launches_without_a_key_are_separate(http: httpx.Client, client: Client,
     assert len(ids) == 2
 
 
-def test_bad_blocks_are_refused_with_their_place(http: httpx.Client, client: Client, worker: str) -> None:
+def test_bad_blocks_are_refused_with_their_place(http: httpx.Client, client: BothClient, worker: str) -> None:
     """An unknown layer is named with its path in the request, and nothing is queued."""
     assert worker
     blocks = [["encoder.0", "encoder.2"], ["decoder.0", "decoder.2", "decoder.9"]]
@@ -49,7 +49,7 @@ def test_bad_blocks_are_refused_with_their_place(http: httpx.Client, client: Cli
 
 
 def test_a_list_is_made_piece_by_piece(
-    http: httpx.Client, client: Client, worker: str, monkeypatch: pytest.MonkeyPatch
+    http: httpx.Client, client: BothClient, worker: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A long list is as a short one, whole and in order, and is never held as a whole while it is made."""
     assert worker
@@ -92,7 +92,7 @@ def test_before_a_worker_came(http: httpx.Client) -> None:
     ],
 )
 def test_bad_changes_are_refused(
-    http: httpx.Client, client: Client, worker: str, body: dict[str, object], field: str, limit: str
+    http: httpx.Client, client: BothClient, worker: str, body: dict[str, object], field: str, limit: str
 ) -> None:
     """The error names field and limit, and nothing is changed."""
     assert worker
@@ -105,7 +105,7 @@ def test_bad_changes_are_refused(
     assert client.experiment(made.id) == made
 
 
-def test_the_longest_note_is_kept(http: httpx.Client, client: Client, worker: str) -> None:
+def test_the_longest_note_is_kept(http: httpx.Client, client: BothClient, worker: str) -> None:
     """10,000 characters with line ends and tabs come back as they were."""
     assert worker
     made = client.launch(spec())

@@ -4,20 +4,20 @@ import hashlib
 
 import pytest
 
-from backend.client import Client
 from backend.errors import NotFound
 from backend.schemas.api import Claim
 from backend.schemas.runs import Checkpoint, RunStatus
 from backend.settings import Settings
 from tests.backend.samples import updates
+from tests.clients import BothClient
 
 
-def test_final_weights_are_fetched(client: Client, claim: Claim, settings: Settings) -> None:
+def test_final_weights_are_fetched(client: BothClient, claim: Claim, settings: Settings) -> None:
     """They are there once the run has finished and the file is the one that the worker wrote; else 404 says why."""
     with pytest.raises(NotFound, match="has not finished"):
         client.weights(claim.run.id)
     sha256 = hashlib.sha256(b"weights").hexdigest()
-    client.finish(claim.run.id, claim.token, RunStatus.FINISHED, ended_by="updates = 5 reached", weights=sha256)
+    client.finish(claim.run.id, claim.claim_number, RunStatus.FINISHED, ended_by="updates = 5 reached", weights=sha256)
     with pytest.raises(NotFound, match="not on this machine; its worker has them"):
         client.weights(claim.run.id)
     path = settings.home / "checkpoints" / claim.run.id / "weights.safetensors"
@@ -29,9 +29,9 @@ def test_final_weights_are_fetched(client: Client, claim: Claim, settings: Setti
     assert client.weights(claim.run.id) == b"weights"
 
 
-def test_the_checkpoint_is_fetched(client: Client, claim: Claim, settings: Settings) -> None:
+def test_the_checkpoint_is_fetched(client: BothClient, claim: Claim, settings: Settings) -> None:
     """It is there while the run may go on from it, and only as the file that the worker named."""
-    run, token = claim.run.id, claim.token
+    run, token = claim.run.id, claim.claim_number
     with pytest.raises(NotFound, match="none has been written yet"):
         client.checkpoint(run)
     named = Checkpoint(update=5, sha256=hashlib.sha256(b"state").hexdigest())

@@ -2,7 +2,6 @@
 
 import pytest
 
-from backend.client import Client
 from backend.errors import NotFound
 from backend.paper.specifications import PaperProblem, Question, Scale, reproduction, study
 from backend.schemas.experiments import ExperimentSpec
@@ -10,10 +9,11 @@ from backend.schemas.optimizer_registry import Optimizer
 from backend.schemas.optimizers import Adam, BlockHessianFree, HessianFree
 from backend.schemas.paper import Verdict
 from tests.backend.samples import INFO, spec
+from tests.clients import BothClient
 from worker.problems.registry import discover
 
 
-def test_all_that_can_be_reproduced(client: Client) -> None:
+def test_all_that_can_be_reproduced(client: BothClient) -> None:
     """Three problems at three scales, and the study's questions."""
     found = client.reproductions().reproductions
     assert {(r.subject, r.scale) for r in found if r.kind == "paper"} == {
@@ -22,7 +22,7 @@ def test_all_that_can_be_reproduced(client: Client) -> None:
     assert [r.subject for r in found if r.kind == "study"] == [question.value for question in Question]
 
 
-def test_what_was_launched_here_is_named(client: Client) -> None:
+def test_what_was_launched_here_is_named(client: BothClient) -> None:
     """Each reproduction names its newest launch, also where that has another name by now."""
     client.register(INFO, discover().catalog())
     launched = client.launch(reproduction(PaperProblem.LSTM, Scale.QUICK))
@@ -33,7 +33,7 @@ def test_what_was_launched_here_is_named(client: Client) -> None:
     }
 
 
-def test_an_experiment_without_runs_that_ended(client: Client, worker: str) -> None:
+def test_an_experiment_without_runs_that_ended(client: BothClient, worker: str) -> None:
     """Any experiment has a view; without data its verdicts say so."""
     assert worker
     view = client.paper(client.launch(spec()).id, axis="seconds", mode="dark")
@@ -41,13 +41,13 @@ def test_an_experiment_without_runs_that_ended(client: Client, worker: str) -> N
     assert {finding.verdict for finding in view.findings} == {Verdict.PENDING}
 
 
-def test_an_unknown_experiment(client: Client) -> None:
+def test_an_unknown_experiment(client: BothClient) -> None:
     """It is said to be unknown."""
     with pytest.raises(NotFound):
         client.paper("aaaaaaaaaaaaaaaa")
 
 
-def test_the_study_takes_own_sweeps_first(client: Client) -> None:
+def test_the_study_takes_own_sweeps_first(client: BothClient) -> None:
     """A sweep that was launched here stands in for the recorded one, as long as it is not deleted."""
     client.register(INFO, discover().catalog())
     launched = client.launch(study(Question.WARM_START))
@@ -73,7 +73,7 @@ ODD = {
 @pytest.mark.parametrize("history", ODD.values(), ids=ODD)
 @pytest.mark.parametrize("optimizer", [Adam(), HessianFree(), BlockHessianFree()], ids=lambda one: one.kind)
 @pytest.mark.parametrize("mark", [True, False], ids=["by mark", "by name"])
-def test_odd_runs_break_no_page(client: Client, optimizer: Optimizer, history: str, mark: bool) -> None:
+def test_odd_runs_break_no_page(client: BothClient, optimizer: Optimizer, history: str, mark: bool) -> None:
     """Whatever is launched or imported under a reproduction's mark or name, its pages are answered."""
     for question in Question:
         whole = study(question)
@@ -84,7 +84,7 @@ def test_odd_runs_break_no_page(client: Client, optimizer: Optimizer, history: s
     assert client.reproductions().reproductions
 
 
-def test_one_of_a_reproductions_name_is_none(client: Client) -> None:
+def test_one_of_a_reproductions_name_is_none(client: BothClient) -> None:
     """A comparison that was cloned from a sweep and changed does not stand in for it."""
     client.register(INFO, discover().catalog())
     whole = study(Question.WARM_START)

@@ -11,16 +11,16 @@ import pytest
 
 from backend.api.routes import runs
 from backend.api.services import FILES_AT_ONCE
-from backend.client import Client
 from backend.metrics import reader
 from backend.schemas.api import Claim
 from tests.backend.samples import updates
+from tests.clients import BothClient
 
 
-def test_export_is_a_file(http: httpx.Client, client: Client, claim: Claim) -> None:
+def test_export_is_a_file(http: httpx.Client, client: BothClient, claim: Claim) -> None:
     """The export is CSV under the run's id, complete beyond one page, every line as wide as the header."""
     count = reader._PAGE + 1
-    client.append(claim.run.id, claim.token, updates(1, count))
+    client.append(claim.run.id, claim.claim_number, updates(1, count))
     answer = http.get(f"/api/v1/runs/{claim.run.id}/export.csv")
     assert answer.headers["Content-Type"] == "text/csv; charset=utf-8"
     assert answer.headers["Content-Disposition"] == f'attachment; filename="{claim.run.id}.csv"'
@@ -34,11 +34,11 @@ def test_export_of_an_unknown_run_is_not_found(http: httpx.Client) -> None:
     assert http.get("/api/v1/runs/nowhere0/export.csv").status_code == 404
 
 
-def test_cancel_of_an_ended_run_is_a_conflict(http: httpx.Client, client: Client, claim: Claim) -> None:
+def test_cancel_of_an_ended_run_is_a_conflict(http: httpx.Client, client: BothClient, claim: Claim) -> None:
     """A cancel is a 202 while the run can still be cancelled, then a 409."""
     path = f"/api/v1/runs/{claim.run.id}/cancel"
     assert http.post(path).status_code == 202
-    client.finish(claim.run.id, claim.token, "finished")
+    client.finish(claim.run.id, claim.claim_number, "finished")
     assert http.post(path).status_code == 409
 
 

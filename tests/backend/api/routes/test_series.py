@@ -2,40 +2,47 @@
 
 import httpx
 
-from backend.client import Client
 from backend.schemas.api import Claim
 from tests.backend.samples import update, updates
+from tests.clients import BothClient
 
 
-def test_columns_of_several_runs(http: httpx.Client, client: Client, claim: Claim) -> None:
+def test_columns_of_several_runs(http: httpx.Client, client: BothClient, claim: Claim) -> None:
     """Each run answers after its own update, in the order asked for; a flag may be 0 or 1."""
-    client.append(claim.run.id, claim.token, updates(1, 3))
+    client.append(claim.run.id, claim.claim_number, updates(1, 3))
     other = next(run.id for run in client.runs() if run.id != claim.run.id)
     query = {"runs": f"{other},{claim.run.id}", "after": "0,1", "fields": "cost,train_loss", "blocks": "0"}
     answer = http.get("/api/v1/series", params=query)
     assert answer.headers["Content-Type"] == "application/json"
-    head = {"attempt": 1, "last_update": 3, "status": "running"}
+    head = {"row_generation": 1, "last_update": 3, "status": "running"}
     assert answer.json() == {
         "runs": {
-            other: {"status": "queued", "attempt": 0, "last_update": 0, "update": [], "cost": [], "train_loss": []},
+            other: {
+                "status": "queued",
+                "row_generation": 0,
+                "last_update": 0,
+                "update": [],
+                "cost": [],
+                "train_loss": [],
+            },
             claim.run.id: head | {"update": [2, 3], "cost": [4.0, 6.0], "train_loss": [45.0, 30.0]},
         }
     }
 
 
-def test_a_part_of_each_run(http: httpx.Client, client: Client, claim: Claim) -> None:
+def test_a_part_of_each_run(http: httpx.Client, client: BothClient, claim: Claim) -> None:
     """Each run ends at its own `until`; as many of these are needed as runs."""
-    client.append(claim.run.id, claim.token, updates(1, 5))
+    client.append(claim.run.id, claim.claim_number, updates(1, 5))
     found = client.series([claim.run.id], after=[1], until=[3], fields=["cost"])
     assert found[claim.run.id]["update"] == [2, 3]
     refused = http.get("/api/v1/series", params={"runs": claim.run.id, "until": "1,2"})
     assert (refused.status_code, refused.json()["errors"][0]["field"]) == (422, "until")
 
 
-def test_values_that_are_not_finite_are_null(http: httpx.Client, client: Client, claim: Claim) -> None:
+def test_values_that_are_not_finite_are_null(http: httpx.Client, client: BothClient, claim: Claim) -> None:
     """A mean that overflows is null, since JSON has no infinity."""
     rows = [update(n, train_loss=1.7e308) for n in (2, 3)]
-    client.append(claim.run.id, claim.token, [update(1), *rows])
+    client.append(claim.run.id, claim.claim_number, [update(1), *rows])
     answer = http.get("/api/v1/series", params={"runs": claim.run.id, "bucket": 2, "fields": "train_loss"})
     columns = answer.json()["runs"][claim.run.id]
     assert columns["train_loss"] == [90.0, None]

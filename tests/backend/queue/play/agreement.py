@@ -49,9 +49,13 @@ class Agreement(RuleBasedStateMachine):
         for run in self.model.runs:
             kept = runs[run.id]
             assert (kept.status, kept.cancel_requested, kept.pause_requested) == (run.status, run.cancel, run.pause)
-            assert (kept.token, kept.attempts, kept.worker) == (run.token, run.token, run.worker)
-            assert (kept.priority, kept.edition, kept.weights) == (run.priority, run.edition, run.weights)
-            assert (kept.stalled, kept.furthest, kept.begun) == (run.stalled, run.furthest, run.begun)
+            assert (kept.claim_number, kept.claims, kept.worker) == (run.claim_number, run.claim_number, run.worker)
+            assert (kept.priority, kept.row_generation, kept.weights) == (run.priority, run.row_generation, run.weights)
+            assert (kept.claims_without_progress, kept.best_update, kept.started_claim) == (
+                run.claims_without_progress,
+                run.best_update,
+                run.started_claim,
+            )
             assert kept.ended_by == run.ended_by
             assert kept.lease_until == (run.lease_until if run.status is RunStatus.RUNNING else None)
             named = Checkpoint.model_validate_json(kept.checkpoint).update if kept.checkpoint else 0
@@ -79,7 +83,7 @@ class Agreement(RuleBasedStateMachine):
         rows = self.store.metrics.series([run.id for run in self.model.runs], fields=["samples"], blocks=True)
         for run in self.model.runs:
             told = found.get(run.id) or self.store.runs.get(run.id)
-            assert (told.status, told.cancel_requested, told.attempts) == (run.status, run.cancel, run.token)
+            assert (told.status, told.cancel_requested, told.claims) == (run.status, run.cancel, run.claim_number)
             assert (told.checkpoint.update if told.checkpoint else 0) == run.kept
-            assert (told.summary.updates, rows[run.id]["attempt"]) == (run.rows, run.edition)
+            assert (told.summary.updates, rows[run.id]["row_generation"]) == (run.rows, run.row_generation)
             assert rows[run.id]["update"] == list(range(1, run.rows + 1))

@@ -21,29 +21,29 @@ class Expected:
     pause: bool = False
     priority: int = 0
     kept: int = 0
-    begun: int = 0
-    edition: int = 0
-    token: int = 0
+    started_claim: int = 0
+    row_generation: int = 0
+    claim_number: int = 0
     worker: str | None = None
     weights: str | None = None
     ended_by: str = ""
     lease_until: float = 0
     rows: int = 0
-    furthest: int = 0
-    stalled: int = 0
+    best_update: int = 0
+    claims_without_progress: int = 0
 
-    def held(self, token: int) -> bool:
-        """Tell whether this token may write."""
-        return self.status is RunStatus.RUNNING and self.token == token
+    def held(self, claim_number: int) -> bool:
+        """Tell whether this claim may write."""
+        return self.status is RunStatus.RUNNING and self.claim_number == claim_number
 
     def end(self, status: RunStatus, ended_by: str | None = None) -> None:
         """Take the run from its worker."""
         self.status, self.pause = status, False
         self.ended_by = status.value if ended_by is None else ended_by
 
-    def rewind(self, to: int) -> None:
+    def roll_back(self, to: int) -> None:
         """Drop the rows above."""
-        self.rows, self.edition = to, self.edition + 1
+        self.rows, self.row_generation = to, self.row_generation + 1
 
 
 @dataclass
@@ -54,7 +54,7 @@ class Model:
     runs: list[Expected] = field(default_factory=list)
     deleted: set[str] = field(default_factory=set)
 
-    def lost(self, run: Expected) -> bool:
+    def lease_expired(self, run: Expected) -> bool:
         """Tell whether the lease has run out."""
         return run.status is RunStatus.RUNNING and run.lease_until < self.clock.now
 
@@ -64,24 +64,24 @@ class Model:
 
     def sweep(self) -> None:
         """End what nobody may claim."""
-        for run in filter(self.lost, self.runs):
+        for run in filter(self.lease_expired, self.runs):
             if run.cancel:
                 run.end(RunStatus.CANCELLED)
             elif run.pause:
                 run.end(RunStatus.PAUSED)
-            elif run.stalled >= MAX_ATTEMPTS and run.rows <= run.furthest:
+            elif run.claims_without_progress >= MAX_ATTEMPTS and run.rows <= run.best_update:
                 run.end(RunStatus.FAILED, "attempts")
 
     def claim(self, worker: str) -> Expected | None:
         """Give away the first run in line that waits or is lost."""
         self.sweep()
-        waiting = [run for run in self.runs if run.status is RunStatus.QUEUED or self.lost(run)]
+        waiting = [run for run in self.runs if run.status is RunStatus.QUEUED or self.lease_expired(run)]
         run = max(waiting, key=lambda run: run.priority, default=None)
         if run is not None:
-            run.stalled = 1 if run.rows > run.furthest else run.stalled + 1
-            run.furthest = max(run.furthest, run.rows)
-            run.status, run.token, run.worker = RunStatus.RUNNING, run.token + 1, worker
+            run.claims_without_progress = 1 if run.rows > run.best_update else run.claims_without_progress + 1
+            run.best_update = max(run.best_update, run.rows)
+            run.status, run.claim_number, run.worker = RunStatus.RUNNING, run.claim_number + 1, worker
             if not run.kept:
-                run.rewind(0)
+                run.roll_back(0)
             run.lease_until = self.clock.now + LEASE
         return run

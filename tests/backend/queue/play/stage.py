@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import delete, event
 
-from backend.api.services import Store
+from backend.api.services import Services
 from backend.schemas.api import Announcement
 from backend.settings import Settings
 from backend.storage.tables import EXPERIMENTS
@@ -25,12 +25,12 @@ class Kept(NamedTuple):
     cancel_requested: bool
     pause_requested: bool
     priority: int
-    token: int
-    attempts: int
-    stalled: int
-    furthest: int
-    begun: int
-    edition: int
+    claim_number: int
+    claims: int
+    claims_without_progress: int
+    best_update: int
+    started_claim: int
+    row_generation: int
     checkpoint: str | None
     weights: str | None
     worker: str | None
@@ -54,7 +54,7 @@ class Stage:
     reach the disk.
     """
 
-    store: Store
+    store: Services
     clock: Clock
     workers: list[str]
 
@@ -81,7 +81,7 @@ def stage(chosen: Settings) -> Iterator[Stage]:
     """Open a database for the machine."""
     clock = Clock()
     bounds = {"lease_seconds": LEASE, "max_attempts": MAX_ATTEMPTS, "max_queued": MAX_QUEUED}
-    store = Store(chosen.model_copy(update=bounds), clock=clock)
+    store = Services(chosen.model_copy(update=bounds), clock=clock)
     if store.database.sqlite:
         store.database.engine.dispose()
         event.listen(

@@ -36,7 +36,7 @@ class Users(Agreement):
                 self.store.queue.cancel(run.id)
             return
         run.cancel = run.cancel or run.status is not RunStatus.CANCELLED
-        if run.status in {RunStatus.QUEUED, RunStatus.PAUSED} or self.model.lost(run):
+        if run.status in {RunStatus.QUEUED, RunStatus.PAUSED} or self.model.lease_expired(run):
             run.end(RunStatus.CANCELLED)
         self.store.queue.cancel(run.id)
 
@@ -49,7 +49,7 @@ class Users(Agreement):
             with pytest.raises(Conflict):
                 self.store.queue.pause(run.id)
             return
-        if run.status is RunStatus.QUEUED or self.model.lost(run):
+        if run.status is RunStatus.QUEUED or self.model.lease_expired(run):
             run.end(RunStatus.PAUSED)
         elif run.status is RunStatus.RUNNING:
             run.pause = True
@@ -70,7 +70,7 @@ class Users(Agreement):
             return
         if run.status is RunStatus.PAUSED:
             run.end(RunStatus.QUEUED, "")
-            run.stalled = 0
+            run.claims_without_progress = 0
         run.pause = False
         self.store.queue.resume(run.id)
 
@@ -89,7 +89,7 @@ class Users(Agreement):
                     self.store.queue.retry(run.id)
                 return
             run.end(RunStatus.QUEUED, "")
-            run.cancel, run.stalled, run.furthest = False, 0, 0
+            run.cancel, run.claims_without_progress, run.best_update = False, 0, 0
         elif run.status is not RunStatus.QUEUED:
             with pytest.raises(Conflict):
                 self.store.queue.retry(run.id)
@@ -119,7 +119,7 @@ class Users(Agreement):
         self.model.deleted.add(experiment)
         for run in (run for run in self.model.runs if run.experiment == experiment and not run.status.final):
             run.cancel, run.pause = True, False
-            if run.status is not RunStatus.RUNNING or self.model.lost(run):
+            if run.status is not RunStatus.RUNNING or self.model.lease_expired(run):
                 run.end(RunStatus.CANCELLED, "deleted")
 
     @precondition(Agreement.has_runs)

@@ -12,7 +12,7 @@ from tests.backend.queue.play.model import LEASE
 from tests.backend.queue.play.users import Users
 from tests.backend.samples import checkpoint, updates
 
-AGE = st.sampled_from([0, 0, 0, 1, 1, -1])  # how much older than the run's token a writer's is
+AGE = st.sampled_from([0, 0, 0, 1, 1, -1])  # how much older than the run's claim number a writer's is
 ENDS = (RunStatus.FINISHED, RunStatus.FAILED, RunStatus.CANCELLED, RunStatus.PAUSED)
 
 
@@ -26,7 +26,7 @@ class Workers(Users):
             self.launch(1)
         worker = self.stage.workers[which]
         claim, run = self.store.queue.claim(worker), self.model.claim(worker)
-        assert (claim and (claim.run.id, claim.token)) == (run and (run.id, run.token))
+        assert (claim and (claim.run.id, claim.claim_number)) == (run and (run.id, run.claim_number))
 
     @rule()
     def take_over(self) -> None:
@@ -51,18 +51,20 @@ class Workers(Users):
         """A worker says that it lives, perhaps a moment later, and hears what is asked."""
         self.model.clock.now += later
         run = self.pick(which)
-        token = max(1, run.token - age)
-        if run.held(token):
-            assert self.store.queue.heartbeat(run.id, token) == HeartbeatAnswer(cancel=run.cancel, pause=run.pause)
+        claim_number = max(1, run.claim_number - age)
+        if run.held(claim_number):
+            assert self.store.queue.heartbeat(run.id, claim_number) == HeartbeatAnswer(
+                cancel=run.cancel, pause=run.pause
+            )
             run.lease_until = self.model.clock.now + LEASE
         else:
             with pytest.raises(LeaseLost):
-                self.store.queue.heartbeat(run.id, token)
+                self.store.queue.heartbeat(run.id, claim_number)
 
     @rule()
     def restart(self) -> None:
         """The backend comes back, and gives every worker a lease's time to be heard of."""
-        self.store.queue.forgive()
+        self.store.queue.renew_all_leases()
         for run in self.model.runs:
             if run.status is RunStatus.RUNNING:
                 run.lease_until = max(run.lease_until, self.model.clock.now + LEASE)
@@ -72,36 +74,36 @@ class Workers(Users):
     def start(self, which: tuple[bool, int], age: int, at_hand: bool) -> None:
         """A worker begins, from the checkpoint if it has the file, or says again that it began."""
         run = self.pick(which)
-        token = max(1, run.token - age)
+        claim_number = max(1, run.claim_number - age)
         origin = run.kept if at_hand else 0
-        body = Start(token=token, environment={}, blocks=[], parameters=1, resumed_from=origin)
-        if not run.held(token):
+        body = Start(claim_number=claim_number, environment={}, blocks=[], parameters=1, resumed_from=origin)
+        if not run.held(claim_number):
             with pytest.raises(LeaseLost):
                 self.store.queue.start(run.id, body)
             return
         self.store.queue.start(run.id, body)
         run.lease_until = self.model.clock.now + LEASE
-        if run.begun < token:
-            run.begun = token
+        if run.started_claim < claim_number:
+            run.started_claim = claim_number
             run.kept = origin
             if origin < run.rows:
-                run.rewind(origin)
+                run.roll_back(origin)
 
     @precondition(Users.has_runs)
     @rule(which=PICK, age=AGE, replayed=st.integers(0, 3), count=st.integers(1, 3), saved=st.integers(-1, 3))
     def append(self, which: tuple[bool, int], age: int, replayed: int, count: int, saved: int) -> None:
         """A worker reports new updates, with some that are stored already, and perhaps a checkpoint."""
         run = self.pick(which)
-        token = max(1, run.token - age)
+        claim_number = max(1, run.claim_number - age)
         first, last = max(1, run.rows + 1 - replayed), run.rows + count
         named = None if last - saved < 1 or saved == 3 else checkpoint(last - saved)
-        body = Append(token=token, rows=updates(first, last), checkpoint=named)
-        if run.held(token) and named and named.update > last:
+        body = Append(claim_number=claim_number, rows=updates(first, last), checkpoint=named)
+        if run.held(claim_number) and named and named.update > last:
             with pytest.raises(InvalidInput):
                 self.store.metrics.append(run.id, body)
-        elif run.held(token):
+        elif run.held(claim_number):
             assert self.store.metrics.append(run.id, body) == last
-            run.rows, run.lease_until, run.begun = last, self.model.clock.now + LEASE, token
+            run.rows, run.lease_until, run.started_claim = last, self.model.clock.now + LEASE, claim_number
             run.kept = named.update if named else run.kept
         else:
             with pytest.raises(LeaseLost):
@@ -118,17 +120,17 @@ class Workers(Users):
     def finish(self, which: tuple[bool, int], age: int, status: RunStatus, word: str) -> None:
         """A worker ends a run, perhaps again."""
         run = self.pick(which)
-        token = max(1, run.token - age)
+        claim_number = max(1, run.claim_number - age)
         error = RunError(message=word) if status is RunStatus.FAILED else None
-        body = Finish(token=token, status=status, ended_by=word, weights=word * 64, error=error)
-        if run.held(token):
+        body = Finish(claim_number=claim_number, status=status, ended_by=word, weights=word * 64, error=error)
+        if run.held(claim_number):
             self.store.queue.finish(run.id, body)
             if status is RunStatus.PAUSED and (run.cancel or not run.pause):
                 status = RunStatus.CANCELLED if run.cancel else RunStatus.QUEUED
             run.end(status, word)
             run.kept = 0 if status is RunStatus.FINISHED else run.kept
             run.weights = word * 64
-        elif run.status is status and run.token == token:
+        elif run.status is status and run.claim_number == claim_number:
             self.store.queue.finish(run.id, body)
         else:
             with pytest.raises(LeaseLost):
