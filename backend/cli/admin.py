@@ -45,9 +45,9 @@ def doctor(
     settings = Settings()
     findings = examine(settings)
     for finding in findings:
-        cure = "" if not finding.mendable else " (repaired)" if mend else " (--repair mends it)"
-        typer.echo(f"{'note: ' if finding.remark else ''}{finding.what}{cure}")
-    left = repair(settings, findings) if mend else sum(not finding.remark for finding in findings)
+        cure = "" if not finding.repairable else " (repaired)" if mend else " (--repair mends it)"
+        typer.echo(f"{'note: ' if finding.note else ''}{finding.text}{cure}")
+    left = repair(settings, findings) if mend else sum(not finding.note for finding in findings)
     if left:
         raise typer.Exit(1)
     typer.echo("all is well")

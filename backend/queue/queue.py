@@ -186,7 +186,7 @@ class Queue:
             Conflict: it has ended.
             QueueFull: too many runs are queued.
         """
-        with self._database.write(alone=True) as connection:
+        with self._database.write(exclusive=True) as connection:
             number, status, _ = _state(connection, run_id)
             if status.final:
                 raise Conflict(f"run {run_id} is {status}; only a paused run can be resumed")
@@ -207,7 +207,7 @@ class Queue:
             Conflict: it neither failed nor was cancelled, or its experiment is deleted.
             QueueFull: too many runs are queued.
         """
-        with self._database.write(alone=True) as connection:
+        with self._database.write(exclusive=True) as connection:
             number, status, _ = _state(connection, run_id)
             if _is_deleted(connection, number):
                 raise Conflict(f"run {run_id} belongs to a deleted comparison; restore that first")

@@ -15,6 +15,7 @@ from backend.schemas.experiments import Budget, ExperimentSpec
 from backend.schemas.optimizers import Adam
 from backend.schemas.runs import RunStatus
 from backend.security.tokens import Scope, Tokens
+from tests.clients import BothClient
 from tests.processes import SHORT_LEASE, Processes
 from tests.worker.cases import small_run
 from tests.worker.conftest import launch, make_worker
