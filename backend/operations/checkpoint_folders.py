@@ -72,8 +72,8 @@ def _unknown_folders(found: list[Path], where: Path) -> Iterator[DoctorFinding]:
         size = _size(path for folder in found for path in folder.rglob("*"))
         yield DoctorFinding(
             f"{len(found)} folders in {where} ({_names(found)}, {size}) belong to runs that are not in this database: "
-            "they are of another database, newer than a restored backup, or left by a purge on another machine. Remove them "
-            "by hand if they are not needed",
+            "they are of another database, newer than a restored backup, or left by a purge on another machine. Remove "
+            "them by hand if they are not needed",
             note=True,
         )
 

@@ -154,7 +154,7 @@ def check_address(settings: Settings) -> None:
     if settings.host in _LOOPBACK or settings.allow_unauthenticated_network or Tokens(settings).exist:
         return
     raise Unsafe(
-        f"BLOCKHF_HOST is {settings.host}, which other machines can reach, but no token is required: set BLOCKHF_TOKEN, "
+        f"BLOCKHF_HOST is {settings.host}, which other machines can reach, but no token is needed: set BLOCKHF_TOKEN, "
         "or create a token with `blockhf token create`, or, in a closed network, set "
         "BLOCKHF_ALLOW_UNAUTHENTICATED_NETWORK=1"
     )
