@@ -41,7 +41,7 @@ def test_the_healthy_are_left_alone(settings: Settings) -> None:
 DAMAGES = {
     "rows without a run": ("DELETE FROM runs", "5 rows of updates belong to no run"),
     "blocks without a row": ('DELETE FROM updates WHERE "update" = 5', "2 rows of blocks belong to no update"),
-    "summary": ("UPDATE runs SET updates = 7 WHERE updates = 5", "has 5 rows, its summary says 7"),
+    "summary": ("UPDATE runs SET updates = 7 WHERE updates = 5", "has 5 rows, but its summary counts 7"),
 }
 
 
