@@ -10,7 +10,8 @@ from sqlalchemy import Connection, Row, insert, select, update
 
 from backend.catalog.validation import plan
 from backend.errors import Conflict, NotFound, NoWorker
-from backend.queue.queue import cancel_experiment, check_queue_limit
+from backend.queue.leases import cancel_experiment
+from backend.queue.queue import check_queue_limit
 from backend.queue.workers import Workers
 from backend.schemas.api import ExperimentChange, Plan
 from backend.schemas.catalog import WorkerInfo
