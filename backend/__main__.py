@@ -1,4 +1,4 @@
-"""`python -m backend`: serve the API on the address that the settings give."""
+"""`python -m backend`: serve the API at BLOCKHF_HOST and BLOCKHF_PORT."""
 
 import sys
 
@@ -12,7 +12,7 @@ from backend.storage.database import Unusable, reserved
 
 
 def main() -> None:
-    """Serve until a signal ends it."""
+    """Serve until a signal stops it."""
     settings = from_environment()
     try:
         check_address(settings)

@@ -1,4 +1,4 @@
-"""Files that are complete or absent, whatever happens while they are written."""
+"""Writing files so that a crash leaves either the complete file or the one before."""
 
 import os
 from pathlib import Path
@@ -10,15 +10,15 @@ def draft_of(path: Path) -> Path:
 
 
 def write_durably(path: Path, data: bytes, *, mode: int = 0o666) -> None:
-    """Write a file under a temporary name, then rename it; once this returns it survives a loss of power.
+    """Write a file under a temporary name, then rename it. When this returns, the file survives a loss of power.
 
     Args:
         path: the file; missing folders are created.
-        data: its content.
-        mode: its permissions, before the process's umask.
+        data: content of the file.
+        mode: permissions, before the process's umask.
 
     Raises:
-        OSError: it cannot be written; the file is as before.
+        OSError: the file cannot be written; it is unchanged.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = draft_of(path)
@@ -31,7 +31,7 @@ def write_durably(path: Path, data: bytes, *, mode: int = 0o666) -> None:
 
 
 def replace_durably(draft: Path, path: Path) -> None:
-    """Give a complete draft its final name, in an order that survives a loss of power."""
+    """Rename a complete temporary file so that a loss of power leaves either the old file or the new one."""
     _sync(draft)
     draft.replace(path)
     _sync(path.absolute().parent)

@@ -1,22 +1,22 @@
-"""The tree of exceptions; each knows its HTTP status.
+"""The exceptions of BlockHF, each with its HTTP status.
 
 BlockHFError                 500
-├── BadRequest               400   not understood as HTTP or JSON
-├── Unauthorized             401   no token, or one that nobody knows
-├── Forbidden                403   a foreign Host or Origin, or the token is not good for this
+├── BadRequest               400   the request is not valid HTTP or JSON
+├── Unauthorized             401   no token, or an unknown one
+├── Forbidden                403   Host or Origin is not allowed, or the token lacks the scope
 ├── NotFound                 404
 ├── MethodNotAllowed         405
-├── Conflict                 409   the thing is in a state that does not allow this
-│   ├── LeaseLost            409   another worker holds the run, or it ended: stop writing at once
-│   └── RunChanged           409   the run began again, or was removed, while its rows were read
-├── TooLarge                 413   the request's body is over the limit
-├── InvalidInput             422   a list of problems: field, value, limit
-├── QueueFull                429   too many runs wait
+├── Conflict                 409   the state of the resource does not allow this
+│   ├── LeaseLost            409   another worker has claimed the run, or it has ended: stop writing
+│   └── RunChanged           409   the run was rolled back or removed while its rows were read
+├── TooLarge                 413   the body of the request is too large
+├── InvalidInput             422   invalid fields: name, value, limit
+├── QueueFull                429   too many runs are queued
 ├── TooManyFailedLogins      429   too many unknown tokens from one address
-├── NoWorker                 503   no worker has registered yet, so nothing can be checked or queued
+├── NoWorker                 503   no worker has registered yet, so nothing can be validated or queued
 ├── BackendUnavailable       503   the client could not reach the backend
-│   └── StorageUnavailable   503   the database cannot be read or written now: full disk, locked; nothing was stored
-└── RunFailed                500   training cannot go on; the text says why and what to change
+│   └── StorageUnavailable   503   the database is unavailable (full disk, locked); nothing was stored
+└── RunFailed                500   training cannot start or continue
 """
 
 from dataclasses import asdict, dataclass
@@ -27,30 +27,30 @@ from pydantic import ValidationError
 
 @dataclass(frozen=True)
 class FieldError:
-    """One thing wrong with the input."""
+    """An invalid field: its path, the value, and what is allowed."""
 
     field: str
     value: Any
     limit: str
 
     def __str__(self) -> str:
-        """Name field, value and limit in one sentence."""
+        """Return field, value and limit as one sentence."""
         return f"{self.field} is {self.value!r}: {self.limit}"
 
 
 class BlockHFError(Exception):
-    """Any error that BlockHF raises on purpose."""
+    """Base of all errors that BlockHF raises deliberately."""
 
     status: ClassVar[int] = 500
     code: ClassVar[str] = "error"
 
     def body(self) -> dict[str, Any]:
-        """RFC 9457 problem details."""
+        """Return problem details as of RFC 9457."""
         return {"type": f"urn:blockhf:{self.code}", "title": str(self), "status": self.status}
 
 
 class InvalidInput(BlockHFError):
-    """The input breaks the contract."""
+    """The input is invalid."""
 
     status = 422
     code = "invalid-input"
@@ -60,67 +60,67 @@ class InvalidInput(BlockHFError):
         self.errors = errors
 
     def body(self) -> dict[str, Any]:
-        """Problem details with the list of fields."""
+        """Return problem details with the invalid fields."""
         return super().body() | {"errors": [asdict(e) for e in self.errors]}
 
 
 class BadRequest(BlockHFError):
-    """The request is not understood."""
+    """The request is not valid HTTP or JSON."""
 
     status = 400
     code = "bad-request"
 
 
 class Unauthorized(BlockHFError):
-    """The request carries no token, or one that nobody knows."""
+    """The request has no token, or an unknown one."""
 
     status = 401
     code = "unauthorized"
 
 
 class Forbidden(BlockHFError):
-    """The request comes by a foreign name or from a foreign page, or its token is not good for this."""
+    """The Host or Origin is not allowed, or the token lacks the scope."""
 
     status = 403
     code = "forbidden"
 
 
 class NotFound(BlockHFError):
-    """There is no such thing."""
+    """The resource does not exist."""
 
     status = 404
     code = "not-found"
 
 
 class MethodNotAllowed(BlockHFError):
-    """The path exists, the method does not."""
+    """The path does not support this method."""
 
     status = 405
     code = "method-not-allowed"
 
 
 class Conflict(BlockHFError):
-    """The thing is in a state that does not allow this."""
+    """The state of the resource does not allow this."""
 
     status = 409
     code = "conflict"
 
 
 class LeaseLost(Conflict):
-    """The run is not, or no longer, this worker's."""
+    """The run has ended, or another worker has claimed it."""
 
     code = "lease-lost"
 
 
 class QueueFull(BlockHFError):
-    """Too many runs wait."""
+    """Too many runs are queued."""
 
     status = 429
     code = "queue-full"
 
 
 class TooManyFailedLogins(BlockHFError):
-    """One address sent too many unknown tokens. `retry_after` is how long to wait [s]."""
+    """An address sent too many unknown tokens; `retry_after` is the time to wait [s]."""
 
     status = 429
     code = "too-many-failed-logins"
@@ -131,46 +131,51 @@ class TooManyFailedLogins(BlockHFError):
 
 
 class RunChanged(Conflict):
-    """The run began again, or was removed, while its rows were read; what was read belongs to nothing any more."""
+    """The run was rolled back or removed while its rows were read; discard what was read."""
 
     code = "run-changed"
 
 
 class TooLarge(BlockHFError):
-    """The request's body is over the limit."""
+    """The body of the request is too large."""
 
     status = 413
     code = "too-large"
 
 
 class NoWorker(BlockHFError):
-    """No worker has announced what it can train."""
+    """No worker has registered yet."""
 
     status = 503
     code = "no-worker"
 
 
 class BackendUnavailable(BlockHFError):
-    """The backend cannot be reached."""
+    """The backend is unreachable."""
 
     status = 503
     code = "unavailable"
 
 
 class StorageUnavailable(BackendUnavailable):
-    """The database cannot be read or written now; nothing of the request was stored, so it may be repeated."""
+    """The database cannot be read or written now; nothing was stored, so the request can be repeated."""
 
     code = "storage-unavailable"
 
 
 class RunFailed(BlockHFError):
-    """Training cannot start, or cannot go on; the text says why and what to change."""
+    """Training cannot start or continue; the message gives the reason and what to change."""
 
     code = "run-failed"
 
 
 def from_validation(error: ValidationError | list[Any], prefix: tuple[str, ...] = ()) -> InvalidInput:
-    """Translate pydantic's list of errors into ours, the first 50: dotted field, value, limit."""
+    """Convert the first 50 errors of pydantic.
+
+    Args:
+        error: the exception, or its list of errors.
+        prefix: path of the validated part within the input.
+    """
     rows = error.errors() if isinstance(error, ValidationError) else error
     return InvalidInput(
         [
@@ -188,19 +193,19 @@ MAX_SHOWN = 50
 
 
 def _path(location: tuple[str | int, ...]) -> str:
-    """Join a location with dots, without the tags that pydantic adds for the members of a union."""
+    """Join a location with dots, without the tags that pydantic inserts for unions."""
     earlier = zip((None, None, *location), (None, *location), strict=False)
     steps = [step for (before, last), step in zip(earlier, location, strict=False) if not _is_tag(before, last, step)]
     return ".".join(_short(str(step)) for step in steps)
 
 
 def _is_tag(before: str | int | None, last: str | int | None, step: str | int) -> bool:
-    """Return whether a step is the kind of an optimizer or a partition: what follows their place in the input."""
+    """Return whether a step is a tag: the kind of an optimizer or a partition."""
     return isinstance(step, str) and (last in {"optimizer", "partition"} or before == "optimizers")
 
 
 def _shown(value: Any) -> Any:
-    """Keep a value short and printable: an error must not echo a megabyte."""
+    """Shorten a value: an error must not repeat a whole megabyte of input."""
     if value is None or (isinstance(value, bool | int) and abs(value) < 2**53):
         return value
     return _short(value if isinstance(value, str) else repr(value))

@@ -14,13 +14,13 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from backend.errors import FieldError, InvalidInput, from_validation
 
 MIN_HEARTBEATS = 3
-"""so many must fail before a living worker loses its run"""
+"""Heartbeats within a lease at least: a live worker may miss all but one of them."""
 
 _ALL = {"0.0.0.0": "127.0.0.1", "::": "::1"}
-"""what stands for all of a machine's addresses, and the one by which the machine itself reaches it"""
+"""Wildcard bind addresses, and the loopback address that reaches each from the same machine."""
 
 
-_NO_RATES = "requests are no longer limited, only failed logins are; unset it"
+_NO_RATES = "only failed logins are limited now; unset it"
 REPLACED = {
     "address_rate": _NO_RATES,
     "checkpoint_bytes": "it was renamed; set BLOCKHF_CHECKPOINT_QUOTA_BYTES instead",
@@ -29,63 +29,67 @@ REPLACED = {
     "open_network": "it was renamed; set BLOCKHF_ALLOW_UNAUTHENTICATED_NETWORK instead",
     "token_rate": _NO_RATES,
 }
-"""Variables of earlier versions, and what to do with each; one that is set is refused."""
+"""Variables of earlier versions, which are refused, and what to do instead."""
 
 
 class Settings(BaseSettings):
-    """Read from the environment: `Settings().port` is BLOCKHF_PORT. Build it in a main function and pass it down."""
+    """Settings from environment variables: `port` is BLOCKHF_PORT. Created in a main function and passed on."""
 
     model_config = SettingsConfigDict(env_prefix="BLOCKHF_", extra="forbid")
 
-    home: Path = Field(Path(".blockhf"), description="folder of the database, fetched data sets and checkpoints")
-    database_url: str = Field("", description="SQLAlchemy URL; empty: SQLite in BLOCKHF_HOME")
+    home: Path = Field(Path(".blockhf"), description="folder of the database, downloaded data sets and checkpoints")
+    database_url: str = Field("", description="SQLAlchemy URL of the database; empty: a SQLite file in BLOCKHF_HOME")
     host: str = Field("127.0.0.1", description="address the backend binds to")
     port: int = Field(8700, ge=0, le=65535, description="the backend's port")
     dashboard_host: str = Field("127.0.0.1", description="address the dashboard binds to")
     dashboard_port: int = Field(8701, ge=0, le=65535, description="the dashboard's port")
-    backend_url: str = Field("", description="where the others find the backend; empty: host and port above")
+    backend_url: str = Field(
+        "", description="URL by which other processes reach the backend; empty: BLOCKHF_HOST and BLOCKHF_PORT"
+    )
     allowed_hosts: str = Field(
         "127.0.0.1,localhost,[::1]",
-        description="names a request may give in its Host header, without port, beside the address that is bound to",
+        description="accepted Host header names, without port (the bind address is always accepted)",
     )
-    token: SecretStr = Field(SecretStr(""), description="token to give; the backend lets it do everything")
+    token: SecretStr = Field(
+        SecretStr(""), description="token for requests to the backend, which accepts it with every scope"
+    )
     allow_unauthenticated_network: bool = Field(
-        False, description="let the backend listen beyond this machine without any token"
+        False, description="allow other machines to connect although no token is required"
     )
-    heartbeat_seconds: float = Field(2, gt=0, description="how often a worker says that it is alive")
+    heartbeat_seconds: float = Field(2, gt=0, description="interval between the heartbeats of a worker [s]")
     lease_seconds: float = Field(
-        30, gt=0, description="a worker not heard of for this long loses its run; at least 3 heartbeats"
+        30, gt=0, description="a worker that sends no heartbeat for this long loses its run [s]; at least 3 heartbeats"
     )
-    max_attempts: int = Field(5, ge=1, description="claims of one run without progress until it is failed")
-    checkpoint_seconds: float = Field(60, gt=0, description="how often a run's state is saved, to go on from")
+    max_attempts: int = Field(5, ge=1, description="a run fails after this many claims without progress")
+    checkpoint_seconds: float = Field(60, gt=0, description="interval between the checkpoints of a run [s]")
     checkpoint_quota_bytes: int = Field(
-        20 * 10**9, ge=0, description="limit on all runs' checkpoints and final weights together"
+        20 * 10**9, ge=0, description="maximum size of all checkpoints and final weights together [bytes]"
     )
     stall_timeout_seconds: float = Field(
-        60, gt=0, description="a run without an update for this long, and 20 times its longest update, is ended"
+        60, gt=0, description="end a run that reports no update for this long [s] and for 20 times its longest update"
     )
-    max_queued: int = Field(10_000, ge=1, description="runs that may wait at once")
-    max_body_bytes: int = Field(1_000_000, ge=1000, description="largest request body")
+    max_queued: int = Field(10_000, ge=1, description="maximum number of queued runs")
+    max_body_bytes: int = Field(1_000_000, ge=1000, description="maximum size of a request body [bytes]")
     max_import_bytes: int = Field(
-        100_000_000, ge=1000, description="largest body of an import; 100,000 updates take about 20 MB"
+        100_000_000, ge=1000, description="maximum body size of an import [bytes]; 100,000 updates take about 20 MB"
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
-        "warning", description="what the backend logs; info: each change"
+        "warning", description="log level of the backend; info logs every change"
     )
-    log_format: Literal["text", "json"] = Field("text", description="json: one object per line")
-    queue_demo: bool = Field(True, description="queue a small comparison on an empty database (`blockhf up`)")
+    log_format: Literal["text", "json"] = Field("text", description="log format; json: one object per line")
+    queue_demo: bool = Field(True, description="`blockhf up` queues a small comparison if the database is empty")
 
     @model_validator(mode="before")
     @classmethod
     def _add_replaced(cls, given: dict[str, Any]) -> dict[str, Any]:
-        """Add replaced variables that are set, which are then refused as fields that do not exist."""
+        """Pass on replaced variables that are set; they are then refused as unknown fields."""
         names = {name: f"{cls.model_config['env_prefix']}{name}".upper() for name in REPLACED}
         return {name: os.environ[variable] for name, variable in names.items() if variable in os.environ} | given
 
     @field_validator("backend_url")
     @classmethod
     def _is_a_url(cls, url: str) -> str:
-        parts = urlsplit(url)  # its errors, and the port's, are of the kind that a validator raises
+        parts = urlsplit(url)  # raises ValueError, as does `port`
         if url and (parts.scheme not in {"http", "https"} or not parts.hostname or parts.port == 0):
             raise ValueError("must be like http://host:8700, or empty")
         return url
@@ -94,7 +98,7 @@ class Settings(BaseSettings):
     @classmethod
     def _fits_a_header(cls, token: SecretStr) -> SecretStr:
         if not re.fullmatch("([!-~]([ -~]*[!-~])?)?", token.get_secret_value()):
-            raise ValueError("must be printable ASCII characters, spaces only between them, to stand in a header")
+            raise ValueError("must be printable ASCII characters without leading or trailing spaces")
         return token
 
     @field_validator("lease_seconds")
@@ -108,33 +112,33 @@ class Settings(BaseSettings):
 
     @property
     def url(self) -> str:
-        """The database's SQLAlchemy URL."""
+        """SQLAlchemy URL of the database."""
         return self.database_url or f"sqlite:///{self.home / 'blockhf.sqlite3'}"
 
     @property
     def api(self) -> str:
-        """The backend's base URL."""
+        """Base URL of the backend."""
         return self.backend_url or _url(self.host, self.port)
 
     @property
     def authorization(self) -> dict[str, str]:
-        """The header that requests to the backend need."""
+        """The headers that authorize requests to the backend."""
         token = self.token.get_secret_value()
         return {"Authorization": f"Bearer {token}"} if token else {}
 
     def names(self, host: str) -> list[str]:
-        """Return the names by which a process bound to `host` may be called; by all addresses, none is its own."""
+        """Return the accepted Host header names of a process bound to `host`: a wildcard address is not one of them."""
         own = "" if host in _ALL else f"[{host}]" if ":" in host else host
         return list(dict.fromkeys(name.strip() for name in (*self.allowed_hosts.split(","), own) if name.strip()))
 
     @property
     def dashboard(self) -> str:
-        """The dashboard's base URL, as `blockhf` on the same machine reaches it."""
+        """Base URL by which the same machine reaches the dashboard."""
         return _url(self.dashboard_host, self.dashboard_port)
 
 
 def from_environment() -> Settings:
-    """Read the settings of a process of its own; where some are wrong, end it with a line for each."""
+    """Return the settings of this process; exit with one line per invalid variable."""
     try:
         return Settings()
     except ValidationError as error:
@@ -142,7 +146,7 @@ def from_environment() -> Settings:
 
 
 def faults(error: ValidationError) -> InvalidInput:
-    """Name each variable that is wrong, its value, and what it may be."""
+    """Return the invalid variables, with value and limit."""
     return InvalidInput([_fault(fault) for fault in from_validation(error).errors])
 
 
@@ -164,6 +168,6 @@ def _fault(fault: FieldError) -> FieldError:
 
 
 def _url(host: str, port: int) -> str:
-    """Return where a process bound to `host` is reached from its own machine: a wildcard address by loopback."""
+    """Return the URL by which the same machine reaches a process bound to `host`."""
     host = _ALL.get(host, host)
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

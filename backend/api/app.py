@@ -1,4 +1,4 @@
-"""The web application: routes over a services, behind a guard."""
+"""The FastAPI application: routes, with the guard in front of them."""
 
 import asyncio
 import logging
@@ -37,7 +37,12 @@ _SWEEP_SECONDS = 5.0
 
 
 def create_app(settings: Settings, *, clock: Callable[[], float] | None = None) -> FastAPI:
-    """Build the application; the database is opened and brought up to date when it starts."""
+    """Create the application. It opens the database and brings its tables up to date when it starts.
+
+    Args:
+        settings: of the backend.
+        clock: returns the seconds since 1970; by default the clock of the database.
+    """
 
     telemetry = Telemetry()
 
@@ -62,12 +67,12 @@ def create_app(settings: Settings, *, clock: Callable[[], float] | None = None) 
         description=openapi.DESCRIPTION,
         lifespan=lifespan,
         openapi_url="/api/v1/openapi.json",
-        docs_url=None,  # these pages load scripts from elsewhere
+        docs_url=None,  # these pages would load scripts from other sites
         redoc_url=None,
     )
     app.state.telemetry = telemetry
     error_responses.install(app)
-    # Routes are tried in this order, which takes as long as a small query: what is asked most often goes first.
+    # Routes are matched in this order, which takes as long as a small query: the most frequent ones come first.
     app.include_router(series.router, prefix="/api/v1", dependencies=[Depends(for_users)])
     for noun in (updates, workers):
         app.include_router(noun.router, prefix="/api/v1", dependencies=[Depends(for_workers)])
@@ -89,10 +94,10 @@ def create_app(settings: Settings, *, clock: Callable[[], float] | None = None) 
 
 
 async def _sweep(services: Services) -> None:
-    """End lost runs that nobody will claim, even while no worker asks for one."""
+    """End runs with an expired lease that no worker should claim, even while no worker claims."""
     while True:
         await asyncio.sleep(min(_SWEEP_SECONDS, services.settings.lease_seconds))
         try:
             await run_in_threadpool(services.queue.sweep)
         except SQLAlchemyError:
-            _LOG.exception("the queue could not be swept; it is tried again")
+            _LOG.exception("sweeping the queue failed; retrying")

@@ -1,8 +1,7 @@
-"""Errors as problem details (RFC 9457): one place maps every exception to an answer."""
+"""Errors as problem details (RFC 9457): the one place that maps exceptions to responses."""
 
 import json
 import logging
-from http import HTTPStatus
 from typing import Any
 from uuid import uuid4
 
@@ -31,7 +30,7 @@ _PLACES = {"body", "query", "path", "header"}
 
 
 def install(app: FastAPI) -> None:
-    """Answer every exception that is foreseen with problem details; the guard answers the others."""
+    """Answer every expected exception with problem details; the guard answers unexpected ones."""
     app.add_exception_handler(BlockHFError, _of_ours)
     app.add_exception_handler(RequestValidationError, _of_validation)
     app.add_exception_handler(HTTPException, _of_http)
@@ -39,11 +38,11 @@ def install(app: FastAPI) -> None:
 
 
 def response(error: BlockHFError) -> Response:
-    """Write an error as an answer."""
+    """Return the response of an error."""
     body = error.body()
     try:
         content = orjson.dumps(body, default=str)
-    except TypeError:  # text that is not Unicode, such as half a surrogate pair, came with the request
+    except TypeError:  # the request contained invalid Unicode, such as half of a surrogate pair
         content = json.dumps(body, default=str).encode()
     return Response(content, error.status, media_type="application/problem+json")
 
@@ -59,7 +58,7 @@ async def _of_validation(_request: Request, error: Exception) -> Response:
 
 
 def _located(row: dict[str, Any]) -> dict[str, Any]:
-    """Name a field as the sender knows it: without the part of the request that it came in."""
+    """Return an error whose location begins within the body, query, path or headers, as the sender knows it."""
     place = tuple(row["loc"])
     if row["type"] == "json_invalid":
         error = str(row["ctx"]["error"]).removesuffix(" at")
@@ -77,14 +76,14 @@ async def _of_http(_request: Request, error: Exception) -> Response:
 
 
 async def _of_storage(request: Request, error: Exception) -> Response:
-    """Tell a full disk or a locked database from a fault of ours: the transaction was rolled back, so try again."""
+    """Answer a full disk or a locked database with 503: the transaction was rolled back, so a retry is safe."""
     assert isinstance(error, OperationalError)
-    _LOG.error("the database refused %s %s: %s", request.method, request.url.path, error.orig)
-    return response(StorageUnavailable(f"the database cannot be used now, nothing was stored: {error.orig}"))
+    _LOG.error("database error in %s %s: %s", request.method, request.url.path, error.orig)
+    return response(StorageUnavailable(f"database unavailable, nothing was stored: {error.orig}"))
 
 
-def unforeseen(method: str, path: str, error: Exception) -> Response:
-    """Log an error that nobody foresaw, and answer with the name that the log has it under, without its details."""
-    name = uuid4().hex[:12]
-    _LOG.error("error %s in %s %s", name, method, path, exc_info=error)
-    return response(BlockHFError(f"{HTTPStatus.INTERNAL_SERVER_ERROR.phrase}; the log has it as {name}"))
+def unexpected(method: str, path: str, error: Exception) -> Response:
+    """Log an unexpected error; answer with its reference in the log, without details."""
+    reference = uuid4().hex[:12]
+    _LOG.error("unexpected error %s in %s %s", reference, method, path, exc_info=error)
+    return response(BlockHFError(f"internal server error (reference {reference}, see the backend log)"))

@@ -1,4 +1,4 @@
-"""Examples for the API's description, made of the contract's own records so that they are always valid."""
+"""Examples for the description of the API, built from the schema classes so that they are valid."""
 
 from datetime import UTC, datetime
 from typing import Any

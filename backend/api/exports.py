@@ -1,4 +1,4 @@
-"""A run's rows as content of a response: JSON of the curves, and exports as CSV, JSON or Parquet, made page by page."""
+"""Response bodies with the rows of runs, page by page: curves as JSON, and exports as CSV, JSON or Parquet."""
 
 import csv
 import io
@@ -11,27 +11,27 @@ from backend.metrics.reader import Reading
 from backend.schemas.measures import BLOCK_FIELDS, BLOCK_MEASURES, UPDATE_MEASURES
 from backend.schemas.runs import Run
 
-_HELD_VALUES = 500_000
-"""values of JSON columns that are held as text, about 10 MB"""
+_BUFFERED_VALUES = 500_000
+"""Maximum number of values that are buffered as JSON text, about 10 MB."""
 
 _TYPES = {"number": "float64", "integer": "int64", "text": "string", "flag": "bool_"}
 
 
 def to_series(readings: Iterable[Reading], *, with_blocks: bool) -> Iterator[bytes]:
-    """Yield one document of all runs: each one's columns by name, its blocks as a list of such columns."""
+    """Yield one JSON document: the columns of each run by name, and of each block likewise in a list."""
     yield b'{"runs":{'
     for n, reading in enumerate(readings):
         yield (b"," if n else b"") + orjson.dumps(reading.run_id) + b":" + orjson.dumps(reading.head)[:-1]
         lists = _lists(reading)
         for name in reading.names:
-            yield b"," + _opening(name)
+            yield b"," + _key(name)
             yield from next(lists)
         if with_blocks:
             yield b',"blocks":['
             for b in range(reading.blocks):
                 yield b",{" if b else b"{"
                 for n_field, name in enumerate(BLOCK_FIELDS):
-                    yield (b"," if n_field else b"") + _opening(name)
+                    yield (b"," if n_field else b"") + _key(name)
                     yield from next(lists)
                 yield b"}"
             yield b"]"
@@ -40,7 +40,7 @@ def to_series(readings: Iterable[Reading], *, with_blocks: bool) -> Iterator[byt
 
 
 def to_csv(reading: Reading) -> Iterator[bytes]:
-    """Yield a header and then a line per update."""
+    """Yield a CSV header and one line per update."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(_header(reading))
@@ -53,16 +53,16 @@ def to_csv(reading: Reading) -> Iterator[bytes]:
 
 
 def to_json(run: Run, reading: Reading) -> Iterator[bytes]:
-    """Yield the run and its columns as one document."""
+    """Yield the run and its columns as one JSON document."""
     yield b'{"run":' + run.model_dump_json().encode() + b',"columns":{'
     for n, (name, values) in enumerate(zip(_header(reading), _lists(reading), strict=True)):
-        yield (b"," if n else b"") + _opening(name)
+        yield (b"," if n else b"") + _key(name)
         yield from values
     yield b"}}"
 
 
 def to_parquet(run: Run, reading: Reading) -> Iterator[bytes]:
-    """Yield the columns as Parquet; the file's metadata has the run as JSON under `blockhf.run`."""
+    """Yield the columns as Parquet; the metadata `blockhf.run` is the run as JSON."""
     kinds = {name: _kind(name) for name in _header(reading)}
     return parquet.stream(kinds, {"blockhf.run": run.model_dump_json()}, reading.pages())
 
@@ -70,26 +70,26 @@ def to_parquet(run: Run, reading: Reading) -> Iterator[bytes]:
 def _lists(reading: Reading) -> Iterator[list[bytes]]:
     """Yield each column as the parts of a JSON list.
 
-    JSON has the columns one after the other, and the database the rows. So each pass over the rows reads as many
-    columns as may be held: all of a short run, a few of a long one.
+    JSON needs column after column, but the database returns rows. So each pass over the rows buffers as many columns
+    as the limit allows: all columns of a short run, a few of a long one.
     """
-    at_once = max(1, _HELD_VALUES // max(1, reading.points))
+    at_once = max(1, _BUFFERED_VALUES // max(1, reading.points))
     for start in range(0, reading.width, at_once):
         texts: list[list[bytes]] = [[] for _ in range(reading.width)[start : start + at_once]]
         for page in reading.pages(slice(start, start + at_once)):
-            for held, values in zip(texts, page, strict=True):
+            for parts, values in zip(texts, page, strict=True):
                 if values:
-                    held.append((b"," if held else b"[") + orjson.dumps(values)[1:-1])
+                    parts.append((b"," if parts else b"[") + orjson.dumps(values)[1:-1])
         while texts:
             yield [*(texts.pop(0) or [b"["]), b"]"]
 
 
 def _header(reading: Reading) -> list[str]:
-    """Name the columns; a block's begin with block0_, block1_ ..."""
+    """Return the column names; those of a block begin with block0_, block1_ ..."""
     return [*reading.names, *(f"block{b}_{name}" for b in range(reading.blocks) for name in BLOCK_FIELDS)]
 
 
-def _opening(name: str) -> bytes:
+def _key(name: str) -> bytes:
     return orjson.dumps(name) + b":"
 
 

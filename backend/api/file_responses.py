@@ -1,4 +1,4 @@
-"""Responses that may be large: sent piece by piece as they are made, so that none is held in memory."""
+"""Large responses, sent in chunks while they are generated, so that none is in memory as a whole."""
 
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from typing import BinaryIO
@@ -9,20 +9,20 @@ from fastapi.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 CHUNK = 2**18
-"""bytes of a piece; a smaller response is sent whole, with its length"""
+"""Size of a chunk [bytes]; a smaller response is sent at once, with its length."""
 
 
 def respond(
     parts: Iterable[bytes], limiter: CapacityLimiter, *, media_type: str, headers: Mapping[str, str] | None = None
 ) -> Response:
-    """Respond with the joined parts.
+    """Return a response with these parts.
 
-    The first piece is made here, so an error up to there has its status. A later error breaks the connection: a client
-    never takes a part for the whole.
+    The first chunk is generated here, so an error in it has its status. A later error breaks the connection, so that a
+    client does not mistake a part for the whole.
 
     Args:
-        parts: the content; made in threads, at most as many at a time as `limiter` lets run.
-        limiter: of those threads; none is held while a slow client reads.
+        parts: the content, generated in threads.
+        limiter: limits those threads; a slow client does not occupy one.
         media_type: of the content.
         headers: further headers.
     """
@@ -34,7 +34,7 @@ def respond(
 
 
 class OpenFileResponse(StreamingResponse):
-    """The content of an open file, which is closed at the end; its name may be removed while it is sent."""
+    """The content of an open file, which is closed at the end; the file may be removed while it is sent."""
 
     def __init__(self, file: BinaryIO, length: int, *, media_type: str, headers: Mapping[str, str]) -> None:
         content = iter(lambda: file.read(CHUNK), b"")
@@ -42,20 +42,20 @@ class OpenFileResponse(StreamingResponse):
         self._file = file
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send the file, and close it."""
+        """Send and close the file."""
         with self._file:
             await super().__call__(scope, receive, send)
 
 
 def _chunks(parts: Iterable[bytes]) -> Iterator[bytes]:
-    """Join parts to pieces of at least CHUNK bytes; the last one may be shorter."""
-    held = bytearray()
+    """Join parts to chunks of at least CHUNK bytes; the last one may be shorter."""
+    buffer = bytearray()
     for part in parts:
-        held += part
-        if len(held) >= CHUNK:
-            yield bytes(held)
-            held.clear()
-    yield bytes(held)
+        buffer += part
+        if len(buffer) >= CHUNK:
+            yield bytes(buffer)
+            buffer.clear()
+    yield bytes(buffer)
 
 
 async def _made_in_threads(first: bytes, rest: Iterator[bytes], limiter: CapacityLimiter) -> AsyncIterator[bytes]:

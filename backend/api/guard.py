@@ -1,6 +1,6 @@
-"""Who may send requests: Host, Origin, tokens, failed logins, the body's size, headers that browsers obey.
+"""Checks of every request: Host, Origin, token, failed logins, body size; and security headers of every response.
 
-A token travels in a header, never in a cookie that a browser would add.
+A token is sent in a header, not in a cookie, which a browser would also send for other sites.
 """
 
 import ipaddress
@@ -11,23 +11,23 @@ from collections.abc import Callable, Iterable
 from fastapi import Request
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Send
-from starlette.types import Scope as Connection
+from starlette.types import Scope as AsgiScope
 
-from backend.api.error_responses import response, unforeseen
+from backend.api.error_responses import response, unexpected
 from backend.errors import BadRequest, BlockHFError, Forbidden, TooLarge, TooManyFailedLogins, Unauthorized
 from backend.security.origin import allowed_host, foreign_page
 from backend.security.tokens import EVERYTHING, Scope, Tokens, fingerprint
 
 PUBLIC = frozenset({"/health", "/ready", "/api/v1/health", "/api/v1/ready"})
-"""What may be read without a token: that the process answers."""
+"""Paths that need no token."""
 
 IMPORTS = "/api/v1/imports"
-"""The one route that accepts a larger body."""
+"""The only route with a larger body."""
 
 _SCOPES = "blockhf.scopes"
 
 MAX_FAILURES = 10
-"""wrong tokens per minute from one address; more are refused unread"""
+"""Unknown tokens per minute from one address; then its unknown tokens are refused unchecked."""
 _WINDOW_SECONDS = 60.0
 _MAX_ADDRESSES = 10_000
 
@@ -42,14 +42,14 @@ _HEADERS = {
 
 
 class Guard:
-    """ASGI middleware around everything else, so that no route can be forgotten.
+    """ASGI middleware around the application, so that no route is unchecked.
 
     Args:
-        app: what is behind it.
-        allowed_hosts: names that a request may give in its Host header.
-        tokens: who is let in.
-        max_body_bytes: the largest body.
-        max_import_bytes: the largest body of an import, which holds a whole history.
+        app: the application.
+        allowed_hosts: accepted Host header names, without port.
+        tokens: the accepted tokens.
+        max_body_bytes: maximum size of a body [bytes].
+        max_import_bytes: maximum size of the body of an import [bytes].
     """
 
     def __init__(
@@ -69,8 +69,8 @@ class Guard:
         self._max_body_bytes = max_body_bytes
         self._max_import_bytes = max_import_bytes
 
-    async def __call__(self, scope: Connection, receive: Receive, send: Send) -> None:
-        """Check, then pass on."""
+    async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
+        """Check the request, then call the application."""
         if scope["type"] == "websocket":
             await send({"type": "websocket.close", "code": 1008})
             return
@@ -78,12 +78,12 @@ class Guard:
             await self._app(scope, receive, send)
             return
 
-        begun = False
+        started = False
 
         async def send_with_headers(message: Message) -> None:
-            nonlocal begun
+            nonlocal started
             if message["type"] == "http.response.start":
-                begun = True
+                started = True
                 MutableHeaders(scope=message).update(_HEADERS)
             await send(message)
 
@@ -102,25 +102,25 @@ class Guard:
         try:
             await self._app(scope, _replay(body, receive), send_with_headers)
         except Exception as error:
-            answer = unforeseen(scope["method"], scope["path"], error)
-            if begun:  # the connection breaks, so that nobody takes half an answer for a whole one
+            answer = unexpected(scope["method"], scope["path"], error)
+            if started:  # break the connection, so that the client does not mistake a part for the whole
                 raise
             await answer(scope, receive, send_with_headers)
 
-    def _check(self, scope: Connection) -> None:
+    def _check(self, scope: AsgiScope) -> None:
         headers = Headers(scope=scope)
         if not allowed_host(headers, self._hosts):
             host, allowed = headers.get("host", "")[:200], ", ".join(sorted(self._hosts))
-            raise Forbidden(f"Host {host!r} is not allowed; BLOCKHF_ALLOWED_HOSTS has {allowed}")
+            raise Forbidden(f"Host {host!r} is not allowed: add it to BLOCKHF_ALLOWED_HOSTS (accepted: {allowed})")
         if foreign_page(headers):
             raise Forbidden("requests from pages of other sites are not allowed")
 
-    def _scopes(self, scope: Connection) -> frozenset[Scope]:
-        """Return what the request may do.
+    def _scopes(self, scope: AsgiScope) -> frozenset[Scope]:
+        """Return the scopes of the request.
 
         Raises:
             Unauthorized: its token is unknown.
-            TooManyFailedLogins: its address sent too many unknown tokens. A token that was accepted before is still.
+            TooManyFailedLogins: its address sent too many unknown tokens. Tokens accepted before remain accepted.
         """
         if _public(scope) or not self._tokens.required:
             return EVERYTHING
@@ -133,14 +133,14 @@ class Guard:
             self._accepted.discard(known)
             if token:
                 self._failed_logins.add(address)
-            raise Unauthorized("a token that this backend knows is needed, as Authorization: Bearer TOKEN")
+            raise Unauthorized("send a token of this backend in the header Authorization: Bearer TOKEN")
         self._accepted.add(known)
         return scopes
 
-    async def _body(self, scope: Connection, receive: Receive) -> bytes:
-        """Read the whole body, or refuse it as soon as it is known to be too large."""
+    async def _body(self, scope: AsgiScope, receive: Receive) -> bytes:
+        """Read the whole body; refuse it as soon as it exceeds the limit."""
         most = self._max_import_bytes if scope["path"] == IMPORTS else self._max_body_bytes
-        limit = f"the body may hold at most {most} bytes"
+        limit = f"the body must have at most {most} bytes"
         announced = Headers(scope=scope).get("content-length", "0")
         if not (announced.isascii() and announced.isdigit()):
             raise BadRequest(f"Content-Length {announced[:40]!r} is not a number")
@@ -150,7 +150,7 @@ class Guard:
         while True:
             message = await receive()
             if message["type"] == "http.disconnect":
-                raise BadRequest("the connection broke before the body's end")
+                raise BadRequest("the connection broke before the end of the body")
             body += message.get("body", b"")
             if len(body) > most:
                 raise TooLarge(limit)
@@ -159,49 +159,52 @@ class Guard:
 
 
 class FailedLogins:
-    """Counts wrong tokens per address, from the first to a minute later, for a bounded number of addresses."""
+    """Counts unknown tokens per address within a minute, for a limited number of addresses."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._failures: dict[str, tuple[float, int]] = {}
 
     def check(self, address: str) -> None:
-        """Raise TooManyFailedLogins where the address must wait."""
+        """Raise TooManyFailedLogins if the address must wait."""
         began, count = self._failures.get(address, (0.0, 0))
         wait = began + _WINDOW_SECONDS - self._clock()
         if count >= MAX_FAILURES and wait > 0:
-            raise TooManyFailedLogins(f"more than {MAX_FAILURES} unknown tokens from {address}", retry_after=wait)
+            raise TooManyFailedLogins(
+                f"more than {MAX_FAILURES} unknown tokens from {address} within a minute: retry in {math.ceil(wait)} s",
+                retry_after=wait,
+            )
 
     def add(self, address: str) -> None:
-        """Count a failure."""
+        """Count an unknown token."""
         now = self._clock()
         began, count = self._failures.pop(address, (now, 0))
         self._failures[address] = (began, count + 1) if now < began + _WINDOW_SECONDS else (now, 1)
         if len(self._failures) > _MAX_ADDRESSES:
-            del self._failures[next(iter(self._failures))]  # the one that failed longest ago
+            del self._failures[next(iter(self._failures))]  # the oldest
 
 
-# Both are coroutines, as is the store's: a plain function would be sent to a thread and back for each request.
+# Coroutines, because FastAPI would call a plain function in a thread for each request.
 async def for_users(request: Request) -> None:
-    """Let pass whoever may read, or launch where something changes."""
+    """Require the scope read for GET, launch for other methods."""
     _require(request, Scope.READ if request.method in {"GET", "HEAD"} else Scope.LAUNCH)
 
 
 async def for_workers(request: Request) -> None:
-    """Let pass whoever may work."""
+    """Require the scope worker."""
     _require(request, Scope.WORKER)
 
 
 def _require(request: Request, scope: Scope) -> None:
     if scope not in request.scope.get(_SCOPES, ()):
-        raise Forbidden(f"this needs a token with the scope {scope.value}")
+        raise Forbidden(f"this request needs a token with the scope {scope.value}")
 
 
-def _public(scope: Connection) -> bool:
+def _public(scope: AsgiScope) -> bool:
     return scope["path"] in PUBLIC and scope["method"] == "GET"
 
 
-def _network(scope: Connection) -> str:
+def _network(scope: AsgiScope) -> str:
     """Return the sender's IPv4 address, or the IPv6 network of 64 bits from which it can choose addresses."""
     address: str = scope["client"][0] if scope.get("client") else ""
     try:
@@ -210,14 +213,14 @@ def _network(scope: Connection) -> str:
         return address
 
 
-def _token(scope: Connection) -> str:
-    """Return the token that a request carries, or an empty text."""
+def _token(scope: AsgiScope) -> str:
+    """Return the token of a request, or an empty text."""
     kind, _, token = Headers(scope=scope).get("authorization", "").partition(" ")
     return token.strip() if kind.lower() == "bearer" else ""
 
 
 def _replay(body: bytes, receive: Receive) -> Receive:
-    """Hand over the body once; after it, wait for what the server still has to say."""
+    """Return a receive function that yields the body that was read, then the later messages of the server."""
     waiting = [body]
 
     async def again() -> Message:

@@ -1,4 +1,4 @@
-"""Logs: plain lines for a terminal, or JSON for a collector, one object per line with the ids of run and worker."""
+"""Logs: plain lines, or JSON with one object per line, which includes the ids of run and worker."""
 
 import logging
 from datetime import UTC, datetime
@@ -9,10 +9,10 @@ from backend.settings import Settings
 
 
 class JsonLines(logging.Formatter):
-    """Writes each record as one line of JSON."""
+    """Formats a record as one line of JSON."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Return time, level, origin, message, the record's own fields, and the traceback where there is one."""
+        """Return time, level, origin, message, the fields of the record, and its traceback if any."""
         line = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(),
             "level": record.levelname.lower(),
@@ -25,17 +25,17 @@ class JsonLines(logging.Formatter):
 
 
 class PlainLines(logging.Formatter):
-    """Writes a record as a line of words; what would end the line, or steer a terminal, is written as an escape."""
+    """Formats a record as one line of text; line ends and control characters are escaped."""
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - the base class has named it
-        """Return level and message, with the record's own fields behind."""
+        """Return level, message and the fields of the record."""
         fields = getattr(record, "fields", {})
         line = " ".join([super().formatMessage(record), *(f"{name}={value}" for name, value in fields.items())])
         return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
 
 
 def configure(settings: Settings) -> None:
-    """Send the log of this process to standard error, as the settings say."""
+    """Log to standard error, in the level and format of the settings."""
     handler = logging.StreamHandler()
     plain = PlainLines("backend %(levelname)s %(message)s")
     handler.setFormatter(JsonLines() if settings.log_format == "json" else plain)

@@ -1,4 +1,4 @@
-"""What an operator sees of the backend: Prometheus metrics, and one line of log per change, with the path's ids."""
+"""Monitoring of the backend: Prometheus metrics, and one log line per changing request."""
 
 import logging
 import time
@@ -18,43 +18,43 @@ _LOG = logging.getLogger(__name__)
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10)
 _PREFIX = "/api/v1"
 _METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"}
-_OFTEN = {"/heartbeat", "/updates", "/claim"}
+_FREQUENT = {"/heartbeat", "/updates", "/claim"}
 
 
 class Telemetry:
-    """The metrics of one application; nothing is registered outside of it."""
+    """The metrics of one application, in a registry of its own."""
 
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
         self.seconds = Histogram(
             "blockhf_request_seconds",
-            "time to the beginning of the answer",
+            "time to the start of the response",
             ["method", "route", "status"],
             buckets=_SECONDS,
             registry=self._registry,
         )
 
     def observe(self, services: Services) -> None:
-        """Report of a store too, whenever the metrics are asked for."""
+        """Add the metrics that are read from the database."""
         self._registry.register(_DatabaseMetrics(services))
 
     def text(self) -> bytes:
-        """Return the metrics as Prometheus reads them."""
+        """Return the metrics in the Prometheus text format."""
         return generate_latest(self._registry)
 
 
 class _DatabaseMetrics(Collector):
-    """Counts that the tables know, read when they are asked for."""
+    """Metrics that are read from the database on request."""
 
     def __init__(self, services: Services) -> None:
         self._services = services
 
     def describe(self) -> list[Metric]:
-        """Say nothing before it is asked for: the tables may be away."""
+        """Return nothing, as the database may be unavailable at registration."""
         return []
 
     def collect(self) -> Iterator[Metric]:
-        """Read rows stored, runs by status, workers alive, age of the oldest lease."""
+        """Read the number of stored rows, runs by status, live workers, and the age of the oldest lease."""
         now, lease_seconds = self._services.clock(), self._services.settings.lease_seconds
         with self._services.database.read() as connection:
             counts = {
@@ -63,25 +63,31 @@ class _DatabaseMetrics(Collector):
             held = RUNS.c.status == RunStatus.RUNNING
             lease = connection.scalar(select(func.min(RUNS.c.lease_until)).where(held))
             alive = connection.scalar(select(func.count()).where(WORKERS.c.seen_at >= now - lease_seconds))
-        yield CounterMetricFamily("blockhf_rows", "updates stored since the start", value=self._services.metrics.stored)
-        runs = GaugeMetricFamily("blockhf_runs", "runs by status; queued is the queue's length", labels=["status"])
+        yield CounterMetricFamily(
+            "blockhf_rows", "updates stored since the backend started", value=self._services.metrics.stored
+        )
+        runs = GaugeMetricFamily("blockhf_runs", "runs by status", labels=["status"])
         for status in RunStatus:
             runs.add_metric([status.value], counts.get(status.value, 0))
         yield runs
-        yield GaugeMetricFamily("blockhf_workers", "workers heard of within the lease", value=alive or 0)
+        yield GaugeMetricFamily(
+            "blockhf_workers", "workers that sent a heartbeat within the lease time", value=alive or 0
+        )
         age = 0.0 if lease is None else max(0.0, now - (lease - lease_seconds))
-        yield GaugeMetricFamily("blockhf_lease_age_seconds", "since the quietest run was heard of", value=age)
+        yield GaugeMetricFamily(
+            "blockhf_lease_age_seconds", "largest time since a running run renewed its lease", value=age
+        )
 
 
 class Observer:
-    """ASGI middleware around everything: measures each request, and logs those that change something."""
+    """ASGI middleware that measures each request, and logs changes and errors."""
 
     def __init__(self, app: ASGIApp, *, telemetry: Telemetry) -> None:
         self._app = app
         self._telemetry = telemetry
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass on, and look at the clock when the answer begins."""
+        """Call the application, and measure the time to the start of the response."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -101,7 +107,7 @@ class Observer:
         method = scope["method"] if found is not None and scope["method"] in _METHODS else "any"
         self._telemetry.seconds.labels(method, route, status).observe(seconds)
         if scope["method"] not in {"GET", "HEAD"} or status >= 400:
-            often = any(route.endswith(word) for word in _OFTEN) and status < 400
+            frequent = any(route.endswith(word) for word in _FREQUENT) and status < 400
             what = {"route": route, "method": method, "status": status, "milliseconds": round(seconds * 1000, 1)}
             ids = {name: str(value)[:40] for name, value in scope.get("path_params", {}).items()}
-            _LOG.log(logging.DEBUG if often else logging.INFO, "request", extra={"fields": what | ids})
+            _LOG.log(logging.DEBUG if frequent else logging.INFO, "request", extra={"fields": what | ids})

@@ -1,4 +1,4 @@
-"""The description of the API: errors that any call may answer with, examples, and their media type."""
+"""The OpenAPI description: common errors, examples, and the media type of errors."""
 
 from typing import Any
 
@@ -7,30 +7,30 @@ from fastapi import FastAPI
 from backend.schemas.api import ProblemDetails
 
 DESCRIPTION = (
-    "Launch comparisons of optimizers, follow and cancel their runs, read their curves. Users need catalog, "
-    "experiments, runs and series; workers need workers and updates. Times are UTC; losses are in the problem's unit; "
+    "Launch comparisons of optimizers, follow and cancel their runs, read their curves. Users call catalog, "
+    "experiments, runs and series; workers call workers and updates. Times are UTC; losses are in the problem's unit; "
     "`seconds` are training time without evaluation; `cost` is in gradients of one gradient batch."
 )
 
-_EVERYWHERE = {
-    400: "not understood",
-    401: "no token, or one that nobody knows",
-    403: "foreign Host or Origin, or a token without the scope that this needs",
+_COMMON = {
+    400: "not valid HTTP or JSON",
+    401: "no token, or an unknown one",
+    403: "Host or Origin is not allowed, or the token lacks the scope",
     413: "the body is too large",
     429: "too many unknown tokens from one address (Retry-After: seconds to wait), or too many queued runs",
-    500: "an error of ours; the log has it under the name in the title",
+    500: "unexpected error; the title has its reference in the backend log",
 }
-_TEXTS = _EVERYWHERE | {
-    404: "there is no such thing",
-    409: "its state does not allow this, or the lease is lost",
-    422: "invalid input: field, value, limit",
+_TEXTS = _COMMON | {
+    404: "not found",
+    409: "the state does not allow this, or another worker has claimed the run",
+    422: "invalid fields: name, value, limit",
     503: "the database cannot be read or written, or no worker has registered yet",
 }
 _SCHEMES = {
     "token": {
         "type": "http",
         "scheme": "bearer",
-        "description": "needed where the backend has tokens; scopes: read (GET), launch (what changes), worker",
+        "description": "required if the backend has tokens; scopes: read (GET), launch (changes), worker",
     }
 }
 _EXAMPLE = {
@@ -42,10 +42,10 @@ _EXAMPLE = {
 
 
 def errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """Declare the errors of a route, beside those that every route has."""
+    """Declare the errors of a route in addition to the common ones."""
     return {
         status: {"model": ProblemDetails, "description": _TEXTS[status]}
-        for status in sorted({*_EVERYWHERE, 422, *statuses})
+        for status in sorted({*_COMMON, 422, *statuses})
     }
 
 
@@ -56,18 +56,18 @@ def example(
     media_type: str = "application/json",
     schema: dict[str, Any] | None = None,
 ) -> dict[int | str, dict[str, Any]]:
-    """Declare what a good answer looks like; its schema only where the route does not say it by its type."""
+    """Declare an example of a response, with its schema if the route's return type does not define it."""
     shape = {} if schema is None else {"schema": schema}
     return {status: {"content": {media_type: {"example": value} | shape}}}
 
 
 def body_example(value: Any) -> dict[str, Any]:
-    """Declare what a good request looks like."""
+    """Declare an example of a request body."""
     return {"requestBody": {"content": {"application/json": {"example": value}}}}
 
 
 def install(app: FastAPI) -> None:
-    """Write errors under their own media type, with an example; say what a token is."""
+    """Add the media type and an example of errors, and the token scheme, to the description."""
     describe = app.openapi
 
     def openapi() -> dict[str, Any]:
@@ -83,4 +83,4 @@ def install(app: FastAPI) -> None:
                         content["application/problem+json"] = problem | {"example": _EXAMPLE}
         return schema
 
-    app.openapi = openapi  # type: ignore[method-assign] # FastAPI's own way to change the description
+    app.openapi = openapi  # type: ignore[method-assign] # documented by FastAPI

@@ -1,4 +1,4 @@
-"""Everything the backend keeps, opened once and handed to every route."""
+"""The services behind the routes, created once per application."""
 
 from collections.abc import Callable
 from typing import Annotated
@@ -17,11 +17,11 @@ from backend.storage.database import Database
 from backend.storage.run_rows import Runs
 
 FILES_AT_ONCE = 2
-"""at most as many exports are made at a time; more would take as long together, and more memory"""
+"""Maximum number of files generated at a time; more would need more memory and be no faster."""
 
 
 class Services:
-    """The verbs over one database."""
+    """The services over one database."""
 
     def __init__(self, settings: Settings, *, clock: Callable[[], float] | None = None) -> None:
         self.settings = settings
@@ -37,7 +37,7 @@ class Services:
         self.file_threads = CapacityLimiter(FILES_AT_ONCE)
 
     async def in_thread(self, make: Callable[..., Response], *given: object) -> Response:
-        """Call `make` with this store and the arguments in a thread for files; other calls never wait for one."""
+        """Call `make(self, *given)` in a thread reserved for files, so that files do not block other requests."""
         return await to_thread.run_sync(make, self, *given, limiter=self.file_threads)
 
     def close(self) -> None:

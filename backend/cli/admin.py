@@ -1,4 +1,4 @@
-"""The operator's commands: tokens, doctor, backup. They work on the backend's own machine, on its files."""
+"""Commands for the operator: token, doctor, backup. They work on the files of the backend's machine."""
 
 from pathlib import Path
 from typing import Annotated
@@ -11,49 +11,53 @@ from backend.security.tokens import Scope, Tokens
 from backend.settings import Settings
 
 app = typer.Typer()
-tokens = typer.Typer(help="Make, list and delete tokens: who may read, launch, or work.", no_args_is_help=True)
+tokens = typer.Typer(help="Create, list and delete API tokens.", no_args_is_help=True)
 app.add_typer(tokens, name="token")
 
 
 @tokens.command("create")
 def create_token(
-    name: Annotated[str, typer.Argument(help="Whose it is, to delete it by.")],
-    scope: Annotated[list[Scope], typer.Option("--scope", help="What it is good for. May be repeated.")],
+    name: Annotated[str, typer.Argument(help="Token name.")],
+    scope: Annotated[list[Scope], typer.Option("--scope", help="What the token allows. May be repeated.")],
 ) -> None:
-    """Make a token and print it, this once; from now on requests need one."""
+    """Create a token and print it (shown only once). Requests then require a token."""
     typer.echo(Tokens(Settings()).create(name, frozenset(scope)))
 
 
 @tokens.command("list")
 def list_tokens() -> None:
-    """List names and scopes; the tokens themselves are known to nobody."""
+    """List token names and scopes (tokens are stored hashed)."""
     for token in Tokens(Settings()).list():
         typer.echo(f"{token.name} {','.join(token.scopes)}")
 
 
 @tokens.command("delete")
-def delete_token(name: Annotated[str, typer.Argument(help="Whose it is.")]) -> None:
+def delete_token(name: Annotated[str, typer.Argument(help="Token name.")]) -> None:
     """Delete a token: its next request is refused."""
     Tokens(Settings()).delete(name)
 
 
 @app.command()
 def doctor(
-    mend: Annotated[bool, typer.Option("--repair", help="Repair what can be repaired without losing a row.")] = False,
+    repair_now: Annotated[
+        bool, typer.Option("--repair", help="Repair what can be repaired without losing rows.")
+    ] = False,
 ) -> None:
-    """Check database, disk, tokens, checkpoints, while the backend runs or not; exit code 1 if a fault is left."""
+    """Check database, disk, tokens and checkpoints. The backend may run. Exit code 1 if problems are left."""
     settings = Settings()
     findings = examine(settings)
     for finding in findings:
-        cure = "" if not finding.mendable else " (repaired)" if mend else " (--repair mends it)"
-        typer.echo(f"{'note: ' if finding.remark else ''}{finding.what}{cure}")
-    left = repair(settings, findings) if mend else sum(not finding.remark for finding in findings)
+        suffix = "" if not finding.repairable else " (repaired)" if repair_now else " (can be fixed with --repair)"
+        typer.echo(f"{'note: ' if finding.note else ''}{finding.text}{suffix}")
+    left = repair(settings, findings) if repair_now else sum(not finding.note for finding in findings)
     if left:
         raise typer.Exit(1)
-    typer.echo("all is well")
+    typer.echo("no problems found")
 
 
 @app.command("backup")
-def make_backup(target: Annotated[Path, typer.Argument(help="The file to write, replaced when it exists.")]) -> None:
-    """Copy the database to a file while the backend works; to restore, stop it and put the file in its place."""
+def make_backup(
+    target: Annotated[Path, typer.Argument(help="The file to write; an existing file is replaced.")],
+) -> None:
+    """Copy the database to a file; the backend may run. To restore, stop the backend and replace its database."""
     typer.echo(f"{target}: {backup(Settings(), target):,} bytes")

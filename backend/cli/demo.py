@@ -1,4 +1,4 @@
-"""The first comparison, so that a new user sees curves grow within a minute."""
+"""The comparison that `blockhf up` queues on an empty database."""
 
 from backend.client import Client
 from backend.schemas.experiments import Budget, Evaluation, ExperimentSpec
@@ -21,7 +21,7 @@ DEMO = ExperimentSpec(
 
 
 def launch_demo(client: Client) -> Experiment | None:
-    """Queue the first comparison where there never was an experiment; the key makes a second call harmless."""
+    """Queue the first comparison if there has never been an experiment; the key prevents queueing it twice."""
     if client.experiments(limit=1, archived=True, deleted=True):
         return None
     return client.launch(DEMO, idempotency_key="first-comparison")

@@ -1,4 +1,4 @@
-"""The commands that keep order among comparisons: list, edit, delete, restore; presets; and the operator's purge."""
+"""Commands for comparisons: experiments, edit, delete, restore, presets, purge."""
 
 import json
 from collections.abc import Sequence
@@ -17,30 +17,30 @@ from backend.schemas.runs import Experiment
 from backend.settings import Settings
 
 app = typer.Typer()
-Id = Annotated[str, typer.Argument(help="An experiment's id.", show_default=False)]
+Id = Annotated[str, typer.Argument(help="Id of an experiment.", show_default=False)]
 ExperimentIds = Annotated[list[str], typer.Argument(help="Ids of experiments.", show_default=False)]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead.")]
 
 
-def _open(experiment: Experiment) -> int:
-    """Count the runs that have not ended."""
+def _unfinished(experiment: Experiment) -> int:
+    """Return the number of runs that have not ended."""
     return sum(not run.final for run in experiment.runs)
 
 
 def _records(experiments: Sequence[Experiment]) -> str:
-    """Write what `--json` prints of experiments; `blockhf runs --json` has their runs."""
+    """Return the JSON of experiments without their runs, which `blockhf runs --json` lists."""
     return json.dumps([one.model_dump(mode="json", exclude={"spec", "runs"}) for one in experiments], indent=2)
 
 
 @app.command()
 def experiments(
-    tag: Annotated[str | None, typer.Option(help="Only those with this tag.")] = None,
-    archived: Annotated[bool, typer.Option("--archived", help="Archived ones too.")] = False,
-    deleted: Annotated[bool, typer.Option("--deleted", help="Deleted ones too.")] = False,
-    limit: Annotated[int, typer.Option(min=1, max=1000, help="At most so many, newest first.")] = 50,
+    tag: Annotated[str | None, typer.Option(help="Only comparisons with this tag.")] = None,
+    archived: Annotated[bool, typer.Option("--archived", help="Include archived comparisons.")] = False,
+    deleted: Annotated[bool, typer.Option("--deleted", help="Include deleted comparisons.")] = False,
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="Maximum number, newest first.")] = 50,
     as_json: Json = False,
 ) -> None:
-    """List comparisons: id, name, runs, tags, and whether they are archived or deleted."""
+    """List comparisons: id, name, number of runs, unfinished runs, tags; archived or deleted."""
     with Client.of() as client:
         found = client.experiments(limit=limit, tag=tag, archived=archived, deleted=deleted)
     if as_json:
@@ -51,7 +51,7 @@ def experiments(
         table.add_column(title, no_wrap=title == "id")
     for one in found:
         state = "deleted" if one.deleted_at else "archived" if one.archived else ""
-        counts = (str(len(one.runs)), str(_open(one)))
+        counts = (str(len(one.runs)), str(_unfinished(one)))
         table.add_row(one.id, Text(one.name), *counts, " ".join(one.tags), state)
     Console().print(table)
 
@@ -59,16 +59,16 @@ def experiments(
 @app.command()
 def edit(
     experiment: Id,
-    name: Annotated[str | None, typer.Option(help="Call it so.")] = None,
-    note: Annotated[str | None, typer.Option(help="Its note, plain text; an empty one removes it.")] = None,
-    tag: Annotated[list[str] | None, typer.Option("--tag", help="All its tags. May be repeated.")] = None,
-    no_tags: Annotated[bool, typer.Option("--no-tags", help="Take its tags away.")] = False,
+    name: Annotated[str | None, typer.Option(help="New name.")] = None,
+    note: Annotated[str | None, typer.Option(help="New note, plain text; an empty one removes it.")] = None,
+    tag: Annotated[list[str] | None, typer.Option("--tag", help="Replace all tags. May be repeated.")] = None,
+    no_tags: Annotated[bool, typer.Option("--no-tags", help="Remove all tags.")] = False,
     archived: Annotated[
-        bool | None, typer.Option("--archive/--unarchive", help="Leave it out of lists, or not.")
+        bool | None, typer.Option("--archive/--unarchive", help="Hide it from lists, or show it again.")
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Rename a comparison, write its note, tag it, archive it; what is not given stays."""
+    """Change the name, note, tags or archived state of a comparison."""
     with Client.of() as client:
         tags = [] if no_tags else tag or None
         changed = client.edit(experiment, name=name, note=note, tags=tags, archived=archived)
@@ -78,27 +78,27 @@ def edit(
 @app.command()
 def delete(
     ids: ExperimentIds,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Delete comparisons; `restore` takes it back. Runs that have not ended are cancelled."""
+    """Delete comparisons and cancel their unfinished runs; `restore` undoes it."""
     with Client.of() as client:
         found = [client.experiment(name) for name in ids]
-        count = sum(_open(one) for one in found)
+        count = sum(_unfinished(one) for one in found)
         if count and not yes:
-            typer.confirm(f"{count} of their runs wait or train and will be cancelled. Delete?", abort=True, err=True)
+            typer.confirm(f"{count} unfinished runs will be cancelled. Delete?", abort=True, err=True)
         deleted = []
         for one in found:
             deleted.append(client.delete(one.id))
             if not as_json:
-                typer.echo(f"{one.id} deleted: blockhf restore {one.id} takes it back")
+                typer.echo(f"{one.id} deleted; to undo: blockhf restore {one.id}")
     if as_json:
         typer.echo(_records(deleted))
 
 
 @app.command()
 def restore(ids: ExperimentIds, as_json: Json = False) -> None:
-    """Take deletions back; `blockhf retry` lets the cancelled runs go on from their checkpoints."""
+    """Restore deleted comparisons; `blockhf retry` continues their cancelled runs from their checkpoints."""
     restored = []
     with Client.of() as client:
         for name in ids:
@@ -114,7 +114,7 @@ def presets(
     remove: Annotated[str | None, typer.Option("--delete", help="Delete the preset with this slug.")] = None,
     as_json: Json = False,
 ) -> None:
-    """List the saved presets, which `blockhf launch --preset SLUG` starts from."""
+    """List the saved presets, for `blockhf launch --preset SLUG`."""
     with Client.of() as client:
         if remove is not None:
             client.delete_preset(remove)
@@ -128,18 +128,22 @@ def presets(
 
 @app.command("purge")
 def purge_deleted(
-    days: Annotated[float, typer.Option(min=0, help="Only what was deleted at least so long ago.")] = 30,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    days: Annotated[float, typer.Option(min=0, help="Only comparisons deleted at least this many days ago.")] = 30,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")] = False,
 ) -> None:
-    """Remove deleted comparisons with their rows for good, on the backend's own machine; nothing else ever does."""
+    """Permanently remove deleted comparisons and their rows, on the backend's machine."""
     if not yes:
-        typer.confirm(f"What was deleted {days:g} or more days ago cannot be restored after this. Go on?", abort=True)
+        typer.confirm(
+            f"Comparisons deleted at least {days:g} days ago will be removed permanently. Continue?", abort=True
+        )
     typer.echo(f"{purge(Settings(), days)} comparisons removed")
 
 
 def preset_fields(client: Client, slug: str) -> dict[str, object]:
-    """Return the settings of a preset, to launch from; raises InvalidInput where there is none of this slug."""
+    """Return the settings of a preset; raise InvalidInput if there is no such preset."""
     known = {preset.slug: preset.spec for preset in client.presets()}
     if slug not in known:
-        raise InvalidInput([FieldError("preset", slug, f"must be one of {', '.join(known) or 'none: none is saved'}")])
+        raise InvalidInput(
+            [FieldError("preset", slug, f"must be one of {', '.join(known)}" if known else "no preset is saved")]
+        )
     return known[slug].model_dump(mode="json")

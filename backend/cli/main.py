@@ -1,4 +1,4 @@
-"""The command line: start BlockHF; launch, watch, cancel and export comparisons over REST; the operator's commands."""
+"""The command `blockhf`: up, launch, watch, runs and health; the other modules add the other commands."""
 
 import json
 import sys
@@ -24,13 +24,13 @@ from backend.schemas.runs import RunStatus
 from backend.settings import Settings, faults
 
 UNITS = (
-    "Units: a loss is in its problem's unit (the autoencoder's: squared error, summed over the pixels, mean over the "
-    "images); seconds are training time, evaluation not counted; cost is in gradients of one gradient batch."
+    "Units: a loss is in the unit of its problem (autoencoder: squared error, sum over pixels, mean over images); "
+    "seconds are training time without evaluation; cost is in gradients of one gradient batch."
 )
 
 app = typer.Typer(
     help="Compare Adam, Hessian-free (HF) and block-diagonal Hessian-free (BHF) on the same network.",
-    epilog="BLOCKHF_BACKEND_URL says where the backend is (default http://127.0.0.1:8700).",
+    epilog="BLOCKHF_BACKEND_URL sets the address of the backend (default http://127.0.0.1:8700).",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -44,7 +44,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a tabl
 
 
 def main() -> None:
-    """Run the command line; an error that is foreseen is a line on standard error and exit code 1."""
+    """Run the command line; an expected error is printed to standard error, and the exit code is 1."""
     try:
         app()
     except (BlockHFError, ValidationError, DBAPIError, OSError) as error:
@@ -54,7 +54,7 @@ def main() -> None:
 
 
 def _lines(error: Exception) -> Iterable[object]:
-    """Say what is wrong: an input by field, value and limit, the environment by variable; else raise it again."""
+    """Return an error as lines of text; raise it again if it is unexpected."""
     match error:
         case InvalidInput():
             return error.errors
@@ -63,16 +63,16 @@ def _lines(error: Exception) -> Iterable[object]:
         case ValidationError(title=Settings.__name__):
             return faults(error).errors
         case DBAPIError():
-            return [f"the database cannot be used: {str(error.orig).splitlines()[0]}"]
-        case OSError(filename=str(file), strerror=str(words)):
-            return [f"{file}: {words}"]
+            return [f"database error: {str(error.orig).splitlines()[0]}"]
+        case OSError(filename=str(file), strerror=str(reason)):
+            return [f"{file}: {reason}"]
         case _:
             raise error
 
 
 @app.command()
 def up() -> None:
-    """Start backend, worker and dashboard; Ctrl-C stops all three."""
+    """Start backend, worker and dashboard; Ctrl-C stops them."""
     settings = Settings()
     stack = Stack(settings, lambda line: typer.echo(f"blockhf: {line}"))
     with stop_signals() as stopped:
@@ -82,7 +82,7 @@ def up() -> None:
                 with Client.of(stack.settings) as client:
                     launch_demo(client)
             if not stopped():
-                typer.echo(f"\n  BlockHF is ready: {settings.dashboard}\n\n  Ctrl-C stops it.\n")
+                typer.echo(f"\n  BlockHF is ready: {settings.dashboard}\n\n  Press Ctrl-C to stop it.\n")
             while not stopped():
                 stack.watch()
                 time.sleep(0.5)
@@ -91,9 +91,11 @@ def up() -> None:
 
 
 def _setting_lines() -> str:
-    """List every setting, one paragraph each, for the help of `launch`."""
-    groups = {"Of the experiment (--set)": optimizer_arguments.shared_settings()}
-    groups |= {f"Of {kind} (--optimizer)": fields for kind, fields in optimizer_arguments.optimizer_settings().items()}
+    """Return the help of all settings, one paragraph each."""
+    groups = {"Settings of the experiment (--set)": optimizer_arguments.shared_settings()}
+    groups |= {
+        f"Settings of {kind} (--optimizer)": fields for kind, fields in optimizer_arguments.optimizer_settings().items()
+    }
     return "\n\n".join(
         f"{title}:\n\n"
         + "\n\n".join(f"- {optimizer_arguments.help_line(path, field)}" for path, field in fields.items())
@@ -104,10 +106,10 @@ def _setting_lines() -> str:
 @app.command(epilog=f"{UNITS}\n\n{_setting_lines()}")
 def launch(
     file: Annotated[
-        Path | None, typer.Argument(help="A YAML or JSON file with an experiment's fields.", show_default=False)
+        Path | None, typer.Argument(help="YAML or JSON file with the fields of an experiment.", show_default=False)
     ] = None,
     preset: Annotated[
-        str | None, typer.Option("--preset", "-p", help="A saved preset to start from; `blockhf presets` lists them.")
+        str | None, typer.Option("--preset", "-p", help="Saved preset to start from; see `blockhf presets`.")
     ] = None,
     optimizer: Annotated[
         list[str] | None,
@@ -117,29 +119,31 @@ def launch(
     ] = None,
     setting: Annotated[
         list[str] | None,
-        typer.Option("--set", "-s", help="path=value of a knob: 'budget.updates=50'. May be repeated."),
+        typer.Option("--set", "-s", help="Setting as path=value: 'budget.updates=50'. May be repeated."),
     ] = None,
     grid: Annotated[
         list[str] | None,
         typer.Option(
-            "--grid", "-g", help="A sweep: a setting's values or ranges, 'bhf.damping=0,0.01..1/3'. Repeatable."
+            "--grid", "-g", help="Sweep over values or ranges of a setting: 'bhf.damping=0,0.01..1/3'. May be repeated."
         ),
     ] = None,
     point: Annotated[
         list[str] | None,
         typer.Option(
-            "--point", help="A sweep's settings that belong together: 'bhf.damping=0.1 bhf.learning_rate=0.5'."
+            "--point", help="One combination of a sweep: 'bhf.damping=0.1 bhf.learning_rate=0.5'. May be repeated."
         ),
     ] = None,
-    seed: Annotated[list[int] | None, typer.Option("--seed", help="One run per optimizer and seed.")] = None,
-    name: Annotated[str | None, typer.Option(help="How the comparison is called.")] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be queued.")] = False,
-    follow: Annotated[bool, typer.Option("--watch", help="Stay and show the progress.")] = False,
+    seed: Annotated[
+        list[int] | None, typer.Option("--seed", help="Seed; each optimizer runs once per seed. May be repeated.")
+    ] = None,
+    name: Annotated[str | None, typer.Option(help="Name of the comparison.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only print what would be queued.")] = False,
+    follow: Annotated[bool, typer.Option("--watch", help="Show the progress until all runs have ended.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Queue a comparison: the problem's preset, FILE or a saved one, with the options; prints the experiment's id."""
+    """Queue a comparison and print its id. It starts from FILE, a saved preset or the preset of the problem."""
     with Client.of() as client:
-        chosen = spec_arguments.settings(setting or [])
+        chosen = spec_arguments.parse_settings(setting or [])
         fields = spec_arguments.base(client, file, preset)
         if fields is None:
             fields = spec_arguments.problem_fields(client, chosen.get("problem", {}))
@@ -158,9 +162,9 @@ def launch(
 
 @app.command()
 def health(
-    name: Annotated[ServiceName, typer.Argument(help="Which process.")],
+    name: Annotated[ServiceName, typer.Argument(help="Process to check.")],
 ) -> None:
-    """Tell by the exit code whether a process answers: 0 yes, 1 no."""
+    """Check whether a process is ready: exit code 0 if it is, otherwise 1."""
     if not answers(name, Settings()):
         raise typer.Exit(1)
 
@@ -168,10 +172,10 @@ def health(
 @app.command(epilog=UNITS)
 def watch(
     ids: Ids,
-    interval: Annotated[float, typer.Option(min=0.1, help="Seconds between looks.")] = 1.0,
-    as_json: Annotated[bool, typer.Option("--json", help="Show nothing; print the runs as JSON at the end.")] = False,
+    interval: Annotated[float, typer.Option(min=0.1, help="Refresh interval in seconds.")] = 1.0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print only the runs as JSON at the end.")] = False,
 ) -> None:
-    """Show the runs' progress until all have ended; exit code 1 if one failed. Ctrl-C leaves them running."""
+    """Show the progress of runs until all have ended. Exit code 1 if one failed. Ctrl-C does not stop the runs."""
     with Client.of() as client:
         _follow(client, ids, interval, console=Console(quiet=as_json), as_json=as_json)
 
@@ -189,12 +193,12 @@ def _follow(client: Client, ids: list[str], interval: float = 1.0, *, console: C
 
 @app.command("runs", epilog=UNITS)
 def list_runs(
-    experiment: Annotated[str | None, typer.Option(help="Only this experiment's.")] = None,
-    status: Annotated[RunStatus | None, typer.Option(help="Only these.")] = None,
-    limit: Annotated[int, typer.Option(min=1, max=1000, help="At most so many, newest first.")] = 100,
+    experiment: Annotated[str | None, typer.Option(help="Only runs of this experiment.")] = None,
+    status: Annotated[RunStatus | None, typer.Option(help="Only runs with this status.")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="Maximum number, newest first.")] = 100,
     as_json: Json = False,
 ) -> None:
-    """List runs: status, updates done, last and best values."""
+    """List runs: status, number of updates, last and best values."""
     with Client.of() as client:
         found = client.runs(experiment=experiment, status=status, limit=limit)
     if as_json:

@@ -1,4 +1,4 @@
-"""The settings of a specification as lines of help, and `path=value` arguments applied to a specification."""
+"""Help on the settings of a specification, and parsing of `path=value` arguments."""
 
 import re
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ from backend.schemas.optimizer_registry import OPTIMIZERS
 
 
 def help_line(path: str, field: SettingField) -> str:
-    """Write a setting's path, default, unit, limits, help and the paper's value in one line."""
+    """Return a setting's path, default, unit, limits, help and the paper's value in one line."""
     default = "empty" if field.default is None else field.default
     paper = f"; the paper: {field.paper}" if field.paper is not None else ""
     unit = f" {field.unit}" if field.unit else ""
@@ -27,7 +27,7 @@ def _fields(model: type[BaseModel], prefix: str = "") -> dict[str, SettingField]
 
 
 def shared_settings() -> Mapping[str, SettingField]:
-    """Return what all runs of an experiment share, by dotted path."""
+    """Return the settings shared by all runs of an experiment, by dotted path."""
     parts: dict[str, type[BaseModel]] = {
         "problem.": Problem,
         "budget.": Budget,
@@ -38,29 +38,29 @@ def shared_settings() -> Mapping[str, SettingField]:
 
 
 def optimizer_settings() -> dict[str, Mapping[str, SettingField]]:
-    """Return each optimizer's own settings, by its kind and their name."""
+    """Return the settings of each optimizer, by kind and name."""
     return {kind: _fields(model) for kind, model in OPTIMIZERS.items()}
 
 
 def assign(target: dict[str, Any], setting: str) -> None:
-    """Apply `a.b=value` to nested dictionaries; the value is read as YAML. Raises InvalidInput without '='."""
+    """Apply `a.b=value` to nested dictionaries, the value as YAML; raise InvalidInput if it cannot be parsed."""
     path, equals, text = setting.partition("=")
     if not equals or not path.strip():
-        raise InvalidInput([FieldError("setting", setting, "must read path=value, such as budget.updates=50")])
+        raise InvalidInput([FieldError("setting", setting, "must have the form path=value, such as budget.updates=50")])
     *parents, last = path.strip().split(".")
     for parent in parents:
         child = target.setdefault(parent, {})
         if not isinstance(child, dict):
-            raise InvalidInput([FieldError(path, setting, f"{parent} is a value and has no fields")])
+            raise InvalidInput([FieldError(path, setting, f"{parent} is a value, not a group of settings")])
         target = child
     try:
         target[last] = _number(yaml.safe_load(text))
-    except (ValueError, yaml.YAMLError) as error:  # a ValueError: a date that is none
-        raise InvalidInput([FieldError(path, text, f"is not YAML: {' '.join(str(error).split())}")]) from None
+    except (ValueError, yaml.YAMLError) as error:  # ValueError: an invalid date
+        raise InvalidInput([FieldError(path, text, f"is not valid YAML: {' '.join(str(error).split())}")]) from None
 
 
 def _number(value: Any) -> Any:
-    """Read 1e-3 as a number: YAML 1.1 wants 1.0e-3."""
+    """Convert numbers such as 1e-3, which YAML 1.1 reads as text."""
     if isinstance(value, str):
         try:
             return float(value)
@@ -70,7 +70,7 @@ def _number(value: Any) -> Any:
 
 
 def parse_optimizer(text: str) -> dict[str, Any]:
-    """Read `kind path=value path=value ...`, such as `bhf damping=0.1 partition.kind=layers`."""
+    """Parse `kind path=value path=value ...`, such as `bhf damping=0.1 partition.kind=layers`."""
     kind, *settings = re.split(r"\s+(?=[\w.]+=)", text.strip())
     if kind not in OPTIMIZERS:
         raise InvalidInput([FieldError("optimizer", kind, f"must be one of {', '.join(OPTIMIZERS)}")])

@@ -1,4 +1,4 @@
-"""The commands that reproduce the paper: queue its experiments, and write what came out as one file."""
+"""Commands that reproduce the paper: reproduce, report."""
 
 import json
 from enum import StrEnum
@@ -20,7 +20,7 @@ app = typer.Typer()
 
 
 class Subject(StrEnum):
-    """What can be reproduced: a figure of the paper, or the study of what it leaves open; its long sweeps apart."""
+    """What can be reproduced: a figure of the paper, the study of settings, or the long sweeps of the study."""
 
     AUTOENCODER = "autoencoder"
     LSTM = "lstm"
@@ -30,7 +30,7 @@ class Subject(StrEnum):
 
 
 def specifications(subject: Subject, scale: Scale) -> list[ExperimentSpec]:
-    """Return the experiments behind a subject: one for a figure, one per question for the study and its long sweeps."""
+    """Return the experiments of a subject: one for a figure, one per question for the study and its long sweeps."""
     if subject in {Subject.STUDY, Subject.QUESTION}:
         return [study(question) for question in Question if (question in LONG) is (subject is Subject.QUESTION)]
     return [reproduction(PaperProblem(subject.value), scale)]
@@ -39,19 +39,24 @@ def specifications(subject: Subject, scale: Scale) -> list[ExperimentSpec]:
 @app.command()
 def reproduce(
     subject: Annotated[
-        Subject, typer.Argument(help="A figure of the paper, or the study of what it leaves open, or its question.")
+        Subject,
+        typer.Argument(
+            help="A figure of the paper, the study of settings, or the long sweeps of the study (question)."
+        ),
     ],
     scale: Annotated[
         Scale,
-        typer.Option(help="quick: about 3 minutes; laptop: up to 2 hours on 2 cores; full: the paper's, for a GPU."),
+        typer.Option(
+            help="quick: about 3 minutes; laptop: up to 2 hours on 2 cores; full: as in the paper, for a GPU."
+        ),
     ] = Scale.QUICK,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Queue the runs behind one of the paper's figures; prints each experiment's id, for `watch` and `report`.
+    """Queue the runs of a figure of the paper and print the ids of the experiments, for `watch` and `report`.
 
-    Adam with a small and a large mini-batch, HF and BHF with three curvature batches, 3 seeds. The study and the
-    question have one scale; the question, what decides between BHF and HF with a small curvature batch, takes the
-    paper's whole network and data: 12 runs, half an hour of one core.
+    A figure compares Adam with a small and a large mini-batch, HF, and BHF with three curvature batches, for 3 seeds.
+    The study and the question have one scale. The question compares BHF and HF with a small curvature batch on the
+    paper's network and data: 12 runs, half an hour on one core.
     """
     with Client.of() as client:
         launched = [client.launch(spec) for spec in specifications(subject, scale)]
@@ -64,17 +69,18 @@ def reproduce(
 
 @app.command()
 def report(
-    experiment: Annotated[str, typer.Argument(help="The experiment's id.")],
-    to: Annotated[Path | None, typer.Option("--to", help="The file to write; default: EXPERIMENT.html.")] = None,
+    experiment: Annotated[str, typer.Argument(help="Id of an experiment.")],
+    to: Annotated[Path | None, typer.Option("--to", help="File to write; default: EXPERIMENT.html.")] = None,
     data: Annotated[
-        Path | None, typer.Option("--data", help="Also write the evaluated updates, with configurations, as Parquet.")
+        Path | None,
+        typer.Option("--data", help="Also write the evaluated updates and configurations to this Parquet file."),
     ] = None,
 ) -> None:
-    """Write an experiment's figure, verdicts and configurations as one HTML file that needs nothing else."""
+    """Write an experiment's figure, verdicts and configurations to one self-contained HTML file."""
     target = to or Path(f"{experiment}.html")
     for option, path in (("--to", target), ("--data", data)):
         if path is not None and not path.absolute().parent.is_dir():
-            raise InvalidInput([FieldError(option, str(path), "its folder does not exist")])
+            raise InvalidInput([FieldError(option, str(path), "the folder does not exist")])
     with Client.of() as client:
         results = collect(client.experiment(experiment), client.series)
     questions = [q for q in Question if results.spec.reproduces == mark_of(q) or results.spec.name == study_name(q)]

@@ -1,4 +1,4 @@
-"""Runs as a terminal shows them: a table, and progress that grows while they train."""
+"""Runs in the terminal: a table, and a live display of their progress."""
 
 import json
 import time
@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from backend.client.retry import call_with_retry
-from backend.client.transport import AWAY_SECONDS
+from backend.client.transport import RETRY_SECONDS
 from backend.errors import BackendUnavailable
 from backend.schemas.runs import Run, RunStatus
 
@@ -29,13 +29,13 @@ STYLES = {
 
 
 def optimizer_label(run: Run) -> str:
-    """Name the optimizer, with the number of blocks once it is known."""
+    """Return the optimizer, with the number of blocks once it is known."""
     optimizer = run.config.optimizer
     return f"{optimizer.kind}, {len(run.blocks)} blocks" if optimizer.has_blocks and run.blocks else optimizer.kind
 
 
 def run_record(run: Run) -> dict[str, Any]:
-    """Return what `blockhf runs --json` prints of a run."""
+    """Return the fields of a run for `--json`."""
     return {
         "id": run.id,
         "name": run.experiment_name,
@@ -54,7 +54,7 @@ def run_record(run: Run) -> dict[str, Any]:
 
 
 def records(runs: Sequence[Run]) -> str:
-    """Write runs as `--json` prints them."""
+    """Return runs as JSON."""
     return json.dumps([run_record(run) for run in runs], indent=2)
 
 
@@ -68,11 +68,11 @@ def _number(value: float | None) -> str:
 
 
 WIDE = 130
-"""Columns from which on a terminal has room for the experiment's name, training time and best values."""
+"""Terminal width from which the table includes name, training time and best values [characters]."""
 
 
 def runs_table(runs: Sequence[Run], *, width: int) -> Table:
-    """Build the table of runs: train, test: last losses in the problem's unit; best: the lowest test loss."""
+    """Return the table of runs. train, test: last losses in the problem's unit; best: lowest test loss."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1 if width >= WIDE else 0, 0, 0))
     columns = [column for column in _COLUMNS if width >= WIDE or not column.wide]
     for column in columns:
@@ -83,13 +83,13 @@ def runs_table(runs: Sequence[Run], *, width: int) -> Table:
 
 
 def failures(runs: Sequence[Run]) -> list[Text]:
-    """Return one line per failed run: its id and the reason."""
+    """Return one line per failed run: id and reason."""
     return [Text(f"{run.id} failed: {run.error.message}", "red") for run in runs if run.error]
 
 
 @dataclass(frozen=True)
 class _Column:
-    """One column: what it shows of a run; `wide` ones are left out in a narrow terminal."""
+    """A column; `wide` ones are omitted in a narrow terminal."""
 
     title: str
     cell: Callable[[Run], RenderableType]
@@ -119,28 +119,28 @@ _COLUMNS = (
 
 
 def shown(runs: Sequence[Run], *, width: int) -> Group:
-    """Return the table with the reasons of failed runs below it."""
+    """Return the table, followed by the reasons of failed runs."""
     return Group(runs_table(runs, width=width), *failures(runs))
 
 
 def _unreachable(error: Exception) -> Text:
-    """Explain why nothing newer is known."""
-    return Text(f"The backend is unreachable; runs that train continue, and this retries: {error}", "yellow")
+    """Return the message for an unreachable backend."""
+    return Text(f"Backend unreachable; runs continue. Reconnecting: {error}", "yellow")
 
 
 def at_rest(run: Run) -> bool:
-    """Tell whether nothing more comes of a run unless somebody asks for it: it has ended, or is paused."""
+    """Return whether a run has ended or is paused."""
     return run.final or run.status is RunStatus.PAUSED
 
 
 def watch(fetch: Callable[[], list[Run]], console: Console, *, interval: float) -> list[Run]:
     """Redraw the table every `interval` seconds until all runs have ended or are paused; return them.
 
-    While the backend is unreachable it retries for five minutes and says so, on standard error where the console is no
-    terminal.
+    If the backend becomes unreachable, this shows a message (on standard error if the console is not a terminal) and
+    retries for 5 minutes.
 
     Raises:
-        BackendUnavailable: the backend was unreachable at first, or for too long later.
+        BackendUnavailable: the backend is unreachable at the start, or for more than 5 minutes later.
     """
     runs = fetch()
     with Live(shown(runs, width=console.width), console=console, auto_refresh=False) as live:
@@ -150,12 +150,14 @@ def watch(fetch: Callable[[], list[Run]], console: Console, *, interval: float) 
             live.update(shown(runs, width=console.width), refresh=True)
     paused = [run.id for run in runs if run.status is RunStatus.PAUSED]
     if paused:
-        console.print(f"Paused; to let them go on: blockhf resume {' '.join(paused)}", soft_wrap=True, markup=False)
+        console.print(
+            f"Paused runs remain; to continue: blockhf resume {' '.join(paused)}", soft_wrap=True, markup=False
+        )
     return runs
 
 
 def _fetch_again(fetch: Callable[[], list[Run]], known: Sequence[Run], live: Live) -> list[Run]:
-    """Fetch the runs; until that succeeds show the known ones and why there is nothing newer."""
+    """Fetch the runs; until that succeeds show the last known ones and the reason."""
     reported = False
 
     def report(error: Exception) -> None:
@@ -165,4 +167,4 @@ def _fetch_again(fetch: Callable[[], list[Run]], known: Sequence[Run], live: Liv
             Console(stderr=True).print(_unreachable(error), soft_wrap=True)
         reported = True
 
-    return call_with_retry(fetch, on=BackendUnavailable, seconds=AWAY_SECONDS, failed=report)
+    return call_with_retry(fetch, on=BackendUnavailable, seconds=RETRY_SECONDS, failed=report)

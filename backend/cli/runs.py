@@ -1,4 +1,4 @@
-"""The commands that steer runs: cancel, pause, resume, retry, and their place in line."""
+"""Commands that change runs: cancel, pause, resume, retry, prioritize."""
 
 from collections.abc import Callable
 from typing import Annotated
@@ -18,7 +18,7 @@ app = typer.Typer()
 
 
 def runs_of(client: Client, ids: list[str]) -> list[Run]:
-    """Return the runs that the ids name, an experiment's in its order."""
+    """Return the runs with these ids, and all runs of experiments with these ids."""
     runs: list[Run] = []
     for name in ids:
         try:
@@ -28,33 +28,32 @@ def runs_of(client: Client, ids: list[str]) -> list[Run]:
     return runs
 
 
-def _steer(ids: list[str], verb: Callable[[Client, str], Run], *, when: Callable[[Run], bool], as_json: bool) -> None:
-    """Apply a verb to those of the runs that it is for, and print where they stand then.
+def _apply(ids: list[str], verb: Callable[[Client, str], Run], *, when: Callable[[Run], bool], as_json: bool) -> None:
+    """Apply an action to those runs for which `when` is true, and print their new status.
 
-    One that refuses, such as a run that has ended meanwhile, keeps no other from its turn; the exit code is 1 where one
-    that refused is still a run that the verb is for.
+    An error for one run does not affect the others. The exit code is 1 if `when` is still true for that run.
     """
-    steered: list[Run] = []
+    changed: list[Run] = []
     refused = False
     with Client.of() as client:
         for run in runs_of(client, ids):
             if when(run):
                 try:
-                    steered.append(verb(client, run.id))
+                    changed.append(verb(client, run.id))
                 except (Conflict, NotFound, QueueFull) as error:
                     typer.echo(f"{run.id}: {error}", err=True)
-                    refused = refused or _still(client, run.id, when)
+                    refused = refused or _still_applies(client, run.id, when)
                     continue
                 if not as_json:
-                    typer.echo(f"{run.id} {steered[-1].status.value}")
+                    typer.echo(f"{run.id} {changed[-1].status.value}")
     if as_json:
-        typer.echo(run_table.records(steered))
+        typer.echo(run_table.records(changed))
     if refused:
         raise typer.Exit(1)
 
 
-def _still(client: Client, run_id: str, when: Callable[[Run], bool]) -> bool:
-    """Tell whether a verb is for a run still: it neither ended meanwhile nor went away."""
+def _still_applies(client: Client, run_id: str, when: Callable[[Run], bool]) -> bool:
+    """Return whether a run still exists and `when` is still true for it."""
     try:
         return when(client.run(run_id))
     except NotFound:
@@ -63,36 +62,38 @@ def _still(client: Client, run_id: str, when: Callable[[Run], bool]) -> bool:
 
 @app.command()
 def cancel(ids: Ids, as_json: Json = False) -> None:
-    """Cancel runs, or all runs of experiments: a queued one at once, a running one within seconds."""
-    _steer(ids, Client.cancel, when=lambda run: not run.status.final, as_json=as_json)
+    """Cancel runs, or all runs of experiments: queued ones immediately, running ones within seconds."""
+    _apply(ids, Client.cancel, when=lambda run: not run.status.final, as_json=as_json)
 
 
 @app.command()
 def pause(ids: Ids, as_json: Json = False) -> None:
-    """Pause runs: a queued one at once, a running one after its update; a checkpoint keeps where it was."""
-    _steer(ids, Client.pause, when=lambda run: not run.status.final, as_json=as_json)
+    """Pause runs: queued ones immediately, running ones after their current update and with a checkpoint."""
+    _apply(ids, Client.pause, when=lambda run: not run.status.final, as_json=as_json)
 
 
 @app.command()
 def resume(ids: Ids, as_json: Json = False) -> None:
-    """Let paused runs go on, bit for bit where device, threads and versions are the same."""
-    _steer(ids, Client.resume, when=lambda run: run.status is RunStatus.PAUSED or run.pause_requested, as_json=as_json)
+    """Continue paused runs; results are bit for bit equal if device, threads and versions are the same."""
+    _apply(ids, Client.resume, when=lambda run: run.status is RunStatus.PAUSED or run.pause_requested, as_json=as_json)
 
 
 @app.command()
 def retry(ids: Ids, as_json: Json = False) -> None:
-    """Queue failed and cancelled runs again; they go on from their last checkpoint."""
-    _steer(ids, Client.retry, when=lambda run: run.status in {RunStatus.FAILED, RunStatus.CANCELLED}, as_json=as_json)
+    """Queue failed and cancelled runs again; they continue from their last checkpoints."""
+    _apply(ids, Client.retry, when=lambda run: run.status in {RunStatus.FAILED, RunStatus.CANCELLED}, as_json=as_json)
 
 
 @app.command()
 def prioritize(
     ids: Ids,
-    priority: Annotated[int, typer.Option("--to", min=-100, max=100, help="Higher goes first; 0 is usual.")] = 10,
+    priority: Annotated[
+        int, typer.Option("--to", min=-100, max=100, help="New priority; higher goes first, 0 is the default.")
+    ] = 10,
     as_json: Json = False,
 ) -> None:
-    """Move runs that have not ended in line."""
-    _steer(
+    """Set the priority of runs that have not ended."""
+    _apply(
         ids,
         lambda client, run: client.prioritize(run, priority),
         when=lambda run: not run.status.final,

@@ -1,4 +1,4 @@
-"""The API as Python, for dashboard, worker, command line and scripts."""
+"""The client for scripts, the command line and the dashboard."""
 
 from collections.abc import Mapping, Sequence
 
@@ -23,11 +23,11 @@ from backend.schemas.runs import Experiment, Preset, Run
 
 
 class Client(RunCalls):
-    """One backend. What is safe to repeat is repeated when the connection breaks; `http` replaces the transport.
+    """A client of one backend, which several threads may share.
 
-    Where the backend asks for a token, `headers` carry it; `Client.of(settings)` takes address and token from there.
-    Raises the tree of `backend.errors`: InvalidInput with its `errors`, NotFound, LeaseLost, BackendUnavailable.
-    A Client may be shared between threads. Calls about runs stand in `RunCalls`, those of workers in `WorkerCalls`.
+    `Client.of(settings)` uses the address and the token of the settings. Requests that are safe to repeat are retried
+    when the connection breaks. Errors of the backend are raised as exceptions of `backend.errors`, such as NotFound,
+    BackendUnavailable, or InvalidInput with its list `errors`. `RunCalls` has the methods for runs.
     """
 
     def catalog(self) -> CatalogAnswer:
@@ -35,11 +35,11 @@ class Client(RunCalls):
         return CatalogAnswer.model_validate_json(self._get("/catalog"))
 
     def check(self, spec: ExperimentSpec) -> Plan:
-        """Return what a launch would queue, or raise what it would raise."""
+        """Return what a launch would queue; raise the errors that it would raise."""
         return Plan.model_validate_json(self._post("/experiments/check", spec, retry=True))
 
     def launch(self, spec: ExperimentSpec, *, idempotency_key: str | None = None) -> Experiment:
-        """Queue every run of a comparison; the same key (1 to 200 visible ASCII characters) never queues it twice."""
+        """Queue all runs of a comparison; launches with the same key (1 to 200 ASCII characters) are queued once."""
         headers = argument_checks.idempotency_header(idempotency_key)
         return Experiment.model_validate_json(self._post("/experiments", spec, retry=True, headers=headers))
 
@@ -51,7 +51,14 @@ class Client(RunCalls):
         points: Sequence[Mapping[str, SweepValue]] = (),
         idempotency_key: str | None = None,
     ) -> Experiment:
-        """Queue a comparison whose optimizers take each combination of `grid`, such as {"bhf.damping": [0, 0.1]}."""
+        """Queue a comparison with one optimizer per combination of settings.
+
+        Args:
+            base: the experiment whose optimizers are varied.
+            grid: values by setting, such as {"bhf.damping": [0, 0.1]}; all combinations are queued.
+            points: combinations to queue, each a value by setting.
+            idempotency_key: calls with the same key are queued once.
+        """
         body = argument_checks.validated(Sweep, base=base, grid=grid or {}, points=list(points))
         headers = argument_checks.idempotency_header(idempotency_key)
         return Experiment.model_validate_json(self._post("/sweeps", body, retry=True, headers=headers))
@@ -65,7 +72,15 @@ class Client(RunCalls):
         archived: bool = False,
         deleted: bool = False,
     ) -> list[Experiment]:
-        """Return experiments, newest first, older than `before`, with a tag; archived, deleted ones where asked."""
+        """Return experiments, newest first.
+
+        Args:
+            limit: maximum number.
+            before: only experiments older than this one.
+            tag: only experiments with this tag.
+            archived: include archived experiments.
+            deleted: include deleted experiments.
+        """
         query = {"limit": limit, "before": before, "tag": tag, "archived": archived or None, "deleted": deleted or None}
         return ExperimentList.model_validate_json(self._get("/experiments", **query)).experiments
 
@@ -74,7 +89,7 @@ class Client(RunCalls):
         return Experiment.model_validate_json(self._get(f"/experiments/{argument_checks.experiment_id(experiment_id)}"))
 
     def tags(self) -> list[str]:
-        """Return every tag in use, in alphabetical order."""
+        """Return all tags in alphabetical order."""
         return TagList.model_validate_json(self._get("/experiments/tags")).tags
 
     def edit(
@@ -86,7 +101,7 @@ class Client(RunCalls):
         tags: Sequence[str] | None = None,
         archived: bool | None = None,
     ) -> Experiment:
-        """Change an experiment's name, note, tags or archive; None leaves what is there."""
+        """Change an experiment's name, note, tags or archived state; None leaves a field unchanged."""
         given = {"name": name, "note": note, "tags": None if tags is None else list(tags), "archived": archived}
         body = argument_checks.validated(
             ExperimentChange, **{field: value for field, value in given.items() if value is not None}
@@ -96,17 +111,17 @@ class Client(RunCalls):
         )
 
     def delete(self, experiment_id: str) -> Experiment:
-        """Mark an experiment as deleted; its runs that have not ended are cancelled. `restore` takes it back."""
+        """Delete an experiment and cancel its unfinished runs; `restore` undoes it."""
         path = f"/experiments/{argument_checks.experiment_id(experiment_id)}"
         return Experiment.model_validate_json(self._change("DELETE", path))
 
     def restore(self, experiment_id: str) -> Experiment:
-        """Take a deletion back; runs that it cancelled can be tried again."""
+        """Restore a deleted experiment; its cancelled runs can be retried."""
         path = f"/experiments/{argument_checks.experiment_id(experiment_id)}/restore"
         return Experiment.model_validate_json(self._post(path, None, retry=True))
 
     def presets(self) -> list[Preset]:
-        """Return the saved presets, in the order of their titles."""
+        """Return the saved presets, sorted by title."""
         return PresetList.model_validate_json(self._get("/presets")).presets
 
     def preset(self, slug: str) -> Preset:
@@ -114,7 +129,7 @@ class Client(RunCalls):
         return Preset.model_validate_json(self._get(f"/presets/{argument_checks.slug(slug)}"))
 
     def save_preset(self, slug: str, title: str, spec: ExperimentSpec) -> Preset:
-        """Save settings under a name, in place of those that had it before."""
+        """Save settings under a slug; replace an existing preset."""
         body = argument_checks.validated(PresetBody, title=title, spec=spec)
         return Preset.model_validate_json(self._change("PUT", f"/presets/{argument_checks.slug(slug)}", body))
 
@@ -123,29 +138,26 @@ class Client(RunCalls):
         self._change("DELETE", f"/presets/{argument_checks.slug(slug)}")
 
     def reproductions(self) -> Reproductions:
-        """Return what reproduces the paper's figures, and the study's sweeps: experiments whose `spec` you launch."""
+        """Return experiments that reproduce the paper's figures, and the sweeps of the study: launch their `spec`."""
         return Reproductions.model_validate_json(self._get("/paper"))
 
     def paper(self, experiment_id: str, *, axis: str = "update", mode: str = "light") -> PaperView:
-        """Return an experiment's figure as the paper draws it, and a verdict for each of the paper's claims."""
+        """Return an experiment's figure in the form of the paper, and the verdicts on the paper's claims."""
         path = f"/experiments/{argument_checks.experiment_id(experiment_id)}/paper"
         return PaperView.model_validate_json(self._get(path, axis=axis, mode=mode))
 
     def recorded_paper(self, problem: str, *, axis: str = "update", mode: str = "light") -> PaperView:
-        """Return the same of the runs that ship with BlockHF; raises NotFound where there are none."""
+        """Return figure and verdicts of the recorded runs; raise NotFound if a problem has none."""
         return PaperView.model_validate_json(
             self._get(f"/paper/{argument_checks.slug(problem, 'problem')}", axis=axis, mode=mode)
         )
 
     def study(self, *, mode: str = "light") -> Study:
-        """Return what to choose, and why: each question of the study with its sweep's figure."""
+        """Return the study of settings: an answer and a figure for each question."""
         return Study.model_validate_json(self._get("/study", mode=mode))
 
     def import_run(self, spec: ExperimentSpec, csv: str) -> Run:
-        """Store a history that was made elsewhere, from CSV as `export` returns it; a repeat stores it again.
-
-        All rows are stored, or none.
-        """
+        """Store a history from elsewhere, as CSV in the format of `export`: all rows or none. Not idempotent."""
         history_csv.check_one_run(spec)
         body = argument_checks.validated(Import, spec=spec, csv=csv)
         return Run.model_validate_json(self._post("/imports", body, retry=False, timeout=self._long_timeout()))

@@ -1,4 +1,4 @@
-"""Retry with back-off: the pauses between attempts grow, and differ at random so that clients do not call in step."""
+"""Retry with back-off: pauses grow, and are random so that clients do not retry at the same time."""
 
 import math
 import random
@@ -27,9 +27,9 @@ def call_with_retry(
     Args:
         call: what to call.
         on: the errors after which to call again.
-        attempts: how often to call at most.
-        seconds: how long to retry after the first failure [s].
-        stopped: ends the retries once it is set.
+        attempts: maximum number of calls.
+        seconds: time limit for retries, from the first failure [s].
+        stopped: stops the retries when it is set.
         failed: receives the error before each pause.
 
     Returns:
@@ -54,7 +54,7 @@ def call_with_retry(
 
 
 def _wait(seconds: float, stopped: Event | None) -> bool:
-    """Pause; return whether the retries were stopped."""
+    """Wait; return whether the retries were stopped."""
     if stopped is not None:
         return stopped.wait(seconds)
     time.sleep(seconds)

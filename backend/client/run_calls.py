@@ -1,4 +1,4 @@
-"""The calls about runs: find, steer and follow them, and fetch what they made."""
+"""The client's methods for runs: list, cancel, pause, follow, download."""
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,7 +21,7 @@ _POLL_SECONDS = 0.5
 
 
 class _Cursor(NamedTuple):
-    """What a follower has of a run."""
+    """How far a run has been read."""
 
     row_generation: int
     update: int
@@ -29,7 +29,7 @@ class _Cursor(NamedTuple):
 
 
 class RunCalls(Transport):
-    """A backend as those see it who have runs trained."""
+    """The methods for runs."""
 
     def runs(
         self,
@@ -39,7 +39,7 @@ class RunCalls(Transport):
         limit: int = 100,
         before: str | None = None,
     ) -> list[Run]:
-        """Return runs, newest first, older than the run `before`."""
+        """Return at most `limit` runs, newest first: of an experiment, with a status, older than the run `before`."""
         state = None if status is None else str(status)
         answer = self._get("/runs", experiment=experiment, status=state, limit=limit, before=before)
         return RunList.model_validate_json(answer).runs
@@ -49,23 +49,23 @@ class RunCalls(Transport):
         return Run.model_validate_json(self._get(f"/runs/{argument_checks.run_id(run_id)}"))
 
     def cancel(self, run_id: str) -> Run:
-        """Cancel a run: at once while it waits, within seconds while it trains."""
+        """Cancel a run: immediately if it is queued, within seconds if it is running."""
         return self._ask(run_id, "cancel")
 
     def pause(self, run_id: str) -> Run:
-        """Pause a run: at once while it waits, after its update while it trains."""
+        """Pause a run: immediately if it is queued, after its current update if it is running."""
         return self._ask(run_id, "pause")
 
     def resume(self, run_id: str) -> Run:
-        """Let a paused run go on."""
+        """Continue a paused run."""
         return self._ask(run_id, "resume")
 
     def retry(self, run_id: str) -> Run:
-        """Queue a run again that failed or was cancelled; it goes on from its last checkpoint."""
+        """Queue a failed or cancelled run again; it continues from its last checkpoint."""
         return self._ask(run_id, "retry")
 
     def prioritize(self, run_id: str, priority: int) -> Run:
-        """Move a run in line; the highest priority goes first."""
+        """Set a run's priority; the highest goes first."""
         return self._ask(run_id, "priority", argument_checks.validated(Priority, priority=priority))
 
     def series(
@@ -78,7 +78,16 @@ class RunCalls(Transport):
         fields: Sequence[str] | None = None,
         blocks: bool = False,
     ) -> dict[str, dict[str, Any]]:
-        """Return each run's columns after its update `after`, up to `until`, thinned to buckets of 2^k updates."""
+        """Return the columns of each run, by its id.
+
+        Args:
+            runs: the runs' ids.
+            after: for each run, return the updates after this one.
+            until: for each run, the last update to return.
+            bucket: updates per point, a power of 2.
+            fields: the columns; None: all.
+            blocks: include the measures of each block (only with bucket 1).
+        """
         if not runs:
             return {}
         query = {
@@ -93,25 +102,25 @@ class RunCalls(Transport):
         return answer
 
     def export_file(self, run_id: str, kind: ExportKind | str) -> bytes:
-        """Return every row of a run as a file of this kind; `pandas.read_parquet` reads the last."""
+        """Return all rows of a run as a file in this format."""
         return self._get_large(
             f"/runs/{argument_checks.run_id(run_id)}/export.{argument_checks.export_kind(kind).value}"
         )
 
     def export(self, run_id: str) -> str:
-        """Return every row of a run as CSV, with a header."""
+        """Return all rows of a run as CSV with a header."""
         return self._get_large(f"/runs/{argument_checks.run_id(run_id)}/export.csv").decode()
 
     def weights(self, run_id: str) -> bytes:
-        """Return a finished run's final weights, which `safetensors.torch.load` reads."""
+        """Return the final weights of a finished run, for `safetensors.torch.load`."""
         return self._get_large(f"/runs/{argument_checks.run_id(run_id)}/weights.safetensors")
 
     def checkpoint(self, run_id: str) -> bytes:
-        """Return the state that a run which has not finished would go on from, as safetensors."""
+        """Return the last checkpoint of an unfinished run, as safetensors."""
         return self._get_large(f"/runs/{argument_checks.run_id(run_id)}/checkpoint.safetensors")
 
     def series_frame(self, runs: Sequence[str], *, bucket: int = 1) -> "pandas.DataFrame":
-        """Return all rows of the runs as one pandas frame, with the run's id in the column `run`."""
+        """Return all rows of the runs as one pandas data frame, with the run's id in the column `run`."""
         import pandas
 
         answer, after = self.series(runs, bucket=bucket), dict.fromkeys(runs, 0)
@@ -130,15 +139,15 @@ class RunCalls(Transport):
     ) -> Iterator[tuple[str, dict[str, Any]]]:
         """Yield a run's id and its new columns, as `series` returns them, until all runs have ended.
 
-        It begins with the stored rows. If `row_generation` changes, the run was rolled back: drop its earlier columns.
-        While the backend is unreachable it retries for five minutes.
+        The first columns contain the rows stored so far. If `row_generation` changes, the run was rolled back: drop
+        its earlier columns. If the backend is unreachable, this retries for 5 minutes.
 
         Args:
             runs: the runs' ids.
             experiment: follow the runs of this experiment instead.
 
         Raises:
-            InvalidInput: not exactly one of both was given.
+            InvalidInput: give either runs or experiment.
             NotFound: a run or the experiment does not exist.
             BackendUnavailable: the backend was unreachable for too long.
         """
@@ -163,7 +172,7 @@ class RunCalls(Transport):
                 time.sleep(_POLL_SECONDS)
 
     def _after(self, known: Mapping[str, "_Cursor"]) -> dict[str, dict[str, Any]]:
-        """Read what is new of each run: all of its rows where it was rolled back."""
+        """Return the new columns of each run: all rows if it was rolled back."""
         after = [cursor.update for cursor in known.values()]
         answer = self._retry_unreachable(partial(self.series, list(known), after=after))
         changed = [
@@ -173,7 +182,7 @@ class RunCalls(Transport):
         return answer | self._retry_unreachable(partial(self.series, rolled_back))
 
     def wait(self, run_ids: Sequence[str], *, timeout: float) -> list[Run]:
-        """Wait until every run has ended; while the backend is unreachable retry for five minutes.
+        """Wait until every run has ended; if the backend is unreachable, retry for 5 minutes.
 
         Args:
             run_ids: the runs.

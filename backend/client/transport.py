@@ -1,4 +1,4 @@
-"""How requests travel: repeated where that is safe, errors turned back into exceptions."""
+"""Sending requests: retries where they are safe, and errors as exceptions."""
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -19,16 +19,23 @@ T = TypeVar("T")
 _ATTEMPTS = 4
 _BATCH_BYTES = 400_000
 _FILE_SECONDS = 600.0
-"""How long the backend may take for a file, a long curve or an import [s]."""
-AWAY_SECONDS = 300.0
-"""How long to retry while a backend that has answered before is unreachable [s]."""
+"""Timeout for a file, a long curve or an import [s]."""
+RETRY_SECONDS = 300.0
+"""Time limit for retries if the backend has answered before [s]."""
 _FIRST_SECONDS = 4.0
-_NOT_THERE = {502, 503, 504}
-"""What a proxy says of a backend that is away."""
+_UNREACHABLE = {502, 503, 504}
+"""Statuses by which a proxy reports an unreachable backend."""
 
 
 class Transport:
-    """The connections to one backend."""
+    """The connections to one backend.
+
+    Args:
+        base_url: address of the backend.
+        headers: sent with every request.
+        http: an httpx client to use instead.
+        timeout: of a request [s].
+    """
 
     def __init__(
         self,
@@ -39,7 +46,7 @@ class Transport:
         timeout: float = 10.0,
     ) -> None:
         self._http = http or httpx.Client(base_url=base_url, headers=headers, timeout=timeout, trust_env=False)
-        self._met = False
+        self._connected = False
 
     @classmethod
     def of(cls, settings: Settings | None = None) -> Self:
@@ -71,12 +78,12 @@ class Transport:
         return self._send("GET", path, retry=True, params=known).content
 
     def _get_large(self, path: str, **query: Any) -> bytes:
-        """GET an answer that takes the backend long."""
+        """GET a large response."""
         known = {name: value for name, value in query.items() if value is not None}
         return self._send("GET", path, retry=True, params=known, timeout=self._long_timeout()).content
 
     def _long_timeout(self) -> httpx.Timeout:
-        """Return the timeout of a request that takes the backend long; connecting takes no longer than for others."""
+        """Return the timeout of a request for a large response; the time limit for connecting is unchanged."""
         limits = self._http.timeout.as_dict()
         limits["read"] = limits["read"] and max(limits["read"], _FILE_SECONDS)
         return httpx.Timeout(**limits)
@@ -89,44 +96,44 @@ class Transport:
         return self._send("POST", path, retry=retry, content=content, headers=sent, **request).content
 
     def _change(self, method: str, path: str, body: Contract | None = None) -> bytes:
-        """PUT, PATCH or DELETE; saying the same again changes nothing more, so a broken connection is tried again."""
+        """Send PUT, PATCH or DELETE, which are idempotent and so retried when the connection breaks."""
         content = {} if body is None else {"content": body.model_dump_json().encode()}
         return self._send(method, path, retry=True, headers={"Content-Type": "application/json"}, **content).content
 
     def _retry_unreachable(self, call: Callable[[], T], seconds: float = math.inf) -> T:
-        """Retry while the backend is unreachable: for minutes where it has answered before, else for seconds."""
-        limit = AWAY_SECONDS if self._met else _FIRST_SECONDS
+        """Retry while the backend is unreachable: for minutes if it has answered before, else for seconds."""
+        limit = RETRY_SECONDS if self._connected else _FIRST_SECONDS
         return call_with_retry(call, on=BackendUnavailable, seconds=min(seconds, limit))
 
-    def _away(self, reason: str) -> BackendUnavailable:
+    def _unreachable(self, reason: str) -> BackendUnavailable:
         return BackendUnavailable(f"no answer from {self._http.base_url}: {reason}")
 
     def _send(self, method: str, path: str, *, retry: bool, **request: Any) -> httpx.Response:
-        def once() -> httpx.Response:
+        def send() -> httpx.Response:
             return self._http.request(method, f"/api/v1{path}", **request)
 
         try:
-            # Not after a timeout: the backend may still be working on the request.
+            # No retry after a timeout, as the backend may still be processing the request.
             broken = (httpx.NetworkError, httpx.RemoteProtocolError)
-            response = call_with_retry(once, on=broken, attempts=_ATTEMPTS if retry else 1)
+            response = call_with_retry(send, on=broken, attempts=_ATTEMPTS if retry else 1)
         except httpx.RequestError as error:
-            raise self._away(str(error) or type(error).__name__) from error
-        self._met = self._met or response.status_code not in _NOT_THERE
+            raise self._unreachable(str(error) or type(error).__name__) from error
+        self._connected = self._connected or response.status_code not in _UNREACHABLE
         if response.is_error:
             raise _error(response)
         if response.is_redirect or "text/html" in response.headers.get("content-type", ""):
-            raise BlockHFError(f"what answers at {self._http.base_url} is not BlockHF's backend")
+            raise BlockHFError(f"{self._http.base_url} is not a BlockHF backend: check BLOCKHF_BACKEND_URL")
         return response
 
 
 def _error(response: httpx.Response) -> BlockHFError:
-    """Turn problem details back into the exception they were made of."""
+    """Return the exception that problem details describe."""
     try:
         problem = orjson.loads(response.content)
         code, title = str(problem["type"]).removeprefix("urn:blockhf:"), str(problem["title"])
         errors = [FieldError(**row) for row in problem.get("errors", [])]
     except (orjson.JSONDecodeError, KeyError, TypeError):
-        unavailable = response.status_code in _NOT_THERE
+        unavailable = response.status_code in _UNREACHABLE
         return (BackendUnavailable if unavailable else BlockHFError)(f"the backend answered {response.status_code}")
     if code == InvalidInput.code:
         return InvalidInput(errors)
@@ -141,14 +148,14 @@ def _tree(kind: type[BlockHFError]) -> Iterator[type[BlockHFError]]:
 
 
 def batches(rows: Sequence[Update]) -> Iterator[list[Update]]:
-    """Cut rows into batches that the backend's limits on rows and bytes let pass."""
+    """Split rows into batches within the backend's limits on rows and bytes."""
     batch: list[Update] = []
     size = 0
     for row in rows:
-        room = len(row.model_dump_json().encode()) + 1
-        if batch and (len(batch) == STEPS_PER_BATCH or size + room > _BATCH_BYTES):
+        length = len(row.model_dump_json().encode()) + 1
+        if batch and (len(batch) == STEPS_PER_BATCH or size + length > _BATCH_BYTES):
             yield batch
             batch, size = [], 0
         batch.append(row)
-        size += room
+        size += length
     yield batch

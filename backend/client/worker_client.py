@@ -1,4 +1,4 @@
-"""The calls that a worker makes: take a run, report its updates, end it."""
+"""The client for workers: register, claim a run, report it, finish it."""
 
 from collections.abc import Sequence
 
@@ -23,24 +23,24 @@ from backend.schemas.runs import Checkpoint, RunError, RunStatus
 
 
 class WorkerClient(Transport):
-    """A backend as its workers see it."""
+    """A client of one backend with the requests of a worker. Every request about a run repeats the claim number."""
 
     def register(self, info: WorkerInfo, catalog: Catalog) -> Registration:
-        """Announce a worker and what it can do."""
+        """Register a worker with its problems and data sets."""
         body = Announcement(info=info, catalog=catalog)
         return Registration.model_validate_json(self._post("/workers", body, retry=True))
 
     def claim(self, worker_id: str) -> Claim | None:
-        """Take the next run that this worker can train; None when there is none."""
+        """Claim the next run that this worker can train; None if there is none."""
         answer = self._post(f"/workers/{worker_id}/claim", None, retry=False)
         return Claim.model_validate_json(answer) if answer else None
 
     def worker_heartbeat(self, worker_id: str) -> None:
-        """Say that an idle worker is alive."""
+        """Report that an idle worker is alive."""
         self._post(f"/workers/{worker_id}/heartbeat", None, retry=True)
 
     def heartbeat(self, run_id: str, claim_number: int) -> HeartbeatAnswer:
-        """Renew the lease; return what the user wants of the run."""
+        """Renew the lease; return whether the user wants the run cancelled or paused."""
         answer = self._post(f"/runs/{run_id}/heartbeat", Heartbeat(claim_number=claim_number), retry=True)
         return HeartbeatAnswer.model_validate_json(answer)
 
@@ -63,7 +63,17 @@ class WorkerClient(Transport):
         resumed_from: int = 0,
         note: str = "",
     ) -> None:
-        """Report what the run is made of, before its first update; the rows after `resumed_from` are dropped."""
+        """Report the run before its first update; rows after `resumed_from` are deleted.
+
+        Args:
+            run_id: the run.
+            claim_number: of the claim.
+            environment: device, threads and versions.
+            blocks: the layers of each block.
+            parameters: number of trainable parameters.
+            resumed_from: the update after which the run continues.
+            note: why it restarted, or may differ from an uninterrupted run.
+        """
         body = Start(
             claim_number=claim_number, environment=environment, blocks=blocks, parameters=parameters,
             resumed_from=resumed_from, note=note,
@@ -73,7 +83,7 @@ class WorkerClient(Transport):
     def append(
         self, run_id: str, claim_number: int, rows: Sequence[Update], *, checkpoint: Checkpoint | None = None
     ) -> int:
-        """Store the next updates, however many, and name a checkpoint of theirs; return the last update stored."""
+        """Store the next updates, any number, and record a checkpoint; return the last stored update."""
         last = 0
         parts = list(batches(rows))
         for batch in parts:
@@ -94,7 +104,7 @@ class WorkerClient(Transport):
         error: RunError | None = None,
         weights: str | None = None,
     ) -> None:
-        """End a run: finished (with the SHA-256 of its weights), failed (with an error) or cancelled; or pause it."""
+        """Finish a run: finished (with the SHA-256 of its weights), failed (with an error), cancelled or paused."""
         body = {
             "claim_number": claim_number,
             "status": RunStatus(status),
@@ -105,5 +115,5 @@ class WorkerClient(Transport):
         self.finish_as(run_id, Finish.model_validate(body))
 
     def finish_as(self, run_id: str, body: Finish) -> None:
-        """End a run by a record made before."""
+        """Finish a run with a prepared request body."""
         self._post(f"/runs/{run_id}/finish", body, retry=True)

@@ -10,7 +10,8 @@ from sqlalchemy import Connection, Row, insert, select, update
 
 from backend.catalog.validation import plan
 from backend.errors import Conflict, NotFound, NoWorker
-from backend.queue.queue import cancel_experiment, check_queue_limit
+from backend.queue.leases import cancel_experiment
+from backend.queue.queue import check_queue_limit
 from backend.queue.workers import Workers
 from backend.schemas.api import ExperimentChange, Plan
 from backend.schemas.catalog import WorkerInfo
@@ -60,7 +61,7 @@ class Experiments:
         if earlier is not None:
             return earlier
         planned = self._plan(spec)
-        with self._database.write(alone=True) as connection:
+        with self._database.write(exclusive=True) as connection:
             # Two requests with the same key may both have come this far.
             if (number := _keyed(connection, spec, idempotency_key)) is None:
                 check_queue_limit(connection, len(spec.seeds) * len(spec.optimizers), self._settings.max_queued)
@@ -116,7 +117,7 @@ class Experiments:
     def delete(self, experiment_id: str) -> Experiment:
         """Mark an experiment as deleted and cancel its runs that wait, rest or train; no row is removed."""
         now = self._clock()
-        with self._database.write(alone=True) as connection:  # a retry is alone, too
+        with self._database.write(exclusive=True) as connection:  # a retry is alone, too
             row = _row(connection, EXPERIMENTS.c.id == experiment_id, experiment_id)
             cancel_experiment(connection, row.number, now)
             return _written(connection, experiment_id, {"deleted_at": row.deleted_at or now})

@@ -42,7 +42,7 @@ class Imports:
             "environment": '{"origin":"imported"}', "notes": f'["{_NOTE}"]',
         }  # fmt: skip
         summary = Summary()
-        with self._database.write(alone=True) as connection:
+        with self._database.write(exclusive=True) as connection:
             experiment = queue_runs(connection, body.spec, None, now)
             run = connection.execute(select(RUNS).where(RUNS.c.experiment == experiment)).one()
             found = rows(body.csv)

@@ -37,7 +37,7 @@ class Presets:
     def save(self, slug: str, body: PresetBody) -> Preset:
         """Save settings, in place of what had the slug before; raises Conflict where there are too many presets."""
         values = {"title": body.title, "spec": body.spec.model_dump_json(), "saved_at": self._clock()}
-        with self._database.write(alone=True) as connection:
+        with self._database.write(exclusive=True) as connection:
             if not connection.execute(update(PRESETS).where(PRESETS.c.slug == slug).values(values)).rowcount:
                 if (connection.scalar(select(func.count()).select_from(PRESETS)) or 0) >= MAX_PRESETS:
                     raise Conflict(f"there are {MAX_PRESETS} presets already: delete one, or replace one")

@@ -1,7 +1,7 @@
-"""The runs' folders of checkpoints and final weights, as far as workers of this machine wrote them, and their faults.
+"""The doctor's check of the folders with checkpoints and final weights that workers on this machine wrote.
 
-`BLOCKHF_HOME/checkpoints/RUN` has UPDATE-TOKEN.safetensors, at the end weights.safetensors, and, while process PID
-writes one of them, .NAME.PID.
+`BLOCKHF_HOME/checkpoints/RUN` contains UPDATE-CLAIM.safetensors, weights.safetensors once the run has finished, and
+.NAME.PID while the process PID writes a file.
 """
 
 import os
@@ -16,14 +16,14 @@ from stat import S_ISREG
 
 from sqlalchemy import select
 
-from backend.operations.findings import Finding
+from backend.operations.findings import DoctorFinding
 from backend.schemas.runs import Checkpoint, RunStatus
 from backend.storage.database import Database
 from backend.storage.ids import is_id
 from backend.storage.tables import RUNS
 
-SETTLED_SECONDS = 600
-"""What was written to within this time may be a process's of another container, whose number means nothing here."""
+RECENT_SECONDS = 600
+"""Newer files may belong to a process in another container, which this machine cannot look up."""
 
 _DRAFT = re.compile(r"\..+\.safetensors\.([0-9]+)")
 _UNFINISHED = (RunStatus.QUEUED, RunStatus.RUNNING, RunStatus.PAUSED)
@@ -36,7 +36,7 @@ def root(home: Path) -> Path:
 
 
 def remove(paths: Iterable[Path]) -> None:
-    """Remove files and whole folders; what is gone already is fine."""
+    """Remove files and whole folders; missing ones are ignored."""
     for path in paths:
         with suppress(FileNotFoundError):
             if path.is_dir() and not path.is_symlink():
@@ -45,64 +45,70 @@ def remove(paths: Iterable[Path]) -> None:
                 path.unlink()
 
 
-def examine_folders(database: Database, home: Path) -> Iterator[Finding]:
-    """Compare the folders with the runs; workers may go on writing meanwhile."""
+def examine_folders(database: Database, home: Path) -> Iterator[DoctorFinding]:
+    """Compare the folders with the runs. Workers may write meanwhile."""
     found = [path for path in sorted(root(home).glob("*")) if path.is_dir() and not path.is_symlink()]
-    with database.read() as connection:  # after the folders: a run is stored before it has one
+    with database.read() as connection:  # read after the folders: a run is stored before its folder exists
         known = {row.id: RunStatus(row.status) for row in connection.execute(select(RUNS.c.id, RUNS.c.status))}
-    strange = [path for path in found if is_id(path.name) and path.name not in known and _settled(path)]
-    yield from _finished([path for path in found if known.get(path.name) is RunStatus.FINISHED])
-    yield from _strange(strange, root(home))
-    yield from _drafts([path for path in found if path not in strange], root(home))
-    yield from _lost(database, root(home))
+    unknown = [path for path in found if is_id(path.name) and path.name not in known and _unused(path)]
+    yield from _finished_runs([path for path in found if known.get(path.name) is RunStatus.FINISHED])
+    yield from _unknown_folders(unknown, root(home))
+    yield from _unfinished_files([path for path in found if path not in unknown], root(home))
+    yield from _missing_checkpoints(database, root(home))
 
 
-def _finished(found: list[Path]) -> Iterator[Finding]:
-    """Find checkpoints that nobody goes on from: of runs that have finished. Their weights are no checkpoints."""
+def _finished_runs(found: list[Path]) -> Iterator[DoctorFinding]:
+    """Find checkpoints of finished runs, which nothing needs; their final weights stay."""
     for folder in found:
         if kept := tuple(sorted(folder.glob("*-*.safetensors"))):
-            yield Finding(f"run {folder.name} has finished and keeps {_size(kept)} of checkpoints", drop=kept)
+            yield DoctorFinding(
+                f"run {folder.name} has finished, but {_size(kept)} of its checkpoints are left", remove=kept
+            )
 
 
-def _strange(found: list[Path], where: Path) -> Iterator[Finding]:
-    """Find folders of runs that are not in the database; they stay, for another database may know them."""
+def _unknown_folders(found: list[Path], where: Path) -> Iterator[DoctorFinding]:
+    """Find folders of runs that are not in the database; they stay, as another database may have those runs."""
     if found:
         size = _size(path for folder in found for path in folder.rglob("*"))
-        what = f"{len(found)} folders in {where} ({_names(found)}) hold {size} of runs that this database does not know"
-        whose = "another database's, or from after the backup that was restored, or left by a purge elsewhere"
-        yield Finding(f"{what}: {whose}. Remove them by hand where nobody needs them", remark=True)
+        yield DoctorFinding(
+            f"{len(found)} folders in {where} ({_names(found)}, {size}) belong to runs that are not in this database: "
+            "they are of another database, newer than a restored backup, or left by a purge on another machine. Remove "
+            "them by hand if they are not needed",
+            note=True,
+        )
 
 
-def _drafts(found: list[Path], where: Path) -> Iterator[Finding]:
-    """Find files that a process began to write and did not live to finish."""
+def _unfinished_files(found: list[Path], where: Path) -> Iterator[DoctorFinding]:
+    """Find files that a process has not finished before it died."""
     left = [path for folder in found for path in sorted(folder.glob(".*")) if _DRAFT.fullmatch(path.name)]
-    left = [path for path in left if _settled(path)]
+    left = [path for path in left if _unused(path)]
     if left:
-        what = f"{len(left)} files in {where} ({_names(left)}) were never finished and hold {_size(left)}"
-        yield Finding(what, drop=tuple(left))
+        what = f"{len(left)} files in {where} ({_names(left)}) were never finished ({_size(left)})"
+        yield DoctorFinding(what, remove=tuple(left))
 
 
-def _lost(database: Database, where: Path) -> Iterator[Finding]:
-    """Find checkpoints that unfinished runs are to go on from, and cannot."""
+def _missing_checkpoints(database: Database, where: Path) -> Iterator[DoctorFinding]:
+    """Find missing or damaged checkpoints of unfinished runs."""
     faults = {key: fault for key in _named(database) if (fault := _fault(where / key[0], key[1]))}
-    still = set(_named(database))  # a run's worker drops a checkpoint once a later one is named
+    still = set(_named(database))  # a worker removes a checkpoint after it has reported a later one
     faults = {key: fault for key, fault in faults.items() if key in still}
     away = [key for key in faults if not (where / key[0]).exists()]
     for (run_id, named), fault in [item for item in faults.items() if item[0] not in away][:_SHOWN]:
-        yield Finding(
-            f"run {run_id} is to go on from update {named.update}, but its checkpoint in {where / run_id} {fault}: "
-            "unless another machine's worker has it, the run will begin again"
+        yield DoctorFinding(
+            f"the checkpoint of run {run_id} at update {named.update} in {where / run_id} {fault}: the run will "
+            "restart from the beginning unless a worker on another machine has the file"
         )
     if away:
         names = _names(where / run_id for run_id, _ in away)
-        what = (
-            f"the checkpoints of {len(away)} unfinished runs ({names}) are not on this machine: their workers have them"
+        yield DoctorFinding(
+            f"the checkpoints of {len(away)} unfinished runs ({names}) are not on this machine: the runs will "
+            "restart from the beginning unless workers on other machines have the files",
+            note=True,
         )
-        yield Finding(f"{what}, or the runs will begin again", remark=True)
 
 
 def _named(database: Database) -> list[tuple[str, Checkpoint]]:
-    """Return the unfinished runs' checkpoints, by the runs' ids."""
+    """Return the checkpoints of unfinished runs, with the ids of the runs."""
     columns = (RUNS.c.id, RUNS.c.checkpoint)
     query = select(*columns).where(RUNS.c.status.in_(_UNFINISHED), RUNS.c.checkpoint.is_not(None))
     with database.read() as connection:
@@ -111,7 +117,7 @@ def _named(database: Database) -> list[tuple[str, Checkpoint]]:
 
 
 def _fault(folder: Path, named: Checkpoint) -> str:
-    """Say what is wrong with a checkpoint; nothing where one of its update's files is what was written."""
+    """Return what is wrong with a checkpoint; empty if a file of this update has its SHA-256."""
     fault = "is missing"
     for path in folder.glob(f"{named.update}-*.safetensors"):
         with suppress(FileNotFoundError), path.open("rb") as file:
@@ -121,12 +127,12 @@ def _fault(folder: Path, named: Checkpoint) -> str:
     return fault
 
 
-def _settled(path: Path) -> bool:
-    """Tell whether nobody writes here: neither of late, nor a process that lives."""
+def _unused(path: Path) -> bool:
+    """Return whether no process writes here: nothing is new, and no live process has an unfinished file."""
     inside = [path, *path.rglob("*")]
     writers = [int(match[1]) for file in inside if (match := _DRAFT.fullmatch(file.name))]
     newest = max((stat.st_mtime for stat in _stats(inside)), default=0.0)
-    return time.time() - newest > SETTLED_SECONDS and not any(map(_lives, writers))
+    return time.time() - newest > RECENT_SECONDS and not any(map(_lives, writers))
 
 
 def _lives(process: int) -> bool:
@@ -144,7 +150,7 @@ def _size(paths: Iterable[Path]) -> str:
 
 
 def _stats(paths: Iterable[Path]) -> Iterator[os.stat_result]:
-    """Look at what is still there."""
+    """Yield the status of each file that still exists."""
     for path in paths:
         with suppress(FileNotFoundError):
             yield path.lstat()

@@ -1,4 +1,4 @@
-"""What the doctor finds."""
+"""A finding of the doctor."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,18 +7,24 @@ from sqlalchemy import Executable
 
 
 @dataclass(frozen=True)
-class Finding:
-    """One thing that is not as it should be, or a `remark` on what may well be.
+class DoctorFinding:
+    """A problem with the stored data, or a note about it.
 
-    `repair`, or dropping files and folders, mends it and loses no row of any run.
+    A repair loses no row of any run.
+
+    Attributes:
+        text: description, and what to do.
+        repair: statement that repairs it.
+        remove: files and folders whose removal repairs it.
+        note: whether this is only a note.
     """
 
-    what: str
+    text: str
     repair: Executable | None = None
-    drop: tuple[Path, ...] = ()
-    remark: bool = False
+    remove: tuple[Path, ...] = ()
+    note: bool = False
 
     @property
-    def mendable(self) -> bool:
-        """Whether a repair is known."""
-        return self.repair is not None or bool(self.drop)
+    def repairable(self) -> bool:
+        """Whether it can be repaired."""
+        return self.repair is not None or bool(self.remove)

@@ -1,4 +1,4 @@
-"""`blockhf purge`: what was deleted long ago leaves database and disk, with its rows; nothing else removes them."""
+"""`blockhf purge`: removes deleted experiments from database and disk. Nothing else removes rows of a run."""
 
 import time
 from collections.abc import Callable
@@ -12,21 +12,31 @@ from backend.settings import Settings
 from backend.storage.database import Database, Unusable, outdated
 from backend.storage.tables import BLOCKS, EXPERIMENTS, RUNS, UPDATES
 
-PORTION = 50_000
-"""Rows of updates and blocks that go in one transaction; other writers wait for that long."""
+BATCH_ROWS = 50_000
+"""Rows of updates and blocks removed in one transaction, for which other writers wait."""
 
 PAUSE_SECONDS = 0.2
-"""Between two: SQLite asks for a lock that is taken at most every 0.1 s, and would miss a shorter gap."""
+"""Pause between transactions: waiting writers poll SQLite's lock every 0.1 s, so a shorter gap would be missed."""
 
 _DAY_SECONDS = 86_400
 
 
 def purge(settings: Settings, days: float, *, clock: Callable[[], float] = time.time) -> int:
-    """Remove the experiments that were deleted `days` ago or earlier, in portions; return how many.
+    """Permanently remove the experiments that were deleted at least `days` ago, in several transactions.
 
-    One whose run a worker still holds stays until the next time. The backend may go on working meanwhile. From the
-    first portion on an experiment cannot be restored; one that was begun is finished the next time, whatever `days`.
-    Raises Unusable where there is no database, or one of another version.
+    An experiment with a running run stays until the next purge. Once its removal has begun an experiment cannot be
+    restored, and the next purge finishes an interrupted removal, whatever `days`. The backend may run meanwhile.
+
+    Args:
+        settings: name the database and its folder.
+        days: age of the deletion [days].
+        clock: returns the seconds since 1970.
+
+    Returns:
+        The number of removed experiments.
+
+    Raises:
+        Unusable: there is no database, or its tables have another version.
     """
     database = Database.existing(settings.url)
     held = select(RUNS.c.experiment).where(RUNS.c.status == RunStatus.RUNNING)
@@ -42,11 +52,11 @@ def purge(settings: Settings, days: float, *, clock: Callable[[], float] = time.
 
 
 def _purge(database: Database, number: int, due: ColumnElement[bool], root: Path) -> int:
-    """Mark an experiment, take its runs' rows away and their folders, then itself; return whether it was there."""
-    its = EXPERIMENTS.c.number == number
-    with database.write() as connection:  # asked again: it may have been restored since
+    """Mark an experiment; remove its runs' rows and folders, then itself; return the number removed, 0 or 1."""
+    this = EXPERIMENTS.c.number == number
+    with database.write() as connection:  # checks again: it may have been restored since
         marked = connection.execute(
-            update(EXPERIMENTS).where(its, or_(EXPERIMENTS.c.purging, due)).values(purging=True)
+            update(EXPERIMENTS).where(this, or_(EXPERIMENTS.c.purging, due)).values(purging=True)
         )
         if not marked.rowcount:
             return 0
@@ -58,23 +68,23 @@ def _purge(database: Database, number: int, due: ColumnElement[bool], root: Path
         time.sleep(PAUSE_SECONDS if more else 0)
     checkpoint_folders.remove(root / name for name in names)
     with database.write() as connection:
-        return connection.execute(delete(EXPERIMENTS).where(its)).rowcount
+        return connection.execute(delete(EXPERIMENTS).where(this)).rowcount
 
 
 def _remove_rows(connection: Connection, experiment: int) -> bool:
-    """Take a portion away, last rows first, so that each run's summary stays true; return whether more may be left."""
+    """Remove a batch of rows, the last updates first, so that no run has a gap; return whether rows may be left."""
     left = select(RUNS.c.number, RUNS.c.updates).where(RUNS.c.experiment == experiment, RUNS.c.updates > 0)
-    room = PORTION
+    budget = BATCH_ROWS
     for run, last in connection.execute(left.order_by(RUNS.c.number)).all():
         blocks = select(func.count()).where(BLOCKS.c.run == run, BLOCKS.c.update == last)
         width = 1 + (connection.scalar(blocks) or 0)
-        kept = max(0, last - max(1, room // width))
+        kept = max(0, last - max(1, budget // width))
         for table in (BLOCKS, UPDATES):
             connection.execute(delete(table).where(table.c.run == run, table.c.update > kept))
         connection.execute(
             update(RUNS).where(RUNS.c.number == run).values(updates=kept, row_generation=RUNS.c.row_generation + 1)
         )
-        room -= (last - kept) * width
-        if room <= 0 or kept:
+        budget -= (last - kept) * width
+        if budget <= 0 or kept:
             return True
     return False

@@ -1,4 +1,4 @@
-"""`blockhf up`: backend, worker and dashboard as three processes, each restarted when it dies, all stopped together."""
+"""`blockhf up`: runs backend, worker and dashboard, restarts a process that dies, and stops all three together."""
 
 import os
 import signal
@@ -16,12 +16,13 @@ import httpx
 from pydantic import SecretStr
 
 from backend.errors import BlockHFError
-from backend.security.tokens import Tokens, fresh
+from backend.security.tokens import Tokens, random_token
 from backend.settings import Settings
 
 READY_SECONDS = 120.0
 STOP_SECONDS = 15.0
-QUICK_DEATHS = 5
+MAX_DEATHS = 5
+"""Deaths of one process within a minute after which all are stopped."""
 
 
 class StartError(BlockHFError):
@@ -31,13 +32,13 @@ class StartError(BlockHFError):
 
 
 class PortTaken(StartError):
-    """Another program listens where one of ours should."""
+    """A port cannot be used."""
 
     code = "port-taken"
 
 
 class ServiceName(StrEnum):
-    """The three processes in the order of their start; each is a package with a `__main__`."""
+    """The three processes in start order; each is a package with a `__main__`."""
 
     BACKEND = "backend"
     WORKER = "worker"
@@ -46,24 +47,24 @@ class ServiceName(StrEnum):
 
 @dataclass
 class Service:
-    """One process of the stack."""
+    """One of the three processes."""
 
     name: ServiceName
     process: subprocess.Popen[bytes] | None = None
     deaths: list[float] = field(default_factory=list)
 
     def start(self, environment: dict[str, str]) -> None:
-        """Start the process in a group of its own, so that Ctrl-C reaches the supervisor alone."""
+        """Start the process in its own process group, so that Ctrl-C reaches only the supervisor."""
         self.process = subprocess.Popen(
             [sys.executable, "-m", self.name.value], env=environment, start_new_session=True
         )
 
     def died(self) -> int | None:
-        """Return the exit code of a process that is gone."""
+        """Return the exit code; None while the process runs or before its start."""
         return self.process.poll() if self.process else None
 
     def stop(self, deadline: float) -> None:
-        """Ask the process to end, and end it when the deadline (monotonic seconds) has passed."""
+        """Wait for the process to end; kill it after the deadline (monotonic seconds)."""
         if self.process is None or self.process.poll() is not None:
             return
         try:
@@ -74,32 +75,33 @@ class Service:
 
 
 def answers(name: ServiceName, settings: Settings) -> bool:
-    """Ask whether a process does its work: the backend is ready, a worker is registered, the dashboard serves.
+    """Return whether a process is ready: the backend can read its database, a worker is alive, the dashboard responds.
 
-    Raises StartError where the backend is there and refuses: that will not change while one waits.
+    Raises:
+        StartError: the backend refuses the request, so waiting does not help.
     """
     try:
-        with httpx.Client(timeout=2, trust_env=False) as http:  # a proxy is not asked for what runs here
+        with httpx.Client(timeout=2, trust_env=False) as http:  # no proxy: the processes run on this machine
             match name:
                 case ServiceName.BACKEND:
-                    return _let_in(http.get(f"{settings.api}/api/v1/ready")).is_success
+                    return _check_allowed(http.get(f"{settings.api}/api/v1/ready")).is_success
                 case ServiceName.WORKER:
                     catalog = http.get(f"{settings.api}/api/v1/catalog", headers=settings.authorization)
-                    return any(one["alive"] for one in _let_in(catalog).raise_for_status().json()["workers"])
+                    return any(one["alive"] for one in _check_allowed(catalog).raise_for_status().json()["workers"])
                 case ServiceName.DASHBOARD:
                     return http.get(f"{settings.dashboard}/healthz").is_success
     except httpx.HTTPError:
         return False
 
 
-def _let_in(response: httpx.Response) -> httpx.Response:
+def _check_allowed(response: httpx.Response) -> httpx.Response:
     if response.status_code in {401, 403}:
-        raise StartError(f"what answers at {response.url} refuses: {response.text[:500]}")
+        raise StartError(f"{response.url} refused the request: {response.text[:500]}")
     return response
 
 
 def check_port(host: str, port: int, variable: str) -> None:
-    """Raise PortTaken where something listens on the port, naming the variable that moves ours."""
+    """Raise PortTaken if a port cannot be used; `variable` is the setting that chooses it."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -107,23 +109,30 @@ def check_port(host: str, port: int, variable: str) -> None:
             probe.bind((host, port))
         except OSError as error:
             raise PortTaken(
-                f"port {port} on {host} cannot be used ({error.strerror}): stop what uses it, or set {variable}"
+                f"port {port} on {host} cannot be used ({error.strerror}): stop the program there, or set {variable}"
             ) from error
 
 
 class Stack:
-    """The three services in the order of their start."""
+    """The three processes in start order."""
 
-    def __init__(self, settings: Settings, say: Callable[[str], None]) -> None:
+    def __init__(self, settings: Settings, report: Callable[[str], None]) -> None:
         self.settings = _with_token(settings)
-        self.say = say
+        self.report = report
         self.environment = os.environ | {"BLOCKHF_BACKEND_URL": settings.api, "PYTHONUNBUFFERED": "1"}
         if token := self.settings.token.get_secret_value():
             self.environment["BLOCKHF_TOKEN"] = token
         self.services = [Service(name) for name in ServiceName]
 
     def start(self, stopped: Callable[[], bool]) -> None:
-        """Start all, then wait until each answers or `stopped()`; raises StartError naming the one that does not."""
+        """Start all, then wait until each is ready.
+
+        Args:
+            stopped: returns whether to stop waiting.
+
+        Raises:
+            StartError: a process ended or was not ready in time, or a port cannot be used.
+        """
         check_port(self.settings.host, self.settings.port, "BLOCKHF_PORT")
         check_port(self.settings.dashboard_host, self.settings.dashboard_port, "BLOCKHF_DASHBOARD_PORT")
         for service in self.services:
@@ -134,26 +143,32 @@ class Stack:
                 if stopped():
                     return
                 if (code := service.died()) is not None:
-                    raise StartError(f"the {service.name} ended at its start (exit code {code}); its words stand above")
+                    raise StartError(
+                        f"the {service.name} exited during start-up (exit code {code}); see its output above"
+                    )
                 if time.monotonic() > deadline:
-                    raise StartError(f"the {service.name} did not answer within {READY_SECONDS:.0f} s")
+                    raise StartError(f"the {service.name} was not ready within {READY_SECONDS:.0f} s")
                 time.sleep(0.2)
-            self.say(f"{service.name} is ready")
+            self.report(f"{service.name} is ready")
 
     def watch(self) -> None:
-        """Restart what died; raises StartError when one dies too often within a minute."""
+        """Restart the processes that died.
+
+        Raises:
+            StartError: one died too often within a minute.
+        """
         for service in self.services:
             if (code := service.died()) is None:
                 continue
             now = time.monotonic()
             service.deaths = [t for t in service.deaths if now - t < 60] + [now]
-            if len(service.deaths) >= QUICK_DEATHS:
-                raise StartError(f"the {service.name} died {QUICK_DEATHS} times within a minute (exit code {code})")
-            self.say(f"{service.name} ended (exit code {code}); starting it again")
+            if len(service.deaths) >= MAX_DEATHS:
+                raise StartError(f"the {service.name} died {MAX_DEATHS} times within a minute (exit code {code})")
+            self.report(f"{service.name} exited (exit code {code}); restarting it")
             service.start(self.environment)
 
     def stop(self) -> None:
-        """Stop all, the dashboard first and the backend last, so that the worker can still hand in its rows."""
+        """Stop all, the backend last, so that the worker can still deliver its rows."""
         deadline = time.monotonic() + STOP_SECONDS
         for service in reversed(self.services):
             if service.process and service.process.poll() is None:
@@ -162,15 +177,15 @@ class Stack:
 
 
 def _with_token(settings: Settings) -> Settings:
-    """Where requests need a token and none is set, draw one for the three processes, until they end."""
+    """Add a random token for the three processes if requests need a token and none is set."""
     if settings.token.get_secret_value() or not Tokens(settings).exist:
         return settings
-    return settings.model_copy(update={"token": SecretStr(fresh())})
+    return settings.model_copy(update={"token": SecretStr(random_token())})
 
 
 @contextmanager
 def stop_signals() -> Iterator[Callable[[], bool]]:
-    """Turn SIGINT, SIGTERM and, unless it is ignored (nohup), SIGHUP into a question: has one come?"""
+    """Handle SIGINT, SIGTERM and, unless it is ignored (nohup), SIGHUP; yield a function: has a signal arrived?"""
     received: list[int] = []
 
     def note(number: int, _frame: FrameType | None) -> None:
@@ -178,7 +193,7 @@ def stop_signals() -> Iterator[Callable[[], bool]]:
 
     wanted = {signal.SIGINT, signal.SIGTERM}
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
-        wanted.add(signal.SIGHUP)  # the terminal was closed
+        wanted.add(signal.SIGHUP)  # sent when the terminal closes
     before = {number: signal.signal(number, note) for number in wanted}
     try:
         yield lambda: bool(received)

@@ -111,3 +111,16 @@ def ending(status: RunStatus, now: float, ended_by: str) -> dict[str, Any]:
 def change(connection: Connection, number: int, **values: Any) -> None:
     """Write these values into a run's row."""
     connection.execute(update(RUNS).where(RUNS.c.number == number).values(values))
+
+
+def cancel_experiment(connection: Connection, experiment: int, now: float) -> None:
+    """Cancel an experiment's runs: immediately if no worker has them, otherwise with the worker's next heartbeat."""
+    of_experiment = RUNS.c.experiment == experiment
+    # On PostgreSQL neither update would see a claim that has not been committed; locking the rows waits for it.
+    connection.execute(select(RUNS.c.number).where(of_experiment).order_by(RUNS.c.number).with_for_update())
+    held = and_(RUNS.c.status == RunStatus.RUNNING, RUNS.c.lease_until >= now)
+    free = or_(RUNS.c.status.in_([RunStatus.QUEUED, RunStatus.PAUSED]), lease_expired(now))
+    asked = {"cancel_requested": True, "pause_requested": False}
+    connection.execute(update(RUNS).where(of_experiment, held).values(asked))
+    ended = asked | ending(RunStatus.CANCELLED, now, "deleted")
+    connection.execute(update(RUNS).where(of_experiment, free).values(ended))

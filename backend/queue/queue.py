@@ -30,11 +30,11 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import orjson
-from sqlalchemy import Connection, and_, func, null, or_, select, update
+from sqlalchemy import Connection, and_, func, null, select, update
 
 from backend.catalog.validation import resolve_blocks
 from backend.errors import Conflict, FieldError, InvalidInput, LeaseLost, QueueFull
-from backend.queue.leases import change, claim_first, ending, lease_expired, lock_claim, sweep_lost
+from backend.queue.leases import change, claim_first, ending, lock_claim, sweep_lost
 from backend.queue.rollback import restart_from_zero, roll_back, with_note
 from backend.queue.workers import see_worker
 from backend.schemas.api import Claim, Finish, HeartbeatAnswer, Start
@@ -80,10 +80,7 @@ class Queue:
             sweep_lost(connection, self._clock(), self._settings.max_attempts)
 
     def renew_all_leases(self) -> None:
-        """Renew every lease, which no worker could do while the backend was down.
-
-        A lease that a fast clock made too long gets shorter.
-        """
+        """Renew every lease after a restart: no worker could do so meanwhile. One that is too long gets shorter."""
         until = self._clock() + self._settings.lease_seconds
         with self._database.write() as connection:
             connection.execute(update(RUNS).where(RUNS.c.status == RunStatus.RUNNING).values(lease_until=until))
@@ -186,7 +183,7 @@ class Queue:
             Conflict: it has ended.
             QueueFull: too many runs are queued.
         """
-        with self._database.write(alone=True) as connection:
+        with self._database.write(exclusive=True) as connection:
             number, status, _ = _state(connection, run_id)
             if status.final:
                 raise Conflict(f"run {run_id} is {status}; only a paused run can be resumed")
@@ -207,7 +204,7 @@ class Queue:
             Conflict: it neither failed nor was cancelled, or its experiment is deleted.
             QueueFull: too many runs are queued.
         """
-        with self._database.write(alone=True) as connection:
+        with self._database.write(exclusive=True) as connection:
             number, status, _ = _state(connection, run_id)
             if _is_deleted(connection, number):
                 raise Conflict(f"run {run_id} belongs to a deleted comparison; restore that first")
@@ -300,16 +297,3 @@ def check_queue_limit(connection: Connection, count: int, limit: int) -> None:
             f"{waiting} runs are queued, and {count} more would exceed the limit of {limit} (BLOCKHF_MAX_QUEUED): "
             "cancel some, or try again later"
         )
-
-
-def cancel_experiment(connection: Connection, experiment: int, now: float) -> None:
-    """Cancel an experiment's runs: immediately if no worker has them, otherwise with the worker's next heartbeat."""
-    of_experiment = RUNS.c.experiment == experiment
-    # On PostgreSQL neither update would see a claim that has not been committed; locking the rows waits for it.
-    connection.execute(select(RUNS.c.number).where(of_experiment).order_by(RUNS.c.number).with_for_update())
-    held = and_(RUNS.c.status == RunStatus.RUNNING, RUNS.c.lease_until >= now)
-    free = or_(RUNS.c.status.in_([RunStatus.QUEUED, RunStatus.PAUSED]), lease_expired(now))
-    asked = {"cancel_requested": True, "pause_requested": False}
-    connection.execute(update(RUNS).where(of_experiment, held).values(asked))
-    ended = asked | ending(RunStatus.CANCELLED, now, "deleted")
-    connection.execute(update(RUNS).where(of_experiment, free).values(ended))

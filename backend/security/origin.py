@@ -1,6 +1,6 @@
-"""Rules on the headers Host, Origin and Sec-Fetch-Site, which keep pages of other sites out.
+"""Rules on the headers Host, Origin and Sec-Fetch-Site that refuse requests from pages of other sites.
 
-Such a page sends requests under a name that its owner made point here (Host), or the browser sends them for it (Origin,
+Such a page can reach this process by its own host name (DNS rebinding: Host), or by requests across sites (Origin,
 Sec-Fetch-Site).
 """
 
@@ -10,7 +10,7 @@ from collections.abc import Collection
 from starlette.datastructures import Headers
 
 _HOST = re.compile(r"(\[[^\]]*\]|[^:\[\]]+)(:[0-9]*)?")
-"""A name, or an IPv6 address with its brackets, and perhaps a port."""
+"""A name or an IPv6 address in brackets, and an optional port."""
 
 
 def allowed_host(headers: Headers, names: Collection[str]) -> bool:
@@ -20,7 +20,7 @@ def allowed_host(headers: Headers, names: Collection[str]) -> bool:
 
 
 def foreign_page(headers: Headers, *, links: bool = False) -> bool:
-    """Return whether a browser sends a request for a page of another site; with `links`, following a link is none."""
+    """Return whether a page of another site sent the request; with `links`, followed links are accepted."""
     origin = headers.get("origin")
     if origin is not None and origin.lower().partition("://")[2] != headers.get("host", "").lower():
         return True

@@ -1,4 +1,4 @@
-"""The engine with its pragmas, and short transactions for reading and writing."""
+"""The database: its engine, read and write transactions, migrations, and the lock of the SQLite file."""
 
 import time
 from collections.abc import Iterator
@@ -20,18 +20,26 @@ from backend.errors import BlockHFError
 
 _BUSY_SECONDS = 30
 _CLOSE_SECONDS = 5
-_ALONE = 0x626C6F636B6866
-"""The key of PostgreSQL's advisory lock for the writers that others must wait for; any number will do."""
+_EXCLUSIVE = 0x626C6F636B6866
+"""Key of PostgreSQL's advisory lock for exclusive writers; an arbitrary number."""
 
 
 class Unusable(BlockHFError):
-    """A backend cannot be started on this database; the message is one line that says what to do."""
+    """The database cannot be used; the message is one line that says what to do."""
 
     code = "database-unusable"
 
 
 class Database:
-    """Open a database by SQLAlchemy URL and, unless told otherwise, bring its tables up to date."""
+    """A database, opened by SQLAlchemy URL.
+
+    Args:
+        url: of SQLite or PostgreSQL.
+        migrate: bring the tables up to date.
+
+    Raises:
+        Unusable: the URL names no database that can be used.
+    """
 
     def __init__(self, url: str, *, migrate: bool = True) -> None:
         parsed = parse(url)
@@ -42,7 +50,7 @@ class Database:
             self.engine = _sqlite_engine(url) if self.sqlite else _postgres_engine(parsed)
         except ModuleNotFoundError as error:
             raise Unusable(f"PostgreSQL needs {error.name}: pip install 'blockhf[postgres]'") from None
-        # SQLite has one writer; threads that wait in line for a lock are served sooner than those that poll the file.
+        # SQLite has one writer. Threads get this lock sooner than they would by polling the lock of the file.
         self._writer = Lock() if self.sqlite else nullcontext()
         self._immediate = self.engine.execution_options(immediate=True)
         view = {} if self.sqlite else {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
@@ -56,46 +64,54 @@ class Database:
 
     @classmethod
     def existing(cls, url: str) -> "Database":
-        """Open a database that is there and leave its tables as they are; raise Unusable where there is none."""
+        """Open an existing database without changing its tables.
+
+        Raises:
+            Unusable: there is none.
+        """
         parsed = parse(url)
         if parsed.get_backend_name() == "sqlite" and not Path(parsed.database or ":memory:").is_file():
-            raise Unusable(
-                f"there is no database at {parsed.database}; BLOCKHF_HOME or BLOCKHF_DATABASE_URL say where it is"
-            )
+            raise Unusable(f"there is no database at {parsed.database}: set BLOCKHF_HOME or BLOCKHF_DATABASE_URL")
         return cls(url, migrate=False)
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
-        """Open one consistent view of the data."""
+        """Open a read transaction: one consistent view of the data."""
         with self._view.connect() as connection:
             yield connection
 
     @contextmanager
-    def write(self, *, alone: bool = False) -> Iterator[Connection]:
+    def write(self, *, exclusive: bool = False) -> Iterator[Connection]:
         """Open a transaction that commits at the end and rolls back on any exception.
 
-        On SQLite no other one writes meanwhile. On PostgreSQL others may, to other rows; where that would be wrong, as
-        it is for what counts or numbers rows, it is `alone` among those that say so.
+        SQLite has one writer at a time. On PostgreSQL other transactions may write other rows meanwhile.
+
+        Args:
+            exclusive: wait for other exclusive writers on PostgreSQL too, as is needed to count or number rows.
         """
         with self._writer, self._immediate.begin() as connection:
-            if alone:
+            if exclusive:
                 self._exclude(connection)
             yield connection
 
     def now(self) -> float:
-        """Tell the time, in seconds since 1970, by the clock that all backends of this database share."""
+        """Return the seconds since 1970 by the clock that all backends of this database share."""
         if self.sqlite:
             return time.time()
         with self.read() as connection:
             return float(connection.execute(text("SELECT extract(epoch FROM clock_timestamp())")).scalar_one())
 
     def check(self) -> None:
-        """Raise where the database cannot be read."""
+        """Read from the database.
+
+        Raises:
+            SQLAlchemyError: it cannot be read.
+        """
         with self.read() as connection:
             connection.execute(text("SELECT count(*) FROM alembic_version"))
 
     def close(self) -> None:
-        """Close the connections, those in use once they are free, or after some seconds."""
+        """Close all connections; wait up to 5 s for those in use."""
         pool, deadline = self.engine.pool, time.monotonic() + _CLOSE_SECONDS
         while isinstance(pool, QueuePool) and pool.checkedout() and time.monotonic() < deadline:
             time.sleep(0.01)
@@ -103,7 +119,7 @@ class Database:
 
     def _exclude(self, connection: Connection) -> None:
         if not self.sqlite:
-            connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _ALONE})
+            connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _EXCLUSIVE})
 
     def _migrate(self) -> None:
         config = Config()
@@ -115,37 +131,45 @@ class Database:
             _foreign_keys_off(connection, self.sqlite),
             connection.begin(),
         ):
-            self._exclude(connection)  # backends that start together
+            # Backends on PostgreSQL that start at the same time migrate one after the other.
+            self._exclude(connection)
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
 
 
 def parse(url: str) -> URL:
-    """Read a database's URL; raise Unusable where it names none that can be used."""
+    """Parse a database URL.
+
+    Raises:
+        Unusable: it is not a valid URL of SQLite or PostgreSQL.
+    """
     try:
         parsed = make_url(url)
         parsed.get_dialect()
     except (ArgumentError, NoSuchModuleError) as error:
-        raise Unusable(f"BLOCKHF_DATABASE_URL is no database that can be used: {error}") from None
+        raise Unusable(f"BLOCKHF_DATABASE_URL is not a valid database URL: {error}") from None
     if parsed.get_backend_name() not in {"sqlite", "postgresql"}:
         raise Unusable(f"BLOCKHF_DATABASE_URL must be SQLite or PostgreSQL, not {parsed.get_backend_name()}")
     return parsed
 
 
 def outdated(connection: Connection) -> str:
-    """Say that the tables have another version than the code; nothing where they have the same."""
+    """Return an error text if the tables have another version than the code, else an empty text."""
     script = ScriptDirectory(str(Path(__file__).parent / "migrations"))
     found, wanted = MigrationContext.configure(connection).get_current_revision(), script.get_current_head()
     if found == wanted:
         return ""
-    return f"the tables have version {found}, this program wants {wanted}: start the backend once"
+    return f"the tables have version {found}, this program needs {wanted}: start the backend once to update them"
 
 
 @contextmanager
 def reserved(url: str) -> Iterator[None]:
-    """Keep a SQLite file to one backend for as long as this lasts; raise Unusable where it, or a server, cannot be had.
+    """Reserve a SQLite file for one backend process; on PostgreSQL, check that the server can be reached.
 
-    The file's lock goes with the process, however that ends. Copying, examining and purging need no lock.
+    The operating system releases the lock when the process ends. Backup, doctor and purge need no lock.
+
+    Raises:
+        Unusable: another backend uses the file, or the server cannot be reached.
     """
     parsed = parse(url)
     if parsed.get_backend_name() == "postgresql":
@@ -166,13 +190,13 @@ def _locked(file: Path) -> Iterator[None]:
             yield
     except Timeout:
         raise Unusable(
-            f"another backend works with {file}: stop it, give this one another BLOCKHF_HOME, or give both a "
-            "BLOCKHF_DATABASE_URL of PostgreSQL, which several backends can share"
+            f"another backend uses {file}: stop it, set another BLOCKHF_HOME for this one, or set BLOCKHF_DATABASE_URL "
+            "to a PostgreSQL database, which several backends can share"
         ) from None
 
 
 def _reach(url: str) -> None:
-    """Connect once."""
+    """Check that the server can be reached."""
     database = Database(url, migrate=False)
     try:
         database.now()
@@ -185,11 +209,13 @@ def _reach(url: str) -> None:
 
 @contextmanager
 def _foreign_keys_off(connection: Connection, sqlite: bool) -> Iterator[None]:
-    """Let SQLite replace a table that others refer to: with the keys on, dropping the old one drops their rows too."""
+    """Turn off foreign keys while SQLite replaces a table: dropping it would delete the rows that refer to it."""
     if not sqlite:
         yield
         return
-    cursor = connection.connection.cursor()  # below SQLAlchemy: the pragma does nothing within a transaction
+    cursor = (
+        connection.connection.cursor()
+    )  # not by SQLAlchemy, which opens a transaction: the pragma has no effect within one
     cursor.execute("PRAGMA foreign_keys=OFF")
     try:
         yield
@@ -218,7 +244,7 @@ def _sqlite_engine(url: str) -> Engine:
 
 
 def _postgres_engine(url: URL) -> Engine:
-    """Make an engine whose transactions never wait for a lock, or hold one idly, for longer than a writer may."""
+    """Create an engine that limits how long a transaction waits for a lock, and how long an idle one keeps it."""
     if url.drivername == "postgresql":
         url = url.set(drivername="postgresql+psycopg")
     limits = {

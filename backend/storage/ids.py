@@ -1,4 +1,4 @@
-"""Opaque ids: nothing can be guessed from them, and they fit a path, a file name and a query."""
+"""Random ids that are valid in a path, a file name or a query."""
 
 import secrets
 import string
@@ -8,10 +8,10 @@ _LENGTH = 16
 
 
 def new_id() -> str:
-    """Draw an id at random: 82 bits, letters a to z and digits."""
+    """Return a random id of 16 characters a-z and 0-9 (82 bits)."""
     return "".join(secrets.choice(_ALPHABET) for _ in range(_LENGTH))
 
 
 def is_id(text: str) -> bool:
-    """Tell whether this could be an id that was drawn here."""
+    """Return whether a text has the form of an id."""
     return len(text) == _LENGTH and set(text) <= set(_ALPHABET)

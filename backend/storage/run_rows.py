@@ -1,4 +1,4 @@
-"""Reading runs: rows of the table as records of the contract."""
+"""Reading runs: rows of the table as records of the schema."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -17,13 +17,17 @@ _SUMMARY = tuple(Summary.model_fields)
 
 
 class Runs:
-    """Every run, whatever its state."""
+    """The runs in any state."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     def get(self, run_id: str) -> Run:
-        """Return one run."""
+        """Return one run.
+
+        Raises:
+            NotFound: there is no such run.
+        """
         with self._database.read() as connection:
             return get_run(connection, run_id)
 
@@ -35,7 +39,17 @@ class Runs:
         limit: int = 100,
         before: str | None = None,
     ) -> Sequence[Run]:
-        """Return runs, newest first, older than the run `before`; those of deleted experiments only by name."""
+        """Return runs, newest first.
+
+        Args:
+            experiment: return only this experiment's runs. Without it, ended runs of deleted experiments are omitted.
+            status: return only runs with this status.
+            limit: maximum number of runs.
+            before: return only runs older than this one.
+
+        Raises:
+            NotFound: there is no run `before`.
+        """
         query = select_runs().order_by(RUNS.c.number.desc()).limit(limit)
         if experiment is not None:
             query = query.where(EXPERIMENTS.c.id == experiment)
@@ -50,7 +64,11 @@ class Runs:
 
 
 def run_number(connection: Connection, run_id: str) -> int:
-    """Return the key by which other tables know a run."""
+    """Return the number of a run, its key in other tables.
+
+    Raises:
+        NotFound: there is no such run.
+    """
     number: int | None = connection.scalar(select(RUNS.c.number).where(RUNS.c.id == run_id))
     if number is None:
         raise NotFound(f"there is no run {run_id}")
@@ -58,7 +76,11 @@ def run_number(connection: Connection, run_id: str) -> int:
 
 
 def get_run(connection: Connection, run_id: str) -> Run:
-    """Return one run within a transaction."""
+    """Return one run within a transaction.
+
+    Raises:
+        NotFound: there is no such run.
+    """
     row = connection.execute(select_runs().where(RUNS.c.id == run_id)).one_or_none()
     if row is None:
         raise NotFound(f"there is no run {run_id}")
@@ -66,7 +88,7 @@ def get_run(connection: Connection, run_id: str) -> Run:
 
 
 def select_runs() -> Select[Any]:
-    """Select what `to_run` needs."""
+    """Return a query of the rows that `to_run` reads."""
     return select(RUNS, EXPERIMENTS.c.id.label("experiment_id"), EXPERIMENTS.c.name.label("experiment_name")).join(
         EXPERIMENTS, EXPERIMENTS.c.number == RUNS.c.experiment
     )
@@ -102,5 +124,5 @@ def to_run(row: Row[Any]) -> Run:
 
 
 def moment(seconds: float) -> datetime:
-    """Turn the tables' seconds into a time with its zone."""
+    """Convert seconds since 1970 to a time in UTC."""
     return datetime.fromtimestamp(seconds, UTC)

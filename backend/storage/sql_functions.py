@@ -1,4 +1,4 @@
-"""Aggregates that both databases compute alike."""
+"""Aggregate functions with the same result on SQLite and PostgreSQL."""
 
 from typing import Any
 
@@ -11,11 +11,11 @@ _SMALLEST = 1e-300
 
 
 class mean(FunctionElement[float]):  # noqa: N801 - named as SQL's functions are
-    """The mean of a column's values, null where there are none or where it overflows.
+    """The mean of a column; null if there are no values, or if it overflows.
 
-    PostgreSQL's avg keeps a sum of squares too, and fails the whole query once that overflows: from 1e154 on, which a
-    run that diverges may reach. There, it is null where a value is above 1e300, and 0 where the sum is below 1e-300:
-    PostgreSQL fails a query too when a quotient is too small for a double.
+    PostgreSQL's avg also sums squares, and the query fails when those overflow: from 1e154, which a diverging run can
+    reach. So on PostgreSQL the mean is sum / count instead. It is null if a value exceeds 1e300, and 0 if the sum is
+    below 1e-300, as PostgreSQL also fails when a quotient is too small for a double.
     """
 
     type = Double()

@@ -1,4 +1,4 @@
-"""The tables. Times are seconds since 1970 on the server's clock; documents are JSON text as the contract writes it."""
+"""The tables. Times are seconds since 1970 on the server's clock; documents are JSON text as the schema writes it."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -125,7 +125,7 @@ def _columns(measures: Mapping[str, Measure]) -> list[Column[Any]]:
     return [Column(m.name, _TYPES[m.kind], nullable=m.optional) for m in measures.values() if m.name != "update"]
 
 
-# The key of both: a replay cannot double a row, and one run's rows lie together.
+# The key of both: a repeated request cannot duplicate a row, and the rows of a run are stored together.
 UPDATES = Table(
     "updates",
     METADATA,

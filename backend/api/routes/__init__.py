@@ -1,1 +1,1 @@
-"""One file of routes per noun."""
+"""One module of routes per resource."""

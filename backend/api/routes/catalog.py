@@ -1,4 +1,4 @@
-"""What can be launched, and by whom it would be trained."""
+"""The catalog: what can be launched, and the workers."""
 
 from fastapi import APIRouter
 
@@ -12,5 +12,5 @@ router = APIRouter(tags=["catalog"])
 
 @router.get("/catalog", responses=errors() | example(CATALOG))
 def catalog(services: ServicesOfRequest) -> CatalogAnswer:
-    """Problems and data sets that the workers announced, with every knob's bounds and default; and the workers."""
+    """Problems and data sets that the workers announced, with all settings; and the workers."""
     return services.workers.catalog()

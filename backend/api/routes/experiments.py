@@ -19,11 +19,16 @@ from backend.schemas.runs import Experiment
 router = APIRouter(prefix="/experiments", tags=["experiments"])
 
 _MANY = 100
-"""Longer lists are made in the threads for files, so that no more than a few are at a time."""
+"""Longer lists are generated in the threads for files, a few at a time."""
 
 Key = Annotated[
     str | None,
-    Header(alias="Idempotency-Key", min_length=1, max_length=200, description="repeats of a launch queue it once"),
+    Header(
+        alias="Idempotency-Key",
+        min_length=1,
+        max_length=200,
+        description="repeated launches with the same key are queued once",
+    ),
 ]
 
 
@@ -40,7 +45,7 @@ def launch(services: ServicesOfRequest, spec: ExperimentSpec, idempotency_key: K
 
 @router.post("/check", responses=errors(422, 503) | example(PLAN), openapi_extra=body_example(SPEC))
 def check(services: ServicesOfRequest, spec: ExperimentSpec) -> Plan:
-    """Say what a launch would queue; nothing is queued."""
+    """Validate a launch and return what it would queue, without queueing it."""
     return services.experiments.check(spec)
 
 
@@ -48,10 +53,10 @@ def check(services: ServicesOfRequest, spec: ExperimentSpec) -> Plan:
 async def list_experiments(
     services: ServicesOfRequest,
     limit: Limit = 50,
-    before: Annotated[Id | None, Query(description="older than this experiment")] = None,
-    tag: Annotated[Slug | None, Query(description="only those with this tag")] = None,
-    archived: Annotated[bool, Query(description="archived ones too")] = False,
-    deleted: Annotated[bool, Query(description="deleted ones too")] = False,
+    before: Annotated[Id | None, Query(description="only experiments older than this one")] = None,
+    tag: Annotated[Slug | None, Query(description="only experiments with this tag")] = None,
+    archived: Annotated[bool, Query(description="include archived experiments")] = False,
+    deleted: Annotated[bool, Query(description="include deleted experiments")] = False,
 ) -> Response:
     """Experiments with their runs, newest first."""
     wanted = Wanted(limit=limit, before=before, tag=tag, archived=archived, deleted=deleted)
@@ -66,7 +71,7 @@ def _listed(services: Services, wanted: Wanted) -> Response:
 
 
 def _parts(found: Iterable[Experiment]) -> Iterator[bytes]:
-    """Write a list, one experiment after the other."""
+    """Yield a list as JSON, one experiment at a time."""
     yield b'{"experiments":['
     for n, one in enumerate(found):
         yield (b"," if n else b"") + one.model_dump_json().encode()
@@ -75,7 +80,7 @@ def _parts(found: Iterable[Experiment]) -> Iterator[bytes]:
 
 @router.get("/tags", responses=errors() | example({"tags": ["damped", "paper"]}))
 def tags(services: ServicesOfRequest) -> TagList:
-    """Every tag of the experiments that are not deleted."""
+    """All tags of experiments that are not deleted."""
     return TagList(tags=list(services.experiments.tags()))
 
 
@@ -87,17 +92,17 @@ def experiment(services: ServicesOfRequest, experiment_id: ExperimentId) -> Expe
 
 @router.patch("/{experiment_id}", responses=errors(404, 409) | example(EXPERIMENT), openapi_extra=body_example(CHANGE))
 def change(services: ServicesOfRequest, experiment_id: ExperimentId, body: ExperimentChange) -> Experiment:
-    """Change name, note, tags or archive; what is left out stays."""
+    """Change name, note, tags or archived state; omitted fields are unchanged."""
     return services.experiments.change(experiment_id, body)
 
 
 @router.delete("/{experiment_id}", responses=errors(404) | example(DELETED))
 def delete(services: ServicesOfRequest, experiment_id: ExperimentId) -> Experiment:
-    """Mark as deleted, and cancel the runs that have not ended; nothing is removed, and it can be restored."""
+    """Delete an experiment and cancel its unfinished runs. It can be restored until a purge removes it."""
     return services.experiments.delete(experiment_id)
 
 
 @router.post("/{experiment_id}/restore", responses=errors(404) | example(EXPERIMENT))
 def restore(services: ServicesOfRequest, experiment_id: ExperimentId) -> Experiment:
-    """Take a deletion back; runs that it cancelled can be tried again, and go on from their checkpoints."""
+    """Restore a deleted experiment; its cancelled runs can be retried and continue from their checkpoints."""
     return services.experiments.restore(experiment_id)

@@ -1,4 +1,4 @@
-"""The final weights and the checkpoint of a run, where the worker shares the backend's home."""
+"""Final weights and checkpoint of a run, if its worker uses the backend's folder BLOCKHF_HOME."""
 
 from contextlib import ExitStack, suppress
 from hashlib import file_digest
@@ -22,23 +22,23 @@ _FILE = errors(404) | example("...", media_type=_SAFETENSORS, schema={"type": "s
 
 @router.get("/weights.safetensors", response_class=Response, responses=_FILE)
 async def weights(services: ServicesOfRequest, run_id: RunId) -> Response:
-    """The final weights of a finished run by name, as safetensors; where a mean was taken, that too as average.NAME."""
+    """The final weights of a finished run, as safetensors; averaged weights, if any, are called average.NAME."""
     return await services.in_thread(_weights, run_id)
 
 
 def _weights(services: Services, run_id: str) -> Response:
     sha256 = services.runs.get(run_id).weights
     if sha256 is None:
-        raise NotFound(f"run {run_id} has no final weights: it has not finished, or they could not be written")
+        raise NotFound(f"run {run_id} has no final weights: it has not finished, or writing them failed")
     file = _find(services.settings.home / "checkpoints" / run_id, "weights.safetensors", sha256)
     if file is None:
-        raise NotFound(f"the final weights of run {run_id} are not on this machine; its worker has them")
+        raise NotFound(f"the final weights of run {run_id} are not on this machine, but with its worker")
     return _answer(file, run_id)
 
 
 @router.get("/checkpoint.safetensors", response_class=Response, responses=_FILE)
 async def checkpoint(services: ServicesOfRequest, run_id: RunId) -> Response:
-    """The state that an unfinished run would go on from, as safetensors: weights, optimizer's state, and a document."""
+    """The last checkpoint of an unfinished run, as safetensors: weights, optimizer state and a JSON document."""
     return await services.in_thread(_checkpoint, run_id)
 
 
@@ -48,17 +48,17 @@ def _checkpoint(services: Services, run_id: str) -> Response:
         raise NotFound(f"run {run_id} has no checkpoint: none has been written yet, or the run has finished")
     file = _find(services.settings.home / "checkpoints" / run_id, f"{named.update}-*.safetensors", named.sha256)
     if file is None:
-        raise NotFound(f"the checkpoint of run {run_id} is not on this machine; its worker has it")
+        raise NotFound(f"the checkpoint of run {run_id} is not on this machine, but with its worker")
     return _answer(file, f"{run_id}-{named.update}")
 
 
 def _find(folder: Path, pattern: str, sha256: str) -> BinaryIO | None:
-    """Open the file with this SHA-256 among the files of a name; None: it is not here."""
+    """Open the file that matches the pattern and has this SHA-256; None if there is none."""
     for path in folder.glob(pattern):
-        with suppress(OSError), ExitStack() as held:
-            file = held.enter_context(path.open("rb"))
+        with suppress(OSError), ExitStack() as opened:
+            file = opened.enter_context(path.open("rb"))
             if file_digest(file, "sha256").hexdigest() == sha256:
-                held.pop_all()
+                opened.pop_all()
                 return file
     return None
 

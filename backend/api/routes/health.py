@@ -1,4 +1,4 @@
-"""Whether the process answers, and whether its database does."""
+"""Health of the process and of its database."""
 
 from fastapi import APIRouter
 from sqlalchemy.exc import SQLAlchemyError
@@ -15,7 +15,7 @@ _OK = example({"status": "ok"})
 
 @router.get("/health", responses=errors() | _OK)
 async def health() -> Health:
-    """The process answers."""
+    """The process is running."""
     return Health()
 
 

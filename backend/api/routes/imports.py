@@ -13,9 +13,9 @@ router = APIRouter(prefix="/imports", tags=["runs"])
 
 @router.post("", status_code=201, responses=errors(422) | example(RUN, status=201), openapi_extra=body_example(IMPORT))
 def import_run(services: ServicesOfRequest, body: Import) -> Run:
-    """Store a history from CSV, as /runs/{run_id}/export.csv writes it, as a finished run that is marked as imported.
+    """Store a history in the format of /runs/{run_id}/export.csv as a finished run that is marked as imported.
 
-    The columns `update` (1, 2, 3 ...) and one measure are needed; an empty cell was not measured. All rows are stored,
-    or none. The body may hold BLOCKHF_MAX_IMPORT_BYTES.
+    The columns `update` (1, 2, 3 ...) and at least one measure are required; an empty cell means not measured. All rows
+    are stored, or none. BLOCKHF_MAX_IMPORT_BYTES limits the size of the body.
     """
     return services.imports.add(body)

@@ -16,6 +16,6 @@ router = APIRouter(tags=["health"])
     responses=errors() | example(METRICS, media_type="text/plain", schema={"type": "string"}),
 )
 def metrics(request: Request) -> Response:
-    """Rows stored, runs by status, workers, the oldest lease's age, and how long requests took."""
+    """Stored rows, runs by status, live workers, age of the oldest lease, and request times."""
     telemetry: Telemetry = request.app.state.telemetry
     return Response(telemetry.text(), media_type=CONTENT_TYPE_LATEST)

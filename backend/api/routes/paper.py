@@ -1,4 +1,4 @@
-"""The paper's figures and claims, drawn and judged from runs."""
+"""The paper's figures and the verdicts on its claims, from runs."""
 
 from typing import Annotated
 
@@ -18,26 +18,26 @@ from backend.schemas.paper import Answer, Axis, Own, PaperView, Reproductions, S
 
 router = APIRouter(tags=["paper"])
 
-AxisOfRequest = Annotated[Axis, Query(description="what the curves are drawn over")]
-ModeOfRequest = Annotated[Mode, Query(description="colours for a light or a dark page")]
+AxisOfRequest = Annotated[Axis, Query(description="horizontal axis")]
+ModeOfRequest = Annotated[Mode, Query(description="colours for a light or dark page")]
 
 
 @router.get("/paper", responses=errors() | example(REPRODUCTIONS))
 def reproductions(services: ServicesOfRequest) -> Reproductions:
-    """What reproduces the paper's figures, by scale, and the study's sweeps: experiments whose `spec` you launch."""
+    """Experiments that reproduce the paper's figures, by scale, and the sweeps of the study: launch their `spec`."""
     return Reproductions(reproductions=results_catalog.catalog(services.database))
 
 
 @router.get("/paper/{problem}", responses=errors(404) | example(PAPER_VIEW))
 def recorded_paper(
-    problem: Annotated[PaperProblem, Path(description="whose figure")],
+    problem: Annotated[PaperProblem, Path(description="problem of the figure")],
     axis: AxisOfRequest = "update",
     mode: ModeOfRequest = "light",
 ) -> PaperView:
-    """The figure and the verdicts of the runs that ship with BlockHF, at the scale `laptop`."""
+    """Figure and verdicts of the recorded runs that are included in BlockHF, at the scale `laptop`."""
     results = results_catalog.recorded(problem)
     if results is None:
-        raise NotFound(f"no results of {problem.value} ship with this version; launch its reproduction")
+        raise NotFound(f"this version includes no results of {problem.value}; launch its reproduction")
     return results_catalog.view(results, is_recorded=True, axis=axis, mode=mode)
 
 
@@ -48,14 +48,14 @@ def paper(
     axis: AxisOfRequest = "update",
     mode: ModeOfRequest = "light",
 ) -> PaperView:
-    """The figure and the verdicts of an experiment's runs so far, be it a reproduction or one of your own."""
+    """Figure and verdicts of the runs of an experiment so far."""
     results = collect(services.experiments.get(experiment_id), services.metrics.series)
     return results_catalog.view(results, axis=axis, mode=mode)
 
 
 @router.get("/study", responses=errors() | example(STUDY))
 def study(services: ServicesOfRequest, mode: ModeOfRequest = "light") -> Study:
-    """What to choose, and why: each question's newest sweep here, or else the one that ships with BlockHF."""
+    """The study of settings: for each question the newest sweep of this backend, or else the recorded one."""
     newest = results_catalog.own(services.database)
     return Study(answers=[_answer(services, question, newest.get(mark_of(question)), mode) for question in Question])
 

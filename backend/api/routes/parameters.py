@@ -1,4 +1,4 @@
-"""Path and query parameters that several routes share."""
+"""Path and query parameters shared by several routes."""
 
 from typing import Annotated
 
@@ -6,7 +6,7 @@ from fastapi import Path, Query
 
 from backend.schemas.base import Id
 
-ExperimentId = Annotated[Id, Path(description="an experiment's id")]
-RunId = Annotated[Id, Path(description="a run's id")]
-WorkerId = Annotated[Id, Path(description="the id that registering gave")]
-Limit = Annotated[int, Query(ge=1, le=1000, description="at most this many")]
+ExperimentId = Annotated[Id, Path(description="id of an experiment")]
+RunId = Annotated[Id, Path(description="id of a run")]
+WorkerId = Annotated[Id, Path(description="id of a worker, as registration returned it")]
+Limit = Annotated[int, Query(ge=1, le=1000, description="maximum number of results")]

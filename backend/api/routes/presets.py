@@ -13,12 +13,12 @@ from backend.schemas.runs import Preset
 
 router = APIRouter(prefix="/presets", tags=["presets"])
 
-PresetSlug = Annotated[Slug, Path(description="a preset's name in addresses")]
+PresetSlug = Annotated[Slug, Path(description="slug of a preset")]
 
 
 @router.get("", responses=errors() | example({"presets": [PRESET]}))
 def list_presets(services: ServicesOfRequest) -> PresetList:
-    """Every preset, in the order of the titles."""
+    """All presets, sorted by title."""
     return PresetList(presets=list(services.presets.list()))
 
 
@@ -30,11 +30,11 @@ def preset(services: ServicesOfRequest, slug: PresetSlug) -> Preset:
 
 @router.put("/{slug}", responses=errors(409) | example(PRESET), openapi_extra=body_example(PRESET_BODY))
 def save(services: ServicesOfRequest, slug: PresetSlug, body: PresetBody) -> Preset:
-    """Save settings under a name, in place of those that had it before."""
+    """Save settings under a slug; replace an existing preset."""
     return services.presets.save(slug, body)
 
 
 @router.delete("/{slug}", status_code=204, responses=errors(404))
 def delete(services: ServicesOfRequest, slug: PresetSlug) -> None:
-    """Delete a preset; comparisons that were started from it stay."""
+    """Delete a preset; experiments launched from it are unchanged."""
     services.presets.delete(slug)

@@ -1,4 +1,4 @@
-"""Runs: read, cancel, pause, resume, retry, move in line, export."""
+"""Runs: read, cancel, pause, resume, retry, prioritize, export."""
 
 from collections.abc import Iterable
 from typing import Annotated
@@ -23,10 +23,10 @@ _PARQUET = "application/vnd.apache.parquet"
 @router.get("", responses=errors(404) | example({"runs": [RUN]}))
 def list_runs(
     services: ServicesOfRequest,
-    experiment: Annotated[Id | None, Query(description="only this experiment's")] = None,
-    status: Annotated[RunStatus | None, Query(description="only those that stand there")] = None,
+    experiment: Annotated[Id | None, Query(description="only runs of this experiment")] = None,
+    status: Annotated[RunStatus | None, Query(description="only runs with this status")] = None,
     limit: Limit = 100,
-    before: Annotated[Id | None, Query(description="older than this run")] = None,
+    before: Annotated[Id | None, Query(description="only runs older than this one")] = None,
 ) -> RunList:
     """Runs, newest first."""
     return RunList(runs=list(services.runs.list(experiment=experiment, status=status, limit=limit, before=before)))
@@ -40,25 +40,25 @@ def run(services: ServicesOfRequest, run_id: RunId) -> Run:
 
 @router.post("/{run_id}/cancel", status_code=202, responses=errors(404, 409) | example(RUN, status=202))
 def cancel(services: ServicesOfRequest, run_id: RunId) -> Run:
-    """Cancel a run: at once while it waits, within seconds while it trains."""
+    """Cancel a run: immediately if it is queued, within seconds if it is running."""
     return services.queue.cancel(run_id)
 
 
 @router.post("/{run_id}/pause", status_code=202, responses=errors(404, 409) | example(RUN, status=202))
 def pause(services: ServicesOfRequest, run_id: RunId) -> Run:
-    """Pause a run: at once while it waits, after its update while it trains; a checkpoint keeps where it was."""
+    """Pause a run: immediately if it is queued, after its current update and with a checkpoint if it is running."""
     return services.queue.pause(run_id)
 
 
 @router.post("/{run_id}/resume", status_code=202, responses=errors(404, 409) | example(RUN, status=202))
 def resume(services: ServicesOfRequest, run_id: RunId) -> Run:
-    """Let a paused run go on, bit for bit as if it had not been paused where device, threads and versions are equal."""
+    """Continue a paused run; the results are bit for bit equal if device, threads and versions are the same."""
     return services.queue.resume(run_id)
 
 
 @router.post("/{run_id}/retry", status_code=202, responses=errors(404, 409) | example(RUN, status=202))
 def retry(services: ServicesOfRequest, run_id: RunId) -> Run:
-    """Queue a run again that failed or was cancelled; it goes on from its last checkpoint."""
+    """Queue a failed or cancelled run again; it continues from its last checkpoint."""
     return services.queue.retry(run_id)
 
 
@@ -69,7 +69,7 @@ def retry(services: ServicesOfRequest, run_id: RunId) -> Run:
     openapi_extra=body_example({"priority": 10}),
 )
 def prioritize(services: ServicesOfRequest, run_id: RunId, body: Priority) -> Run:
-    """Move a run in line: of those that wait, the highest priority goes first, and of equals the oldest."""
+    """Set the priority: among queued runs the highest goes first, and of equal ones the oldest."""
     return services.queue.prioritize(run_id, body.priority)
 
 
@@ -79,7 +79,7 @@ def prioritize(services: ServicesOfRequest, run_id: RunId, body: Priority) -> Ru
     responses=errors(404) | example(CSV, media_type="text/csv", schema={"type": "string"}),
 )
 async def export(services: ServicesOfRequest, run_id: RunId) -> Response:
-    """Every row of a run as CSV, one line per update; a block's columns start with block0_, block1_ ..."""
+    """All rows of a run as CSV, one line per update; columns of a block begin with block0_, block1_ ..."""
     return await services.in_thread(_csv, run_id)
 
 
@@ -94,7 +94,7 @@ def _csv(services: Services, run_id: str) -> Response:
     responses=errors(404) | example(EXPORT, schema={"type": "object"}),
 )
 async def export_json(services: ServicesOfRequest, run_id: RunId) -> Response:
-    """The run, and every row as columns, as one document."""
+    """The run and its rows, as columns, in one JSON document."""
     return await services.in_thread(_json, run_id)
 
 
@@ -110,7 +110,7 @@ def _json(services: Services, run_id: str) -> Response:
     responses=errors(404) | example("PAR1", media_type=_PARQUET, schema={"type": "string", "format": "binary"}),
 )
 async def export_parquet(services: ServicesOfRequest, run_id: RunId) -> Response:
-    """Every row as Parquet, typed; the file's metadata has the run under `blockhf.run`."""
+    """All rows as typed Parquet; the metadata `blockhf.run` is the run as JSON."""
     return await services.in_thread(_parquet, run_id)
 
 

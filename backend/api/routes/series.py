@@ -1,4 +1,4 @@
-"""Curves: the columns of many runs at once, only what is new, thinned to the screen."""
+"""Curves: columns of several runs in one request, new rows only, thinned for the screen."""
 
 from typing import Annotated, Any
 
@@ -41,24 +41,24 @@ _SCHEMA = {
 
 RunIds = Annotated[
     str,
-    Query(description="runs' ids with commas between", examples=["3x8kq0v5m2a7c9d1"]),
+    Query(description="comma-separated ids of runs", examples=["3x8kq0v5m2a7c9d1"]),
     StringConstraints(pattern=r"^[a-z0-9]{8,32}(,[a-z0-9]{8,32})*$", max_length=33 * MAX_RUNS_PER_EXPERIMENT),
 ]
 After = Annotated[
     str | None,
-    Query(description="for each run, the last update that is known already; empty: 0"),
+    Query(description="for each run, the last update that is already known; empty: 0"),
     StringConstraints(pattern=r"^[0-9]{1,7}(,[0-9]{1,7})*$", max_length=8 * MAX_RUNS_PER_EXPERIMENT),
 ]
 Until = Annotated[
     str | None,
-    Query(description="for each run, the last update that is wanted; empty: all"),
+    Query(description="for each run, the last update to return; empty: all"),
     StringConstraints(pattern=r"^[0-9]{1,7}(,[0-9]{1,7})*$", max_length=8 * MAX_RUNS_PER_EXPERIMENT),
 ]
 Bucket = Annotated[int, Query(ge=1, le=MAX_BUCKET, description="updates per point, a power of 2")]
 Fields = Annotated[
-    str | None, Query(max_length=1000, description=f"with commas between; empty: all of {', '.join(SERIES_FIELDS)}")
+    str | None, Query(max_length=1000, description=f"comma-separated; empty: all of {', '.join(SERIES_FIELDS)}")
 ]
-Blocks = Annotated[bool, Query(description="1: also each block's conjugate gradient (only with bucket=1)")]
+Blocks = Annotated[bool, Query(description="1: include the measures of each block (only with bucket=1)")]
 
 
 @router.get("/series", response_class=Response, responses=errors(404, 422) | example(SERIES, schema=_SCHEMA))
@@ -71,12 +71,13 @@ def series(
     fields: Fields = None,
     blocks: Blocks = False,
 ) -> Response:
-    """Each run's columns after its update `after` up to `until`; if `row_generation` has changed, read all again.
+    """Columns of each run after its update `after` up to `until`; if `row_generation` has changed, read all rows again.
 
-    With a bucket above 1, a point stands for the updates j * bucket to (j + 1) * bucket - 1: the last one's `update`,
-    `epoch`, `samples`, `seconds`, `cost`, `cpu_seconds`; mean, `_min` and `_max` of the others. Buckets are complete:
-    replace your last point by the first new one where they overlap. An answer holds at most 200,000 points, shared by
-    the runs: read on where `update` ends below `last_update`. What was not measured, or is not finite, is null.
+    With a bucket above 1, a point summarizes the updates j * bucket to (j + 1) * bucket - 1: `update`, `epoch`,
+    `samples`, `seconds`, `cost` and `cpu_seconds` of the last one; the mean, `_min` and `_max` of the other measures.
+    Buckets are complete: if the first new point is of the same bucket as your last one, replace that. A response has at
+    most 200,000 points, shared by the runs: continue if `update` ends before `last_update`. Values that were not
+    measured or are not finite are null.
     """
     ids = runs.split(",")
     with services.metrics.readings(
@@ -93,7 +94,7 @@ def series(
 def _one_each(name: str, text: str | None, count: int, default: int) -> list[int]:
     numbers = [default] * count if text is None else [int(n) for n in text.split(",")]
     if len(numbers) != count:
-        raise InvalidInput([FieldError(name, text, f"{len(numbers)} numbers for {count} runs; give one for each")])
+        raise InvalidInput([FieldError(name, text, f"has {len(numbers)} numbers for {count} runs: give one per run")])
     return [min(n, MAX_UPDATES) for n in numbers]
 
 
@@ -101,7 +102,7 @@ def _bucket(bucket: int, blocks: bool) -> int:
     if bucket & (bucket - 1):
         raise InvalidInput([FieldError("bucket", bucket, "must be a power of 2")])
     if blocks and bucket > 1:
-        raise InvalidInput([FieldError("blocks", 1, "needs bucket=1, since blocks are not thinned")])
+        raise InvalidInput([FieldError("blocks", 1, "requires bucket=1, because blocks are not thinned")])
     return bucket
 
 
@@ -109,5 +110,5 @@ def _fields(text: str | None) -> list[str]:
     fields = list(SERIES_FIELDS) if not text else list(dict.fromkeys(text.split(",")))
     unknown = [name for name in fields if name not in SERIES_FIELDS]
     if unknown:
-        raise InvalidInput([FieldError("fields", unknown[0], f"no such field; there are {', '.join(SERIES_FIELDS)}")])
+        raise InvalidInput([FieldError("fields", unknown[0], f"must be one of {', '.join(SERIES_FIELDS)}")])
     return fields

@@ -1,4 +1,4 @@
-"""Sweeps: a comparison over a grid of settings, or a list of them."""
+"""Sweeps: a comparison over a grid or a list of settings."""
 
 from fastapi import APIRouter
 
@@ -20,5 +20,5 @@ router = APIRouter(prefix="/sweeps", tags=["experiments"])
     openapi_extra=body_example(SWEEP),
 )
 def sweep(services: ServicesOfRequest, body: Sweep, idempotency_key: Key = None) -> Experiment:
-    """Queue a comparison whose optimizers take each combination of the grid, or each point of the list."""
+    """Queue a comparison with one optimizer per combination of the grid and point of the list."""
     return services.experiments.launch(expand(body), idempotency_key=idempotency_key)

@@ -1,4 +1,4 @@
-"""What a worker reports of the run it holds; every call repeats the claim's token."""
+"""Reports of a worker about the run it has claimed; every request repeats the claim number."""
 
 from fastapi import APIRouter
 
@@ -17,13 +17,13 @@ router = APIRouter(prefix="/runs/{run_id}", tags=["updates"])
     openapi_extra=body_example(HEARTBEAT),
 )
 def heartbeat(services: ServicesOfRequest, run_id: RunId, body: Heartbeat) -> HeartbeatAnswer:
-    """Renew the lease, and learn whether the user wants the run cancelled or paused."""
+    """Renew the lease; return whether the user wants the run cancelled or paused."""
     return services.queue.heartbeat(run_id, body.claim_number)
 
 
 @router.post("/start", status_code=204, responses=errors(404, 409, 422), openapi_extra=body_example(START))
 def start(services: ServicesOfRequest, run_id: RunId, body: Start) -> None:
-    """Report what the run is made of, before its first update, and after which update it goes on; later rows go."""
+    """Report environment, blocks and parameters before the first update; rows after `resumed_from` are deleted."""
     services.queue.start(run_id, body)
 
 
@@ -31,11 +31,11 @@ def start(services: ServicesOfRequest, run_id: RunId, body: Start) -> None:
     "/updates", responses=errors(404, 409, 422) | example({"last_update": 1}), openapi_extra=body_example(APPEND)
 )
 def append(services: ServicesOfRequest, run_id: RunId, body: Append) -> Appended:
-    """Store the next updates, and name a checkpoint; repeating those that are stored is fine."""
+    """Store the next updates and record a checkpoint. Updates that are already stored are skipped."""
     return Appended(last_update=services.metrics.append(run_id, body))
 
 
 @router.post("/finish", status_code=204, responses=errors(404, 409, 422), openapi_extra=body_example(FINISH))
 def finish(services: ServicesOfRequest, run_id: RunId, body: Finish) -> None:
-    """End the run, or lay it down as paused; repeating it is fine."""
+    """Finish or pause the run. Idempotent."""
     services.queue.finish(run_id, body)

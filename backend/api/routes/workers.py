@@ -1,4 +1,4 @@
-"""Workers: register, take runs, be heard of."""
+"""Workers: register, claim runs, send heartbeats."""
 
 from fastapi import APIRouter, Response
 
@@ -18,17 +18,17 @@ router = APIRouter(prefix="/workers", tags=["workers"])
     openapi_extra=body_example(ANNOUNCEMENT),
 )
 def register(services: ServicesOfRequest, body: Announcement) -> Registration:
-    """Announce a worker, its problems and its data sets."""
+    """Register a worker with its problems and data sets."""
     return services.workers.register(body)
 
 
 @router.post(
     "/{worker_id}/claim",
     response_model=Claim,
-    responses=errors(404) | example(CLAIM) | {204: {"description": "nothing to do"}},
+    responses=errors(404) | example(CLAIM) | {204: {"description": "there is no run that this worker can train"}},
 )
 def claim(services: ServicesOfRequest, worker_id: WorkerId) -> Claim | Response:
-    """Take the first run in line that waits, or whose worker is lost; it goes on from its checkpoint if it has one."""
+    """Claim the first run in line that this worker can train: a queued one, or one with an expired lease."""
     return services.queue.claim(worker_id) or Response(status_code=204)
 
 
@@ -40,5 +40,5 @@ def run_states(services: ServicesOfRequest, body: KeptRuns) -> RunStates:
 
 @router.post("/{worker_id}/heartbeat", status_code=204, responses=errors(404))
 def heartbeat(services: ServicesOfRequest, worker_id: WorkerId) -> None:
-    """Say that an idle worker is alive."""
+    """Report that an idle worker is alive."""
     services.workers.heartbeat(worker_id)

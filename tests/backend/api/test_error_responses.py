@@ -164,7 +164,7 @@ def test_our_own_mistakes_hide_their_details(
     with caplog.at_level(logging.ERROR):
         problem = assert_problem(http.get("/api/v1/catalog"), 500)
     assert "secret" not in str(problem)
-    name = problem["title"].split()[-1]
+    name = problem["title"].split("reference ")[1].split(",")[0]
     (record,) = [record for record in caplog.records if name in record.getMessage()]
     assert "secret" in str(record.exc_info)
 

@@ -32,7 +32,7 @@ def test_a_deletion_says_what_it_cancels(run: Run, client: Client, worker: str) 
     made = client.launch(spec())
     asked = run("delete", made.id, answer="n\n")
     assert (asked.exit_code, client.experiment(made.id)) == (1, made)
-    assert "2 of their runs wait or train and will be cancelled" in asked.output
+    assert "2 unfinished runs" in asked.output
     assert run("delete", made.id, "--yes").exit_code == 0
     assert client.experiments() == []
     assert made.id in run("experiments", "--deleted").stdout
@@ -61,7 +61,7 @@ def test_a_launch_starts_from_a_preset(run: Run, client: Client, worker: str) ->
     assert launched == spec(seeds=[3, 4], name="again")
     with pytest.raises(InvalidInput, match="preset is 'yours': must be one of mine"):
         run("launch", "--preset", "yours")
-    with pytest.raises(InvalidInput, match="a file is given too"):
+    with pytest.raises(InvalidInput, match=r"^preset is"):
         run("launch", "--preset", "mine", "some.yaml")
     assert run("presets", "--delete", "mine").stdout == ""
 

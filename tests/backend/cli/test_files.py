@@ -63,7 +63,7 @@ def test_a_long_file_is_imported(run: Run, client: BothClient, tmp_path: Path) -
         ("update,test_loss\n1,5\n3,4\n", ["-o", "adam"], r"^csv.line3.update is 3: updates count from 1 .*; 2 is next"),
         ("update,test_loss\n1,five\n", ["-o", "adam"], "^csv.line2.test_loss is 'five'"),
         ("test_loss\n1\n", ["-o", "adam"], "^csv is None: needs the column update"),
-        ("update,test_loss\n1,5\n", [], "^optimizer is None: say what made it: --optimizer adam, hf or bhf"),
+        ("update,test_loss\n1,5\n", [], "^optimizer is None: "),
         ("update,test_loss\n1,5\n", ["-o", "rprop"], "^optimizer is 'rprop': must be one of adam, hf, bhf"),
         (
             "update,test_loss\n1,5\n",
@@ -165,7 +165,7 @@ def test_a_file_is_whole_or_not_there(
 
 def test_several_runs_need_a_folder(run: Run, client: BothClient, claim: Claim) -> None:
     """Standard output takes one run."""
-    with pytest.raises(InvalidInput, match=r"^ids is 2: several runs need a folder: add --to FOLDER"):
+    with pytest.raises(InvalidInput, match=r"^ids is 2: .*--to FOLDER"):
         run("export", client.experiments()[0].id)
     assert run("export", claim.run.id).stdout == client.export(claim.run.id)
 

@@ -10,7 +10,7 @@ import pytest
 
 from backend.api.services import Services
 from backend.operations import checkpoint_folders
-from backend.operations.checkpoint_folders import SETTLED_SECONDS
+from backend.operations.checkpoint_folders import RECENT_SECONDS
 from backend.operations.doctor import examine, repair
 from backend.schemas.api import Append, Claim, Finish
 from backend.schemas.runs import Checkpoint, RunStatus
@@ -56,7 +56,7 @@ def write(path: Path, content: bytes = BYTES, *, age: float = 0.0) -> Path:
     return path
 
 
-OLD = 2 * SETTLED_SECONDS
+OLD = 2 * RECENT_SECONDS
 
 
 def test_checkpoints_of_finished_runs_are_dropped(
@@ -69,7 +69,8 @@ def test_checkpoints_of_finished_runs_are_dropped(
     assert examine(settings) == []
     store.queue.finish(saved.run.id, Finish(claim_number=saved.claim_number, status=RunStatus.FINISHED))
     (finding,) = examine(settings)
-    assert finding.what == f"run {saved.run.id} has finished and keeps 2.0 MB of checkpoints"
+    assert saved.run.id in finding.text
+    assert "2.0 MB" in finding.text
     assert repair(settings, [finding]) == 0
     assert [(root / name).exists() for name in names] == [False, True, True]
     assert examine(settings) == []
@@ -101,9 +102,9 @@ def test_a_checkpoint_to_go_on_from_is_looked_for(
     findings = examine(scene.settings)
     assert len(findings) == bool(fault)
     for finding in findings:
-        assert finding.what.startswith(f"run {saved.run.id} is to go on from update 5, but its checkpoint in {root}")
-        assert fault in finding.what
-        assert (finding.mendable, finding.remark) == (False, False)
+        assert f"run {saved.run.id} at update 5 in {root}" in finding.text
+        assert fault in finding.text
+        assert (finding.repairable, finding.note) == (False, False)
         assert repair(scene.settings, [finding]) == 1
 
 
@@ -111,8 +112,8 @@ def test_a_checkpoint_on_another_machine_is_remarked_on(scene: Scene, root: Path
     """Without a folder of the run, its worker is elsewhere: that is said, and is nothing wrong."""
     write(root / new_id() / "1-1.safetensors")
     (finding,) = examine(scene.settings)
-    assert finding.what.startswith(f"the checkpoints of 1 unfinished runs ({saved.run.id}) are not on this machine")
-    assert finding.remark
+    assert saved.run.id in finding.text
+    assert finding.note
     assert repair(scene.settings, [finding]) == 0
 
 
@@ -147,9 +148,9 @@ def test_folders_of_unknown_runs_are_named_and_stay(scene: Scene, root: Path, de
     ]
     (root / new_id()).symlink_to(scene.settings.home / "elsewhere")
     (finding,) = examine(scene.settings)
-    assert finding.what.startswith(f"2 folders in {root} (")
-    assert "hold 4.0 MB of runs that this database does not know" in finding.what
-    assert finding.remark
+    assert finding.text.startswith(f"2 folders in {root} (")
+    assert "4.0 MB" in finding.text
+    assert finding.note
     assert repair(scene.settings, [finding]) == 0
     assert all(path.exists() for path in (*named, *others))
 
@@ -166,7 +167,7 @@ def test_drafts_of_the_dead_are_dropped(scene: Scene, root: Path, saved: Claim, 
         write(folder / "5-1.safetensors", age=OLD),
     ]
     (finding,) = examine(scene.settings)
-    assert finding.what.startswith(f"2 files in {root} (.6-1.safetensors.{dead}, ")
+    assert finding.text.startswith(f"2 files in {root} (.6-1.safetensors.{dead}, ")
     assert repair(scene.settings, [finding]) == 0
     assert [path.exists() for path in (*gone, *kept)] == [False] * 2 + [True] * 4
     assert examine(scene.settings) == []

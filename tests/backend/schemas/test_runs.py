@@ -67,3 +67,10 @@ def test_a_run_reads_what_it_writes() -> None:
     assert Run.model_validate(answer | {"final": False}) == changed(status=RunStatus.FAILED)
     with pytest.raises(ValidationError):
         Run.model_validate(answer | {"finale": True})
+
+
+def test_a_run_of_the_version_before_is_read() -> None:
+    """Version 0.1 wrote the number of claims as `attempts`."""
+    document = RUN.model_dump(mode="json")
+    del document["claims"]
+    assert Run.model_validate(document | {"attempts": 3}).claims == 3

@@ -185,9 +185,7 @@ def test_a_file_is_for_one_backend(tmp_path: Path) -> None:
             check=False,
         )  # fmt: skip
         assert ended.returncode == 1
-        assert ended.stderr.startswith(
-            f"error: another backend works with {settings.home / 'blockhf.sqlite3'}: stop it"
-        )
+        assert ended.stderr.startswith(f"error: another backend uses {settings.home / 'blockhf.sqlite3'}")
         assert ended.stderr.count("\n") == 1
         with reserved(f"sqlite:///{tmp_path / 'other.sqlite3'}"), reserved("sqlite://"):
             pass
@@ -198,8 +196,8 @@ def test_a_file_is_for_one_backend(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("url", "message"),
     [
-        ("nonsense", "is no database that can be used"),
-        ("nosuch://here", "is no database that can be used"),
+        ("nonsense", "BLOCKHF_DATABASE_URL"),
+        ("nosuch://here", "BLOCKHF_DATABASE_URL"),
         ("mysql://here/a", "must be SQLite or PostgreSQL, not mysql"),
     ],
 )

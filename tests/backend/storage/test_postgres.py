@@ -139,7 +139,7 @@ def test_a_server_that_dies_is_an_absence(tmp_path: Path) -> None:
         assert claim is not None
         assert client.append(claim.run.id, claim.claim_number, updates(1, 50)) == 50
         server.kill()
-        with pytest.raises(StorageUnavailable, match="cannot be used now"):
+        with pytest.raises(StorageUnavailable):
             client.append(claim.run.id, claim.claim_number, updates(51, 60))
         server.start()
         assert client.series([claim.run.id])[claim.run.id]["update"] == list(range(1, 51))
