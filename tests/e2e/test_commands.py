@@ -111,7 +111,7 @@ def test_pause_resume_retry_prioritize(service: Processes) -> None:
     [
         (["-o", "bhf curvature_batch=1000"], "optimizers.0.curvature_batch is 1000: must be smaller"),
         (["-o", "hf damping=.nan"], "optimizers.0.damping is 'nan'"),
-        (["-o", "sgd"], "must be one of adam, hf, bhf"),
+        (["-o", "rprop"], "must be one of adam, hf, bhf"),
         (["-s", "problem.options={code: 1000000000}"], "problem.options.code is 1000000000"),
         (["-s", "learning_rate=1"], "learning_rate is 1"),
         (["-o", "bhf partition={kind: explicit,blocks: [[nowhere]]}"], "partition.blocks.0.0 is 'nowhere'"),

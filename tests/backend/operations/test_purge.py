@@ -59,7 +59,7 @@ def test_a_purge_goes_in_portions(
 
     def look(_seconds: float) -> None:
         seen.append(count(scene.store))
-        assert [finding.what for finding in examine(settings) if not finding.remark] == []
+        assert [finding.text for finding in examine(settings) if not finding.note] == []
         (one,) = scene.store.experiments.list(deleted=True)
         assert one.deleted_at is not None
         with pytest.raises(Conflict, match="being purged"):
@@ -101,10 +101,8 @@ def test_a_purge_that_was_broken_off_goes_on(
     with pytest.raises(_Killed):
         purge(settings, 0, clock=clock)
     (finding,) = examine(settings)
-    assert (finding.remark, finding.what) == (
-        True,
-        "1 deleted comparisons are being purged, or were left so: `blockhf purge` removes the rest",
-    )
+    assert finding.note
+    assert "`blockhf purge`" in finding.text
     with pytest.raises(Conflict, match="being purged"):
         scene.store.experiments.restore(scene.experiment.id)
     assert purge(settings, 1000, clock=clock) == 1
@@ -116,9 +114,10 @@ def test_a_purge_survives_a_kill(scene: Scene, settings: Settings, ended: list[C
     """Killed by the system between portions, it leaves a database without damage; the next one ends its work."""
     assert ended
     code = (
-        "import sys; from pathlib import Path; from backend import retention; from backend.settings import Settings;"
-        "retention.BATCH_ROWS, purge.PAUSE_SECONDS = 6, 60;"
-        "retention.purge(Settings(home=Path(sys.argv[1])), 0)"
+        "import sys; from pathlib import Path; from backend.operations import purge;"
+        "from backend.settings import Settings;"
+        "purge.BATCH_ROWS, purge.PAUSE_SECONDS = 6, 60;"
+        "purge.purge(Settings(home=Path(sys.argv[1])), 0)"
     )
     process = subprocess.Popen([sys.executable, "-c", code, str(settings.home)])
     deadline = time.monotonic() + 60
@@ -127,7 +126,7 @@ def test_a_purge_survives_a_kill(scene: Scene, settings: Settings, ended: list[C
     os.kill(process.pid, signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL
     assert count(scene.store) == [(38, 38), (40, 40)]
-    assert [finding.remark for finding in examine(settings)] == [True]
+    assert [finding.note for finding in examine(settings)] == [True]
     assert purge(settings, 1000) == 1
     assert count(scene.store) == []
     assert list((settings.home / "checkpoints").iterdir()) == []

@@ -53,7 +53,7 @@ def test_nonsense_in_a_url_is_left_out() -> None:
         "at": "0,-5",
         "sort": "<b>",
         "status": "asleep",
-        "optimizer": "sgd",
+        "optimizer": "rprop",
         "problem": "../x",
     }
     assert read_view(query, accuracy=False) == LiveView()
