@@ -82,7 +82,7 @@ function nameOf(group, run, block) {
 
 /** Stop reason and product method of a block at the given updates. */
 function solveNotes(columns, block, updates) {
-  const words = (i) => [columns[`block${block}_stop_reason`][i], columns[`block${block}_way`]?.[i]].filter(Boolean).join(", ");
+  const words = (i) => [columns[`block${block}_stop_reason`][i], columns[`block${block}_product_method`]?.[i]].filter(Boolean).join(", ");
   const at = new Map(columns.update.map((update, i) => [update, words(i)]));
   return updates.map((update) => at.get(update));
 }
