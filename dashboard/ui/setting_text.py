@@ -10,6 +10,7 @@ TIMES = " \N{MULTIPLICATION SIGN} "
 
 _NAMES = {
     "kind": "optimizer",
+    "evaluation.every": "evaluate every",
     "partition.kind": "blocks",
     "partition.count": "number of blocks",
     "partition.blocks": "layers of each block",
@@ -49,7 +50,7 @@ def value_text(value: Any) -> str:
 
 
 def setting_name(path: str) -> str:
-    """Write a setting's dotted path as a name: "evaluation.every" becomes "evaluation: evaluate every"."""
+    """Write a setting's dotted path as a name: "budget.updates" becomes "budget: updates"."""
     return _NAMES.get(path, ": ".join(_word(part) for part in path.split(".")))
 
 
