@@ -18,8 +18,8 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from backend.client import Client
 from backend.settings import Settings
+from tests.clients import BothClient
 from tests.disks import failing
 from tests.inprocess import backend
 from tests.storage import Scenario, break_every_write, cut, record, sound
@@ -36,7 +36,7 @@ def writing(folder: Path, writes: int, how: dict[str, Any]) -> dict[str, Any]:
     scratch, began = folder / "scratch", time.monotonic()
     scratch.mkdir(parents=True)
     with failing() as disk, backend(Settings(home=folder)) as http:
-        scenario = Scenario(Client(http=http), writes=writes)
+        scenario = Scenario(BothClient(http=http), writes=writes)
         outcome = break_every_write(folder, scenario, disk, scratch, **how)
     faults = outcome.faults + ([] if sound(folder) else ["the database is damaged in the end"])
     return {

@@ -100,15 +100,15 @@ def test_a_sweeps_choice_stands_in_the_url(api: BothClient, open_page: OpenPage)
     for run, token in claims(api, worker.worker_id):
         api.append(run, token, [row(1)])
     page = open_page(
-        "compare", query={"experiments": one.id, "x": "cost", "setting": "warm_start", "outcome": "nothing"}
+        "compare", query={"experiments": one.id, "x": "cost", "setting": "warm start", "outcome": "nothing"}
     )
     assert (page.selectbox(key="outcome").value, page.selectbox(key="setting").value) == (
         "best_train_loss",
-        "warm_start",
+        "warm start",
     )
     page.selectbox(key="outcome").select("last_test_loss").run()
     kept = {name: value[0] if isinstance(value, list) else value for name, value in page.query_params.items()}
-    assert kept == {"experiments": one.id, "x": "cost", "setting": "warm_start", "outcome": "last_test_loss"}
+    assert kept == {"experiments": one.id, "x": "cost", "setting": "warm start", "outcome": "last_test_loss"}
     page.selectbox(key="setting").select("damping").run()
     assert "setting" not in page.query_params
 
