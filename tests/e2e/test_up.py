@@ -87,7 +87,7 @@ def test_first_start_to_the_end(up: Up) -> None:
         wait_until(
             lambda: up.children().get("worker", children["worker"]).pid != children["worker"].pid, "a new worker"
         )
-        assert "worker ended" in up.words()
+        assert "worker exited" in up.words()
         assert all(run.status is not RunStatus.FAILED for run in client.runs())
     everyone = psutil.Process(up.process.pid).children(recursive=True)
     assert up.end() == 0

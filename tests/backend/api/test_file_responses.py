@@ -68,7 +68,7 @@ def test_pieces_are_the_whole(
     assert int(whole.headers["Content-Length"]) == len(whole.content)
     monkeypatch.setattr(file_responses, "CHUNK", chunk)
     monkeypatch.setattr(reader, "_PAGE", 7)
-    monkeypatch.setattr(exports, "_HELD_VALUES", 60)
+    monkeypatch.setattr(exports, "_BUFFERED_VALUES", 60)
     parted = http.get(url.format(id=claim.run.id))
     if path.endswith("parquet"):
         assert pyarrow.parquet.read_table(pyarrow.BufferReader(parted.content)).equals(
@@ -153,7 +153,7 @@ def anyio_backend() -> str:
 @pytest.mark.parametrize("kind", ["csv", "json", "parquet"])
 def test_memory_does_not_grow_with_the_export(scene: Scene, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A run of 200,000 rows, whose values and text take 40 MB, is exported with at most 16 MiB."""
-    monkeypatch.setattr(exports, "_HELD_VALUES", ROWS)
+    monkeypatch.setattr(exports, "_BUFFERED_VALUES", ROWS)
     run = scene.store.runs.get(scene.experiment.runs[0].id)
     with scene.store.database.write() as connection:
         number = run_number(connection, run.id)

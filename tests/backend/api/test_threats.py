@@ -139,13 +139,13 @@ GIANTS = {
 @pytest.mark.parametrize("content", GIANTS.values(), ids=GIANTS)
 @pytest.mark.parametrize("path", ["/experiments", "/experiments/check"])
 def test_giants_are_refused(http: httpx.Client, path: str, content: str) -> None:
-    """A configuration that nobody could train, or only costs work to read, is a short 4xx in 0.1 s of processing."""
+    """A configuration that nobody could train, or only costs work to read, is a short 4xx in half a second of processing."""
     times = []
     for _ in range(5):
         began = time.process_time()
         answer = http.post(f"/api/v1{path}", content=content, headers={"Content-Type": "application/json"})
         times.append(time.process_time() - began)
-    assert min(times) < 0.1
+    assert min(times) < 0.5
     assert answer.status_code in {400, 422}
     assert len(answer.content) < 100_000
     assert BothClient(http=http).experiments() == []

@@ -37,7 +37,7 @@ def no_pause(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     pauses: list[float] = []
     clock = SimpleNamespace(sleep=pauses.append, monotonic=lambda: sum(pauses))
     for module in ("retry", "run_calls"):
-        monkeypatch.setattr(f"backend.{module}.time", clock)
+        monkeypatch.setattr(f"backend.client.{module}.time", clock)
     return pauses
 
 

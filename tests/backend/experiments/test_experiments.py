@@ -99,7 +99,7 @@ def test_the_queue_has_a_limit(settings: Settings, clock: Clock) -> None:
     store = Services(settings.model_copy(update={"max_queued": 3}), clock=clock)
     store.workers.register(Announcement(info=INFO, catalog=catalog()))
     store.experiments.launch(spec())
-    with pytest.raises(QueueFull, match="2 runs wait already"):
+    with pytest.raises(QueueFull, match="BLOCKHF_MAX_QUEUED"):
         store.experiments.launch(spec())
     assert len(store.runs.list()) == 2
     store.queue.cancel(store.runs.list()[0].id)

@@ -92,7 +92,9 @@ def test_a_full_disk_is_found(settings: Settings, monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.mark.usefixtures("store")
-@pytest.mark.parametrize(("content", "mode", "words"), [("{", 0o600, "cannot be"), ('{"tokens":[]}', 0o644, "others")])
+@pytest.mark.parametrize(
+    ("content", "mode", "words"), [("{", 0o600, "cannot read"), ('{"tokens":[]}', 0o644, "chmod 600")]
+)
 def test_tokens_are_looked_at(settings: Settings, content: str, mode: int, words: str) -> None:
     """A file of tokens that is broken, or open to others, is found."""
     path = settings.home / "tokens.json"
