@@ -139,7 +139,7 @@ GIANTS = {
 @pytest.mark.parametrize("content", GIANTS.values(), ids=GIANTS)
 @pytest.mark.parametrize("path", ["/experiments", "/experiments/check"])
 def test_giants_are_refused(http: httpx.Client, path: str, content: str) -> None:
-    """A configuration that nobody could train, or only costs work to read, is a short 4xx in half a second of processing."""
+    """A configuration that nobody could train gets a short 4xx within half a second of processing."""
     times = []
     for _ in range(5):
         began = time.process_time()
