@@ -179,9 +179,9 @@ def test_processor_time_has_its_column_where_rows_tell_it(page: Page, quiet: Pro
         told = [one.model_copy(update={"cpu_seconds": one.update * (0.5 + 1.5 * number)}) for one in each]
         quiet.client.append(run, tokens[run], told)
     open_view(page, f"{quiet.dashboard_url}/?experiments={experiment.id}&target=50")
-    expect(page.locator(".bhf-targets thead")).to_contain_text("SecondsCPU secondsCost")
+    expect(page.locator(".bhf-targets thead")).to_contain_text("SecondsCostCPU seconds")
     rows = page.locator(".bhf-targets tbody tr")
-    expect(rows.nth(0)).to_contain_text("reached174.253.48.534baseline")
+    expect(rows.nth(0)).to_contain_text("reached174.253.4348.5baseline")
     expect(rows.nth(1)).to_contain_text("reached92.251.81818")
     expect(rows.nth(1)).to_contain_text("2.1 \u00d7 the CPU time")
 

@@ -47,4 +47,4 @@ def test_what_cannot_be_written_is_said(service: Processes, tmp_path: Path) -> N
     assert (unknown.returncode, unknown.stderr.strip()) == (1, "error: there is no experiment aaaaaaaaaaaaaaaa")
     nowhere = blockhf(service, "report", "aaaaaaaaaaaaaaaa", "--to", str(tmp_path / "no" / "a.html"))
     assert nowhere.returncode == 1
-    assert "its folder does not exist" in nowhere.stderr
+    assert "folder does not exist" in nowhere.stderr
