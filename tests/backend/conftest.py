@@ -17,7 +17,7 @@ from backend.storage.database import Database
 from tests.backend.samples import INFO, Clock, catalog, spec
 from tests.backend.scene import Scene
 from tests.clients import BothClient
-from tests.inprocess import backend
+from tests.inprocess import backend, create_tables
 from tests.postgres import Cluster, cluster, lacking
 
 Run = Callable[..., Result]
@@ -63,6 +63,7 @@ def clock() -> Clock:
 @pytest.fixture
 def store(settings: Settings, clock: Clock) -> Iterator[Services]:
     """Open the verbs over a fresh database."""
+    create_tables(settings)
     store = Services(settings, clock=clock)
     yield store
     store.close()

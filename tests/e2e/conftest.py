@@ -90,7 +90,7 @@ def fill(page: Page, key: str, value: object) -> None:
     entry(page, key).press("Tab")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Processes]:
     """Start backend, worker and dashboard for tests that leave them running."""
     home = tmp_path_factory.mktemp("service")
@@ -98,16 +98,16 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Processes]:
         yield running
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def quiet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Processes]:
     """Start backend and dashboard without a worker, for tests that play it; each looks at its own runs alone."""
     with Processes(tmp_path_factory.mktemp("quiet"), "backend", "dashboard") as running:
         yield running
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
-    """Start one browser for all tests."""
+    """Start one browser for all tests here. It ends with them: its event loop would forbid any other one."""
     if CHROMIUM is None:
         pytest.skip("no chromium, chromium-browser or google-chrome on PATH")
     expect.set_options(timeout=1000 * DEADLINE)
