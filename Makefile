@@ -61,12 +61,14 @@ bench-service: $(TEST_STAMP)
 
 # What tests need that pip does not install. Tests that need a missing program are skipped.
 programs:
-	@missing=; for name in chromium nodejs; do \
-	  command -v $$name >/dev/null || { [ $$name = nodejs ] && command -v node >/dev/null; } || missing="$$missing $$name"; done; \
-	if [ -n "$$missing" ]; then \
-	  { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get update -q >/dev/null && \
-	    apt-get install -y -q --no-install-recommends $$missing >/dev/null; } || \
-	  echo "cannot install$$missing here: the tests that need them are skipped"; fi
+	@command -v chromium-headless-shell >/dev/null || command -v chromium >/dev/null || \
+	  { $(APT) && { $(INSTALL) chromium-headless-shell || $(INSTALL) chromium; }; } >/dev/null 2>&1 || \
+	  echo "cannot install chromium here: the tests that need it are skipped"
+	@command -v node >/dev/null || { $(APT) && $(INSTALL) nodejs; } >/dev/null 2>&1 || \
+	  echo "cannot install nodejs here: the tests that need it are skipped"
+
+APT := [ "$$(id -u)" = 0 ] && command -v apt-get && apt-get update -q
+INSTALL := apt-get install -y -q --no-install-recommends
 
 .venv/bin/python:
 	$(PYTHON) -m venv .venv

@@ -6,7 +6,6 @@ python -m tests.benchmarks.paper --pictures also draws tests/benchmarks/pictures
 
 import argparse
 import json
-import shutil
 from importlib.resources import files
 from pathlib import Path
 from urllib.parse import unquote
@@ -18,12 +17,12 @@ from backend.paper.curves import Results
 from backend.paper.figures import paper_figure
 from backend.paper.results_catalog import recorded
 from backend.paper.specifications import TITLES, PaperProblem
+from tests.e2e.conftest import CHROMIUM, QUIET
 
 PICTURES = Path(__file__).parent / "pictures"
 WIDTH = 1100
 # Plotly draws the ids within a picture by chance: with this, the same figure gives the same file.
 SEEDED = "let state = 1; Math.random = () => (state = (state * 16807) % 2147483647) / 2147483647;"
-CHROMIUM = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
 
 
 def table() -> str:
@@ -45,7 +44,7 @@ def draw(problem: PaperProblem, results: Results) -> str:
     layout = figure.layout | {"width": WIDTH, "paper_bgcolor": "#ffffff", "title": {"text": TITLES[problem], "y": 0.99}}
     whole = json.dumps({"data": figure.data, "layout": layout})
     with sync_playwright() as play:
-        browser = play.chromium.launch(executable_path=shutil.which("chromium"), args=CHROMIUM)
+        browser = play.chromium.launch(executable_path=CHROMIUM, args=QUIET)
         page = browser.new_page()
         page.evaluate(SEEDED)
         page.add_script_tag(path=str(files("plotly") / "package_data" / "plotly.min.js"))
