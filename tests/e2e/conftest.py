@@ -10,7 +10,8 @@ from playwright.sync_api import TimeoutError as TooLate
 
 from tests.processes import DEADLINE, Processes, wait_until
 
-CHROMIUM = shutil.which("chromium-headless-shell") or shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+BROWSERS = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
+CHROMIUM = next((path for path in map(shutil.which, BROWSERS) if path), None)
 QUIET = [
     "--no-sandbox",
     "--disable-gpu",
@@ -87,7 +88,7 @@ def entry(page: Page, key: str) -> Locator:
 def fill(page: Page, key: str, value: object) -> None:
     """Type a value into a field of the launch form and leave it."""
     entry(page, key).fill(str(value))
-    entry(page, key).press("Tab")
+    page.keyboard.press("Tab")  # while the page is redrawn there may be two of the entry
 
 
 @pytest.fixture(scope="package")
@@ -109,7 +110,7 @@ def quiet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Processes]:
 def browser() -> Iterator[Browser]:
     """Start one browser for all tests here. It ends with them: its event loop would forbid any other one."""
     if CHROMIUM is None:
-        pytest.skip("no chromium, chromium-browser or google-chrome on PATH")
+        pytest.skip(f"none of {', '.join(BROWSERS)} is on PATH")
     expect.set_options(timeout=1000 * DEADLINE)
     with sync_playwright() as playwright:
         started = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET)
