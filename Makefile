@@ -5,7 +5,7 @@ STAMP := .venv/.installed
 TEST_STAMP := .venv/.installed-tests
 
 # Half of a test's time is waiting for other processes, so more test processes run than there are cores.
-POOL ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 3)
+POOL ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 2)
 PYTEST := $(BIN)/pytest -q -n $(POOL)
 
 .PHONY: run test test-fast tests check format types programs long faults large schemathesis audit bench-service clean

@@ -10,7 +10,7 @@ import pytest
 from backend.schemas.experiments import Budget, Problem
 from backend.schemas.optimizers import Adam
 from backend.schemas.runs import Run, RunStatus
-from tests.processes import Processes
+from tests.processes import DEADLINE, Processes
 from tests.worker.conftest import alive, launch, updates
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="children are found in /proc")
@@ -38,7 +38,7 @@ def wait_for_rows(processes: Processes, run: Run, *, attempt: int = 1) -> None:
 
 def check_complete(processes: Processes, run: Run, *, attempts: int) -> None:
     """Wait for the run's end; it is finished, and each update is there exactly once."""
-    (ended,) = processes.client.wait([run.id], timeout=120)
+    (ended,) = processes.client.wait([run.id], timeout=DEADLINE)
     assert (ended.status, ended.claims) == (RunStatus.FINISHED, attempts)
     assert ended.summary.updates > 5
     assert updates(processes, run) == list(range(1, ended.summary.updates + 1))
@@ -91,6 +91,7 @@ def test_worker_waits_for_its_backend(own_processes: Processes) -> None:
     own_processes.start("worker")
     own_processes.wait_until(lambda: own_processes.log("worker"), "the worker has found no backend")
     own_processes.start("backend")
+    own_processes.wait_until(own_processes.client.health)
     own_processes.wait_until(lambda: own_processes.client.catalog().workers)
 
 

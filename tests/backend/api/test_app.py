@@ -17,6 +17,7 @@ from backend.settings import Settings
 from tests.backend.samples import INFO, Clock, catalog, spec, updates
 from tests.clients import BothClient
 from tests.inprocess import backend
+from tests.processes import DEADLINE
 
 
 def test_building_an_application_touches_nothing(tmp_path: Path) -> None:
@@ -38,7 +39,7 @@ def test_lost_runs_end_without_any_worker(tmp_path: Path) -> None:
         assert claim is not None
         client.cancel(claim.run.id)
         clock.now += 1
-        (run,) = client.wait([claim.run.id], timeout=120)
+        (run,) = client.wait([claim.run.id], timeout=DEADLINE)
         assert run.status is RunStatus.CANCELLED
 
 

@@ -15,6 +15,7 @@ from backend.errors import Conflict, NotFound
 from backend.operations.supervisor import Stack
 from backend.security.tokens import EVERYTHING, Scope, Tokens, Unsafe, check_address
 from backend.settings import Settings
+from tests.processes import DEADLINE
 
 OWN = "a-token-of-the-environment"
 
@@ -128,7 +129,7 @@ def test_the_process_refuses_to_start(tmp_path: Path) -> None:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("BLOCKHF_")}
     environment |= {"BLOCKHF_HOST": "0.0.0.0", "BLOCKHF_PORT": str(port), "BLOCKHF_HOME": str(home)}
     done = subprocess.run(
-        [sys.executable, "-m", "backend"], env=environment, capture_output=True, text=True, timeout=60
+        [sys.executable, "-m", "backend"], env=environment, capture_output=True, text=True, timeout=DEADLINE
     )
     assert done.returncode == 1
     assert done.stderr.startswith("error: BLOCKHF_HOST is 0.0.0.0")
