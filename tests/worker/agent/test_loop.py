@@ -77,8 +77,8 @@ def test_failed_runs_have_an_error(processes: Processes) -> None:
 
 def test_cancel_ends_a_run_after_its_update(processes: Processes, monkeypatch: pytest.MonkeyPatch) -> None:
     """A child that reacts is asked once; the run ends as cancelled, with the rows it had."""
-    monkeypatch.setattr(loop, "INTERRUPT_SECONDS", DEADLINE)
-    monkeypatch.setattr(loop, "KILL_SECONDS", DEADLINE)
+    for patience in ("INTERRUPT_SECONDS", "KILL_SECONDS", "ABANDON_SECONDS"):
+        monkeypatch.setattr(loop, patience, DEADLINE)
     background = Background(processes)
     (run,) = launch(processes, [Adam(gradient_batch=30)], budget=ENDLESS).runs
     background.begin(run)
