@@ -97,3 +97,34 @@ def test_the_output_of_a_child_is_limited(tmp_path: Path, monkeypatch: pytest.Mo
     assert end is not None
     assert end.output.endswith("last line")
     assert len(end.output) < OUTPUT_LINES * (LINE_CHARACTERS + 1)
+
+
+def test_a_spare_process_takes_the_next_run(child: LocalProcess) -> None:
+    """A run gets the process that waits, and another one waits then; it ends with the executor, or with its pipe."""
+    child.kill()
+    child.wait(60)
+    executor = LocalProcessExecutor(spare=True)
+    first = executor._spare
+    assert first is not None
+    execution = executor.start(child.spec, a_turn())
+    second = executor._spare
+    assert second is not None
+    assert (execution.pid, second.process.poll()) == (first.process.pid, None)
+    assert execution.wait(0.01) is None
+    execution.abandon()
+    end = execution.wait(60)
+    assert end is not None
+    assert end.code == EXIT_GAVE_UP
+    second.process.kill()
+    second.process.wait(60)
+    third = executor.start(child.spec, a_turn())
+    assert third.pid not in {first.process.pid, second.process.pid}
+    third.kill()
+    third.wait(60)
+    last = executor._spare
+    assert last is not None
+    assert last.process.stdin is not None
+    last.process.stdin.close()
+    assert last.process.wait(60) == EXIT_GAVE_UP
+    executor.close()
+    executor.close()
