@@ -37,7 +37,7 @@ from backend.errors import Conflict, FieldError, InvalidInput, LeaseLost, QueueF
 from backend.queue.leases import change, claim_first, ending, lock_claim, sweep_lost
 from backend.queue.placement import Placement
 from backend.queue.rollback import restart_from_zero, roll_back, with_note
-from backend.queue.workers import see_worker
+from backend.queue.workers import announced_by, see_worker
 from backend.schemas.api import Claim, Finish, HeartbeatAnswer, Start
 from backend.schemas.catalog import Catalog
 from backend.schemas.runs import Checkpoint, Run, RunStatus
@@ -79,7 +79,8 @@ class Queue:
     def _claim(self, worker_id: str) -> Claim | None:
         now, lease = self._clock(), self._settings.lease_seconds
         with self._database.write() as connection:
-            announced = see_worker(connection, worker_id, now, every=self._settings.heartbeat_seconds)
+            worker = see_worker(connection, worker_id, now, every=self._settings.heartbeat_seconds)
+            announced = announced_by(worker)
             sweep_lost(connection, now, self._settings.max_attempts)
             placement = Placement(connection, worker_id, announced, now, now - lease)
             claimed = claim_first(connection, worker_id, placement.allowed(), now, now + lease)

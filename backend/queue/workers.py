@@ -2,8 +2,9 @@
 
 import time
 from collections.abc import Callable, Iterable
+from typing import Any
 
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import Connection, Row, delete, insert, select, update
 
 from backend.catalog.validation import check_catalog
 from backend.errors import NotFound
@@ -91,8 +92,8 @@ class Workers:
         return CatalogAnswer(catalog=catalog, workers=workers)
 
 
-def see_worker(connection: Connection, worker_id: str, now: float, *, every: float) -> Announcement:
-    """Record that a worker is alive, writing at most twice per `every` seconds; return what it announced.
+def see_worker(connection: Connection, worker_id: str, now: float, *, every: float) -> Row[Any]:
+    """Record that a worker is alive, writing at most twice per `every` seconds; return its row.
 
     Raises:
         NotFound: the worker is not registered.
@@ -102,7 +103,13 @@ def see_worker(connection: Connection, worker_id: str, now: float, *, every: flo
         raise NotFound(f"worker {worker_id} is not registered: register again")
     if not row.seen_at <= now < row.seen_at + every / 2:
         connection.execute(update(WORKERS).where(WORKERS.c.id == worker_id).values(seen_at=now))
-    return Announcement(info=WorkerInfo.model_validate_json(row.info), catalog=Catalog.model_validate_json(row.catalog))
+    return row
+
+
+def announced_by(worker: Row[Any]) -> Announcement:
+    """Return what a worker announced when it registered."""
+    info, catalog = WorkerInfo.model_validate_json(worker.info), Catalog.model_validate_json(worker.catalog)
+    return Announcement(info=info, catalog=catalog)
 
 
 def _union(catalogs: Iterable[Catalog]) -> Catalog:

@@ -54,8 +54,9 @@ class Pretended:
         self._exit(CRASH if status is None else EXIT_REPORTED)
 
     def _exit(self, code: int) -> None:
-        self._code = code
-        self._ended.set()
+        if not self._ended.is_set():
+            self._code = code
+            self._ended.set()
 
     def wait(self, seconds: float) -> Exit | None:
         """Wait for the end."""
@@ -108,7 +109,6 @@ class Stage:
             ).loop
         )  # fmt: skip
         self._thread.start()
-        wait_until(lambda: client.catalog().catalog, "the worker registers")
 
     def start(self, spec: ExecutionSpec, turn: Turn) -> Pretended:
         """Start an execution, as an executor."""
@@ -119,6 +119,7 @@ class Stage:
 
     def launch(self, count: int, **changes: Any) -> list[str]:
         """Queue runs that differ by their seeds."""
+        wait_until(lambda: self.client.catalog().catalog, "the worker registers")
         shared = small_run(Adam()).model_dump(exclude={"optimizer", "seed"})
         spec = {"optimizers": [Adam(gradient_batch=30)], "seeds": list(range(count))} | changes
         runs = [run.id for run in self.client.launch(ExperimentSpec.model_validate(shared | spec)).runs]
