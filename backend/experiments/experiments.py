@@ -13,7 +13,7 @@ from backend.errors import Conflict, FieldError, InvalidInput, NotFound, NoWorke
 from backend.queue.leases import cancel_experiment
 from backend.queue.queue import check_queue_limit
 from backend.queue.workers import Workers
-from backend.schemas.api import ExperimentChange, Plan
+from backend.schemas.api import ExperimentChange, Plan, RunPlan
 from backend.schemas.catalog import WorkerInfo
 from backend.schemas.experiments import ExperimentSpec
 from backend.schemas.runs import Experiment, Run, RunStatus
@@ -196,7 +196,7 @@ def queue_runs(
     inserted = connection.execute(insert(EXPERIMENTS).values(values).returning(EXPERIMENTS.c.number)).scalar_one()
     number = int(inserted)
     configs = spec.runs()
-    plans = planned.runs if planned else [None] * len(configs)
+    plans: Sequence[RunPlan | None] = planned.runs if planned else [None] * len(configs)
     rows = [
         {
             "id": new_id(),

@@ -188,7 +188,7 @@ class Worker:
         with self._placing:
             if self._info.gpus and name in {"auto", "cuda"}:
                 name = min(self._info.gpus, key=self._placed.count)
-            chosen = "cpu" if name in {"auto", "cuda"} else name
+            chosen = "cpu" if name == "auto" else name
             self._placed.append(chosen)
         try:
             yield chosen

@@ -54,7 +54,7 @@ def test_three_runs_race(processes: Processes) -> None:
     }
     try:
         runs = launch(processes, list(OPTIMIZERS.values()), **changes).runs
-        ended = processes.client.wait([run.id for run in runs], timeout=150)
+        ended = processes.client.wait([run.id for run in runs], timeout=250)
     finally:
         stopped.set()
         thread.join()

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from backend.errors import RunFailed
@@ -74,7 +75,7 @@ def read_idx(path: Path) -> Tensor:
         RunFailed: the file is not IDX, has another type of numbers, or another length than its header states.
     """
     length = path.stat().st_size
-    content = np.memmap(path, dtype=np.uint8, mode="c") if length else np.empty(0, dtype=np.uint8)
+    content: NDArray[np.uint8] = np.memmap(path, dtype=np.uint8, mode="c") if length else np.empty(0, dtype=np.uint8)
     zero, kind, dimensions = struct.unpack_from(">HBB", content) if length >= 4 else (1, 0, 0)
     start = 4 + 4 * dimensions
     if zero != 0 or kind != UNSIGNED_BYTE or length < start:
