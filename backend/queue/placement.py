@@ -46,7 +46,7 @@ class Placement:
             .join(EXPERIMENTS, EXPERIMENTS.c.number == RUNS.c.experiment)
             .where(RUNS.c.status == RunStatus.RUNNING, RUNS.c.lease_until >= now)
         )
-        self._held: dict[str, list[Row[Any]]] = {}
+        self._held: dict[str, list[Any]] = {}
         for row in connection.execute(running):
             self._held.setdefault(row.worker, []).append(row)
         self._own = self._held.get(worker_id, [])
@@ -59,7 +59,7 @@ class Placement:
             and_(EXPERIMENTS.c.device == "auto", self._kind_allowed()),
         )
         excluded = {run.experiment for run in self._own if run.schedule == "sequential"} | self._raced_elsewhere()
-        conditions = [
+        conditions: list[ColumnElement[bool]] = [
             RUNS.c.problem.in_([problem.name for problem in catalog.problems]),
             RUNS.c.data.in_([data.name for data in catalog.data]),
             RUNS.c.experiment.in_(select(EXPERIMENTS.c.number).where(devices)),
@@ -102,6 +102,6 @@ class Placement:
         return found
 
 
-def _memory(runs: Sequence[Row[Any]]) -> int:
+def _memory(runs: Sequence[Any]) -> int:
     """Return what these runs take at least [bytes]."""
     return sum(PROCESS_BYTES + (run.memory or 0) for run in runs)
