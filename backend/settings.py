@@ -68,6 +68,9 @@ class Settings(BaseSettings):
     stall_timeout_seconds: float = Field(
         60, gt=0, description="end a run that reports no update for this long [s] and for 20 times its longest update"
     )
+    slots: int = Field(
+        8, ge=1, le=64, description="a worker holds at most this many runs at once, fewer if its memory is too small"
+    )
     max_queued: int = Field(10_000, ge=1, description="maximum number of queued runs")
     max_body_bytes: int = Field(1_000_000, ge=1000, description="maximum size of a request body [bytes]")
     max_import_bytes: int = Field(

@@ -33,18 +33,17 @@ def plan(spec: ExperimentSpec, catalog: Catalog, memory: int | None = None) -> P
     total = sum(sizes.values())
     if total > MAX_PARAMETERS:
         raise InvalidInput([_too_large(spec, info, total)])
-    if memory is not None:
-        errors += _memory_errors(spec, layer_shapes(info, data, spec.problem.options), memory)
-    if errors:
+    needs = _memory_needs(spec, layer_shapes(info, data, spec.problem.options))
+    if memory is not None and (errors := list(_memory_errors(spec, needs, memory))):
         raise InvalidInput(errors)
     blocks = _blocks(spec.optimizers, info, sizes)
     plans = [[BlockPlan(layers=b, parameters=sum(sizes[n] for n in b)) for b in of_one] for of_one in blocks]
     labels = [_label(optimizer, of_one) for optimizer, of_one in zip(spec.optimizers, blocks, strict=True)]
     return Plan(
         runs=[
-            RunPlan(label=f"{label}, seed {seed}", blocks=of_one)
+            RunPlan(label=f"{label}, seed {seed}", blocks=of_one, memory=needed)
             for seed in spec.seeds
-            for label, of_one in zip(labels, plans, strict=True)
+            for label, of_one, (_, needed) in zip(labels, plans, needs, strict=True)
         ],
         total=total,
     )
@@ -133,18 +132,20 @@ def _size_errors(spec: ExperimentSpec, data: DataSet) -> Iterable[FieldError]:
             yield FieldError(f"optimizers.{i}.gradient_batch", optimizer.gradient_batch, limit)
 
 
-def _memory_errors(
-    spec: ExperimentSpec, shapes: Mapping[str, Sequence[Sequence[int]]], memory: int
-) -> Iterable[FieldError]:
-    """Refuse what cannot fit even if nothing but what `OptimizerSettings.memory` names is held.
+def _memory_needs(spec: ExperimentSpec, shapes: Mapping[str, Sequence[Sequence[int]]]) -> list[tuple[str, int]]:
+    """Return, for each optimizer, the setting that decides how much memory it needs at least, and how much [bytes].
 
     A layer gives out at least one number per row of its matrices and example, of one step or place alone.
     """
     each = 8 if spec.precision == "float64" else 4
     weights = each * sum(prod(shape) for of_layer in shapes.values() for shape in of_layer)
     outputs = sum(max((shape[0] for shape in of_layer if len(shape) > 1), default=0) for of_layer in shapes.values())
-    for i, optimizer in enumerate(spec.optimizers):
-        field, needed = optimizer.memory(weights, each * outputs)
+    return [optimizer.memory(weights, each * outputs) for optimizer in spec.optimizers]
+
+
+def _memory_errors(spec: ExperimentSpec, needs: Sequence[tuple[str, int]], memory: int) -> Iterable[FieldError]:
+    """Refuse what cannot fit even if nothing but what `OptimizerSettings.memory` names is held."""
+    for i, (optimizer, (field, needed)) in enumerate(zip(spec.optimizers, needs, strict=True)):
         if needed > memory:
             limit = f"needs at least {needed / 1e9:.1f} GB, and no worker has more than {memory / 1e9:.1f} GB"
             yield FieldError(f"optimizers.{i}.{field}", getattr(optimizer, field), limit)

@@ -9,11 +9,11 @@ import orjson
 from sqlalchemy import Connection, Row, insert, select, update
 
 from backend.catalog.validation import plan
-from backend.errors import Conflict, NotFound, NoWorker
+from backend.errors import Conflict, FieldError, InvalidInput, NotFound, NoWorker
 from backend.queue.leases import cancel_experiment
 from backend.queue.queue import check_queue_limit
 from backend.queue.workers import Workers
-from backend.schemas.api import ExperimentChange, Plan
+from backend.schemas.api import ExperimentChange, Plan, RunPlan
 from backend.schemas.catalog import WorkerInfo
 from backend.schemas.experiments import ExperimentSpec
 from backend.schemas.runs import Experiment, Run, RunStatus
@@ -139,7 +139,9 @@ class Experiments:
         answer = self._workers.catalog()
         if answer.catalog is None:
             raise NoWorker("no worker has registered yet, so nothing can be queued: start one, or wait a moment")
-        return plan(spec, answer.catalog, _memory([one.info for one in answer.workers if one.alive], spec.device))
+        alive = [one.info for one in answer.workers if one.alive]
+        _check_device(spec.device, alive)
+        return plan(spec, answer.catalog, _memory(alive, spec.device))
 
     def _earlier(self, spec: ExperimentSpec, key: str | None) -> Experiment | None:
         with self._database.read() as connection:
@@ -147,6 +149,14 @@ class Experiments:
             if number is None:
                 return None
             return _experiments(connection, [_row(connection, EXPERIMENTS.c.number == number)])[0]
+
+
+def _check_device(device: str, workers: Sequence[WorkerInfo]) -> None:
+    """Raise InvalidInput if there are workers, and none has the device that is asked for."""
+    had = sorted({name for one in workers for name in one.accepted})
+    if workers and device not in had:
+        limit = f"no worker has this device: choose one of {', '.join(had)}, or start a worker that has it"
+        raise InvalidInput([FieldError("device", device, limit)])
 
 
 def _memory(workers: Sequence[WorkerInfo], device: str) -> int | None:
@@ -180,13 +190,13 @@ def queue_runs(
         "spec": spec.model_dump_json(),
         "idempotency_key": key,
         "created_at": now,
+        "schedule": spec.schedule,
+        "device": spec.device,
     }
     inserted = connection.execute(insert(EXPERIMENTS).values(values).returning(EXPERIMENTS.c.number)).scalar_one()
     number = int(inserted)
     configs = spec.runs()
-    blocks_of_runs = (
-        [[block.layers for block in run.blocks] for run in planned.runs] if planned else [[] for _ in configs]
-    )
+    plans: Sequence[RunPlan | None] = planned.runs if planned else [None] * len(configs)
     rows = [
         {
             "id": new_id(),
@@ -196,9 +206,10 @@ def queue_runs(
             "config": config.model_dump_json(),
             "status": RunStatus.QUEUED,
             "created_at": now,
-            "blocks": orjson.dumps(blocks).decode(),
+            "blocks": orjson.dumps([block.layers for block in of_run.blocks] if of_run else []).decode(),
+            "memory": of_run.memory if of_run else None,
         }
-        for config, blocks in zip(configs, blocks_of_runs, strict=True)
+        for config, of_run in zip(configs, plans, strict=True)
     ]
     connection.execute(insert(RUNS), rows)
     return number

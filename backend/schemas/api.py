@@ -23,7 +23,7 @@ from backend.schemas.base import (
     Title,
 )
 from backend.schemas.catalog import Catalog, WorkerInfo
-from backend.schemas.experiments import ExperimentSpec
+from backend.schemas.experiments import ExperimentSpec, RaceBy, Schedule
 from backend.schemas.measures import Update
 from backend.schemas.runs import Checkpoint, Experiment, Preset, Run, RunError, RunStatus, Sha256
 
@@ -55,7 +55,8 @@ class Worker(Contract):
     seen_at: datetime
     alive: bool = Field(description="heard of within the lease")
     silent: bool = Field(description="not heard of for a third of the lease, two heartbeats at least")
-    run_id: Id | None = Field(None, description="the run it holds")
+    run_id: Id | None = Field(None, description="the first of the runs it holds")
+    run_ids: list[Id] = Field([], description="the runs it holds")
 
 
 class CatalogAnswer(Contract):
@@ -77,6 +78,7 @@ class RunPlan(Contract):
 
     label: str
     blocks: list[BlockPlan]
+    memory: int = Field(0, description="what it needs at least [bytes]")
 
 
 def _plain(value: Any) -> Any:
@@ -198,6 +200,8 @@ class Claim(_OfClaim):
     """A run that is now the worker's; every write about it must repeat the claim number."""
 
     run: Run
+    schedule: Schedule = Field("race", description="of its comparison")
+    race_by: RaceBy = Field("updates", description="of its comparison")
 
 
 class KeptRuns(Contract):

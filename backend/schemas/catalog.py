@@ -5,7 +5,7 @@ from typing import Any
 from pydantic import Field
 
 from backend.schemas.base import Contract, LayerName, Slug
-from backend.schemas.experiments import ExperimentSpec
+from backend.schemas.experiments import Device, ExperimentSpec
 
 Dimension = int | str
 
@@ -65,5 +65,23 @@ class WorkerInfo(Contract):
     name: str = Field(max_length=200)
     device: str = Field(max_length=200)
     threads: int = Field(ge=1)
+    devices: list[Device] = Field([], description="every device it has; empty: that of `device` and cpu")
     memory: int | None = Field(None, ge=0, le=2**53, description="of the device; null: not reported [bytes]")
+    slots: int = Field(1, ge=1, description="runs that it holds at most at once")
     versions: dict[str, str] = Field({}, description="of python, torch, blockhf")
+
+    @property
+    def gpus(self) -> list[str]:
+        """Its GPUs: cuda:0 and so on. An earlier version reports one in the text `device`."""
+        name = self.device.partition(" ")[0]
+        return [d for d in self.devices if d != "cpu"] or ([name] if name.startswith("cuda:") else [])
+
+    @property
+    def kind(self) -> str:
+        """Kind of the device that runs with `auto` get."""
+        return "cuda" if self.gpus else "cpu"
+
+    @property
+    def accepted(self) -> set[str]:
+        """The values of a run's `device` that it can train."""
+        return {"auto", "cpu", *self.gpus} | ({"cuda"} if self.gpus else set())

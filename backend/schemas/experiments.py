@@ -64,6 +64,8 @@ class Evaluation(Contract):
     )  # fmt: skip
 
 
+Schedule = Literal["race", "sequential"]
+RaceBy = Literal["updates", "seconds"]
 Device = Annotated[str, StringConstraints(pattern=r"^(auto|cpu|cuda(:[0-9]{1,2})?)$")]
 
 
@@ -93,6 +95,9 @@ class ExperimentSpec(_Shared):
     name: Title = setting("comparison", "name of the comparison")
     optimizers: list[Optimizer] = setting(..., "the optimizers to compare", min_length=1, max_length=32)
     seeds: list[Seed] = setting([0], "one run per optimizer and seed", min_length=1, max_length=100)
+    # Comparisons that an earlier version stored have neither field. They race, as new ones do.
+    schedule: Schedule = setting("race", "race: a worker trains its runs side by side; sequential: one after another")
+    race_by: RaceBy = setting("updates", "the run that is furthest behind by this trains next")
     reproduces: Slug | None = setting(None, "which of BlockHF's reproductions this is; empty: a comparison of your own")
 
     @field_validator("reproduces")

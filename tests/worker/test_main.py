@@ -21,9 +21,14 @@ WIDE = Problem(train_size=100, test_size=40)  # some tens of updates per second
 
 
 def child_of(pid: int) -> int | None:
-    """Find the child process of a worker."""
+    """Find the child process of a worker that executes a run: it has an outbox open, the spare process has none."""
     pids = [p for tasks in Path(f"/proc/{pid}/task").glob("*/children") for p in tasks.read_text().split()]
-    return int(pids[0]) if pids else None
+    return next((int(p) for p in pids if any("spool" in str(fd.readlink()) for fd in open_files(p))), None)
+
+
+def open_files(pid: str) -> list[Path]:
+    """List the links to the open files of a process; none if it has ended."""
+    return [fd for fd in Path(f"/proc/{pid}/fd").glob("*") if fd.is_symlink()]
 
 
 def wait_for_rows(processes: Processes, run: Run, *, attempt: int = 1) -> None:

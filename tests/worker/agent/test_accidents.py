@@ -20,6 +20,7 @@ from tests.processes import DEADLINE, SHORT_LEASE, Processes
 from tests.worker.cases import small_run
 from tests.worker.conftest import launch, make_worker
 from worker.agent.executor import ExecutionSpec, Exit
+from worker.agent.gate import Turn
 from worker.agent.local_process import LocalProcess
 
 
@@ -40,14 +41,14 @@ class Failing:
         self.started = 0
         self._dying = dying
 
-    def start(self, spec: ExecutionSpec) -> LocalProcess:
+    def start(self, spec: ExecutionSpec, turn: Turn) -> LocalProcess:
         """Fail, or start a child."""
         self.started += 1
         if self._dying:
-            return Dying(spec)
+            return Dying(spec, turn)
         if self.started == 1:
             raise LookupError("unexpected")
-        return LocalProcess(spec)
+        return LocalProcess(spec, turn)
 
 
 def test_long_output_is_cut(processes: Processes) -> None:
