@@ -69,6 +69,7 @@ def test_launches_watches_zooms_and_cancels(page: Page, service: Processes) -> N
     page.get_by_label("Smoothing").select_option("Light")
     page.wait_for_url(re.compile("smooth=0.6"))
     assert ranges(page) == zoomed
+    page.get_by_role("button", name="Comparisons").click()
     page.get_by_text("Archived", exact=True).click()  # the whole script runs again
     page.wait_for_url(re.compile("archived=1"))
     settled(page)

@@ -9,7 +9,9 @@ from rich.console import Console
 from backend.cli import run_table
 from backend.errors import BackendUnavailable
 from backend.schemas.api import Claim
+from backend.schemas.optimizers import HessianFree
 from backend.schemas.runs import Run
+from tests.backend.samples import spec
 from tests.clients import BothClient
 
 
@@ -119,3 +121,12 @@ def test_watching_ends_when_the_backend_stays_away(
     assert 300 <= sum(looks) <= 310
     with pytest.raises(BackendUnavailable, match="gone"):
         run_table.watch(fetch, console(), interval=0.5)
+
+
+def test_members_of_a_sweep_are_told_apart(client: BothClient) -> None:
+    """A row has the run's name as the pages have it, also where the terminal is narrow."""
+    made = client.launch(spec(optimizers=[HessianFree(damping=0.1), HessianFree(damping=0.3)]))
+    shown = console()
+    shown.print(run_table.runs_table(made.runs, width=80))
+    assert "HF · damping 0.1 · seed 0" in written(shown)
+    assert "HF · damping 0.3 · seed 0" in written(shown)

@@ -45,7 +45,7 @@ def test_runs_stand_in_the_order_in_which_they_start(empty: BothClient, open_pag
     empty.register(WorkerInfo(name="large", device="cpu", threads=1, memory=3 * 2**30), CATALOG)
     page = open_page("queue")
     assert any("<td>3 GiB</td>" in found.proto.body for found in page.get("html"))
-    assert names(page)[:3] == ["1. Adam, seed 0", "2. HF, seed 0", "3. BHF, seed 0"]
+    assert names(page)[:3] == ["1. Adam · seed 0", "2. HF · seed 0", "3. BHF · seed 0"]
     assert any("<td>idle</td>" in found.proto.body for found in page.get("html"))
 
 
@@ -54,7 +54,7 @@ def test_a_run_of_higher_priority_stands_first(empty: BothClient, open_page: Ope
     runs = empty.launch(SPEC).runs
     empty.prioritize(runs[2].id, 1)
     page = open_page("queue")
-    assert names(page)[:3] == ["1. BHF, seed 0", "2. Adam, seed 0", "3. HF, seed 0"]
+    assert names(page)[:3] == ["1. BHF · seed 0", "2. Adam · seed 0", "3. HF · seed 0"]
     assert "priority 1" in "".join(found.proto.body for found in page.get("html"))
 
 
