@@ -172,4 +172,9 @@ def _bulk(heading: str, chosen: Sequence[Run], which: str) -> None:
         for name in names:
             ids = [run.id for run in chosen if name in run.actions]
             label = f"{ACTIONS[name].label} {which} {len(ids)}"
-            st.button(label, key=f"{name}-{heading}", on_click=perform, args=(name, ids))
+            if name == "cancel" and len(ids) > 1:
+                with st.popover(label):
+                    text = f"Really cancel {len(ids)} runs"
+                    st.button(text, key=f"{name}-{heading}", on_click=perform, args=(name, ids), type="primary")
+            else:
+                st.button(label, key=f"{name}-{heading}", on_click=perform, args=(name, ids))

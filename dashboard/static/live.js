@@ -6,10 +6,11 @@ import { picked } from "./store/filter.js";
 import { Leaderboard } from "./panels/leaderboard.js";
 import { Legend } from "./panels/legend.js";
 import { LogPanel } from "./panels/log.js";
-import { drawFailures, drawStrip } from "./panels/strip.js";
+import { drawBest, drawFailures, drawStrip } from "./panels/strip.js";
 import { describe, fieldsOf, MEASURES } from "./store/measures.js";
 import { TargetPanel } from "./panels/target_panel.js";
 import { ValuesPanel } from "./panels/values_panel.js";
+import { ranking } from "./store/ranking.js";
 import { Store } from "./store/store.js";
 import { Table } from "./panels/table.js";
 import { pace, progressOf } from "./store/progress.js";
@@ -57,25 +58,26 @@ class Live {
   build() {
     const set = (changes) => this.change(changes);
     const row = (kind) => element("div", { class: kind });
-    const [bar, legend, ranking, head, table] = ["bhf-toolbar", "bhf-legend", "bhf-target", "bhf-row bhf-filter", ""].map(row);
+    const [bar, legend, rankingBox, head, table] = ["bhf-toolbar", "bhf-legend", "bhf-target", "bhf-row bhf-filter", ""].map(row);
     const [steps, target, log] = ["bhf-target", "bhf-target", "bhf-target"].map(row);
+    rankingBox.id = "bhf-ranking";
     legend.setAttribute("role", "group");
     legend.setAttribute("aria-label", "Curves");
     this.count = element("summary", {});
     this.fold = element("details", { class: "bhf-fold", open: true }, this.count, head, table);
-    this.root.append(bar, this.banner, this.failures, this.strip, this.chart.box, legend, this.note, ranking, this.fold, target, steps, log);
+    this.root.append(bar, this.banner, this.failures, this.strip, this.chart.box, legend, this.note, rankingBox, this.fold, target, steps, log);
     this.toolbar = new Toolbar(bar, {
       set,
       pause: () => this.pause(),
       reset: () => this.change({ zoom: "" }),
-      save: (format) => this.save(format),
+      save: (format, size) => this.save(format, size),
     });
     this.head = new RunsHead(head, set, () => this.ask("cancel", ...this.open()));
     this.table = new Table(table, { ask: (verb, id) => this.ask(verb, id), toggle: (key) => this.toggle(key), set });
     [this.comparing, this.alone] = [[head, target, steps], [log]];
     this.legend = new Legend(legend, (key) => this.toggle(key));
-    this.ranking = new Leaderboard(ranking, { toggle: (key) => this.toggle(key), only: (key) => this.only(key) });
-    [this.legendBox, this.rankingBox] = [legend, ranking];
+    this.ranking = new Leaderboard(rankingBox, { toggle: (key) => this.toggle(key), only: (key) => this.only(key) });
+    [this.legendBox, this.rankingBox] = [legend, rankingBox];
     this.values = new ValuesPanel(steps, set, () => this.draw());
     this.target = new TargetPanel(target, set);
     this.log = new LogPanel(log);
@@ -90,8 +92,12 @@ class Live {
   light(group) {
     if (group === this.lit) return;
     this.lit = group;
-    for (const node of this.root.querySelectorAll("[data-group]")) node.classList.toggle("bhf-lit", node.dataset.group === group);
+    this.markLit();
     this.chart.light(group);
+  }
+
+  markLit() {
+    for (const node of this.root.querySelectorAll("[data-group]")) node.classList.toggle("bhf-lit", node.dataset.group === this.lit);
   }
 
   watch() {
@@ -167,8 +173,8 @@ class Live {
     return this.store.ids.filter((id) => !this.store.runs.get(id)?.final);
   }
 
-  save(format) {
-    const done = this.chart.save(format, { title: this.data.title, note: `${this.note.textContent} ${location.href}` });
+  save(format, size) {
+    const done = this.chart.save(format, { title: this.data.title, size, note: `${this.note.textContent} ${location.href}` });
     done.catch((error) => this.say(`Saving the charts failed: ${error.message}`));
   }
 
@@ -211,12 +217,14 @@ class Live {
     if (comparing) {
       this.values.show(shown);
       shown.target = this.target.show(shown);
-      drawStrip(this.strip, many ? null : this.target.shown);
+      if (many) drawBest(this.strip, ranking(groups, this.store.runs, measure), measure);
+      else drawStrip(this.strip, this.target.shown);
       drawFailures(this.failures, groups, this.store.runs);
     } else this.log.show(this.store, all[0]?.runs[0]?.id);
     this.drawBanner();
     this.drawNote();
     this.drawProgress(all);
+    if (this.lit) this.markLit(); // some rows are new
     this.plot(shown).catch((error) => this.say(`Drawing the charts failed: ${error.message}`));
   }
 

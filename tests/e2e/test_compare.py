@@ -244,7 +244,12 @@ def test_a_run_is_paused_resumed_cancelled_and_tried_again(page: Page, quiet: Pr
     experiment = quiet.client.launch(SPEC)
     page.goto(f"{quiet.dashboard_url}/?experiments={experiment.id}")
     line = page.locator(f"tr[data-run='{experiment.runs[0].id}']")
-    for verb, status in [("Pause training", "Paused"), ("Resume", "Queued"), ("Cancel", "Cancelled"), ("Retry", "Queued")]:
+    for verb, status in [
+        ("Pause training", "Paused"),
+        ("Resume", "Queued"),
+        ("Cancel", "Cancelled"),
+        ("Retry", "Queued"),
+    ]:
         line.get_by_role("button", name=verb).click()
         expect(line.locator(".bhf-badge")).to_have_text(status)
     assert [run.status.value for run in quiet.client.experiment(experiment.id).runs] == ["queued", "queued"]

@@ -101,7 +101,7 @@ def test_the_run_page_follows_a_pause_and_a_resumption(page: Page, service: Proc
     expect(history).to_contain_text("Queued")
     expect(history).to_contain_text(re.compile(r"Started .* on worker .*, cpu"))
     page.evaluate("() => { window.notReloaded = true; }")
-    press(page, "Pause")
+    press(page, "Pause training")
     expect(history).to_contain_text(re.compile(r"Paused after [\d,]+ of 1,000,000 updates"))
     expect(history).to_contain_text("resumes from the checkpoint after update")
     kept = service.client.run(run.id).checkpoint

@@ -11,6 +11,7 @@ const SMOOTH = [[0, "None"], [0.6, "Light"], [0.9, "Medium"], [0.97, "Strong"]];
 const SEEDS = [["both", "Mean + seeds"], ["band", "Mean only"], ["each", "Individual seeds"]];
 const CENTRES = [["mean", "Mean"], ["median", "Median"]];
 const BANDS = [["range", "Min\u2013max"], ["deviation", "Standard deviation"], ["confidence", "95 % confidence"]];
+const SIZES = [["screen", "As on the screen"], ["slide", "Slide"], ["column", "Paper column"]];
 const MAIN_AXES = ["update", "seconds", "cost"]; // the others are behind "More"
 const LAYOUTS = [["grid", "Side by side"], ["stack", "Stacked"]];
 
@@ -39,8 +40,10 @@ export class Toolbar {
     const choices = element(
       "div", { class: "bhf-choices" }, scales, this.smooth, this.seeds, this.centre, this.band, this.layout, this.refresh,
     );
-    const saves = group("Save the charts", [["png", "PNG"], ["svg", "SVG"], ["html", "HTML"]], save);
-    const menus = [["Metrics", this.panels], ["View", choices], ["Export", saves]].map(([name, content]) => popover(name, name, content));
+    const size = element("select", {}, ...SIZES.map(([value, label]) => element("option", { value }, label)));
+    const saves = group("Save the charts", [["png", "PNG"], ["svg", "SVG"], ["html", "HTML"]], (format) => save(format, size.value));
+    const exports = element("div", { class: "bhf-choices" }, labelled("Size of pictures", size), saves);
+    const menus = [["Metrics", this.panels], ["View", choices], ["Export", exports]].map(([name, content]) => popover(name, name, content));
     this.pauseButton = element("button", { type: "button", class: "bhf-button bhf-freeze", onclick: pause, "aria-pressed": "false" }, "Freeze display");
     this.zoomButton = element("button", { type: "button", class: "bhf-button", onclick: reset }, "Reset zoom");
     this.fullButton = element("button", { type: "button", class: "bhf-button", hidden: true, onclick: () => set({ full: !this.view.full }) }, "Show all values");

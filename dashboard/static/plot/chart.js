@@ -4,7 +4,7 @@ import { element, script } from "../dom.js";
 import { figure } from "./draw.js";
 import { Crosshair } from "./crosshair.js";
 import { panelsOf } from "../store/measures.js";
-import { savePage, savePicture, tablesOf } from "./save.js";
+import { savePage, savePicture, SIZES, tablesOf } from "./save.js";
 import { readZoom, writeZoom } from "./zoom.js";
 
 const OPTIONS = { displaylogo: false, responsive: false, displayModeBar: false, doubleClick: false, showTips: false, edits: { shapePosition: true } };
@@ -46,7 +46,7 @@ export class Chart {
 
   /** Draw the data in `shown`; return the duration in milliseconds. */
   async draw(shown) {
-    [this.view, this.accuracy, this.theme] = [shown.view, shown.accuracy, shown.theme];
+    [this.view, this.accuracy, this.theme, this.asked] = [shown.view, shown.accuracy, shown.theme, shown];
     this.figure = figure(shown);
     this.figure.layout.width = shown.width;
     const zoomed = readZoom(this.view.zoom); // plotly changes the layout: remember each panel's automatic range
@@ -74,6 +74,14 @@ export class Chart {
       const faded = group && trace.bhf?.group && trace.bhf.group !== group;
       node.style.opacity = faded ? "0.12" : String(trace.opacity ?? 1);
     }
+  }
+
+  /** The figure at another width; null keeps the screen's. */
+  sized(width) {
+    if (!width) return this.figure;
+    const drawn = figure({ ...this.asked, width });
+    drawn.layout.width = width;
+    return drawn;
   }
 
   /** Report the zoomed ranges, or the dragged target. */
@@ -107,9 +115,9 @@ export class Chart {
   }
 
   /** Save the charts as "png" or "svg", or as "html" with the page's tables and a note. */
-  async save(format, { title, note }) {
+  async save(format, { title, note, size }) {
     await script("/plotly.min.js");
-    if (format !== "html") return savePicture(this.figure, this.theme, format);
+    if (format !== "html") return savePicture(this.sized(SIZES[size]), this.theme, format, title);
     const page = this.node.closest('[data-testid="stMain"]') ?? document.body;
     return savePage(this.figure, this.theme, { title, note, tables: tablesOf(page) });
   }

@@ -63,7 +63,7 @@ export class Crosshair {
       );
     });
     const rest = rows.length > MOST ? element("div", { class: "bhf-count" }, `and ${rows.length - MOST} more`) : null;
-    const box = element("div", { class: "bhf-readout" }, element("b", {}, head), element("table", {}, ...lines), rest);
+    const box = element("div", { class: "bhf-readout" }, element("strong", {}, head), element("table", {}, ...lines), rest);
     const right = place < x._offset + x._length / 2;
     box.style.top = `${y._offset + 4}px`;
     if (right) box.style.left = `${place + 12}px`;

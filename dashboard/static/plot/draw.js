@@ -1,7 +1,7 @@
 // Plotly's traces and layout from the store's data and the view. Pure functions.
 
 import { MEASURES, panelsOf, plain, X_AXES } from "../store/measures.js";
-import { faint, style } from "./theme.js";
+import { faint, mixed, style } from "./theme.js";
 import { PHASES, timeBars, timeOfGroup } from "../store/time_breakdown.js";
 import { points } from "../store/series.js";
 import { blockLines, decreases, lines, reasonsOf, stopReasons } from "./traces.js";
@@ -103,7 +103,7 @@ function ends(drawn, { axis, logY, layout, theme, names, measure, beside }) {
     const text = ({ label, y }) => (beside < 60 ? written(measure, y) : `<b>${plain(shortened(label))}</b> ${written(measure, y)}`);
     seen.forEach((head, i) => layout.annotations.push({
       text: text(head), xref: `x${axis}`, yref: `y${axis}`, x: layout[`xaxis${axis}`].type === "log" ? Math.log10(head.x) : head.x, y: value(head.y),
-      xanchor: "left", yanchor: "middle", xshift: 7, yshift: pixel[i] - places[i], showarrow: false, font: { size: 12.5, color: head.colour }, bgcolor: faint(theme.background, 0.65), borderpad: 0,
+      xanchor: "left", yanchor: "middle", xshift: 7, yshift: pixel[i] - places[i], showarrow: false, font: { size: 12.5, color: mixed(head.colour, theme.text, 0.3) }, bgcolor: faint(theme.background, 0.65), borderpad: 0,
     }));
   }
   return [{

@@ -71,10 +71,10 @@ def test_a_run_can_be_paused_and_resumed(empty: BothClient, open_page: OpenPage)
 
 
 def test_selected_runs_are_cancelled_together(empty: BothClient, open_page: OpenPage) -> None:
-    """The button under the list concerns the selected runs, or all if none is selected."""
+    """The button under the list concerns the selected runs, or all if none is selected; it asks twice."""
     first, second, third = empty.launch(SPEC).runs
     page = open_page("queue")
-    assert page.button(key="cancel-Queued").label == "Cancel all 3"
+    assert page.button(key="cancel-Queued").label == "Really cancel 3 runs"
     page.checkbox(key=f"tick-{first.id}").check().run()
     page.checkbox(key=f"tick-{third.id}").check().run()
     page.button(key="cancel-Queued").click().run()

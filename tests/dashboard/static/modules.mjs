@@ -14,6 +14,7 @@ const PATHS = {
   progress: "store/progress.js",
   ranking: "store/ranking.js",
   readout: "plot/readout.js",
+  save: "plot/save.js",
   series: "store/series.js",
   store: "store/store.js",
   target: "store/time_to_target.js",

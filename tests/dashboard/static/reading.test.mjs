@@ -8,6 +8,7 @@ import { load, near } from "./modules.mjs";
 const { budgetEnd, extent, leaves, padded } = await load("extent");
 const { apart, labelWidth, shortened } = await load("heads");
 const { readout } = await load("readout");
+const { complete, fileName } = await load("save");
 
 const SERIES = new Map(Object.entries({
   good: { update: [1, 2, 3], train_loss: [100, 50, 10] },
@@ -67,4 +68,14 @@ test("the crosshair reads the nearest points, best first, and leaves out curves 
   assert.deepEqual(readout(lines, 3.2, 0.3).map(({ label, x, y }) => [label, x, y]), [["b", 3, 3], ["a", 3, 7]]);
   assert.deepEqual(readout(lines, 2.1, 0.3).map(({ label }) => label), ["c", "b", "a"]);
   assert.deepEqual(readout(lines, 3, 0.3, true).map(({ label }) => label), ["a", "b"]);
+});
+
+test("a saved picture has the comparison's title, and a legend whose entries are as wide as the longest name", () => {
+  const traces = ["Adam", "BHF \u00b7 damping 0.1 \u00b7 curvature batch 250"].map((name) => ({ name, showlegend: true }));
+  const { layout } = complete({ traces, layout: { width: 480, height: 300 } }, { background: "#ffffff" }, "Damping <sweep>");
+  assert.equal(layout.title.text, "Damping &lt;sweep&gt;");
+  assert.equal(layout.legend.traceorder, "normal");
+  assert.ok(layout.legend.entrywidth >= 7 * traces[1].name.length && layout.legend.entrywidth < 480);
+  assert.ok(layout.height > 300 + layout.margin.t && layout.margin.b >= 30 + 2 * 22, "there is room for two lines of the legend");
+  assert.equal(fileName("Damping sweep: \u03bb!"), "damping-sweep");
 });
