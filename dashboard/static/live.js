@@ -60,7 +60,6 @@ class Live {
     const row = (kind) => element("div", { class: kind });
     const [bar, legend, rankingBox, head, table] = ["bhf-toolbar", "bhf-legend", "bhf-target", "bhf-row bhf-filter", ""].map(row);
     const [steps, target, log] = ["bhf-target", "bhf-target", "bhf-target"].map(row);
-    rankingBox.id = "bhf-ranking";
     legend.setAttribute("role", "group");
     legend.setAttribute("aria-label", "Curves");
     this.count = element("summary", {});

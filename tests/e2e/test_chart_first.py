@@ -15,7 +15,7 @@ pytestmark = pytest.mark.browser
 FIRST = """() => {
   const chart = document.querySelector(".bhf-chart");
   const { top } = chart.getBoundingClientRect();
-  const { y } = chart.querySelector(".xy .plot, .plot").getBoundingClientRect();
+  const { y } = chart.querySelector(".nsewdrag").getBoundingClientRect();
   const above = [...document.querySelectorAll("[data-testid=stMain] :is(button, a, input, select, summary)")]
     .filter((node) => node.checkVisibility({ visibilityProperty: true }) && node.getBoundingClientRect().top < top);
   const title = document.querySelector(".bhf-chart .xtitle").getBoundingClientRect();
@@ -77,6 +77,7 @@ def test_the_charts_come_first(page: Page, quiet: Processes) -> None:
     expect(page.locator(".bhf-failures a")).to_have_attribute("href", f"/run?id={three.runs[1].id}")
     shown = page.evaluate("() => document.querySelector('.bhf-chart')._fullLayout.yaxis.range")
     assert 10 ** shown[1] < 200, "the diverged run does not stretch the axis"
+    page.set_viewport_size({"width": 1280, "height": 720})
     page.get_by_role("button", name="Show all values").click()
     page.wait_for_url("**full=1**")
 

@@ -5,7 +5,7 @@ import { answer } from "../store/answer.js";
 import { MEASURES } from "../store/measures.js";
 import { significant } from "../store/numbers.js";
 
-const MOST_FAILURES = 2; // reasons, and runs of each, that are named
+const MOST_FAILURES = 1; // reasons, and runs of each, that are named
 
 /** One line: what reaching the target cost each configuration; `shown` is what the target panel computed, or null. */
 export function drawStrip(node, shown) {
@@ -19,9 +19,8 @@ export function drawBest(node, rows, measure) {
   const best = rows.find((row) => row.best);
   const { mean, low, high } = best?.value ?? {};
   const range = low === high ? "" : ` (${significant(low)}\u2013${significant(high)})`;
-  const text = best && ` ${significant(mean)}${range}, ${best.finished} of ${best.n} ${best.group.unit} finished. `;
-  const link = element("a", { href: "#bhf-ranking", target: "_self" }, "Ranking");
-  put(node, best ? [element("strong", {}, `${MEASURES[measure].better === "higher" ? "Highest" : "Lowest"} ${MEASURES[measure].label.toLowerCase()} of ${rows.length}: `), ...configuration(best.group, text, true), link] : []);
+  const text = best && ` ${significant(mean)}${range}, ${best.finished} of ${best.n} ${best.group.unit} finished; the ranking below has all`;
+  put(node, best ? [element("strong", {}, `${MEASURES[measure].better === "higher" ? "Highest" : "Lowest"} ${MEASURES[measure].label.toLowerCase()} of ${rows.length}: `), ...configuration(best.group, text, true)] : []);
 }
 
 function configuration(group, text, first) {

@@ -50,9 +50,8 @@ export class TargetPanel {
     ];
     sortableHeader(this.head, columns, view.targetSort, (targetSort) => this.set({ targetSort }));
     const sorted = inOrder(rows, view.targetSort, (row, key) => (key === "reached" ? row.reached / row.n : row.costs[key]?.mean));
-    const places = Object.fromEntries(costs.map((cost) => [
-      cost, decimals(rows.flatMap((row) => (row.costs[cost] ? [row.costs[cost].mean, row.costs[cost].low] : [])), TIMES.includes(cost) ? 3 : 4),
-    ]));
+    const means = (cost) => rows.flatMap((row) => (row.costs[cost] ? [row.costs[cost].mean] : []));
+    const places = Object.fromEntries(costs.map((cost) => [cost, decimals(means(cost), 3)]));
     this.body.replaceChildren(...sorted.map((row) => line(row, costs, baseline, theme, places)));
     this.shown = target == null ? null : { rows, baseline, measure, target };
     return target == null ? null : { measure, value: target };
@@ -79,5 +78,3 @@ function line(row, costs, baseline, theme, places) {
 export function range({ mean, low, high }, n, places) {
   return n > 1 && low !== high ? `${aligned(mean, places)} (${aligned(low, places)}\u2013${aligned(high, places)})` : aligned(mean, places);
 }
-
-const TIMES = ["seconds", "cpu_seconds"]; // a time has at most three digits

@@ -36,7 +36,8 @@ export class Toolbar {
     this.layout = this.select("Layout", LAYOUTS, "layout");
     this.smooth = this.select("Smoothing", SMOOTH, "smooth");
     this.refresh = this.select("Refresh", REFRESH, "refresh");
-    const scales = element("div", { class: "bhf-row" }, this.logY, this.logX);
+    this.full = this.check("all values", "full");
+    const scales = element("div", { class: "bhf-row" }, this.logY, this.logX, this.full);
     const choices = element(
       "div", { class: "bhf-choices" }, scales, this.smooth, this.seeds, this.centre, this.band, this.layout, this.refresh,
     );
@@ -44,9 +45,10 @@ export class Toolbar {
     const saves = group("Save the charts", [["png", "PNG"], ["svg", "SVG"], ["html", "HTML"]], (format) => save(format, size.value));
     const exports = element("div", { class: "bhf-choices" }, labelled("Size of pictures", size), saves);
     const menus = [["Metrics", this.panels], ["View", choices], ["Export", exports]].map(([name, content]) => popover(name, name, content));
-    this.pauseButton = element("button", { type: "button", class: "bhf-button bhf-freeze", onclick: pause, "aria-pressed": "false" }, "Freeze display");
+    menus[2].button.classList.add("bhf-wide");
+    this.pauseButton = element("button", { type: "button", class: "bhf-button bhf-wide", onclick: pause, "aria-pressed": "false" }, "Freeze display");
     this.zoomButton = element("button", { type: "button", class: "bhf-button", onclick: reset }, "Reset zoom");
-    this.fullButton = element("button", { type: "button", class: "bhf-button", hidden: true, onclick: () => set({ full: !this.view.full }) }, "Show all values");
+    this.fullButton = element("button", { type: "button", class: "bhf-button bhf-wide", hidden: true, onclick: () => set({ full: !this.view.full }) }, "Show all values");
     root.append(
       this.axes, ...menus.flatMap(({ button, panel }) => [button, panel]), this.pauseButton, this.zoomButton, this.fullButton,
     );
@@ -63,7 +65,7 @@ export class Toolbar {
     press(this.more.button, other);
     this.panels.querySelector("[data-part=blocks]").hidden = !solves;
     for (const button of this.panels.querySelectorAll("button")) press(button, view.panels.includes(button.dataset.value));
-    for (const label of [this.logX, this.logY]) label.firstChild.checked = view[label.dataset.field];
+    for (const label of [this.logX, this.logY, this.full]) label.firstChild.checked = view[label.dataset.field];
     for (const label of [this.seeds, this.centre, this.band, this.smooth, this.layout, this.refresh]) label.lastChild.value = String(view[label.dataset.field]);
     this.seeds.hidden = !seeded;
     for (const label of [this.centre, this.band]) label.hidden = !seeded || view.seeds === "each";

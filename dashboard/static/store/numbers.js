@@ -27,12 +27,17 @@ export function significant(value, digits = 4) {
   return rounded.toLocaleString("en-US", { maximumFractionDigits: 8 });
 }
 
-/** The decimals of a column, such that its smallest value has so many significant digits; 0 if all values are whole. */
+/**
+ * The decimals of a column: its smallest value has so many significant digits, and no decimal is zero in every row.
+ * `values` may be some of the column's values, such as its means.
+ */
 export function decimals(values, digits = 4) {
   const known = values.filter((value) => value != null && Number.isFinite(value) && !extreme(value));
-  if (known.every((value) => Number.isInteger(value))) return 0;
   const sizes = known.map(Math.abs).filter((size) => size > 0);
-  return Math.min(6, Math.max(0, digits - 1 - Math.floor(Math.log10(Math.min(...sizes)))));
+  if (!sizes.length) return 0;
+  let places = Math.min(6, Math.max(0, digits - 1 - Math.floor(Math.log10(Math.min(...sizes)))));
+  while (places > 0 && known.every((value) => value.toFixed(places).endsWith("0"))) places -= 1;
+  return places;
 }
 
 /** A number of a column with its decimals; a dash if it is missing. */

@@ -34,27 +34,31 @@ export function roughly(seconds) {
 }
 
 /**
- * The status of the runs: a sentence, and a few characters for the browser's tab.
- * "31/40" are the updates of the training run that is furthest behind, and of its budget.
+ * The status of the runs: a sentence, and a few characters for the browser's tab. `speed` is the training seconds per
+ * second of the clock, null if it is not known. "31/40" are the updates of the training run that is furthest behind.
  */
-export function progressOf(runs, training = null) {
+export function progressOf(runs, speed = null) {
   if (!runs.length) return { text: "", tab: "" };
   const count = (status) => runs.filter((run) => run.status === status).length;
   const [running, failed] = [runs.filter(({ status }) => status === "running"), count("failed")];
   if (runs.every(({ final }) => final)) {
+    if (runs.length === 1) return { text: named(runs[0].status), tab: failed ? "\u2717" : "\u2713" };
     const parts = [`${count("finished")} of ${runs.length} finished`];
     if (failed) parts.push(`${failed} failed`);
     if (count("cancelled")) parts.push(`${count("cancelled")} cancelled`);
     return { text: parts.join(" \u00b7 "), tab: failed ? "\u2717" : "\u2713" };
   }
-  const waiting = count("queued") ? "Waiting for a worker" : `${count("paused")} of ${runs.length} paused`;
-  const parts = [running.length ? `Training ${running.length} of ${runs.length}` : waiting];
+  const waiting = count("queued") ? "Waiting for a worker" : runs.length === 1 ? "Paused" : `${count("paused")} of ${runs.length} paused`;
+  const training = runs.length === 1 ? "Training" : `Training ${running.length} of ${runs.length}`;
+  const parts = [running.length ? training : waiting];
   const behind = running.length ? running.reduce((a, b) => (b.progress < a.progress ? b : a)) : null;
   const { updates } = behind?.config.budget ?? {};
   const done = !behind ? "" : updates ? `${behind.summary.updates}/${updates}` : `${Math.round(100 * behind.progress)} %`;
   if (done) parts.push(done);
-  const left = running.length && training ? secondsLeft(runs) : null;
-  if (left != null) parts.push(`${roughly(left / training)} left`);
+  const left = running.length && speed ? secondsLeft(runs) : null;
+  if (left != null) parts.push(`${roughly(left / speed)} left`);
   if (failed) parts.push(`${failed} failed`);
   return { text: parts.join(" \u00b7 "), tab: done };
 }
+
+const named = (status) => status[0].toUpperCase() + status.slice(1);

@@ -44,7 +44,8 @@ test("the status has the training runs, the updates of the one furthest behind a
   assert.equal(progressOf(runs).text, "Training 2 of 3 \u00b7 31/40");
   assert.equal(progressOf([run("queued", 0)]).text, "Waiting for a worker");
   assert.deepEqual(progressOf([run("finished", 40), run("failed", 7)]), { text: "1 of 2 finished \u00b7 1 failed", tab: "\u2717" });
-  assert.equal(progressOf([run("finished", 40)]).tab, "\u2713");
+  assert.deepEqual(progressOf([run("finished", 40)]), { text: "Finished", tab: "\u2713" });
+  assert.equal(progressOf([run("running", 4)]).text, "Training \u00b7 4/40");
 });
 
 test("no time left is told of an optimizer of which nothing is known", () => {
@@ -72,6 +73,7 @@ test("the numbers of a column have the same decimals; powers of ten are written 
   assert.equal(decimals([40.5, 36.93, null]), 2);
   assert.deepEqual([40.5, 36.93, null].map((value) => aligned(value, 2)), ["40.50", "36.93", "\u2013"]);
   assert.equal(decimals([12, 40]), 0);
+  assert.deepEqual([decimals([3.4, 1.8], 3), decimals([4.25, 2.25], 3), decimals([11.2, 4.4], 3), decimals([null])], [1, 2, 1, 0]);
   assert.equal(aligned(7.909e16, 2), "7.91 \u00b7 10\u00b9\u2076");
   assert.deepEqual([1e5, 2e-4].map((value) => power(value)), ["10\u2075", "2 \u00b7 10\u207b\u2074"]);
   assert.equal(significant(0.2096, 3), "0.21");
