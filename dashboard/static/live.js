@@ -207,9 +207,10 @@ class Live {
     this.head.show(this.view, { shown: count(groups), all: count(all), runs: this.store.runs, names, open: this.open().length });
     this.table.show({ ...shown, pending: this.pending });
     const many = comparing && groups.length > MOST_NAMED;
-    [this.legendBox.hidden, this.rankingBox.hidden] = [many, !many];
+    const blocks = this.blocksOf(groups);
+    [this.legendBox.hidden, this.rankingBox.hidden] = [many && !blocks, !many];
+    this.legend.show(many ? { ...shown, groups: [] } : shown, blocks);
     if (many) this.ranking.show(shown);
-    else this.legend.show(shown, this.blocksOf(groups));
     this.foldRuns(many, count(groups));
     for (const part of this.comparing) part.hidden = !comparing;
     for (const part of this.alone) part.hidden = comparing;
@@ -218,7 +219,7 @@ class Live {
       shown.target = this.target.show(shown);
       if (many) drawBest(this.strip, ranking(groups, this.store.runs, measure), measure);
       else drawStrip(this.strip, this.target.shown);
-      drawFailures(this.failures, groups, this.store.runs);
+      drawFailures(this.failures, groups, this.store);
     } else this.log.show(this.store, all[0]?.runs[0]?.id);
     this.drawBanner();
     this.drawNote();

@@ -104,5 +104,8 @@ def test_a_curve_is_highlighted_everywhere(page: Page, quiet: Processes) -> None
     panels = page.locator(".bhf-readout")
     expect(panels).to_have_count(3)
     expect(panels.first).to_contain_text("Updates")
+    page.locator(".bhf-skip").focus()
+    page.keyboard.press("Enter")
+    expect(page.locator(".bhf-chart")).to_be_focused()
     values = [float(text) for text in panels.first.locator("td:nth-child(2)").all_text_contents()]
     assert values == sorted(values)
