@@ -49,10 +49,11 @@ export class Chart {
     [this.view, this.accuracy, this.theme, this.asked] = [shown.view, shown.accuracy, shown.theme, shown];
     this.figure = figure(shown);
     this.figure.layout.width = shown.width;
-    const zoomed = readZoom(this.view.zoom); // plotly changes the layout: remember each panel's automatic range
+    const zoomed = readZoom(this.view.zoom); // plotly changes the layout: remember the ranges that nobody chose
     this.given = panelsOf(this.view, this.accuracy).map((measure, panel) => {
       return zoomed[measure] ? "" : String(this.figure.layout[`yaxis${panel ? panel + 1 : ""}`].range);
     });
+    this.givenX = zoomed.x ? "" : String(this.figure.layout.xaxis?.range);
     const began = performance.now();
     await window.Plotly.react(this.node, this.figure.traces, { ...this.figure.layout }, OPTIONS);
     if (!this.drawn) {
@@ -93,7 +94,7 @@ export class Chart {
     }
     const full = this.node._fullLayout;
     const zoom = {};
-    if (full.xaxis.autorange === false && !full.xaxis.fixedrange) zoom.x = full.xaxis.range;
+    if (full.xaxis.autorange === false && !full.xaxis.fixedrange && String(full.xaxis.range) !== this.givenX) zoom.x = full.xaxis.range;
     panelsOf(this.view, this.accuracy).forEach((measure, panel) => {
       const axis = full[`yaxis${panel ? panel + 1 : ""}`];
       if (axis?.autorange === false && !axis.fixedrange && String(axis.range) !== this.given[panel]) zoom[measure] = axis.range;
