@@ -25,7 +25,7 @@ class OptimizerSettings(Contract):
         title: short name, as in legends.
         long_title: name with what it stands for, as in headings.
         summary: what it does and when to use it, for the guide.
-        colour: colour of its curves; choose one that colour-blind readers can tell from the others.
+        colour: colour of its curves; choose one that colour-blind readers can tell from the others, also in grey.
         featured: whether forms offer it first.
         has_curvature: whether it computes products with a curvature matrix on a curvature batch.
         has_blocks: whether the user chooses how layers are split into blocks.
@@ -79,7 +79,7 @@ class Adam(OptimizerSettings):
         "Scales each component of the gradient by a running average of its size. Updates are cheap, but many are "
         "needed. Small batches are enough. Use it as the baseline."
     )
-    colour = Colour("#c8500a", "#f59b56")
+    colour = Colour("#dd6a0e", "#d9772c")
     featured = True
     vectors = 4
 
@@ -276,7 +276,7 @@ class BlockHessianFree(CurvatureSettings):
         "conjugate gradient solves in fewer iterations. Start with the problem's default blocks, which are about equal "
         "in size. The study below compares numbers of blocks."
     )
-    colour = Colour("#00825f", "#35cda3")
+    colour = Colour("#005a42", "#8df0cf")
     featured = True
     has_blocks = True
 

@@ -1,15 +1,10 @@
-"""Runs as text: name, progress and history."""
+"""Runs as text: progress and history."""
 
 from datetime import datetime
 
 from backend.schemas.runs import Run, RunStatus
 
 LOST = "worker lost; waiting for another worker to continue"
-
-
-def run_title(run: Run) -> str:
-    """Name a run by its optimizer and seed."""
-    return f"{run.config.optimizer.title}, seed {run.config.seed}"
 
 
 def progress_text(run: Run) -> str:

@@ -47,6 +47,16 @@ def settled(page: Page) -> None:
     page.locator("[data-testid=stApp][data-test-script-state=notRunning]").wait_for()
 
 
+def menu(page: Page, name: str) -> Locator:
+    """Open a menu of the bar above the charts, if it is not open; return its panel."""
+    button = page.locator(".bhf-toolbar").get_by_role("button", name=name, exact=True)
+    panel = page.get_by_role("group", name=name, exact=True)
+    if not panel.is_visible():
+        button.click()
+    expect(panel).to_be_visible()
+    return panel
+
+
 def zoom(page: Page) -> None:
     """Drag a box in the first panel; again where the page's layout moved meanwhile."""
     whole = ranges(page)

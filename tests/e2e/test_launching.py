@@ -10,7 +10,7 @@ from backend.schemas.experiments import ExperimentSpec
 from backend.schemas.measures import BlockStats, StopReason
 from backend.schemas.optimizers import Adam, BlockHessianFree, HessianFree
 from backend.schemas.runs import Experiment, Run, RunStatus
-from tests.e2e.conftest import choose, draws, entry, fill, ranges, seen, settled, zoom
+from tests.e2e.conftest import choose, draws, entry, fill, menu, ranges, seen, settled, zoom
 from tests.e2e.samples import SPEC, claims, register, row
 from tests.processes import Processes, wait_until
 
@@ -66,11 +66,14 @@ def test_launches_watches_zooms_and_cancels(page: Page, service: Processes) -> N
     zoomed, drawn, grown = ranges(page), draws(page), seen(page)
     wait_until(lambda: draws(page) >= drawn + 5 and seen(page) > grown, "five refreshes")
     assert ranges(page) == zoomed
-    page.get_by_label("Smoothing").select_option("Light")
+    menu(page, "View").get_by_label("Smoothing").select_option("Light")
     page.wait_for_url(re.compile("smooth=0.6"))
     assert ranges(page) == zoomed
+    page.keyboard.press("Escape")
+    page.get_by_role("button", name="Comparisons").click()
     page.get_by_text("Archived", exact=True).click()  # the whole script runs again
     page.wait_for_url(re.compile("archived=1"))
+    page.keyboard.press("Escape")
     settled(page)
     drawn = draws(page)
     wait_until(lambda: draws(page) > drawn, "a refresh after the whole script has run")
