@@ -62,7 +62,7 @@ def draw_table(form: Form, held: Draft, problem: ProblemInfo) -> list[Column]:
                 _edit_columns(form, held)
             for name in rows:
                 with st.container(horizontal=True, gap="small"):
-                    _row_head(next(known[name] for known in fields if name in known))
+                    _row_head(next(known[name] for known in fields if name in known), kept=name == BATCH)
                     if name == BATCH:
                         linked = _link(form, held)
             if any(model.has_blocks for model in models):
@@ -109,12 +109,16 @@ def _cell() -> DeltaGenerator:
     return st.container(gap=None)
 
 
-def _row_head(field: SettingField) -> None:
-    """Write a row's name, its unit, and a link to its explanation, which the Tab key passes over."""
+def _row_head(field: SettingField, *, kept: bool = False) -> None:
+    """Write a row's name, its unit, and a link to its explanation, which the Tab key passes over.
+
+    On a narrow page the fields have labels instead, unless the name is kept.
+    """
     unit = f" <small>{html.escape(field.unit)}</small>" if field.unit and len(field.unit) < 10 else ""
     about = html.escape(help_text(field))
     link = f'<a href="guide?setting={field.name}" target="_blank" tabindex="-1" title="{about}">?</a>'
-    st.html(f'<p class="bhf-row-head">{html.escape(field.title)}{unit} {link}</p>')
+    class_ = "bhf-row-head bhf-kept" if kept else "bhf-row-head"
+    st.html(f'<p class="{class_}">{html.escape(field.title)}{unit} {link}</p>', width="content")
 
 
 def head_of(title: str, long_title: str) -> None:
@@ -142,7 +146,7 @@ def _edit_columns(form: Form, held: Draft) -> None:
 def _link(form: Form, held: Draft) -> bool:
     """Offer to use one gradient batch for all optimizers."""
     return len(held.entries) > 1 and st.checkbox(
-        "all", value=_starts_linked(held), key=form.key("same_batch"), persist_state="session"
+        "same for all", value=_starts_linked(held), key=form.key("same_batch"), persist_state="session"
     )
 
 
