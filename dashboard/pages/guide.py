@@ -12,16 +12,20 @@ from dashboard.launch.form import form_fields
 from dashboard.pages import guide_study
 from dashboard.ui.html_table import table
 from dashboard.ui.setting_text import value_text
-from dashboard.ui.theme import STATIC
+from dashboard.ui.theme import STATIC, text_colour
 
 PICTURE = STATIC.parent / "pictures" / "bhf.svg"
+SHOWN = (
+    "BHF splits the layers into blocks, ignores the curvature between blocks, solves each block's system by conjugate "
+    "gradient, and changes all weights in one update."
+)
 
 
 def page() -> None:
     """Draw the page."""
     st.title("Guide")
     _asked(st.query_params.get("setting", ""))
-    st.html(PICTURE.read_text())
+    st.image(PICTURE.read_text().replace("currentColor", text_colour()), alt=SHOWN)
     st.write(
         "**HF** solves one system for all weights. **BHF** solves a smaller one for each block of layers: fewer "
         "iterations, but the curvature between blocks is lost. **Adam** uses no curvature: cheap updates, and many."

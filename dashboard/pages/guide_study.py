@@ -125,9 +125,9 @@ def _answers(sweeps: dict[str, Reproduction]) -> None:
 def _answer(answer: Answer, sweep: Reproduction | None) -> None:
     recommended, limits = ADVICE.get(answer.question, (answer.advice, ""))
     title, advice, evidence, exceptions, runs = st.columns(WIDTHS)
-    title.markdown(f"#### {escape(answer.title)}")
+    title.markdown(f"**{escape(answer.title)}**")
     advice.markdown(f"**{escape(recommended)}**")
-    evidence.html(f"<p class='bhf-plan'>{html.escape(answer.text)} {html.escape(answer.advice)}</p>")
+    evidence.html(f"<p class='bhf-plan'>{html.escape(answer.text)}</p>")
     evidence.caption(origin(answer))
     exceptions.write(escape(limits))
     with runs:

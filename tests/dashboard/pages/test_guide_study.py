@@ -49,10 +49,10 @@ def test_every_question_is_answered_and_can_be_run(own: Processes, able: Client,
     answers = able.study().answers
     page = open_page("guide", url=own.backend_url)
     marked = "\n".join(found.value for found in page.markdown)
-    assert all(f"#### {escape(one.title)}" in marked for one in answers)
+    assert all(f"**{escape(one.title)}**" in marked for one in answers)
     assert all(escape(ADVICE[one.question][0]) in marked for one in answers)
     written = "\n".join(found.proto.body for found in page.get("html"))
-    assert all(html.escape(one.advice) in written for one in answers)
+    assert all(html.escape(one.text) in written for one in answers)
     drawn = [one for one in answers if one.figure.data]
     assert len(page.get("bidi_component")) == len(drawn)
     assert all(html.escape(f"{one.title} Table") in written for one in drawn)
