@@ -13,7 +13,6 @@ from backend.schemas.optimizers import partition_text
 from backend.schemas.sweep_values import parse_values
 from dashboard.launch.draft import Entry
 from dashboard.launch.form import Form, help_text
-from dashboard.launch.layers import LayerRow, imbalance
 from dashboard.ui.text import counted
 
 CUSTOM = "custom"
@@ -80,25 +79,18 @@ def bar(blocks: Sequence[BlockPlan]) -> str:
     return f'<div class="bhf-bar" role="img" aria-label="{text}" title="{text}">{parts}</div>'
 
 
-def draw_sizes(title: str, blocks: Sequence[BlockPlan], layers: Sequence[LayerRow]) -> None:
+def draw_sizes(title: str, blocks: Sequence[BlockPlan]) -> None:
     """Show each block's layers and size as a table, and the imbalance."""
     total = sum(block.parameters for block in blocks) or 1
-    known = {layer.name: layer for layer in layers}
     rows = "".join(
-        f"<tr><td><i class='bhf-dot bhf-part-{i % 6}'></i>Block {i + 1}</td><td>{_names(block, known)}</td>"
+        f"<tr><td><i class='bhf-dot bhf-part-{i % 6}'></i>Block {i + 1}</td>"
+        f"<td>{html.escape(', '.join(block.layers))}</td>"
         f"<td>{block.parameters:,}</td><td>{block.parameters / total:.0%}</td></tr>"
         for i, block in enumerate(blocks)
     )
-    ratio = imbalance([block.parameters for block in blocks])
+    ratio = max(block.parameters for block in blocks) * len(blocks) / total
     word = "balanced" if ratio < 1.05 else f"the largest block has {ratio:.2f} times the mean size"
     st.html(
         f'<div class="bhf-blocks"><table><thead><tr><th>{html.escape(title)}</th><th>Layers</th><th>Parameters</th>'
         f"<th>Share</th></tr></thead><tbody>{rows}</tbody></table><p>{counted(len(blocks), 'block')}, {word}.</p></div>"
-    )
-
-
-def _names(block: BlockPlan, known: dict[str, LayerRow]) -> str:
-    return ", ".join(
-        f'<span title="{html.escape(known[name].shapes) if name in known else ""}">{html.escape(name)}</span>'
-        for name in block.layers
     )

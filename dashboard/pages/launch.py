@@ -29,7 +29,6 @@ from dashboard.launch import block_editor, optimizer_table, own_network, presets
 from dashboard.launch.draft import Draft, clone, draft, problem_presets, seeds_of, start_draft
 from dashboard.launch.estimate import wall_seconds
 from dashboard.launch.form import Form, form_fields
-from dashboard.launch.layers import LayerRow, layer_rows
 from dashboard.launch.naming import automatic_name
 from dashboard.launch.optimizer_table import Column
 from dashboard.ui.auto_refresh import WatchedQuery, auto_refresh
@@ -79,7 +78,7 @@ def page() -> None:
     if spec and plan:
         if spec.name == _UNNAMED:
             spec = spec.model_copy(update={"name": automatic_name(spec, info, built_in)})
-        _planned(columns, configurations, plan, sizes, layer_rows(info, data, problem["options"]))
+        _planned(columns, configurations, plan, sizes)
     _foot(names, held, spec, plan, links, data, answer.workers, mine)
     form.finish()
 
@@ -284,14 +283,13 @@ def _planned(
     configurations: Sequence[tuple[Column, dict[str, Any]]],
     plan: Plan,
     sizes: DeltaGenerator,
-    layers: Sequence[LayerRow],
 ) -> None:
     """Show the blocks' sizes, and what a sweep expands to as rows of a table."""
     planned = list(zip(configurations, plan.runs, strict=False))
     with sizes:
         for (column, one), run in planned:
             if OPTIMIZERS[column.kind].has_blocks:
-                block_editor.draw_sizes(column.label(one, len(run.blocks)), run.blocks, layers)
+                block_editor.draw_sizes(column.label(one, len(run.blocks)), run.blocks)
     for column in columns:
         found = [run.blocks for (owner, _), run in planned if owner is column]
         if (place := column.bar) and len(found) == 1:

@@ -279,7 +279,7 @@ def test_the_forms_settings_are_saved_picked_and_deleted(api: BothClient, open_p
     start.set_value("Mine: Two <blocks>!").run()
     assert again.text_input(key="launch1.hf1.damping").value == "0.25"
     again.text_input(key="launch1.preset").set_value("two BLOCKS").run()
-    assert again.button(key="launch1.save").label == "Replace"
+    assert again.button(key="launch1.save").label == "Replace preset"
     again.button(key="delete-preset-two-blocks").click().run()
     assert api.presets() == []
     again.button(key="undo-preset").click().run()
