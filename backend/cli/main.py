@@ -124,7 +124,10 @@ def launch(
     grid: Annotated[
         list[str] | None,
         typer.Option(
-            "--grid", "-g", help="Sweep over values or ranges of a setting: 'bhf.damping=0,0.01..1/3'. May be repeated."
+            "--grid",
+            "-g",
+            help="Sweep over values or ranges of a setting: 'bhf.damping=0,0.01..1/3', 'bhf.blocks=1,2,layers'. "
+            "May be repeated.",
         ),
     ] = None,
     point: Annotated[

@@ -51,7 +51,7 @@ def parse(base: ExperimentSpec, grid: Sequence[str], points: Sequence[str] = ())
 
     Args:
         base: what is swept.
-        grid: one setting with its values or ranges each, `bhf.damping=0,0.01..1/3`.
+        grid: one setting with its values or ranges each, `bhf.damping=0,0.01..1/3` or `bhf.blocks=1,2,one per layer`.
         points: settings that belong together each, `bhf.damping=0.1 bhf.learning_rate=0.5`.
     """
     integers = {
@@ -60,7 +60,11 @@ def parse(base: ExperimentSpec, grid: Sequence[str], points: Sequence[str] = ())
         for field in setting_fields(type(optimizer))
         if field.kind == "integer"
     }
-    values = {name: parse_values(text, integer=name in integers) for name, text in _settings("grid", grid).items()}
+    blocks = {f"{kind}.{name}" for kind in OPTIMIZERS for name in ("partition", "blocks")}
+    values = {
+        name: parse_values(text, integer=name in integers | blocks, words=name in blocks)
+        for name, text in _settings("grid", grid).items()
+    }
     settings = [
         {name: parse_value(text) for name, text in _settings("points", point.split()).items()} for point in points
     ]

@@ -16,6 +16,8 @@ from backend.schemas.runs import RunStatus
 
 CLOSE = 1.05
 """a loss within this factor of the lowest is as good"""
+DIVERGED = 100_000
+"""a loss above this is written as such"""
 AGAINST_HF = (Question.SMALL_BATCH, *LONG)
 """questions of what decides between BHF and HF"""
 
@@ -148,9 +150,14 @@ def _range(kind: str, group: Sequence[Choice]) -> str:
     name = {"all": "The train loss"}.get(kind) or f"{OPTIMIZERS[kind].title}'s train loss"
     seeds = len(best.losses)
     return (
-        f"{name} ends at {best.loss:.4g} with {best.label} (lowest, {seeds} seeds) and at {worst.loss:.4g} with "
+        f"{name} ends at {_loss(best.loss)} with {best.label} (lowest, {seeds} seeds) and at {_loss(worst.loss)} with "
         f"{worst.label} (highest)."
     )
+
+
+def _loss(value: float) -> str:
+    """Write a loss; of one that has diverged, the digits say nothing."""
+    return f"{value:.4g}" if value < DIVERGED else f"over {DIVERGED:,}"
 
 
 def _against_hf(choices: Sequence[Choice]) -> tuple[str, str]:

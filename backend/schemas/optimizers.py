@@ -30,7 +30,7 @@ class OptimizerSettings(Contract):
         has_curvature: whether it computes products with a curvature matrix on a curvature batch.
         has_blocks: whether the user chooses how layers are split into blocks.
         vectors: how many vectors of the weights' size it holds at least, weights and gradient included.
-        renamed: earlier names of settings, which stored specifications have, and today's names.
+        renamed: other names of settings, which stored specifications and people use, and their names here.
     """
 
     title: ClassVar[str]
@@ -265,6 +265,35 @@ Partition = Annotated[
     ProblemPartition | LayerPartition | EqualPartition | ExplicitPartition, Field(discriminator="kind")
 ]
 
+_PARTITION_WORDS = {"default": "problem", "problem": "problem", "one per layer": "layers", "layers": "layers"}
+
+
+def read_partition(value: Any) -> Any:
+    """Turn a partition as people write it into its fields; other values stay as they are.
+
+    Args:
+        value: a number of blocks, "one per layer" (or "layers"), or "default" (or "problem").
+
+    Raises:
+        ValueError: a text that is none of these.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return value
+    word = str(value).strip().lower()
+    if word in _PARTITION_WORDS:
+        return {"kind": _PARTITION_WORDS[word]}
+    try:
+        return {"kind": "equal", "count": float(word)}
+    except ValueError:
+        raise ValueError("must be a number of blocks, one per layer, or default") from None
+
+
+def partition_text(partition: Mapping[str, Any]) -> str:
+    """Write a partition's fields as people do; blocks that are lists of layers are "custom"."""
+    kind = partition.get("kind")
+    words = {"problem": "default", "layers": "one per layer", "equal": str(partition.get("count"))}
+    return words.get(str(kind), "custom")
+
 
 class BlockHessianFree(CurvatureSettings):
     """Block-diagonal Hessian-free (the paper): each block's Gauss-Newton system is solved separately."""
@@ -280,8 +309,13 @@ class BlockHessianFree(CurvatureSettings):
     featured = True
     has_blocks = True
 
+    renamed: ClassVar[Mapping[str, str]] = {**CurvatureSettings.renamed, "blocks": "partition"}
+
     kind: Literal["bhf"] = "bhf"
-    partition: Partition = setting(ProblemPartition(), "how the layers are split into blocks")
+    partition: Partition = setting(
+        ProblemPartition(),
+        "how the layers are split into blocks; also as text: a number of blocks, one per layer, or default",
+    )
     block_damping: list[Annotated[float, Field(ge=0, le=MAX_DAMPING)]] = setting(
         [], "a damping for each block, in the blocks' order, such as 0.1 0.5; empty: damping applies to all blocks",
         unit="loss per weight squared", max_length=MAX_BLOCKS,
@@ -291,6 +325,11 @@ class BlockHessianFree(CurvatureSettings):
     def blocks(self) -> Partition:
         """The chosen partition."""
         return self.partition
+
+    @field_validator("partition", mode="before")
+    @classmethod
+    def _accept_partition_text(cls, value: Any) -> Any:
+        return read_partition(value)
 
     @field_validator("block_damping", mode="before")
     @classmethod

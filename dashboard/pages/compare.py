@@ -21,6 +21,7 @@ from dashboard.compare.filters import (
     write_details,
     write_filters,
 )
+from dashboard.pages import first_look
 from dashboard.runs.actions import ACTIONS, perform
 from dashboard.ui.auto_refresh import WatchedQuery, auto_refresh
 from dashboard.ui.backend import ask, client
@@ -85,6 +86,7 @@ def _empty(*, known: bool) -> None:
     st.write("No comparisons yet. Choose a problem and the optimizers to compare, and watch them train.")
     if st.button("Launch a comparison", type="primary"):
         st.switch_page(st.session_state["pages"]["launch"])
+    first_look.draw()
     auto_refresh("refresh-first", [WatchedQuery("/api/v1/experiments?limit=1", "experiments", ("id",), [])], every=2)
 
 

@@ -96,7 +96,10 @@ def entry(page: Page, key: str) -> Locator:
 
 
 def fill(page: Page, key: str, value: object) -> None:
-    """Type a value into a field of the launch form and leave it."""
+    """Type a value into a field of the launch form and leave it; open the advanced settings where it is one."""
+    entry(page, key).wait_for(state="attached")
+    if not entry(page, key).is_visible():
+        page.get_by_text("Advanced", exact=True).click()
     entry(page, key).fill(str(value))
     page.keyboard.press("Tab")  # while the page is redrawn there may be two of the entry
 

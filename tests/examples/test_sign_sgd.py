@@ -27,7 +27,7 @@ page = AppTest.from_string("from dashboard.pages import launch\\nlaunch.page()\\
 assert not page.exception, page.exception
 next(button for button in page.button if button.label == "Sign SGD").click().run()
 assert not page.exception, page.exception
-print([field.label for field in page.number_input if ".sign" in field.key])
+print([field.label for field in page.text_input if ".sign" in field.key])
 """
 LIVE = """
 import json

@@ -12,7 +12,7 @@ from backend.errors import InvalidInput
 from backend.experiments.sweeps import expand, parse
 from backend.schemas.api import Sweep
 from backend.schemas.experiments import ExperimentSpec
-from backend.schemas.optimizers import Adam, BlockHessianFree, EqualPartition
+from backend.schemas.optimizers import Adam, BlockHessianFree, EqualPartition, LayerPartition, ProblemPartition
 from tests.backend.samples import INFO, catalog, spec
 from tests.clients import BothClient
 from tests.processes import Processes
@@ -49,6 +49,23 @@ def test_grid_and_list_together() -> None:
     """A grid is taken at each point; a knob within a knob is set where the rest of it fits."""
     found = expanded(grid={"bhf.partition.count": [2, 3]}, points=[{"bhf.partition.kind": "equal"}])
     assert found[1:] == [bhf(partition=EqualPartition(count=2)), bhf(partition=EqualPartition(count=3))]
+
+
+def test_blocks_are_swept_as_people_write_them() -> None:
+    """A number, one per layer and default are partitions, on the command line, in the API and in a file."""
+    wanted = [
+        bhf(partition=EqualPartition(count=1)),
+        bhf(partition=EqualPartition(count=2)),
+        bhf(partition=LayerPartition()),
+        bhf(partition=ProblemPartition()),
+    ]
+    for name in ("blocks", "partition"):
+        assert expand(parse(spec(), [f"bhf.{name}=1, 2,one per layer,default"])).optimizers[1:] == wanted
+        assert expanded(grid={f"bhf.{name}": [1, 2, "layers", "problem"]})[1:] == wanted
+    assert bhf(partition="4") == bhf(blocks=4) == bhf(partition=EqualPartition(count=4))
+    with pytest.raises(InvalidInput) as caught:
+        expanded(grid={"bhf.blocks": ["many"]})
+    assert caught.value.errors[0].field == "optimizers.1.partition"
 
 
 def test_nothing_to_sweep_changes_nothing() -> None:
