@@ -8,7 +8,6 @@ from backend.schemas.runs import Run, Summary
 from dashboard.compare.groups import Group
 from dashboard.ui.setting_text import run_settings, setting_name, value_text
 
-
 _ABSENT = "\N{EN DASH}"
 
 

@@ -65,11 +65,11 @@ def page() -> None:
         asked = _shared(form, held, asked)
         sizes = st.container()
     if form.differing:
-        names = html.escape(", ".join(form.differing[:6]) + (" \u2026" if len(form.differing) > 6 else ""))
+        listed = html.escape(", ".join(form.differing[:6]) + (" \u2026" if len(form.differing) > 6 else ""))
         count = len(form.differing)
         verb = "differs" if count == 1 else "differ"
         advanced.html(
-            f'<p class="bhf-differs">{counted(count, "advanced setting")} {verb} from the default: {names}</p>'
+            f'<p class="bhf-differs">{counted(count, "advanced setting")} {verb} from the default: {listed}</p>'
         )
     configurations = [(column, one) for column in columns for one in column.configurations()]
     asked |= {"problem": problem, "optimizers": [one for _, one in configurations]}

@@ -53,7 +53,7 @@ class Background:
         self._processes = processes
         self.executor = Started()
         self.stopped = threading.Event()
-        self.worker = make_worker(processes, self.executor, self.stopped, **settings)
+        self.worker = make_worker(processes, self.executor, self.stopped, None, **settings)
         assert not self.worker.iterate()  # registers
 
     def begin(self, run: Run, *, rows: int = 1) -> None:

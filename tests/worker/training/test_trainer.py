@@ -1,6 +1,7 @@
 """Tests of the loop over updates."""
 
 import math
+import time
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,6 @@ from tests.worker.cases import (
     trained,
 )
 from worker.problems.data import mnist_5k
-from worker.training import trainer
 from worker.training.trainer import initial_model, train
 
 STILL = {"learning_rate": 1e-30}  # the weights stay what they were, bit for bit
@@ -305,7 +305,7 @@ def test_waiting_for_a_slice_is_not_training_time(monkeypatch: pytest.MonkeyPatc
 
     asked: list[tuple[int, float]] = []
     _, alone = trained(small_run(OPTIMIZERS["hf"]))
-    monkeypatch.setattr(trainer.time, "perf_counter", tick)
+    monkeypatch.setattr(time, "perf_counter", tick)
     rows, config = Rows(), small_run(OPTIMIZERS["hf"])
     blocks = planned_blocks(config, registry())
     train(config, rows, lambda: False, blocks=blocks, registry=registry(), folder=NOWHERE, await_slice=wait)

@@ -76,11 +76,11 @@ def read_idx(path: Path) -> Tensor:
     """
     length = path.stat().st_size
     content: NDArray[np.uint8] = np.memmap(path, dtype=np.uint8, mode="c") if length else np.empty(0, dtype=np.uint8)
-    zero, kind, dimensions = struct.unpack_from(">HBB", content) if length >= 4 else (1, 0, 0)
+    zero, kind, dimensions = struct.unpack_from(">HBB", content.data) if length >= 4 else (1, 0, 0)
     start = 4 + 4 * dimensions
     if zero != 0 or kind != UNSIGNED_BYTE or length < start:
         raise RunFailed(f"{path.name} is not an IDX file of 8-bit numbers")
-    shape = struct.unpack_from(f">{dimensions}I", content, 4)
+    shape = struct.unpack_from(f">{dimensions}I", content.data, 4)
     if length != start + math.prod(shape):
         raise RunFailed(f"{path.name} has {length - start} numbers, but its header states {math.prod(shape)}")
     return torch.from_numpy(content[start:]).reshape(shape)
