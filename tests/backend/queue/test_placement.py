@@ -32,7 +32,7 @@ def launch(store: Services, **changes: Any) -> Experiment:
 def claim(store: Services, worker: str) -> str | None:
     """Claim a run; return the id of its comparison."""
     claimed = store.queue.claim(worker)
-    return claimed and claimed.run.experiment_id
+    return claimed.run.experiment_id if claimed else None
 
 
 def finish(store: Services, claimed: Claim | None) -> None:
