@@ -60,8 +60,7 @@ function why(failed, all) {
   const [reason, those] = [...reasons].sort(([, a], [, b]) => b.length - a.length)[0];
   const rest = those.length > 1 ? ` and ${those.length - 1} more` : "";
   return [
-    element("strong", {}, `${counted(failed.length, all)} failed:`), ` ${reason} (`,
-    element("a", { href: `/run?id=${those[0].info.id}` }, those[0].info.title), `${rest}).`,
-    reasons.size > 1 ? " The table has the other reasons." : "",
+    element("strong", {}, `${counted(failed.length, all)} failed: `), element("a", { href: `/run?id=${those[0].info.id}` }, those[0].info.title),
+    `${rest}: ${reason}${/[.!?]$/.test(reason) ? "" : "."}`, reasons.size > 1 ? " The table has the other reasons." : "",
   ];
 }
