@@ -16,7 +16,7 @@ from backend.schemas.runs import RunStatus
 
 CLOSE = 1.05
 """a loss within this factor of the lowest is as good"""
-DIVERGED = 100_000
+DIVERGED = 10_000
 """a loss above this is written as such"""
 AGAINST_HF = (Question.SMALL_BATCH, *LONG)
 """questions of what decides between BHF and HF"""

@@ -18,6 +18,8 @@ from dashboard.ui.setting_text import value_text
 from dashboard.ui.text import escape
 
 FOLDER = Path(__file__).parent
+LONGEST = 80
+"""characters of a refused value that an error repeats"""
 
 
 @dataclass
@@ -93,7 +95,7 @@ class Form:
         links = []
         for error in errors:
             home = _nearest(error.field, self.slots)
-            text = f"{name(error.field)} is {error.value!r}: {error.limit}"
+            text = f"{name(error.field)} is {repr(error.value)[:LONGEST]}: {error.limit}"
             if home is None:
                 links.append(html.escape(text))
                 continue

@@ -58,19 +58,14 @@ def page() -> None:
     info, data, problem = _problem(form, held, answer.catalog)
     columns = optimizer_table.draw_table(form, held, info)
     asked = _budget_and_seeds(form, held, built_in)
+    form.differing.clear()  # from here on the settings are advanced ones
     advanced = st.container()
     with advanced, st.expander("Advanced"):
         problem |= _problem_settings(form, held, info, problem)
         optimizer_table.draw_advanced(form, columns)
         asked = _shared(form, held, asked)
         sizes = st.container()
-    if form.differing:
-        listed = html.escape(", ".join(form.differing[:6]) + (" \u2026" if len(form.differing) > 6 else ""))
-        count = len(form.differing)
-        verb = "differs" if count == 1 else "differ"
-        advanced.html(
-            f'<p class="bhf-differs">{counted(count, "advanced setting")} {verb} from the default: {listed}</p>'
-        )
+    _say_differing(form, advanced)
     configurations = [(column, one) for column in columns for one in column.configurations()]
     asked |= {"problem": problem, "optimizers": [one for _, one in configurations]}
     names = _Names(form, [column for column, _ in configurations])
@@ -81,6 +76,15 @@ def page() -> None:
         _planned(columns, configurations, plan, sizes)
     _foot(names, held, spec, plan, links, data, answer.workers, mine)
     form.finish()
+
+
+def _say_differing(form: Form, place: DeltaGenerator) -> None:
+    """Say how many advanced settings differ from their default, and which."""
+    if form.differing:
+        names = html.escape(", ".join(form.differing[:6]) + (" \u2026" if len(form.differing) > 6 else ""))
+        count = counted(len(form.differing), "advanced setting")
+        verb = "differs" if len(form.differing) == 1 else "differ"
+        place.html(f'<p class="bhf-differs">{count} {verb} from the default: {names}</p>')
 
 
 def _draft(catalog: Catalog) -> Draft:

@@ -146,7 +146,7 @@ def test_the_form_fits_the_screen_and_is_reached_by_few_keys(page: Page, quiet: 
     assert page.get_by_test_id("stMain").evaluate("(main) => main.scrollHeight") <= 900
     group = page.get_by_role("group", name="Hessian-free (HF)", exact=True)
     rate = group.get_by_label("Learning rate")
-    expect(rate).to_have_accessible_description(re.compile("step size"))
+    expect(rate).to_have_accessible_description(re.compile("Step size"))
     stops = 0
     while stops < 31 and not button.evaluate("(button) => button === document.activeElement"):
         page.keyboard.press("Tab")

@@ -101,6 +101,7 @@ def test_ten_entries_stand_before_the_others(open_page: OpenPage) -> None:
 def test_advanced_settings_that_differ_are_counted(open_page: OpenPage) -> None:
     """What differs from its default is counted and named; with the defaults nothing is said."""
     page = open_page("launch")
+    widget(page, "budget.updates").set_value(50).run()
     assert "bhf-differs" not in texts(page)
     widget(page, "hf1.max_cg_iterations").set_value("10").run()
     widget(page, "bhf2.line_search").set_value([True]).run()
