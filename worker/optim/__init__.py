@@ -1,7 +1,7 @@
 """The optimizers: Adam, Hessian-free and block-diagonal Hessian-free for any torch module. Imports torch alone."""
 
 from worker.optim.averaging import EvaluationAverage
-from worker.optim.blocks import equal_partition, layer_names, layer_partition
+from worker.optim.blocks import layer_names, layer_partition
 from worker.optim.errors import BatchError, LossError, ModelError, OptimError, PartitionError
 from worker.optim.first_order import FirstOrder
 from worker.optim.hessian_free import BlockHessianFree, HessianFree
@@ -29,7 +29,6 @@ __all__ = [
     "SquaredError",
     "StepResult",
     "StopReason",
-    "equal_partition",
     "layer_names",
     "layer_partition",
 ]

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +11,13 @@ from worker.optim.errors import ModelError, PartitionError
 
 @dataclass(frozen=True)
 class Block:
-    """Parameters whose Gauss-Newton system is solved together; a vector of the block is flat, in this order."""
+    """Parameters whose Gauss-Newton system is solved together. A vector of the block is flat, in their order.
+
+    Args:
+        layers: names of the layers, as given in the partition.
+        names: names of the parameters in the model.
+        parameters: the parameters, P numbers in all, of one type on one device.
+    """
 
     layers: tuple[str, ...]
     names: tuple[str, ...]
@@ -34,7 +39,14 @@ class Block:
 
 
 def layer_names(model: nn.Module) -> list[str]:
-    """Return the layers in the model's order: dotted names of submodules that own trainable parameters themselves."""
+    """Return the layers: the submodules that own trainable parameters themselves.
+
+    Args:
+        model: the module.
+
+    Returns:
+        Their dotted names, in the model's order.
+    """
     return [
         name
         for name, module in model.named_modules(remove_duplicate=True)
@@ -43,43 +55,30 @@ def layer_names(model: nn.Module) -> list[str]:
 
 
 def layer_partition(model: nn.Module) -> list[list[str]]:
-    """Return one block per layer."""
+    """Return the partition with one block per layer.
+
+    Args:
+        model: the module.
+
+    Returns:
+        One list with one layer name per block.
+    """
     return [[name] for name in layer_names(model)]
 
 
-def equal_partition(model: nn.Module, count: int) -> list[list[str]]:
-    """Split the layers into `count` runs of consecutive layers so that the largest block is as small as it can be."""
-    names = layer_names(model)
-    if not 1 <= count <= len(names):
-        raise PartitionError(f"count is {count!r}: must be from 1 to {len(names)}, the number of layers")
-    sizes = [sum(p.numel() for p in model.get_submodule(n).parameters(recurse=False)) for n in names]
-    cuts = [0, *_cuts(sizes, count), len(names)]
-    return [names[a:b] for a, b in pairwise(cuts)]
-
-
-def _cuts(sizes: Sequence[int], count: int) -> list[int]:
-    """Return where to cut: best[k][i] is the smallest possible largest block of the first i layers in k blocks."""
-    total = [0]
-    for size in sizes:
-        total.append(total[-1] + size)
-    best: list[list[tuple[int, int]]] = [[(t, 0) for t in total]]
-    for k in range(1, count):
-        row = [(total[-1] + 1, 0)] * (k + 1)
-        for i in range(k + 1, len(total)):
-            row.append(min((max(best[-1][j][0], total[i] - total[j]), j) for j in range(k, i)))
-        best.append(row)
-    cuts, end = [], len(sizes)
-    for k in range(count - 1, 0, -1):
-        end = best[k][end][1]
-        cuts.append(end)
-    return cuts[::-1]
-
-
 def make_blocks(model: nn.Module, partition: Sequence[Sequence[str]]) -> list[Block]:
-    """Turn lists of layer names into blocks.
+    """Return the blocks of a partition.
 
-    Raises PartitionError, naming the layer or parameter, unless every trainable parameter is in exactly one block,
-    and ModelError where the parameters differ in type or device.
+    Args:
+        model: the module.
+        partition: layer names of each block.
+
+    Returns:
+        One block per list, in its order; a tied parameter occurs once.
+
+    Raises:
+        PartitionError: a trainable parameter is not in exactly one block, or a layer does not exist; the text names it.
+        ModelError: the parameters differ in type or device.
     """
     known = layer_names(model)
     first_names = {id(p): name for name, p in model.named_parameters()}  # of a tied parameter, the one that torch uses
@@ -127,10 +126,16 @@ def _check_types(model: nn.Module) -> None:
 
 
 def check_modes(model: nn.Module) -> None:
-    """Raise ModelError for batch normalization in training mode or active dropout.
+    """Check the modes of a model's modules.
 
-    The first couples the examples of a batch, the second changes the function between products: with either there
-    is no Gauss-Newton matrix to solve with.
+    Batch normalization in training mode couples the examples of a batch, and active dropout changes the function
+    between products: with either there is no Gauss-Newton matrix to solve with.
+
+    Args:
+        model: the module.
+
+    Raises:
+        ModelError: a module has such a mode; the text names it.
     """
     for name, module in model.named_modules():
         if isinstance(module, nn.modules.batchnorm._BatchNorm) and (module.training or module.running_mean is None):

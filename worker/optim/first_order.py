@@ -53,11 +53,11 @@ class FirstOrder:
         parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
         self.optimizer.zero_grad(set_to_none=True)
         phases = Phases(inputs.device)
-        with torch.enable_grad(), native.once():
+        with torch.enable_grad(), native.single_backward():
             outputs = self._model(inputs)
         value = self._loss.value(outputs.detach(), targets)
         outputs.backward(self._loss.gradient(outputs.detach(), targets))
-        phases.border()
+        phases.mark()
         norm = torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
         before = self._remember(parameters)
         self.optimizer.step()

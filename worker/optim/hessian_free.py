@@ -122,7 +122,7 @@ class BlockHessianFree(Optimizer):
         batch = self._choice.linearize(inputs, targets, curvature_batch=self.settings.curvature_batch)
         batch.gradient({k: v for s in self._solvers for k, v in s.block.views(s.gradient).items()})
         value = batch.value
-        phases.border()
+        phases.mark()
         curvature = batch.narrow(self.settings.curvature_batch, self.blocks)
         unit = batch.gradient_flops
         preconditioned = any(group["preconditioner"] for group in self.param_groups)
@@ -133,7 +133,7 @@ class BlockHessianFree(Optimizer):
                 self._solve(solver, group, curvature, unit)
                 for solver, group in zip(self._solvers, self.param_groups, strict=True)
             ]
-        phases.border()
+        phases.mark()
         results, parts, squares = map(list, zip(*solved, strict=True))
         accepted = self._accept(parts, inputs, targets, value)
         norms = self._apply(accepted)
@@ -160,7 +160,7 @@ class BlockHessianFree(Optimizer):
         asked = {name: any(group[name] for group in self.param_groups) for name in names}
         if not any(asked.values()):
             return Acceptance()
-        with native.once():
+        with native.single_backward():
             return accept(parts, lambda: self._loss.value(self._model(inputs), targets), start=value.item(), **asked)
 
     def _apply(self, accepted: Acceptance) -> Tensor:

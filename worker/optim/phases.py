@@ -17,9 +17,9 @@ class Phases:
         self._stream = torch.cuda.current_stream(device) if device.type == "cuda" else None
         self._times: list[float] = []
         self._events: list[torch.cuda.Event] = []
-        self.border()
+        self.mark()
 
-    def border(self) -> None:
+    def mark(self) -> None:
         """End a phase and begin the next."""
         if self._stream is None:
             self._times.append(time.perf_counter())

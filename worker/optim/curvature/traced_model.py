@@ -59,7 +59,7 @@ class TracedModel:
         """Compare the trace with the module on two examples; raise NotCovered where they differ."""
         few = inputs[:2]
         outputs = Linearization.at(self.graph, few).outputs
-        with torch.no_grad(), native.once():
+        with torch.no_grad(), native.single_backward():
             own = self.module(few)
         if not torch.equal(outputs, own) and bool(outputs.isfinite().all()):
             raise NotCovered("the traced forward pass differs from the model's own")
