@@ -9,6 +9,7 @@ from worker.optim.losses import Loss, SoftmaxCrossEntropy, SquaredError
 from worker.optim.lstm import PeepholeLSTM
 from worker.optim.results import BlockResult, StepResult, StopReason
 from worker.optim.settings import ProductMethod, Settings
+from worker.optim.torch_losses import FunctionLoss, as_loss
 
 __all__ = [
     "BatchError",
@@ -16,6 +17,7 @@ __all__ = [
     "BlockResult",
     "EvaluationAverage",
     "FirstOrder",
+    "FunctionLoss",
     "HessianFree",
     "Loss",
     "LossError",
@@ -29,6 +31,7 @@ __all__ = [
     "SquaredError",
     "StepResult",
     "StopReason",
+    "as_loss",
     "layer_names",
     "layer_partition",
 ]

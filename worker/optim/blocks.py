@@ -46,7 +46,12 @@ def layer_names(model: nn.Module) -> list[str]:
 
     Returns:
         Their dotted names, in the model's order.
+
+    Raises:
+        ModelError: the model is no module.
     """
+    if not isinstance(model, nn.Module):
+        raise ModelError(f"the model is a {type(model).__name__}: give the module itself, not its parameters")
     return [
         name
         for name, module in model.named_modules(remove_duplicate=True)
@@ -71,7 +76,8 @@ def make_blocks(model: nn.Module, partition: Sequence[Sequence[str]]) -> list[Bl
 
     Args:
         model: the module.
-        partition: layer names of each block.
+        partition: layer names of each block; the name of a container without parameters of its own stands for all
+            layers in it.
 
     Returns:
         One block per list, in its order; a tied parameter occurs once.
@@ -84,7 +90,10 @@ def make_blocks(model: nn.Module, partition: Sequence[Sequence[str]]) -> list[Bl
     first_names = {id(p): name for name, p in model.named_parameters()}  # of a tied parameter, the one that torch uses
     owner: dict[int, tuple[int, str]] = {}
     blocks = []
-    for index, layers in enumerate(partition):
+    for index, given in enumerate(partition):
+        if isinstance(given, str):
+            raise PartitionError(f"block {index} is the text {given!r}: must be a list of layer names")
+        layers = [layer for name in given for layer in _within(known, name)]
         named = {name: p for layer in layers for name, p in _trainable(model, known, layer)}
         for name, p in named.items():
             other, first = owner.setdefault(id(p), (index, name))
@@ -105,8 +114,14 @@ def make_blocks(model: nn.Module, partition: Sequence[Sequence[str]]) -> list[Bl
     for name, p in model.named_parameters():
         if p.requires_grad and id(p) not in owner:
             raise PartitionError(f"parameter {name!r} is in no block: add its layer to one")
-    _check_types(model)
+    check_types(blocks)
     return blocks
+
+
+def _within(known: Sequence[str], name: str) -> list[str]:
+    """Return the layers of a container; a name that is no container's stays."""
+    inside = [] if name in known else [layer for layer in known if name and layer.startswith(f"{name}.")]
+    return inside or [name]
 
 
 def _trainable(model: nn.Module, known: Sequence[str], layer: str) -> list[tuple[str, nn.Parameter]]:
@@ -117,8 +132,16 @@ def _trainable(model: nn.Module, known: Sequence[str], layer: str) -> list[tuple
     return [(prefix + name, p) for name, p in module.named_parameters(recurse=False) if p.requires_grad]
 
 
-def _check_types(model: nn.Module) -> None:
-    kinds = {(p.dtype, p.device) for p in model.parameters() if p.requires_grad}
+def check_types(blocks: Sequence[Block]) -> None:
+    """Check type and device of the parameters.
+
+    Args:
+        blocks: the blocks.
+
+    Raises:
+        ModelError: they differ, or the type is neither float32 nor float64.
+    """
+    kinds = {(p.dtype, p.device) for block in blocks for p in block.parameters}
     if len(kinds) > 1:
         raise ModelError(f"parameters have several types or devices: {sorted(map(str, kinds))}; use one")
     if kinds and next(iter(kinds))[0] not in {torch.float32, torch.float64}:
@@ -129,7 +152,7 @@ def check_modes(model: nn.Module) -> None:
     """Check the modes of a model's modules.
 
     Batch normalization in training mode couples the examples of a batch, and active dropout changes the function
-    between products: with either there is no Gauss-Newton matrix to solve with.
+    between products: with either there is no Gauss-Newton matrix to solve with. Sparse gradients are not supported.
 
     Args:
         model: the module.
@@ -147,5 +170,7 @@ def check_modes(model: nn.Module) -> None:
             raise ModelError(
                 f"layer {name!r} is active dropout, which is another function at each pass: call its eval() first"
             )
+        if isinstance(module, nn.Embedding | nn.EmbeddingBag) and module.sparse:
+            raise ModelError(f"layer {name!r} has sparse gradients, which are not supported: make it with sparse=False")
         if isinstance(module, nn.RNNBase) and module.training and module.dropout > 0:
             raise ModelError(f"layer {name!r} has active dropout, which is another function at each pass: set it to 0")

@@ -7,10 +7,13 @@ import torch
 
 
 class Phases:
-    """The time between borders. Borders do not synchronize the device, so that measuring does not slow the update.
+    """The time between marks. Marks do not synchronize the device, so that measuring does not slow the update.
 
-    On the CPU a border reads the clock. On CUDA it is an event in the device's current stream: a phase is the time of
-    that stream between two borders, idle time while the host prepares work included.
+    On the CPU a mark reads the clock. On CUDA it is an event in the device's current stream: a phase is the time of
+    that stream between two marks, idle time while the host prepares work included.
+
+    Args:
+        device: where the work is done.
     """
 
     def __init__(self, device: torch.device) -> None:
