@@ -75,7 +75,7 @@ def equal_blocks(sizes: Mapping[str, int], count: int) -> list[list[str]]:
     """Cut consecutive layers into `count` blocks so that the largest block is as small as possible.
 
     Of the cuts that reach this the last block begins as early as possible, and those before it are cut by the same
-    rule. worker.optim.equal_partition follows the same rule; a test holds them together.
+    rule.
     """
     names = list(sizes)
     total = [0, *accumulate(sizes.values())]

@@ -67,7 +67,7 @@ def adam_gradient(setting: Setting) -> Work:
     work = gradient(setting, len(setting.data()[0]))
 
     def faster() -> None:
-        with native.once():
+        with native.single_backward():
             work()
 
     return faster

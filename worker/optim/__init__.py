@@ -1,7 +1,7 @@
 """The optimizers: Adam, Hessian-free and block-diagonal Hessian-free for any torch module. Imports torch alone."""
 
 from worker.optim.averaging import EvaluationAverage
-from worker.optim.blocks import equal_partition, layer_names, layer_partition
+from worker.optim.blocks import layer_names, layer_partition
 from worker.optim.errors import BatchError, LossError, ModelError, OptimError, PartitionError
 from worker.optim.first_order import FirstOrder
 from worker.optim.hessian_free import BlockHessianFree, HessianFree
@@ -9,6 +9,7 @@ from worker.optim.losses import Loss, SoftmaxCrossEntropy, SquaredError
 from worker.optim.lstm import PeepholeLSTM
 from worker.optim.results import BlockResult, StepResult, StopReason
 from worker.optim.settings import ProductMethod, Settings
+from worker.optim.torch_losses import FunctionLoss, as_loss
 
 __all__ = [
     "BatchError",
@@ -16,6 +17,7 @@ __all__ = [
     "BlockResult",
     "EvaluationAverage",
     "FirstOrder",
+    "FunctionLoss",
     "HessianFree",
     "Loss",
     "LossError",
@@ -29,7 +31,7 @@ __all__ = [
     "SquaredError",
     "StepResult",
     "StopReason",
-    "equal_partition",
+    "as_loss",
     "layer_names",
     "layer_partition",
 ]

@@ -12,13 +12,21 @@ from worker.optim.solver.cuda_graphs import Repeater
 
 
 class BlockSolver(FlatInner):
-    """A block with the vectors that its solves reuse."""
+    """A block with the vectors that its solves reuse.
+
+    Args:
+        block: b, with P parameters.
+    """
 
     def __init__(self, block: Block) -> None:
         self.block = block
         self.gradient, self.x = block.vector(), block.vector()
         self._vectors = Vectors(self.x)
         self.repeater = Repeater(self.x.device)
+
+    def fits(self) -> bool:
+        """Whether the vectors have the type and device of the parameters, which may have been converted or moved."""
+        return all(p.dtype == self.x.dtype and p.device == self.x.device for p in self.block.parameters)
 
     def problem(self, damping: float, *, warm: bool) -> BlockProblem:
         """Return what is to be solved."""
@@ -30,16 +38,30 @@ class BlockSolver(FlatInner):
         return squares
 
     def load(self, state: Any, warm_start: float) -> bool:
-        """Set x to warm_start times the stored solution; return whether there is one."""
+        """Set x to the start of the solve.
+
+        Args:
+            state: the optimizer's state, which has the last solution of each parameter, where there is one.
+            warm_start: fraction of that solution.
+
+        Returns:
+            Whether x differs from zero.
+        """
         if warm_start == 0 or any("solution" not in state[p] for p in self.block.parameters):
             self.x.zero_()
             return False
         for p, x in zip(self.block.parameters, self.block.views(self.x).values(), strict=True):
-            torch.mul(state[p]["solution"], warm_start, out=x)
+            torch.mul(state[p]["solution"].to(x), warm_start, out=x)
         return True
 
     def store(self, state: Any) -> None:
-        """Store x as the solution, parameter by parameter."""
+        """Store x as the solution, parameter by parameter.
+
+        Args:
+            state: the optimizer's state.
+        """
         for p, x in zip(self.block.parameters, self.block.views(self.x).values(), strict=True):
-            stored = state[p].setdefault("solution", torch.empty_like(p, memory_format=torch.contiguous_format))
+            stored = state[p].get("solution")
+            if stored is None or stored.dtype != x.dtype or stored.device != x.device:
+                stored = state[p]["solution"] = torch.empty_like(p, memory_format=torch.contiguous_format)
             stored.copy_(x)

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +11,13 @@ from worker.optim.errors import ModelError, PartitionError
 
 @dataclass(frozen=True)
 class Block:
-    """Parameters whose Gauss-Newton system is solved together; a vector of the block is flat, in this order."""
+    """Parameters whose Gauss-Newton system is solved together. A vector of the block is flat, in their order.
+
+    Args:
+        layers: names of the layers, as given in the partition.
+        names: names of the parameters in the model.
+        parameters: the parameters, P numbers in all, of one type on one device.
+    """
 
     layers: tuple[str, ...]
     names: tuple[str, ...]
@@ -34,7 +39,19 @@ class Block:
 
 
 def layer_names(model: nn.Module) -> list[str]:
-    """Return the layers in the model's order: dotted names of submodules that own trainable parameters themselves."""
+    """Return the layers: the submodules that own trainable parameters themselves.
+
+    Args:
+        model: the module.
+
+    Returns:
+        Their dotted names, in the model's order.
+
+    Raises:
+        ModelError: the model is no module.
+    """
+    if not isinstance(model, nn.Module):
+        raise ModelError(f"the model is a {type(model).__name__}: give the module itself, not its parameters")
     return [
         name
         for name, module in model.named_modules(remove_duplicate=True)
@@ -43,49 +60,40 @@ def layer_names(model: nn.Module) -> list[str]:
 
 
 def layer_partition(model: nn.Module) -> list[list[str]]:
-    """Return one block per layer."""
+    """Return the partition with one block per layer.
+
+    Args:
+        model: the module.
+
+    Returns:
+        One list with one layer name per block.
+    """
     return [[name] for name in layer_names(model)]
 
 
-def equal_partition(model: nn.Module, count: int) -> list[list[str]]:
-    """Split the layers into `count` runs of consecutive layers so that the largest block is as small as it can be."""
-    names = layer_names(model)
-    if not 1 <= count <= len(names):
-        raise PartitionError(f"count is {count!r}: must be from 1 to {len(names)}, the number of layers")
-    sizes = [sum(p.numel() for p in model.get_submodule(n).parameters(recurse=False)) for n in names]
-    cuts = [0, *_cuts(sizes, count), len(names)]
-    return [names[a:b] for a, b in pairwise(cuts)]
-
-
-def _cuts(sizes: Sequence[int], count: int) -> list[int]:
-    """Return where to cut: best[k][i] is the smallest possible largest block of the first i layers in k blocks."""
-    total = [0]
-    for size in sizes:
-        total.append(total[-1] + size)
-    best: list[list[tuple[int, int]]] = [[(t, 0) for t in total]]
-    for k in range(1, count):
-        row = [(total[-1] + 1, 0)] * (k + 1)
-        for i in range(k + 1, len(total)):
-            row.append(min((max(best[-1][j][0], total[i] - total[j]), j) for j in range(k, i)))
-        best.append(row)
-    cuts, end = [], len(sizes)
-    for k in range(count - 1, 0, -1):
-        end = best[k][end][1]
-        cuts.append(end)
-    return cuts[::-1]
-
-
 def make_blocks(model: nn.Module, partition: Sequence[Sequence[str]]) -> list[Block]:
-    """Turn lists of layer names into blocks.
+    """Return the blocks of a partition.
 
-    Raises PartitionError, naming the layer or parameter, unless every trainable parameter is in exactly one block,
-    and ModelError where the parameters differ in type or device.
+    Args:
+        model: the module.
+        partition: layer names of each block; the name of a container without parameters of its own stands for all
+            layers in it.
+
+    Returns:
+        One block per list, in its order; a tied parameter occurs once.
+
+    Raises:
+        PartitionError: a trainable parameter is not in exactly one block, or a layer does not exist; the text names it.
+        ModelError: the parameters differ in type or device.
     """
     known = layer_names(model)
     first_names = {id(p): name for name, p in model.named_parameters()}  # of a tied parameter, the one that torch uses
     owner: dict[int, tuple[int, str]] = {}
     blocks = []
-    for index, layers in enumerate(partition):
+    for index, given in enumerate(partition):
+        if isinstance(given, str):
+            raise PartitionError(f"block {index} is the text {given!r}: must be a list of layer names")
+        layers = [layer for name in given for layer in _within(known, name)]
         named = {name: p for layer in layers for name, p in _trainable(model, known, layer)}
         for name, p in named.items():
             other, first = owner.setdefault(id(p), (index, name))
@@ -106,8 +114,14 @@ def make_blocks(model: nn.Module, partition: Sequence[Sequence[str]]) -> list[Bl
     for name, p in model.named_parameters():
         if p.requires_grad and id(p) not in owner:
             raise PartitionError(f"parameter {name!r} is in no block: add its layer to one")
-    _check_types(model)
+    check_types(blocks)
     return blocks
+
+
+def _within(known: Sequence[str], name: str) -> list[str]:
+    """Return the layers of a container; a name that is no container's stays."""
+    inside = [] if name in known else [layer for layer in known if name and layer.startswith(f"{name}.")]
+    return inside or [name]
 
 
 def _trainable(model: nn.Module, known: Sequence[str], layer: str) -> list[tuple[str, nn.Parameter]]:
@@ -118,8 +132,16 @@ def _trainable(model: nn.Module, known: Sequence[str], layer: str) -> list[tuple
     return [(prefix + name, p) for name, p in module.named_parameters(recurse=False) if p.requires_grad]
 
 
-def _check_types(model: nn.Module) -> None:
-    kinds = {(p.dtype, p.device) for p in model.parameters() if p.requires_grad}
+def check_types(blocks: Sequence[Block]) -> None:
+    """Check type and device of the parameters.
+
+    Args:
+        blocks: the blocks.
+
+    Raises:
+        ModelError: they differ, or the type is neither float32 nor float64.
+    """
+    kinds = {(p.dtype, p.device) for block in blocks for p in block.parameters}
     if len(kinds) > 1:
         raise ModelError(f"parameters have several types or devices: {sorted(map(str, kinds))}; use one")
     if kinds and next(iter(kinds))[0] not in {torch.float32, torch.float64}:
@@ -127,10 +149,16 @@ def _check_types(model: nn.Module) -> None:
 
 
 def check_modes(model: nn.Module) -> None:
-    """Raise ModelError for batch normalization in training mode or active dropout.
+    """Check the modes of a model's modules.
 
-    The first couples the examples of a batch, the second changes the function between products: with either there
-    is no Gauss-Newton matrix to solve with.
+    Batch normalization in training mode couples the examples of a batch, and active dropout changes the function
+    between products: with either there is no Gauss-Newton matrix to solve with. Sparse gradients are not supported.
+
+    Args:
+        model: the module.
+
+    Raises:
+        ModelError: a module has such a mode; the text names it.
     """
     for name, module in model.named_modules():
         if isinstance(module, nn.modules.batchnorm._BatchNorm) and (module.training or module.running_mean is None):
@@ -142,5 +170,7 @@ def check_modes(model: nn.Module) -> None:
             raise ModelError(
                 f"layer {name!r} is active dropout, which is another function at each pass: call its eval() first"
             )
+        if isinstance(module, nn.Embedding | nn.EmbeddingBag) and module.sparse:
+            raise ModelError(f"layer {name!r} has sparse gradients, which are not supported: make it with sparse=False")
         if isinstance(module, nn.RNNBase) and module.training and module.dropout > 0:
             raise ModelError(f"layer {name!r} has active dropout, which is another function at each pass: set it to 0")

@@ -6,11 +6,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from worker.optim import inputs as batches
 from worker.optim import native
+from worker.optim.assumptions import check_outputs
 from worker.optim.errors import BatchError
-from worker.optim.losses import Loss
+from worker.optim.inputs import Inputs, call
 from worker.optim.phases import Phases
 from worker.optim.results import StepResult
+from worker.optim.torch_losses import as_loss
 
 
 class FirstOrder:
@@ -18,7 +21,7 @@ class FirstOrder:
 
     Args:
         model: any module; its trainable parameters are optimized.
-        loss: see `worker.optim.losses`; only value and gradient are used.
+        loss: as for `BlockHessianFree`; only value and gradient are used, and it need not be convex.
         make: makes the optimizer of a list of (name, parameter). It must need no closure.
 
     Attributes:
@@ -28,36 +31,37 @@ class FirstOrder:
     def __init__(
         self,
         model: nn.Module,
-        loss: Loss,
+        loss: Any,
         make: Callable[[list[tuple[str, nn.Parameter]]], torch.optim.Optimizer],
     ) -> None:
-        self._model, self._loss = model, loss
+        self._model, self._loss = model, as_loss(loss)
         self.optimizer = make([(name, p) for name, p in model.named_parameters() if p.requires_grad])
         self._before: dict[Tensor, Tensor] = {}
 
-    def step(self, inputs: Tensor, targets: Tensor) -> StepResult:
+    def step(self, inputs: Inputs, targets: Tensor) -> StepResult:
         """Do one update.
 
         Args:
-            inputs: the gradient batch S_g, N x ...
+            inputs: the gradient batch S_g, N examples: a tensor, or a tuple or dictionary of tensors.
             targets: what the loss compares the outputs with, N x ...
 
         Returns:
             The update's figures; its cost is one gradient.
 
         Raises:
-            BatchError: the numbers of inputs and targets differ.
+            BatchError: the numbers of inputs and targets differ, or the outputs are not one row per example.
         """
-        if len(inputs) != len(targets):
-            raise BatchError(f"there are {len(inputs)} inputs and {len(targets)} targets: the numbers must be equal")
+        count = batches.count(inputs)
+        if count != len(targets):
+            raise BatchError(f"there are {count} inputs and {len(targets)} targets: the numbers must be equal")
         parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
         self.optimizer.zero_grad(set_to_none=True)
-        phases = Phases(inputs.device)
-        with torch.enable_grad(), native.once():
-            outputs = self._model(inputs)
+        phases = Phases(parameters[0].device)
+        with torch.enable_grad(), native.single_backward():
+            outputs = check_outputs(call(self._model, inputs), count)
         value = self._loss.value(outputs.detach(), targets)
         outputs.backward(self._loss.gradient(outputs.detach(), targets))
-        phases.border()
+        phases.mark()
         norm = torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
         before = self._remember(parameters)
         self.optimizer.step()

@@ -9,10 +9,11 @@ from worker.optim.errors import BatchError
 
 
 class Loss(Protocol):
-    """A loss that is convex in the outputs f (N x ...), a mean over the N examples.
+    """A loss that is convex in the outputs f (N x ...), a mean over the N examples, which may be weighted.
 
     Gradient, Hessian and square root are those of the mean, so they contain the factor 1/N. Targets have N rows, in any
-    shape that the loss accepts.
+    shape that the loss accepts. The methods are checked against each other at the first batch. Losses of torch and
+    functions become such objects by `worker.optim.torch_losses.as_loss`.
     """
 
     def value(self, outputs: Tensor, targets: Tensor) -> Tensor:
@@ -73,6 +74,7 @@ class SoftmaxCrossEntropy:
 
     def gradient(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Return (p - e_t) / N."""
+        _check_classes(outputs, targets)
         result = outputs.softmax(1)
         result[torch.arange(len(targets), device=targets.device), targets] -= 1
         return result.div_(len(outputs))
@@ -85,11 +87,24 @@ class SoftmaxCrossEntropy:
 
     def hessian_square_root(self, outputs: Tensor, targets: Tensor) -> Tensor:  # noqa: ARG002 - protocol
         """Return the C - 1 columns S_k."""
-        p = outputs.softmax(1)
-        last = p[:, -1:].sqrt()
-        shared = torch.cat([p[:, :-1], p[:, -1:] + last], 1) / (1 + last)
-        columns = torch.eye(p.shape[1], dtype=p.dtype, device=p.device)[:-1, None, :] - shared
-        return columns * (p[:, :-1] / len(p)).sqrt().t()[:, :, None]
+        return softmax_columns(outputs.softmax(1), len(outputs))
+
+
+MEANS = (SquaredError, SoftmaxCrossEntropy)
+"""losses known to be plain means over the examples: exactly these classes, since a subclass may change that"""
+
+
+def softmax_columns(p: Tensor, divisor: int = 1) -> Tensor:
+    """Return S (C - 1 x N x C) with (diag(p) - p p') / divisor = sum over k of S_k S_k', for each example alone.
+
+    Args:
+        p: probabilities, N x C.
+        divisor: a positive number.
+    """
+    last = p[:, -1:].sqrt()
+    shared = torch.cat([p[:, :-1], p[:, -1:] + last], 1) / (1 + last)
+    columns = torch.eye(p.shape[1], dtype=p.dtype, device=p.device)[:-1, None, :] - shared
+    return columns * (p[:, :-1] / divisor).sqrt().t()[:, :, None]
 
 
 def _check_equal(outputs: Tensor, targets: Tensor) -> None:
@@ -104,4 +119,9 @@ def _check_classes(outputs: Tensor, targets: Tensor) -> None:
         raise BatchError(
             f"outputs are {list(outputs.shape)} and targets {list(targets.shape)} of {targets.dtype}: "
             "softmax cross-entropy needs logits [N, C] and int64 class numbers [N]"
+        )
+    if len(targets) and not 0 <= int(targets.min()) <= int(targets.max()) < outputs.shape[1]:
+        raise BatchError(
+            f"class numbers are {int(targets.min())} to {int(targets.max())}: must be 0 to {outputs.shape[1] - 1}; "
+            "nn.CrossEntropyLoss ignores a number"
         )

@@ -11,7 +11,7 @@ from worker.optim.native import peephole as passes
 
 
 class PeepholeLSTM(nn.Module):
-    """A layer of LSTM cells whose gates see the cell (Gers and Schmidhuber 2000).
+    """A layer of LSTM cells whose gates read the cell.
 
     x: N x T x I -> h: N x T x H, from h_0 = c_0 = 0, with the four gates' rows in the order i, f, g, o:
 
@@ -19,9 +19,20 @@ class PeepholeLSTM(nn.Module):
         c_t = f c_(t-1) + i g
         o = sigmoid(W x_t + R h_(t-1) + p c_t + b)           h_t = o tanh(c_t)
 
-    Parameters: `weight` W (4 x H x I), `recurrent` R (4 x H x H), `peephole` p (3 x H, of i, f, o), all drawn from
-    Normal(0, 0.1), and `bias` b (4 x H), zero, the forget gate's too. Plain torch; within `worker.optim.native.once()`
-    on a CPU, and in HF's and BHF's own passes, in C where it was compiled.
+    It runs in plain torch. Where the C passes were compiled, it runs in C within
+    `worker.optim.native.single_backward()` on a CPU, and in the optimizers' own passes.
+
+    Args:
+        inputs: I, features of a step.
+        hidden: H, units.
+
+    Attributes:
+        weight: W, 4 x H x I, drawn from Normal(0, 0.1).
+        recurrent: R, 4 x H x H, drawn from Normal(0, 0.1).
+        peephole: p of the gates i, f, o, 3 x H, drawn from Normal(0, 0.1).
+        bias: b, 4 x H, zero, the forget gate's too.
+
+    Source: Gers and Schmidhuber (2000), "Recurrent nets that time and count"; initial values: Zhang et al. (2017).
     """
 
     def __init__(self, inputs: int, hidden: int) -> None:
@@ -32,9 +43,9 @@ class PeepholeLSTM(nn.Module):
         self.bias = nn.Parameter(torch.zeros(4, hidden))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the hidden states of all steps."""
-        if native.is_once() and passes.supports(x, (self.weight, self.recurrent, self.peephole, self.bias)):
-            states: Tensor = passes.Once.apply(x, self.weight, self.recurrent, self.peephole, self.bias)  # type: ignore[no-untyped-call]  # torch's
+        """Return the hidden states of all steps, N x T x H, of x, N x T x I."""
+        if native.in_single_backward() and passes.supports(x, (self.weight, self.recurrent, self.peephole, self.bias)):
+            states: Tensor = passes.SingleBackward.apply(x, self.weight, self.recurrent, self.peephole, self.bias)  # type: ignore[no-untyped-call]  # torch's
             return states
         return torch.stack([step.h for step in steps(self, x)]).permute(2, 0, 1)
 
@@ -45,19 +56,35 @@ class PeepholeLSTM(nn.Module):
 
 @dataclass(frozen=True)
 class Step:
-    """The values of one step, each H x N, but the gates i and f in one tensor (2 x H x N)."""
+    """The values of one step.
+
+    Attributes:
+        i_f: input and forget gate, 2 x H x N.
+        g: new content, H x N.
+        c: cell, H x N.
+        o: output gate, H x N.
+        squashed: tanh(c), H x N.
+        h: hidden state, H x N.
+    """
 
     i_f: Tensor
     g: Tensor
     c: Tensor
     o: Tensor
     squashed: Tensor
-    """tanh(c)"""
     h: Tensor
 
 
 def steps(layer: PeepholeLSTM, x: Tensor) -> Iterator[Step]:
-    """Run the layer. The examples are the last dimension, so that each gate is contiguous in memory."""
+    """Run the layer. The examples are the last dimension, so that each gate is contiguous in memory.
+
+    Args:
+        layer: the layer.
+        x: N x T x I.
+
+    Returns:
+        The values of each step, in order of time.
+    """
     hidden = layer.weight.shape[1]
     r, b = layer.recurrent.flatten(0, 1), layer.bias.flatten()[:, None]
     p_if, p_o = layer.peephole[:2, :, None], layer.peephole[2, :, None]
@@ -77,5 +104,10 @@ def steps(layer: PeepholeLSTM, x: Tensor) -> Iterator[Step]:
 
 
 def inputs_product(weight: Tensor, x: Tensor) -> Tensor:
-    """Return W x_t of all steps in one batched product: M x I by T x I x N -> T x M x N."""
+    """Return W x_t of all steps, T x M x N, in one batched product.
+
+    Args:
+        weight: W, M x I.
+        x: x_t of all steps, T x I x N.
+    """
     return weight.expand(len(x), *weight.shape).bmm(x)

@@ -7,19 +7,22 @@ import torch
 
 
 class Phases:
-    """The time between borders. Borders do not synchronize the device, so that measuring does not slow the update.
+    """The time between marks. Marks do not synchronize the device, so that measuring does not slow the update.
 
-    On the CPU a border reads the clock. On CUDA it is an event in the device's current stream: a phase is the time of
-    that stream between two borders, idle time while the host prepares work included.
+    On the CPU a mark reads the clock. On CUDA it is an event in the device's current stream: a phase is the time of
+    that stream between two marks, idle time while the host prepares work included.
+
+    Args:
+        device: where the work is done.
     """
 
     def __init__(self, device: torch.device) -> None:
         self._stream = torch.cuda.current_stream(device) if device.type == "cuda" else None
         self._times: list[float] = []
         self._events: list[torch.cuda.Event] = []
-        self.border()
+        self.mark()
 
-    def border(self) -> None:
+    def mark(self) -> None:
         """End a phase and begin the next."""
         if self._stream is None:
             self._times.append(time.perf_counter())

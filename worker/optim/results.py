@@ -88,8 +88,8 @@ class BlockResult:
 
         Source: Saad (2003), "Iterative methods for sparse linear systems", section 6.7.3.
         """
-        alpha = torch.tensor(self.steps[:most], dtype=torch.float64)
-        beta = torch.tensor(self.ratios[: len(alpha)], dtype=torch.float64)
+        alpha = torch.tensor(self.steps[:most], dtype=torch.float64, device="cpu")
+        beta = torch.tensor(self.ratios[: len(alpha)], dtype=torch.float64, device="cpu")
         if not len(alpha):
             return []
         diagonal = 1 / alpha

@@ -1,7 +1,8 @@
 """The settings of Hessian-free and block-diagonal Hessian-free: their defaults, bounds and units."""
 
 import math
-from collections.abc import Callable, Sequence
+import operator
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, overload
@@ -91,6 +92,31 @@ class Settings:
         """Return the settings that stand in `param_groups`, all but damping, which may differ by block."""
         values = {name: value for name, value in vars(self).items() if name not in _OF_THE_OPTIMIZER | {"damping"}}
         return {"lr": values.pop("learning_rate"), **values}
+
+
+def check_group(group: Mapping[str, Any]) -> None:
+    """Check the values of a group of `param_groups`, which schedulers and users may change between steps.
+
+    Args:
+        group: the group. Numbers may be those of Python, numpy or tensors of one number.
+
+    Raises:
+        ValueError: a value is out of bounds; the text has the key, the value and the bounds.
+    """
+    limits: list[tuple[str, Callable[[float], bool], str]] = [
+        ("lr", lambda v: 0 <= v < math.inf, "at least 0 and finite"),
+        ("damping", lambda v: 0 <= v < math.inf, "at least 0 and finite"),
+        ("warm_start", lambda v: 0 <= v <= 1, "from 0 to 1"),
+        ("max_cg_iterations", lambda v: v >= 1, "an integer, at least 1"),
+    ]
+    for name, fits, limit in limits:
+        value = group[name]
+        try:
+            good = fits(operator.index(value) if name == "max_cg_iterations" else float(value))
+        except (TypeError, ValueError):
+            good = False
+        if not good:
+            raise ValueError(f"{name} is {value!r}: must be {limit}")
 
 
 Own = TypeVar("Own")

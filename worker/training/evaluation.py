@@ -39,7 +39,7 @@ def measure(problem: Problem, model: nn.Module, split: Split, dtype: torch.dtype
     correct = torch.zeros((), dtype=torch.int64, device=split.labels.device)
     for start in range(0, len(split), CHUNK):
         images, labels = split.batch(slice(start, start + CHUNK), dtype)
-        with native.once():
+        with native.single_backward():
             outputs = model(problem.inputs(images))
         total += problem.loss.value(outputs, problem.targets(images, labels)).double() * len(labels)
         correct += _correct(problem, outputs, labels)

@@ -157,3 +157,90 @@ def test_a_square_root_under_its_old_name_is_refused() -> None:
     loss, names = SquaredError(), ("value", "gradient", "hessian_product")
     old = type("Old", (), {name: getattr(loss, name) for name in names} | {"root": loss.hessian_square_root})
     refused(nn.Linear(6, 4), old(), LossError, "hessian_square_root")
+
+
+class Unscaled(SquaredError):
+    """A Hessian without 1/N, in product and square root alike."""
+
+    def hessian_product(self, outputs: Tensor, targets: Tensor, vectors: Tensor) -> Tensor:
+        """Forget the mean."""
+        return super().hessian_product(outputs, targets, vectors) * len(outputs)
+
+    def hessian_square_root(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Forget the mean."""
+        return super().hessian_square_root(outputs, targets) * len(outputs) ** 0.5
+
+
+class Ascending(SquaredError):
+    """A gradient of the wrong sign."""
+
+    def gradient(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Turn it."""
+        return -super().gradient(outputs, targets)
+
+
+class Total(Unscaled):
+    """A sum in all methods."""
+
+    def value(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Sum over the examples."""
+        return super().value(outputs, targets) * len(outputs)
+
+    def gradient(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Sum over the examples."""
+        return super().gradient(outputs, targets) * len(outputs)
+
+
+class HalfRoot(SquaredError):
+    """A square root of a quarter of the Hessian."""
+
+    def hessian_square_root(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Return half of it."""
+        return super().hessian_square_root(outputs, targets) / 2
+
+
+@METHODS
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize(
+    ("loss", "says"),
+    [
+        (Unscaled(), r"hessian_product\(\).* 12 times"),
+        (Ascending(), r"gradient\(\).* -1 times"),
+        (Total(), r"value\(\) is 2 times"),
+        (HalfRoot(), r"hessian_square_root\(\).* 0.25 times"),
+    ],
+)
+def test_methods_that_do_not_fit_each_other_are_refused(loss: Any, says: str, dtype: torch.dtype, method: str) -> None:
+    """The error has the factor, before any weight changes."""
+    torch.manual_seed(0)
+    model, x = nn.Linear(6, 4, dtype=dtype), torch.rand(12, 6, dtype=dtype)
+    before = [p.detach().clone() for p in model.parameters()]
+    with pytest.raises(LossError, match=says):
+        HessianFree(model, loss, curvature_batch=8, damping=0.1, product_method=method).step(x, x[:, :4])
+    assert all(torch.equal(a, b) for a, b in zip(before, model.parameters(), strict=True))
+
+
+class Weighted(SquaredError):
+    """(f - t)'P(f - t) with a float32 matrix P."""
+
+    matrix = torch.diag(torch.tensor([1.0, 2.0, 3.0, 4.0]))
+
+    def value(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Return the mean."""
+        return (((outputs - targets) @ self.matrix) * (outputs - targets)).sum() / len(outputs)
+
+    def gradient(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Return 2 P (f - t) / N."""
+        return 2 * (outputs - targets) @ self.matrix / len(outputs)
+
+    def hessian_product(self, outputs: Tensor, targets: Tensor, vectors: Tensor) -> Tensor:  # noqa: ARG002 - protocol
+        """Return 2 P v / N."""
+        return 2 * vectors @ self.matrix / len(outputs)
+
+
+@METHODS
+def test_a_loss_is_called_in_the_models_precision(method: str) -> None:
+    """Its constants need not be in another one."""
+    names = ("value", "gradient", "hessian_product")
+    step(nn.Linear(6, 4), type("Own", (), {name: staticmethod(getattr(Weighted(), name)) for name in names})(),
+         method=method)  # fmt: skip

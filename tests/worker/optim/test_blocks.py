@@ -4,8 +4,6 @@ from itertools import pairwise
 
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 from torch import nn
 
 from worker.optim import (
@@ -13,7 +11,6 @@ from worker.optim import (
     ModelError,
     PartitionError,
     SquaredError,
-    equal_partition,
     layer_names,
     layer_partition,
 )
@@ -42,26 +39,6 @@ def test_block_vectors_are_views_in_the_order_of_its_parameters() -> None:
     assert block.names == ("0.weight", "0.bias")
 
 
-@given(st.lists(st.integers(1, 9), min_size=2, max_size=8), st.data())
-def test_equal_partition_has_the_smallest_largest_block(widths: list[int], data: st.DataObject) -> None:
-    """No other split into runs of consecutive layers has a smaller largest block."""
-    model = chain(*widths)
-    names = layer_names(model)
-    count = data.draw(st.integers(1, len(names)))
-    sizes = [p.numel() for p in model.parameters()]
-
-    def largest(start: int, parts: int) -> int:
-        if parts == 1:
-            return sum(sizes[start:])
-        ends = range(start + 1, len(sizes) - parts + 2)
-        return min(max(sum(sizes[start:end]), largest(end, parts - 1)) for end in ends)
-
-    blocks = equal_partition(model, count)
-    assert [name for block in blocks for name in block] == names
-    assert len(blocks) == count
-    assert max(b.size for b in make_blocks(model, blocks)) == largest(0, count)
-
-
 @pytest.mark.parametrize(
     ("partition", "says"),
     [
@@ -76,13 +53,6 @@ def test_wrong_partitions_are_refused(partition: list[list[str]], says: str) -> 
     """An error names the layer or parameter that is unknown, missing or doubled."""
     with pytest.raises(PartitionError, match=says):
         make_blocks(chain(2, 2, 2, 2), partition)
-
-
-@pytest.mark.parametrize("count", [0, 4])
-def test_impossible_counts_are_refused(count: int) -> None:
-    """There are from one block to as many as layers."""
-    with pytest.raises(PartitionError, match="from 1 to 3"):
-        equal_partition(chain(2, 2, 2, 2), count)
 
 
 def test_tied_parameters_stay_together() -> None:

@@ -15,8 +15,8 @@ def test_phases_are_told_apart() -> None:
     begun = time.perf_counter()
     phases = Phases(torch.device("cpu"))
     time.sleep(0.1)
-    phases.border()
-    phases.border()
+    phases.mark()
+    phases.mark()
     elapsed = time.perf_counter() - begun
     first, second = phases.seconds()
     assert first >= 0.1
@@ -45,8 +45,8 @@ def test_on_cuda_a_phase_is_the_device_s_time() -> None:
     phases = Phases(device)
     for _ in range(20):
         matrix = matrix @ matrix / 4096
-    phases.border()
+    phases.mark()
     torch.cuda.synchronize()
-    phases.border()
+    phases.mark()
     first, second = phases.seconds()
     assert first > 10 * second

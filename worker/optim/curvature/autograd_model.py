@@ -4,7 +4,8 @@ u -> J'u is linear, and its stored graph is differentiated by u: v -> (d(J'u)/du
 all products. Source: Townsend (2017), "A new trick for calculating Jacobian vector products".
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,48 +17,103 @@ from worker.optim.assumptions import check_independence, check_loss, check_outpu
 from worker.optim.blocks import Block
 from worker.optim.curvature.counting import Counter
 from worker.optim.errors import ModelError
+from worker.optim.inputs import Inputs, between, call, count, first, mapped, shapes, tensors
 from worker.optim.losses import Loss
 
 
 @dataclass
 class AutogradModel:
-    """Any module that maps one tensor of N examples to one of N outputs. `note`: why no faster method applies."""
+    """Any module that maps N examples to one tensor of N outputs.
+
+    Args:
+        module: the module.
+        loss: the loss.
+        note: why no faster method applies.
+        names: parameters that are optimized; None: all trainable ones.
+
+    Attributes:
+        flops: operations counted so far: (what, shapes of the inputs) -> floating-point operations.
+        checked: whether outputs and loss have been checked.
+    """
 
     module: nn.Module
     loss: Loss
     note: str
+    names: Sequence[str] | None = None
     flops: dict[Any, int] = field(default_factory=dict)
-    """operations counted so far: what, shape -> floating-point operations"""
     checked: bool = False
+    _reached: set[str] = field(default_factory=set)
 
     @property
     def parameters(self) -> dict[str, nn.Parameter]:
-        """Trainable parameters by name."""
-        return {name: p for name, p in self.module.named_parameters() if p.requires_grad}
+        """The parameters by name."""
+        found = {name: p for name, p in self.module.named_parameters() if p.requires_grad}
+        return found if self.names is None else {name: found[name] for name in self.names}
 
-    def unreached(self, block: Block) -> list[str]:  # noqa: ARG002 - known only when a gradient is taken
-        """Return nothing: a parameter that the outputs do not depend on shows at the first gradient."""
-        return []
+    def linearize(self, inputs: Inputs, targets: Tensor) -> "AutogradBatch":
+        """Run the forward pass over S_g, with its graph; the first time, check what the method assumes.
 
-    def linearize(self, inputs: Tensor, targets: Tensor) -> "AutogradBatch":
-        """Run the forward pass over S_g, under automatic differentiation; the first time, check what is assumed."""
+        Args:
+            inputs: of S_g, N examples.
+            targets: N targets.
+
+        Raises:
+            BatchError: the outputs are not one row per example.
+            ModelError: an example's outputs depend on other examples or on random numbers, or the inputs are changed.
+            LossError: the loss cannot be used.
+        """
+        if self.checked:
+            return AutogradBatch(self, inputs, targets, self.outputs(inputs))
+        inputs = mapped(inputs, lambda t: t.clone())
         outputs = self.outputs(inputs)
-        if not self.checked:
-            check_loss(self.loss, outputs, targets)
-            check_independence(self.outputs(inputs[:2]).detach(), outputs.detach())
-            self.checked = True
+        if any(t._version for t in tensors(inputs)):
+            raise ModelError("the forward pass changes its input in place: let it work on a copy")
+        check_loss(self.loss, outputs, targets)
+        few = [self.outputs(mapped(first(inputs, 2), lambda t: t.clone())).detach() for _ in range(2)]
+        check_independence(*few, outputs.detach())
+        self.checked = True
         return AutogradBatch(self, inputs, targets, outputs)
 
-    def outputs(self, inputs: Tensor) -> Tensor:
-        """Run the forward pass; raises BatchError unless it gives one output per example."""
-        twice = sdpa_kernel(SDPBackend.MATH)  # attention's fused kernels cannot be differentiated twice
-        with self.counted("forward", inputs.shape, refuse_random=True), torch.enable_grad(), twice:
-            outputs = self.module(inputs)
-        return check_outputs(outputs, inputs)
+    def outputs(self, inputs: Inputs) -> Tensor:
+        """Run the forward pass, with its graph.
 
-    def counted(self, what: Any, shape: torch.Size, *, refuse_random: bool = False) -> "_Counted":
-        """Count the operations of the first run of something at a shape."""
-        return _Counted(self.flops, (what, tuple(shape)), refuse_random)
+        Args:
+            inputs: N examples.
+
+        Raises:
+            BatchError: it does not give one output per example.
+            ModelError: it draws random numbers.
+        """
+        twice = sdpa_kernel(SDPBackend.MATH)  # attention's fused kernels cannot be differentiated twice
+        with self.counted("forward", inputs, refuse_random=True), torch.enable_grad(), twice, self._own_kernels():
+            outputs = call(self.module, inputs)
+        return check_outputs(outputs, count(inputs))
+
+    def _own_kernels(self) -> AbstractContextManager[None]:
+        """Switch cuDNN off for recurrent layers, whose cuDNN kernels cannot be differentiated twice."""
+        if any(isinstance(m, nn.RNNBase) for m in self.module.modules()):
+            return torch.backends.cudnn.flags(enabled=False)
+        return nullcontext()
+
+    def reached(self, names: Iterable[str]) -> None:
+        """Note which parameters a gradient has reached.
+
+        Args:
+            names: those of the last gradient.
+
+        Raises:
+            ModelError: a parameter was not reached by the first gradient. Later one may be missing: a batch need not
+                use every part of a network.
+        """
+        first_time = not self._reached
+        self._reached.update(names)
+        for name in self.parameters if first_time else ():
+            if name not in self._reached:
+                raise ModelError(f"parameter {name!r} is not reached by the loss: freeze it or use it")
+
+    def counted(self, what: Any, inputs: Inputs, *, refuse_random: bool = False) -> "_Counted":
+        """Return a context that counts the operations of the first run of something at inputs of these shapes."""
+        return _Counted(self.flops, (what, shapes(inputs)), refuse_random)
 
 
 class _Counted:
@@ -78,15 +134,23 @@ class _Counted:
 
 @dataclass
 class AutogradBatch:
-    """The model at a batch, with its graph."""
+    """The model at a batch of N examples, with its graph.
+
+    Args:
+        model: the model.
+        inputs: N examples.
+        targets: N targets.
+        outputs: N x ..., with their graph.
+        u: a variable in the outputs' shape, for products.
+        transposed: J'u by parameter name, with its graph; without parameters that these examples do not reach.
+    """
 
     model: AutogradModel
-    inputs: Tensor
+    inputs: Inputs
     targets: Tensor
     outputs: Tensor
     u: Tensor | None = None
     transposed: dict[str, Tensor] = field(default_factory=dict)
-    """J'u by parameter name, with its graph"""
 
     @property
     def value(self) -> Tensor:
@@ -104,30 +168,38 @@ class AutogradBatch:
         return self._flops("forward") + self._flops("transposed")
 
     def gradient(self, out: Mapping[str, Tensor]) -> None:
-        """Write the mean gradient into `out`, by parameter name; raises ModelError for one that is not reached."""
+        """Overwrite `out` with the mean gradient, by parameter name.
+
+        Raises:
+            ModelError: the first gradient does not reach a parameter.
+        """
         named = self.model.parameters
         cotangent = self.model.loss.gradient(self.outputs.detach(), self.targets)
-        with self.model.counted("backward", self.inputs.shape):
-            parts = torch.autograd.grad(self.outputs, list(named.values()), cotangent, allow_unused=True)
+        with self.model.counted("backward", self.inputs):
+            parts = self._gradients(self.outputs, list(named.values()), cotangent)
+        self.model.reached(name for name, part in zip(named, parts, strict=True) if part is not None)
         for name, part in zip(named, parts, strict=True):
-            if part is None:
-                raise ModelError(f"parameter {name!r} is not reached by the loss: freeze it or use it")
-            out[name].copy_(part)
+            _write(out[name], part)
+
+    def _gradients(self, outputs: Tensor, wanted: Sequence[Tensor], cotangent: Tensor) -> tuple[Tensor | None, ...]:
+        if not outputs.requires_grad:
+            return (None,) * len(wanted)
+        return torch.autograd.grad(outputs, wanted, cotangent, allow_unused=True)
 
     def squares(self, out: Mapping[str, Tensor]) -> None:
-        """Write the mean of the squared gradients of the single examples' losses into `out`, one after the other."""
+        """Overwrite `out` with the mean over the examples of the squared gradients of their own losses."""
         named = self.model.parameters
         for name in named:
             out[name].zero_()
-        with self.model.counted("squares", self.inputs.shape):
-            for x, target in zip(torch.split(self.inputs, 1), torch.split(self.targets, 1), strict=True):
+        with self.model.counted("squares", self.inputs):
+            for i in range(len(self.targets)):
                 with torch.enable_grad():
-                    outputs = self.model.module(x)
-                cotangent = self.model.loss.gradient(outputs.detach(), target)
-                parts = torch.autograd.grad(outputs, list(named.values()), cotangent, allow_unused=True)
+                    outputs = call(self.model.module, between(self.inputs, i, i + 1))
+                cotangent = self.model.loss.gradient(outputs.detach(), self.targets[i : i + 1])
+                parts = self._gradients(outputs, list(named.values()), cotangent)
                 for name, part in zip(named, parts, strict=True):
                     if part is not None:
-                        out[name].addcmul_(part, part, value=1 / len(self.inputs))
+                        out[name].addcmul_(part, part, value=1 / len(self.targets))
 
     @property
     def squares_flops(self) -> int:
@@ -140,30 +212,77 @@ class AutogradBatch:
         return self._flops("forward")
 
     def narrow(self, count: int, blocks: Sequence[Block]) -> "AutogradBatch":  # noqa: ARG002 - one graph for all
-        """Build the graphs at the first `count` examples, for all blocks."""
-        inputs = self.inputs[:count]
+        """Build the graphs at the first examples, for all blocks.
+
+        Args:
+            count: number of the examples.
+            blocks: not used.
+
+        Raises:
+            ModelError: an operation of the forward pass cannot be differentiated twice.
+        """
+        inputs = first(self.inputs, count)
         outputs = self.model.outputs(inputs)
         named = self.model.parameters
-        with torch.enable_grad(), self.model.counted("transposed", inputs.shape):
-            u = torch.zeros_like(outputs, requires_grad=True)
-            parts = torch.autograd.grad(outputs, list(named.values()), u, create_graph=True)
-        transposed = dict(zip(named, parts, strict=True))
+        u = torch.zeros_like(outputs, requires_grad=True)
+        parts: Sequence[Tensor | None] = [None] * len(named)
+        if outputs.requires_grad:
+            with torch.enable_grad(), self.model.counted("transposed", inputs), _twice_differentiable():
+                parts = torch.autograd.grad(outputs, list(named.values()), u, create_graph=True, allow_unused=True)
+        transposed = {name: p for name, p in zip(named, parts, strict=True) if p is not None and p.requires_grad}
         return AutogradBatch(self.model, inputs, self.targets[:count], outputs, u, transposed)
 
     def product(self, block: Block, vector: Tensor, out: Tensor) -> None:
-        """Write G_b v into out: v -> J_b v -> H_l J_b v -> J_b' H_l J_b v by the stored graphs."""
+        """Overwrite out with G_b v: v -> J_b v -> H_l J_b v -> J_b' H_l J_b v by the stored graphs.
+
+        Args:
+            block: b, with P parameters.
+            vector: v, P numbers.
+            out: P numbers. They are zero for parameters that the examples do not reach.
+
+        Raises:
+            ModelError: an operation of the forward pass cannot be differentiated twice.
+        """
         assert self.u is not None
-        with self.model.counted(block.names, self.inputs.shape):
-            columns = [self.transposed[name] for name in block.names]
-            (jv,) = torch.autograd.grad(columns, self.u, list(block.views(vector).values()), retain_graph=True)
+        reached = [name for name in block.names if name in self.transposed]
+        if not reached:
+            out.zero_()
+            return
+        views = block.views(vector)
+        with self.model.counted(block.names, self.inputs), _twice_differentiable():
+            columns = [self.transposed[name] for name in reached]
+            (jv,) = torch.autograd.grad(columns, self.u, [views[name] for name in reached], retain_graph=True)
             hjv = self.model.loss.hessian_product(self.outputs.detach(), self.targets, jv)
-            parts = torch.autograd.grad(self.outputs, block.parameters, hjv, retain_graph=True)
+            parts = torch.autograd.grad(self.outputs, block.parameters, hjv, retain_graph=True, allow_unused=True)
         for view, part in zip(block.views(out).values(), parts, strict=True):
-            view.copy_(part)
+            _write(view, part)
 
     def product_flops(self, block: Block) -> int:
         """Operations of one product, once it has been done."""
         return self._flops(block.names)
 
     def _flops(self, what: Any) -> int:
-        return self.model.flops.get((what, tuple(self.inputs.shape)), 0)
+        return self.model.flops.get((what, shapes(self.inputs)), 0)
+
+
+def _write(out: Tensor, part: Tensor | None) -> None:
+    """Overwrite out with a gradient; None is zero."""
+    if part is None:
+        out.zero_()
+    else:
+        out.copy_(part)
+
+
+@contextmanager
+def _twice_differentiable() -> Iterator[None]:
+    """Raise ModelError where torch has no second derivative of an operation."""
+    try:
+        yield
+    except RuntimeError as error:
+        text = str(error).strip().partition("\n")[0]
+        if "not implemented" not in text and "once_differentiable" not in text:
+            raise
+        raise ModelError(
+            f"an operation of the forward pass cannot be differentiated twice ({text}): replace it, for example "
+            "nn.EmbeddingBag by nn.Embedding and a mean, torch.cdist by one in another compute_mode"
+        ) from error

@@ -3,15 +3,11 @@
 from collections.abc import Callable
 from typing import Any
 
+import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
 from worker.optim.errors import ModelError
-
-_RANDOM = {
-    "_fused_dropout", "bernoulli", "bernoulli_", "multinomial", "native_dropout", "normal_", "rand", "rand_like",
-    "randn", "randn_like", "rrelu_with_noise", "uniform_",
-}  # fmt: skip
 
 
 class Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's is not annotated
@@ -32,7 +28,7 @@ class Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's is
     ) -> Any:
         kwargs = kwargs or {}
         name = func._schema.name.removeprefix("aten::")
-        if self._refuse_random and name in _RANDOM:
+        if self._refuse_random and torch.Tag.nondeterministic_seeded in func.tags:
             raise ModelError(
                 f"the forward pass draws random numbers ({name}), so it is another function at each pass: "
                 "call the model's eval() or remove the dropout"

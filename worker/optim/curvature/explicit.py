@@ -46,7 +46,12 @@ def _add_square(matrix: Tensor, rows: Tensor) -> None:
 
 
 def flops(batch: TracedBatch, block: Block) -> int:
-    """Operations of making the matrix."""
+    """Operations of computing the matrix.
+
+    Args:
+        batch: the model linearized at S_c.
+        block: the block.
+    """
     path = batch.paths[block.names]
     rules = batch.linearization.rules
     passes = sum(
@@ -54,17 +59,27 @@ def flops(batch: TracedBatch, block: Block) -> int:
         for step, inputs, names in path.steps
     )
     square = sum((end - start) * end for start, end in _bands(block.size))
-    return len(batch.square_root) * (passes + 2 * len(batch.targets) * square)
+    return batch.columns * (passes + 2 * len(batch.targets) * square)
 
 
 def points(batch: TracedBatch, block: Block) -> int:
-    """Numbers that making the matrix multiplies element by element, or writes as rows."""
+    """Numbers that computing the matrix multiplies element by element, or writes as rows.
+
+    Args:
+        batch: the model linearized at S_c.
+        block: the block.
+    """
     passed = batch.linearization.points(batch.paths[block.names])
-    return len(batch.square_root) * (passed + len(batch.targets) * block.size)
+    return batch.columns * (passed + len(batch.targets) * block.size)
 
 
 def covered(batch: TracedBatch, block: Block) -> bool:
-    """Whether every layer of the block can write its rows."""
+    """Whether every layer of the block has rows.
+
+    Args:
+        batch: the model linearized at S_c.
+        block: the block.
+    """
     return all(batch.linearization.rules[step].has_rows for step, _, names in batch.paths[block.names].steps if names)
 
 

@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
+from worker.optim.curvature.dependencies import has_hooks
+
 # Imported for their rules.
 from worker.optim.curvature.rules import (  # noqa: F401
     addition,
@@ -131,7 +133,7 @@ def trace(model: nn.Module) -> Graph:
     Raises:
         NotCovered: an operation has no rule, or the forward pass cannot be traced; the text says which and why.
     """
-    _refuse_hooks(model)
+    _refuse_changes(model)
     if factory_of(type(model)) is not None:
         model = nn.Sequential(model)
         return _renamed(trace(model))
@@ -207,7 +209,13 @@ def _renamed(graph: Graph) -> Graph:
     return Graph(tuple(ops))
 
 
-def _refuse_hooks(model: nn.Module) -> None:
+def _refuse_changes(model: nn.Module) -> None:
+    """Raise NotCovered where tracing would not see that a module does something else than its class."""
     for name, module in model.named_modules():
-        if module._forward_hooks or module._forward_pre_hooks or module._backward_hooks:
+        if has_hooks(module):
             raise NotCovered(f"layer {name!r} has hooks")
+        if "forward" in vars(module):
+            raise NotCovered(f"the forward method of layer {name!r} was replaced")
+    for name, parameter in model.named_parameters():
+        if parameter._backward_hooks:
+            raise NotCovered(f"parameter {name!r} has a gradient hook")

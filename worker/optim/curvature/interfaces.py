@@ -90,11 +90,17 @@ class Interface:
         return self.entries if self.narrow else 2 * self.entries
 
 
-def interfaces(batch: TracedBatch, names: tuple[str, ...]) -> list[Interface]:
-    """Return the steps at which a block can end."""
+def interfaces(batch: TracedBatch, names: tuple[str, ...], *, rank: int) -> list[Interface]:
+    """Return the steps at which a block can end.
+
+    Args:
+        batch: the model linearized at S_c.
+        names: the block's parameters.
+        rank: columns of the loss's square root; 0: it is not available, and only narrow interfaces are.
+    """
     linearization, graph = batch.linearization, batch.linearization.graph
     outputs, count = prod(linearization.outputs.shape[1:]), len(linearization.outputs)
-    rank = len(batch.square_root) if batch.has_square_root else outputs
+    rank = rank or outputs
     found = []
     for step in graph.interfaces(names):
         width = prod(linearization.shapes[step])

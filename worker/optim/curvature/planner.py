@@ -1,8 +1,9 @@
 """Chooses how a block's system is solved: the method with the fewest predicted operations within the memory limit.
 
-The unit of all predictions is one floating-point operation of a large matrix product; slower kinds of work are
-converted by the constants below. They were fitted on a CPU, one thread. To measure again, run
-`python -m tests.benchmarks.curvature` and compare the methods' times with `predicted_cost` of their blocks.
+The unit of all predictions is one floating-point operation of a large matrix product [flop]. Slower kinds of work are
+converted by the constants below. They were fitted on an x86 CPU with AVX-512, one thread of torch, float32. To measure
+again, run `python -m tests.benchmarks.curvature`, compare the methods' times with `predicted_cost` of their blocks, and
+change a constant until the ratios agree.
 """
 
 from collections.abc import Iterator, Sequence
@@ -15,7 +16,7 @@ from worker.optim.blocks import Block
 from worker.optim.curvature import explicit
 from worker.optim.curvature.interfaces import Interface, build, interfaces
 from worker.optim.curvature.rules.linear import LinearRule
-from worker.optim.curvature.sample_space import SampleSystem
+from worker.optim.curvature.sample_space import BYTES_PER_ENTRY, SampleSystem, application_flops
 from worker.optim.curvature.systems import BlockProblem, FlatSystem, System
 from worker.optim.curvature.traced_batch import LossCurvature, TracedBatch
 from worker.optim.settings import ProductMethod
@@ -23,13 +24,16 @@ from worker.optim.settings import ProductMethod
 MEMORY = 1 << 29
 """memory that a method may use in addition to activations and vectors, by default [bytes]"""
 _VECTOR = 130
-"""conjugate gradient's own vector operations, per coordinate and iteration [operations of matrix products]: measured"""
+"""conjugate gradient's own vector operations, per coordinate and iteration [flop]"""
 _ENTRY = 25
-"""reading an entry of a matrix in every product, its multiplication included [same unit]. Measured as 20 where the
-matrix is in the cache; more here, so that of two methods that 20 predicts as equal on the LSTM the faster one is
-chosen."""
+"""reading an entry of a matrix in a product, its multiplication included [flop]. Measured as 20 where the matrix is in
+the cache; higher here, because 20 predicts two methods as equal on the LSTM, and 25 the measured order."""
 _POINT = 60
-"""multiplying one number element by element [same unit]: measured"""
+"""multiplying one number element by element [flop]"""
+_WIDE = 2
+"""an operation in float64, relative to one in float32: twice as many bytes, half as many numbers per register"""
+_EIGEN = 20
+"""eigenvalues and eigenvectors of an N x N matrix in float64 [N^3 flop]"""
 
 
 @dataclass(frozen=True)
@@ -38,7 +42,7 @@ class Plan:
 
     Attributes:
         product_method: how G_b is multiplied.
-        work: predicted operations of the whole solve, vector operations converted.
+        work: predicted work of the whole solve, vector operations converted [flop].
         interface: where the block ends; None: at the outputs.
         sampled: the dense layers in sample space.
         note: why a cheaper method is not used; empty where there is no reason.
@@ -68,11 +72,14 @@ def plan(
         batch: the model linearized at S_c.
         block: the block.
         product_method: of which method; "auto": of all. Where it does not apply to the block, products are used.
-        iterations: conjugate gradient's, at most.
+        iterations: expected iterations of conjugate gradient.
         warm: whether the start costs a product.
         memory: what a method may use in addition to activations and vectors [bytes].
         preconditioned: whether residuals are preconditioned, which excludes sample space.
         bfloat16: whether products are to be in bfloat16, which excludes sample space and the matrix itself.
+
+    Returns:
+        The plan; `note` says why a cheaper method is not used.
     """
     products = iterations + warm
     plans = list(_plans(batch, block, products, iterations, memory, product_method))
@@ -96,7 +103,7 @@ def _cheapest(plans: Sequence[Plan], product_method: str) -> Plan:
 def system(
     batch: TracedBatch, problem: BlockProblem, chosen: Plan, *, memory: int = MEMORY, bfloat16: bool = False
 ) -> System:
-    """Set the chosen system up.
+    """Prepare the block's system for conjugate gradient.
 
     Args:
         batch: the model linearized at S_c.
@@ -104,6 +111,9 @@ def system(
         chosen: the plan of this block.
         memory: stacks of vectors are cut to stay near this size [bytes].
         bfloat16: whether products are computed in bfloat16.
+
+    Returns:
+        The system, with its set-up done.
     """
     block = problem.block
     if chosen.product_method == ProductMethod.EXPLICIT:
@@ -137,9 +147,10 @@ def _plans(
     batch: TracedBatch, block: Block, products: int, iterations: int, memory: int, method: str
 ) -> Iterator[Plan]:
     size, count = batch.linearization.outputs.element_size(), len(batch.targets)
-    square_root = batch.has_square_root
+    rank = batch.rank(memory)
     ends: list[Interface | None] = [None]
-    ends += [e for e in interfaces(batch, block.names) if (e.narrow or square_root) and _bytes(batch, e) <= memory]
+    found = interfaces(batch, block.names, rank=rank)
+    ends += [e for e in found if (e.narrow or rank) and _bytes(batch, e) <= memory]
     for end in ends:
         setup, each = _end(batch, block, end)
         work = setup + products * each + iterations * _VECTOR * block.size
@@ -149,9 +160,9 @@ def _plans(
             for s, g in _gains(batch, block, products, iterations).items()
             if g > 0 or method == ProductMethod.SAMPLES
         }
-        if gains and len(gains) * count**2 * size <= memory:
+        if gains and len(gains) * count**2 * BYTES_PER_ENTRY <= memory:
             yield Plan(ProductMethod.SAMPLES, work - sum(gains.values()), end, frozenset(gains))
-    if square_root and explicit.covered(batch, block) and block.size**2 * size <= memory:
+    if rank and explicit.covered(batch, block) and block.size**2 * size <= memory:
         entries = iterations * _VECTOR * block.size + products * _ENTRY * block.size**2
         making = explicit.flops(batch, block) + _POINT * explicit.points(batch, block)
         yield Plan(ProductMethod.EXPLICIT, making + entries)
@@ -175,15 +186,17 @@ def _gains(batch: TracedBatch, block: Block, products: int, iterations: int) -> 
         rule = batch.linearization.rules[step]
         if isinstance(rule, LinearRule) and "weight" in names and rule.x.dim() == 2:
             out, width = rule.weight.shape
+            rank = min(count, width + ("bias" in names))
             flat = products * 2 * rule.flops + iterations * _VECTOR * rule.weight.numel()
-            gram = 2 * count * count
-            sampled = gram * width + 3 * rule.flops + products * gram * out + iterations * 2 * _VECTOR * count * out
-            found[step] = float(flat - sampled)
+            setup = _WIDE * (3 * rule.flops + 2 * count * (count * width + 3 * rank * out))
+            setup += _WIDE * (count**3 if rank == count else _EIGEN * count**3)
+            each = 2 * products * application_flops(count, rank, out) + iterations * _VECTOR * rank * out
+            found[step] = float(flat - setup - each)
     return found
 
 
 def _bytes(batch: TracedBatch, end: Interface) -> int:
-    """Memory of an interface: M with the stack of tangents it is made of, or R."""
+    """Memory of an interface: M with the stack of tangents it is made of and their products with H_l, or R."""
     outputs = batch.linearization.outputs
-    stack = outputs.numel() * end.width if end.narrow else 0
+    stack = 3 * outputs.numel() * end.width if end.narrow else 0
     return (end.entries + stack) * outputs.element_size()

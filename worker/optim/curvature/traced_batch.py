@@ -79,8 +79,11 @@ class TracedBatch:
         return self.linearization.forward_flops() + self.linearization.tangent_flops(self.all)
 
     def gradient(self, out: Mapping[str, Tensor]) -> None:
-        """Write the mean gradient into `out`, by parameter name."""
-        cotangent = self.loss.gradient(self.linearization.outputs, self.targets)
+        """Overwrite `out` with the mean gradient, by parameter name."""
+        self.backward(self.loss.gradient(self.linearization.outputs, self.targets), out)
+
+    def backward(self, cotangent: Tensor, out: Mapping[str, Tensor]) -> None:
+        """Overwrite `out` with J' times a cotangent of the outputs (N x ...), by parameter name."""
         self.linearization.backward(self.all, cotangent, out)
 
     def squares(self, out: Mapping[str, Tensor]) -> None:
@@ -117,10 +120,25 @@ class TracedBatch:
         """Return H_l times a tangent of the outputs, N x ... or K x N x ..."""
         return self.loss.hessian_product(self.linearization.outputs, self.targets, tangent)
 
-    @property
-    def has_square_root(self) -> bool:
-        """Whether the loss has a square root of its Hessian; a user's own loss need not have one."""
-        return hasattr(self.loss, "hessian_square_root")
+    def rank(self, memory: int) -> int:
+        """Return the number of columns of the loss's square root, without computing the root.
+
+        Args:
+            memory: limit of the root's memory [bytes].
+
+        Returns:
+            K; 0 where the loss has no root, as one of a user need not, or where it would need more memory.
+        """
+        outputs = self.linearization.outputs
+        # One example's root has at most about as many columns as outputs.
+        if not hasattr(self.loss, "hessian_square_root") or outputs[0].numel() ** 2 * outputs.element_size() > memory:
+            return 0
+        return self.columns if self.columns * outputs.numel() * outputs.element_size() <= memory else 0
+
+    @cached_property
+    def columns(self) -> int:
+        """The number of columns of the loss's square root, from one example."""
+        return len(self.loss.hessian_square_root(self.linearization.outputs[:1], self.targets[:1]))
 
     @cached_property
     def square_root(self) -> Tensor:

@@ -1,6 +1,6 @@
 """Layers' passes in C, compiled at installation. Without a compiler torch computes the same.
 
-A module's forward pass uses them only within `once()`, where its result is differentiated at most once, by
+A module's forward pass uses them only within `single_backward()`, where its result is differentiated at most once, by
 autograd. Outside it is plain torch, for double backward and torch.func. `enabled(False)` switches the passes off.
 """
 
@@ -19,12 +19,12 @@ from torch import Tensor
 
 TYPES = {torch.float32: "float", torch.float64: "double"}
 _enabled = ContextVar("enabled", default=True)
-_once = ContextVar("once", default=False)
+_single_backward = ContextVar("single_backward", default=False)
 
 
 @cache
 def library() -> ctypes.CDLL | None:
-    """Return the compiled passes; None: they were not built, or not for this machine."""
+    """Return the compiled library, or None where it was not built, or not for this machine."""
     found = find_spec("worker.optim.native._peephole")
     if found is None or found.origin is None:
         return None
@@ -38,39 +38,54 @@ def library() -> ctypes.CDLL | None:
 
 @cache
 def instruction_set() -> str:
-    """Name the vector instructions that the passes use here ("base", "avx2", "avx512"); "": there are no passes."""
+    """Return the vector instructions that the passes use: "base", "avx2" or "avx512"; "" where there is no library."""
     loaded = library()
     return "" if loaded is None else loaded.instruction_set().decode()
 
 
 def supports(tensor: Tensor) -> bool:
-    """Whether compiled passes exist for the tensor's device and type."""
+    """Whether compiled passes exist for the tensor's device and type, and are not switched off."""
     return tensor.device.type == "cpu" and tensor.dtype in TYPES and _enabled.get() and bool(instruction_set())
 
 
 def function(name: str, dtype: torch.dtype) -> Callable[..., int]:
-    """Return a pass for a type."""
+    """Return a compiled pass.
+
+    Args:
+        name: "width", "forward", "tangent" or "backward", see `peephole.h`.
+        dtype: type of the numbers, a key of TYPES.
+
+    Returns:
+        The C function for this type and the machine's vector instructions.
+    """
     found: Callable[..., int] = getattr(library(), f"{name}_{TYPES[dtype]}_{instruction_set()}")
     return found
 
 
 @contextmanager
 def enabled(value: bool) -> Iterator[None]:
-    """Allow or forbid the compiled passes in this thread."""
+    """Allow or forbid the compiled passes in this thread, within the context.
+
+    Args:
+        value: whether they may be used.
+    """
     with _set(_enabled, value):
         yield
 
 
 @contextmanager
-def once() -> Iterator[None]:
-    """Let modules use the compiled passes in their own forward pass."""
-    with _set(_once, True):
+def single_backward() -> Iterator[None]:
+    """Let modules use the compiled passes in their own forward pass, within the context.
+
+    What they return can be differentiated once.
+    """
+    with _set(_single_backward, True):
         yield
 
 
-def is_once() -> bool:
-    """Whether within `once()`."""
-    return _once.get()
+def in_single_backward() -> bool:
+    """Whether within `single_backward()`."""
+    return _single_backward.get()
 
 
 @contextmanager
@@ -83,14 +98,29 @@ def _set(variable: ContextVar[bool], value: bool) -> Iterator[None]:
 
 
 def thread_ranges(chunks: int) -> list[tuple[int, int]]:
-    """Cut a batch's chunks into one range for each of torch's threads."""
+    """Cut a batch's chunks into one range for each of torch's threads.
+
+    Args:
+        chunks: number of the chunks.
+
+    Returns:
+        First chunk and the one after the last, of each range.
+    """
     number = max(1, min(torch.get_num_threads(), chunks))
     edges = [chunks * i // number for i in range(number + 1)]
     return list(pairwise(edges))
 
 
 def spread(work: Callable[[int, int, int], int], cut: list[tuple[int, int]]) -> None:
-    """Call work(number, from, to) for every range, in parallel; it returns 0 where there is no memory."""
+    """Do work on every range, in parallel.
+
+    Args:
+        work: (number of the range, from, to) -> 0 where there was no memory, else 1.
+        cut: the ranges.
+
+    Raises:
+        MemoryError: there was no memory for one of them.
+    """
     if len(cut) == 1:
         done = [work(0, *cut[0])]
     else:

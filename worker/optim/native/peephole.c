@@ -9,7 +9,7 @@
 #define JOIN(x, type, set) JOIN_(x, type, set)
 
 /* Memory aligned for the widest vector; null where there is none. */
-static void *room(size_t bytes) {
+static void *aligned_memory(size_t bytes) {
     void *found = NULL;
     return posix_memalign(&found, 64, bytes) ? NULL : found;
 }

@@ -3,7 +3,7 @@
    Included with REAL (the type), INTEGER (as wide), BYTES (of a vector register), ROWS (rows of a product that are summed
    at once), TARGET (the instruction set) and NAME(x) defined. T steps, I inputs, H units, N examples, K stacked vectors.
    Array layouts: sequences are time-first with the examples last (T x features x N); gates are in the order i, f, g, o.
-   Alignment: `kept` to BYTES, which torch's storages have (64); every other array only to REAL (Loose).
+   Alignment: `stored` to BYTES, which torch's storages have (64); every other array only to REAL (Loose).
    A chunk of WIDTH examples passes all steps, so that its state stays in the first cache. Lanes past the last example hold
    zeros and are not written. Formulas: worker/optim/lstm.py, worker/optim/curvature/rules/recurrent.py. */
 
@@ -94,18 +94,18 @@ FN Vec NAME(tanh)(Vec x) {
     return e / (e + (REAL)2);
 }
 
-/* The layer at a batch. matrix: W, R and b side by side, 4H x S, S = I + H + 1. peephole: 3 x H. kept: chunk by chunk, step
+/* The layer at a batch. matrix: W, R and b side by side, 4H x S, S = I + H + 1. peephole: 3 x H. stored: chunk by chunk, step
    by step, S + 7H rows of WIDTH: x_t, h_(t-1) and 1; the cells c_t; for every unit the gains A, D by i, f, g, E, and B. */
 typedef struct {
     int64_t steps, inputs, hidden, examples;
     const REAL *matrix, *peephole;
-    Vec *kept;
+    Vec *stored;
 } NAME(Layer);
 
 int64_t NAME(width)(void) { return WIDTH; }
 
 FN Vec *NAME(step)(const NAME(Layer) *layer, int64_t chunk, int64_t t) {
-    return layer->kept + 2 * (chunk * layer->steps + t) * (layer->inputs + 8 * layer->hidden + 1);
+    return layer->stored + 2 * (chunk * layer->steps + t) * (layer->inputs + 8 * layer->hidden + 1);
 }
 
 /* How many of a chunk's lanes are examples. */
@@ -114,11 +114,11 @@ FN int64_t NAME(lanes)(const NAME(Layer) *layer, int64_t chunk) {
     return left < WIDTH ? left : WIDTH;
 }
 
-/* Run the layer over the chunks [from, to): from x, T x I x N, to h, T x H x N. Every chunk's steps are kept, or, where only
-   h is wanted, `kept` has room for one step per call. 0: no memory. */
+/* Run the layer over the chunks [from, to): from x, T x I x N, to h, T x H x N. Every chunk's steps are stored, or, where only
+   h is wanted, `stored` has room for one step per call. 0: no memory. */
 TARGET int NAME(forward)(const NAME(Layer) *layer, int64_t keep, const REAL *x, REAL *states, int64_t from, int64_t to) {
     const int64_t H = layer->hidden, I = layer->inputs, S = I + H + 1, N = layer->examples, padded = 4 * H + ROWS;
-    REAL *memory = room((S * padded + (padded + 2 * H + S + 7 * H) * WIDTH) * sizeof(REAL));
+    REAL *memory = aligned_memory((S * padded + (padded + 2 * H + S + 7 * H) * WIDTH) * sizeof(REAL));
     if (!memory) return 0;
     Vec *a = (Vec *)memory, *cell = a + 2 * padded, *h = cell + 2 * H, *own = h + 2 * H;
     REAL *panels = (REAL *)(own + 2 * (S + 7 * H));
@@ -168,7 +168,7 @@ TARGET int NAME(tangent)(const NAME(Layer) *layer, const REAL *x, const REAL *ta
                          REAL *states, int64_t stack, int64_t from, int64_t to) {
     const int64_t H = layer->hidden, I = layer->inputs, S = I + H + 1, N = layer->examples, wide = stack * N;
     const int64_t X = x ? I : 0, C = X + H, padded = 4 * H + ROWS;
-    REAL *memory = room(((C + S) * padded + (padded + C + H) * WIDTH) * sizeof(REAL));
+    REAL *memory = aligned_memory(((C + S) * padded + (padded + C + H) * WIDTH) * sizeof(REAL));
     if (!memory) return 0;
     Vec *a = (Vec *)memory, *z = a + 2 * padded, *h = z + 2 * X, *cell = h + 2 * H;
     REAL *panels = (REAL *)(cell + 2 * H), *own = panels + C * padded;
@@ -248,7 +248,7 @@ TARGET int NAME(backward)(const NAME(Layer) *layer, const REAL *states, int64_t 
     const int64_t H = layer->hidden, I = layer->inputs, S = I + H + 1, N = layer->examples, wide = stack * N;
     const int64_t T = layer->steps, X = x ? I : 0, C = X + H, A = (4 * H + ROWS - 1) / ROWS * ROWS;
     const int64_t padded = C + ROWS, entries = 4 * H * S + 3 * H, apart = 2 * (S + 7 * H), all = sums || rows;
-    REAL *memory = room((4 * H * padded + ((all ? T : 1) * A + padded + H + A * S + 3 * H) * WIDTH) * sizeof(REAL));
+    REAL *memory = aligned_memory((4 * H * padded + ((all ? T : 1) * A + padded + H + A * S + 3 * H) * WIDTH) * sizeof(REAL));
     if (!memory) return 0;
     /* The cotangents of the sums that enter the gates: of every step where the weights' are wanted. */
     Vec *a = (Vec *)memory, *out = a + 2 * (all ? T : 1) * A, *cell = out + 2 * padded, *part = cell + 2 * H;

@@ -19,8 +19,14 @@ Weights = tuple[Tensor, Tensor, Tensor, Tensor]
 
 
 def supports(x: Tensor, weights: Weights) -> bool:
-    """Whether the passes exist for this layer and input, and are faster. C checks no shape: torch reports what does
-    not fit."""
+    """Whether the passes exist for this layer and input, and are faster than torch.
+
+    C checks no shape: where one does not fit, the answer is no, and torch reports it.
+
+    Args:
+        x: N x T x I.
+        weights: W, R, p and b.
+    """
     _, hidden, inputs = weights[0].shape
     fits = x.dim() == 3 and x.shape[2] == inputs
     alike = all(w.dtype == x.dtype and w.device == x.device for w in weights)
@@ -30,7 +36,7 @@ def supports(x: Tensor, weights: Weights) -> bool:
 class _Layer(ctypes.Structure):
     _fields_ = (
         *((name, ctypes.c_int64) for name in ("steps", "inputs", "hidden", "examples")),
-        *((name, ctypes.c_void_p) for name in ("matrix", "peephole", "kept")),
+        *((name, ctypes.c_void_p) for name in ("matrix", "peephole", "stored")),
     )
 
 
@@ -42,14 +48,14 @@ class Linearized:
 
     Args:
         matrix: W, R and b side by side, 4H x S, S = I + H + 1.
-        kept: chunks x T x (S + 7H) x width, width the examples that the C code computes at once;
+        stored: chunks x T x (S + 7H) x width, width the examples that the C code computes at once;
             aligned to a vector register, as torch's storages are. The rows of a step are x_t, h_(t-1), 1 (S rows); c_t
             (H rows); then per unit the gains A, D by i, f, g, E and B of `PeepholeRule` (6H rows).
         examples: how many of the examples are used.
     """
 
     matrix: Tensor
-    kept: Tensor
+    stored: Tensor
     examples: int
 
     @property
@@ -64,32 +70,52 @@ class Linearized:
 
     @cached_property
     def _layer(self) -> Any:
-        return _layer(self.matrix, None, self.kept, self.kept.shape[1], self.examples)
+        return _layer(self.matrix, None, self.stored, self.stored.shape[1], self.examples)
 
     def _run(self, name: str, *arguments: Any) -> None:
-        run, fixed = native.function(name, self.kept.dtype), [_passed(a) for a in arguments]
+        run, fixed = native.function(name, self.stored.dtype), [_passed(a) for a in arguments]
         native.spread(lambda _, *span: run(self._layer, *fixed, *map(_passed, span)), self._cut())
 
     def _cut(self) -> list[tuple[int, int]]:
-        return native.thread_ranges(-(-self.examples // self.kept.shape[3]))
+        return native.thread_ranges(-(-self.examples // self.stored.shape[3]))
 
     def tangent(self, x: Tensor | None, weights: Tensor | None, peephole: Tensor | None, stack: int) -> Tensor:
-        """Return h', T x H x K x N, of x' (T x I x K x N) and, where K = 1, of W', R', b' side by side and of p'."""
-        states = self.kept.new_empty(self.kept.shape[1], self.hidden, stack, self.examples)
+        """Return h', T x H x K x N.
+
+        Args:
+            x: x', T x I x K x N; None: zero.
+            weights: W', R' and b' side by side, 4H x S, only where K = 1; None: zero.
+            peephole: p', 3 x H, only where K = 1; None: zero.
+            stack: K.
+
+        Raises:
+            MemoryError: there is no memory for the pass.
+        """
+        states = self.stored.new_empty(self.stored.shape[1], self.hidden, stack, self.examples)
         given = [None if t is None else t.contiguous() for t in (x, weights, peephole)]
         self._run("tangent", *given, states, stack)
         return states
 
     def backward(self, states: Tensor, *, enter: bool, sums: bool = False) -> tuple[Tensor | None, Tensor | None]:
-        """Return the cotangents of x (T x I x K x N), and of W, R, b and p in one, from those of h (T x H x K x N).
+        """Return the cotangents of the inputs and of the weights.
 
-        The latter, 4H S + 3H, are summed over steps and examples, in this order; only where K = 1.
+        Args:
+            states: the cotangent of h, T x H x K x N.
+            enter: whether that of x is needed.
+            sums: whether those of the weights are needed; only where K = 1.
+
+        Returns:
+            That of x, T x I x K x N, and those of W, R, b (4H x S) and p (3 x H) in one vector of 4H S + 3H numbers,
+            summed over steps and examples; None where not needed.
+
+        Raises:
+            MemoryError: there is no memory for the pass.
         """
         states = states if states.stride(3) == 1 else states.contiguous()
         length, _, stack, examples = states.shape
         x = states.new_empty(length, self.inputs, stack, examples) if enter else None
         cut, run = self._cut(), native.function("backward", states.dtype)
-        totals = torch.zeros(len(cut), self._numbers, dtype=torch.float64) if sums else None
+        totals = torch.zeros(len(cut), self._numbers, dtype=torch.float64, device="cpu") if sums else None
         fixed = [_passed(a) for a in (states, *states.stride()[:3], x)]
         native.spread(
             lambda number, *span: run(
@@ -101,7 +127,14 @@ class Linearized:
         return x, None if totals is None else totals.sum(0).to(states.dtype)
 
     def rows(self, states: Tensor) -> Tensor:
-        """Return the cotangents of W, R, b and p example by example, summed over the steps: (4H S + 3H) x K x N."""
+        """Return the weights' cotangents example by example, summed over the steps.
+
+        Args:
+            states: the cotangents of h, T x H x K x N.
+
+        Returns:
+            Those of W, R, b (4H x S) and p (3 x H) in one array, (4H S + 3H) x K x N.
+        """
         states = states if states.stride(3) == 1 else states.contiguous()
         own = states.new_empty(self._numbers, *states.shape[2:])
         self._run("backward", states, *states.stride()[:3], None, None, own, states.shape[2])
@@ -112,7 +145,7 @@ class Linearized:
         return self.matrix.numel() + 3 * self.hidden
 
     def parts(self, own: Tensor) -> Weights:
-        """Cut the weights' cotangents, 4H S + 3H by anything, into those of W, R, p and b."""
+        """Cut the weights' cotangents, (4H S + 3H) x ..., into those of W, R, p and b, as views."""
         matrix = torch.unflatten(own[: self.matrix.numel()], 0, (4, self.hidden, -1))
         weight, recurrent, bias = torch.split(matrix, [self.inputs, self.hidden, 1], 2)
         return weight, recurrent, torch.unflatten(own[self.matrix.numel() :], 0, (3, self.hidden)), bias.squeeze(2)
@@ -141,14 +174,14 @@ def _forward(x: Tensor, weights: Weights, *, keep: bool) -> tuple[Tensor, Linear
     x, peephole = x.detach().permute(1, 2, 0).contiguous(), peephole.contiguous()
     width = native.function("width", x.dtype)()
     chunks, rows = -(-count // width), inputs + 8 * hidden + 1
-    states, kept = x.new_empty(length, hidden, count), x.new_empty(chunks * keep, length, rows, width)
-    layer, run = _layer(matrix, peephole, kept, length, count), native.function("forward", x.dtype)
+    states, stored = x.new_empty(length, hidden, count), x.new_empty(chunks * keep, length, rows, width)
+    layer, run = _layer(matrix, peephole, stored, length, count), native.function("forward", x.dtype)
     fixed = [_passed(a) for a in (int(keep), x, states)]
     native.spread(lambda _, *span: run(layer, *fixed, *map(_passed, span)), native.thread_ranges(chunks))
-    return states.permute(2, 0, 1), Linearized(matrix, kept, count) if keep else None
+    return states.permute(2, 0, 1), Linearized(matrix, stored, count) if keep else None
 
 
-class Once(torch.autograd.Function):
+class SingleBackward(torch.autograd.Function):
     """The layer for a gradient by autograd: h, N x T x H, of x, W, R, p and b; it cannot be differentiated twice."""
 
     @staticmethod
@@ -171,10 +204,10 @@ class Once(torch.autograd.Function):
         return None if x is None else x.squeeze(2).permute(2, 0, 1), *linearized.parts(own)
 
 
-def _layer(matrix: Tensor, peephole: Tensor | None, kept: Tensor, steps: int, examples: int) -> Any:
+def _layer(matrix: Tensor, peephole: Tensor | None, stored: Tensor, steps: int, examples: int) -> Any:
     hidden = len(matrix) // 4
     sizes = (steps, matrix.shape[1] - 1 - hidden, hidden, examples)
-    return ctypes.byref(_Layer(*sizes, *(None if t is None else t.data_ptr() for t in (matrix, peephole, kept))))
+    return ctypes.byref(_Layer(*sizes, *(None if t is None else t.data_ptr() for t in (matrix, peephole, stored))))
 
 
 def _passed(argument: Tensor | int | None) -> Any:

@@ -245,7 +245,7 @@ def asynchronous(tensor: Tensor) -> bool:
 
 def _chunked(left: Tensor, right: Tensor) -> Tensor:
     """Convert to float64 in chunks that stay in the processor's cache: twice as fast as whole vectors."""
-    total = torch.zeros((), dtype=torch.float64)
+    total = torch.zeros((), dtype=torch.float64, device=left.device)
     for start in range(0, len(left), _CHUNK):
         wide = left[start : start + _CHUNK].double()
         total += torch.dot(wide, wide if left is right else right[start : start + _CHUNK].double())

@@ -12,13 +12,17 @@ LEAST, MOST = 1e-12, 1e12
 
 
 def per_block(damping: float | Sequence[float], count: int) -> list[float]:
-    """Return one damping for each of `count` blocks.
+    """Return the damping of each block.
+
+    Args:
+        damping: one number, or one for each block, at least 0 [loss per weight squared].
+        count: number of the blocks.
 
     Raises:
         PartitionError: the number of values differs from that of the blocks.
         ValueError: a value is below 0 or not finite.
     """
-    values = [damping] * count if isinstance(damping, int | float) else list(damping)
+    values = [float(v) for v in (damping if isinstance(damping, Sequence) else [damping] * count)]
     if len(values) != count:
         raise PartitionError(f"damping has {len(values)} values: must be one number, or {count}, one per block")
     for value in values:

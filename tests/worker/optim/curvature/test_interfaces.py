@@ -28,7 +28,7 @@ def test_products_through_an_interface_are_the_same(name: str, narrow: bool, mem
     for block in scene.blocks:
         vector, direct, through = torch.linspace(-1, 1, block.size, dtype=torch.float64), block.vector(), block.vector()
         scene.batch.product(block, vector, direct)
-        for end in interfaces(scene.batch, block.names):
+        for end in interfaces(scene.batch, block.names, rank=scene.batch.columns):
             chosen = replace(end, narrow=narrow)
             curvature = build(scene.batch, block.names, chosen, memory=memory)
             scene.batch.product(block, vector, through, curvature=curvature)
@@ -41,7 +41,7 @@ def test_counted_operations_are_torchs() -> None:
     """Building a curvature and a product through it take the operations that are said, within 5 %."""
     scene = Scene.of("autoencoder")
     block = scene.blocks[0]
-    for end in interfaces(scene.batch, block.names):
+    for end in interfaces(scene.batch, block.names, rank=scene.batch.columns):
         with Counter() as counter:
             curvature = build(scene.batch, block.names, end, memory=MEMORY)
         assert end.setup_flops == pytest.approx(counter.flops, rel=0.05)
@@ -71,7 +71,7 @@ def test_an_interface_has_nothing_around_it() -> None:
     x = torch.rand(6, 4, dtype=torch.float64)
     batch = TracedModel(model, SoftmaxCrossEntropy()).linearize(x, torch.arange(6) % 3).narrow(5, blocks)
     names = [operation.name for operation in batch.linearization.graph.operations]
-    ends = [[names[end.step] for end in interfaces(batch, block.names)] for block in blocks]
+    ends = [[names[end.step] for end in interfaces(batch, block.names, rank=batch.columns)] for block in blocks]
     assert ends == [["first", "tanh", "add", "tanh_1"], ["second", "add", "tanh_1"], []]
 
 
@@ -82,7 +82,7 @@ def test_a_root_head_keeps_the_order_of_its_values_in_memory() -> None:
     blocks = make_blocks(model, problem.partition)
     x = problem.inputs(torch.rand(2, *info.shape))
     batch = TracedModel(model, SoftmaxCrossEntropy()).linearize(x, torch.arange(2)).narrow(2, blocks)
-    curvature = build(batch, blocks[0].names, interfaces(batch, blocks[0].names)[0], memory=MEMORY)
+    curvature = build(batch, blocks[0].names, interfaces(batch, blocks[0].names, rank=batch.columns)[0], memory=MEMORY)
     tangent = batch.linearization.tangent(curvature.path, blocks[0].views(blocks[0].vector().fill_(1)))
     assert tangent.is_contiguous(memory_format=torch.channels_last)
     assert curvature.apply(tangent).is_contiguous(memory_format=torch.channels_last)

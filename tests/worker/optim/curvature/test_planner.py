@@ -2,9 +2,9 @@
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from worker.optim import SoftmaxCrossEntropy, SquaredError
+from worker.optim import HessianFree, SoftmaxCrossEntropy, SquaredError
 from worker.optim.blocks import Block, make_blocks
 from worker.optim.curvature.planner import Plan, plan
 from worker.optim.curvature.traced_batch import TracedBatch
@@ -72,3 +72,37 @@ def test_plans_obey_the_method_asked_for(method: str) -> None:
     """A method asked for is taken even where another is cheaper."""
     assert {p.product_method for p in chosen(20, method=method)} == {method}
     assert {p.product_method for p in chosen(2000, method=method)} == {method}
+
+
+class Counting(SquaredError):
+    """Remembers the size of the largest square root."""
+
+    largest = 0
+
+    def hessian_square_root(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Note the size."""
+        self.largest = max(self.largest, outputs[0].numel() * outputs.numel())
+        return super().hessian_square_root(outputs, targets)
+
+
+@pytest.mark.parametrize("method", ["auto", "products", "explicit", "interface"])
+def test_memory_binds_the_losss_square_root(method: str) -> None:
+    """Images as outputs: nothing quadratic in their size is computed, to plan or to check the loss."""
+    loss = Counting()
+    model, x = nn.Conv2d(1, 3, 1), torch.rand(8, 1, 48, 48)
+    made = HessianFree(
+        model, loss, curvature_batch=4, damping=0.1, max_cg_iterations=2, product_method=method, memory_limit=16
+    )
+    made.step(x, torch.rand(8, 3, 48, 48))
+    assert loss.largest * 4 <= 16 << 20
+
+
+def test_an_example_is_measured_without_its_batch() -> None:
+    """A view of the first examples has the storage of all, which no chunk needs."""
+    model = nn.Sequential(nn.Flatten(), nn.Linear(300, 4))
+    found = []
+    for count in (40, 4000):
+        traced = TracedModel(model, SquaredError())
+        traced.linearize_in_chunks(4, torch.rand(count, 300), torch.rand(count, 4))
+        found.append(traced.example_bytes)
+    assert found[0] == found[1]

@@ -98,7 +98,7 @@ def test_gates_are_accurate_at_any_sum(instructions: str, value: float) -> None:
             nn.init.constant_(parameter, 1.0)
         nn.init.zeros_(made.bias)
         x = torch.full((1, 2, 1), value, dtype=dtype)
-        with torch.no_grad(), native.once():
+        with torch.no_grad(), native.single_backward():
             found = made(x)
         expected = made(x)
         torch.testing.assert_close(found, expected, rtol=8 * torch.finfo(dtype).eps, atol=torch.finfo(dtype).tiny)
@@ -109,7 +109,7 @@ def test_not_a_number_stays_one() -> None:
     """A NaN in an input is one in the states of its example, and in no other's."""
     made, x = layer(1, 3), torch.randn(40, 4, 1, dtype=torch.float64)
     x[7, 1] = torch.nan
-    with torch.no_grad(), native.once():
+    with torch.no_grad(), native.single_backward():
         bad = made(x).isnan().flatten(1).any(1)
     assert bad.nonzero().flatten().tolist() == [7]
 
@@ -123,7 +123,7 @@ def test_threads_share_the_examples() -> None:
     try:
         for threads in (1, 2):
             torch.set_num_threads(threads)
-            with native.once():
+            with native.single_backward():
                 states = made(x)
             results.append((states.detach(), torch.autograd.grad(states.square().sum(), list(made.parameters()))))
     finally:
@@ -173,7 +173,7 @@ def test_outside_once_the_layer_can_be_differentiated_twice() -> None:
     assert torch.autograd.grad(first.sum(), weights)[0].abs().sum() > 0
     by_func = torch.func.grad(lambda w: torch.func.functional_call(made, {"weight": w}, (x,)).square().sum())
     same(by_func(made.weight.detach()), torch.autograd.grad(made(x).square().sum(), weights)[0])
-    with native.once():
+    with native.single_backward():
         (first, *_) = torch.autograd.grad(made(x).square().sum(), weights, create_graph=True)
     with pytest.raises(RuntimeError, match=r"once_differentiable|not have been used in the graph"):
         torch.autograd.grad(first.sum(), weights)
@@ -184,7 +184,7 @@ def test_gradient_by_the_inputs() -> None:
     """The input's gradient comes with the weights', as a layer below needs it."""
     made, x = layer(2, 3), torch.randn(5, 4, 2, dtype=torch.float64, requires_grad=True)
     every = [x, *made.parameters()]
-    with native.once():
+    with native.single_backward():
         found = torch.autograd.grad(made(x).square().sum(), every)
     for a, b in zip(found, torch.autograd.grad(made(x).square().sum(), every), strict=True):
         same(a, b)
@@ -221,7 +221,7 @@ def test_without_the_passes_torch_serves(monkeypatch: pytest.MonkeyPatch) -> Non
             patch.setattr(native, "find_spec", lambda _, found=found: found)
             assert native.instruction_set() == ""
             made = layer(1, 3)
-            with torch.no_grad(), native.once():
+            with torch.no_grad(), native.single_backward():
                 assert torch.equal(
                     made(torch.ones(2, 3, 1).double()), peephole_lstm(made, torch.ones(2, 3, 1).double())[0]
                 )
@@ -265,7 +265,7 @@ def test_wide_layers_are_left_to_torch() -> None:
 def test_what_does_not_fit_is_torchs_error(inputs: Tensor, double: bool) -> None:
     """Inputs of another width, shape or type than the layer's never reach C, which checks nothing."""
     layer = PeepholeLSTM(1, 10).double() if double else PeepholeLSTM(1, 10)
-    with native.once(), pytest.raises((RuntimeError, IndexError, ValueError)):
+    with native.single_backward(), pytest.raises((RuntimeError, IndexError, ValueError)):
         layer(inputs)
     with pytest.raises((RuntimeError, IndexError, ValueError)):
         layer(inputs)

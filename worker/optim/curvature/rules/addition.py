@@ -33,7 +33,18 @@ class SumRule(Rule):
 
 @covers(operator.add, torch.add, "add")
 def add(first: Tensor, second: Tensor) -> tuple[Tensor, Rule]:
-    """Add two values of one shape."""
+    """Add two values: y = x_1 + x_2.
+
+    Args:
+        first: x_1, N x ...
+        second: x_2, in the same shape.
+
+    Returns:
+        y, and the rule at x.
+
+    Raises:
+        NotCovered: the rule does not support these arguments.
+    """
     if not isinstance(first, Tensor) or not isinstance(second, Tensor) or first.shape != second.shape:
         raise NotCovered("a sum is not one of two values of the same shape")
     return first + second, SumRule()

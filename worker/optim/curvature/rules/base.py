@@ -82,7 +82,15 @@ class Rule(ABC):
         raise NotCovered(f"{type(self).__name__} has no rows for {names} at {list(cotangent.shape)}")
 
     def squares(self, cotangent: Tensor, weights: Weights) -> None:
-        """Overwrite `weights` with the sum over n of the square of example n's cotangent, from y' (N x ...)."""
+        """Overwrite `weights` with the sums over the examples of their squared cotangents.
+
+        Args:
+            cotangent: y', N x ...
+            weights: tensors to overwrite, by name, in the parameters' shapes.
+
+        Raises:
+            NotCovered: the rule has no rows (`has_rows`).
+        """
         rows = self.rows(cotangent.unsqueeze(0), tuple(weights))
         for name, out in weights.items():
             torch.sum(rows[name].squeeze(0).square(), 0, out=out)
@@ -94,10 +102,18 @@ class Rule(ABC):
 
     @abstractmethod
     def narrow(self, count: int) -> Self:
-        """Return the rule for the first `count` examples; tensors are shared where possible."""
+        """Return the rule for the first examples; tensors are shared where possible.
+
+        Args:
+            count: number of the examples.
+        """
 
     def cast(self, dtype: torch.dtype) -> Self:
-        """Return the rule with its floating-point tensors in another precision."""
+        """Return the rule with its floating-point tensors in another precision.
+
+        Args:
+            dtype: their type.
+        """
         values = {f.name: getattr(self, f.name) for f in fields(self) if f.init}  # type: ignore[arg-type]  # rules are dataclasses
         floats = {k: v for k, v in values.items() if isinstance(v, Tensor) and v.is_floating_point()}
         return type(self)(**values | {k: v.to(dtype) for k, v in floats.items()})
@@ -107,8 +123,11 @@ def covers(*targets: Any) -> Callable[[Factory], Factory]:
     """Decorate a factory: enter it in the table of operations.
 
     Args:
-        targets: module classes, functions or names of tensor methods. The factory receives the module, if it is one,
-            and the operation's arguments, and returns y and the rule at x; it raises NotCovered where it cannot.
+        targets: module classes, functions or names of tensor methods that it is for.
+
+    Returns:
+        The decorator. A factory receives the module, if the target is a class, and the operation's arguments; it
+        returns y and the rule at x, and raises NotCovered for arguments that the rule does not support.
     """
 
     def enter(factory: Factory) -> Factory:
@@ -119,5 +138,5 @@ def covers(*targets: Any) -> Callable[[Factory], Factory]:
 
 
 def factory_of(target: Any) -> Factory | None:
-    """Return what covers a module class, a function or a method's name; None: nothing does."""
+    """Return the factory of a module class, a function or a method's name; None: there is none."""
     return _FACTORIES.get(target)

@@ -15,7 +15,7 @@ Convolution = nn.Conv1d | nn.Conv2d | nn.Conv3d
 
 @dataclass(frozen=True)
 class Geometry:
-    """How a convolution walks over its input."""
+    """Stride, padding, dilation and groups of a convolution, the first three per dimension of its space."""
 
     stride: tuple[int, ...]
     padding: tuple[int, ...]
@@ -48,7 +48,10 @@ class Geometry:
 
 @dataclass
 class ConvolutionRule(Rule):
-    """y' = x' * W + x * W' + b'. x: N x in x space, W: out x in / groups x kernel; x's memory format is kept."""
+    """y' = x' * W + x * W' + b'. x: N x in x space, W: out x in / groups x kernel.
+
+    y has the memory format of x.
+    """
 
     x: Tensor
     weight: Tensor
@@ -114,7 +117,18 @@ class ConvolutionRule(Rule):
 
 @covers(nn.Conv1d, nn.Conv2d, nn.Conv3d)
 def convolution(module: Convolution, x: Tensor) -> tuple[Tensor, Rule]:
-    """Apply a convolution with zero padding."""
+    """Apply a convolution with zero padding: y = x * W + b.
+
+    Args:
+        module: W (out x in / groups x kernel) and b (out).
+        x: N x in x space.
+
+    Returns:
+        y, and the rule at x.
+
+    Raises:
+        NotCovered: the rule does not support these arguments.
+    """
     geometry = Geometry(module.stride, _padding(module), module.dilation, module.groups)
     y = module(x)
     if x.dim() != module.weight.dim():

@@ -83,5 +83,13 @@ def _plus_product(total: Tensor | None, x: Tensor, weight: Tensor) -> Tensor:
 
 @covers(nn.Linear)
 def linear(module: nn.Linear, x: Tensor) -> tuple[Tensor, Rule]:
-    """Apply a dense layer."""
+    """Apply a dense layer: y = x W' + b.
+
+    Args:
+        module: W (out x in) and b (out).
+        x: N x in, or N x ... x in.
+
+    Returns:
+        y, and the rule at x.
+    """
     return module(x), LinearRule(x, module.weight.detach())

@@ -89,7 +89,15 @@ class IdentityRule(Rule):
 
 @covers(nn.Identity, nn.Dropout)
 def identity(module: nn.Module, x: Tensor) -> tuple[Tensor, Rule]:
-    """Pass x on; dropout gets here only when it is inactive."""
+    """Return x as it is. Dropout has this rule only where it is inactive.
+
+    Args:
+        module: identity or inactive dropout.
+        x: N x ...
+
+    Returns:
+        y, and the rule at x.
+    """
     return module(x), IdentityRule()
 
 
@@ -108,7 +116,18 @@ def _apply(function: Callable[..., Tensor], x: Tensor, *args: Any, **kwargs: Any
     nn.SELU, nn.SiLU, nn.Sigmoid, nn.Softplus, nn.Softsign, nn.Tanh, nn.Tanhshrink,
 )  # fmt: skip
 def activation(module: nn.Module, x: Tensor) -> tuple[Tensor, Rule]:
-    """Apply an activation module; automatic differentiation gives phi', once."""
+    """Apply an activation module; automatic differentiation computes phi' once.
+
+    Args:
+        module: the activation.
+        x: N x ...
+
+    Returns:
+        y, and the rule at x.
+
+    Raises:
+        NotCovered: the rule does not support these arguments.
+    """
     if getattr(module, "inplace", False):
         raise NotCovered(f"{module} writes over its input")
     return _apply(module, x)
@@ -116,13 +135,35 @@ def activation(module: nn.Module, x: Tensor) -> tuple[Tensor, Rule]:
 
 @covers(nn.ReLU)
 def rectifier(module: nn.ReLU, x: Tensor) -> tuple[Tensor, Rule]:
-    """Apply a rectifier module."""
+    """Apply a rectifier module.
+
+    Args:
+        module: the rectifier.
+        x: N x ...
+
+    Returns:
+        y, and the rule at x.
+
+    Raises:
+        NotCovered: the rule does not support these arguments.
+    """
     return rectify(x, inplace=module.inplace)
 
 
 @covers(torch.relu, functional.relu, "relu")
 def rectify(x: Tensor, inplace: bool = False) -> tuple[Tensor, Rule]:
-    """Set what is negative to zero."""
+    """Apply a rectifier: y = max(x, 0).
+
+    Args:
+        x: N x ...
+        inplace: whether y overwrites x, which is not supported.
+
+    Returns:
+        y, and the rule at x.
+
+    Raises:
+        NotCovered: the rule does not support these arguments.
+    """
     if inplace:
         raise NotCovered("an activation writes over its input")
     y = torch.relu(x)

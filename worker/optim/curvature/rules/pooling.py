@@ -75,7 +75,18 @@ class MaximumRule(Rule):
 
 @covers(nn.AvgPool2d)
 def average(module: nn.AvgPool2d, x: Tensor) -> tuple[Tensor, Rule]:
-    """Take means over windows."""
+    """Take means over windows.
+
+    Args:
+        module: describes the windows.
+        x: N x C x height x width.
+
+    Returns:
+        y, and the rule at x.
+
+    Raises:
+        NotCovered: the rule does not support these arguments.
+    """
     _check(module, x)
     stride: Any = module.stride
     options = (
@@ -92,7 +103,18 @@ def average(module: nn.AvgPool2d, x: Tensor) -> tuple[Tensor, Rule]:
 
 @covers(nn.AdaptiveAvgPool2d)
 def adaptive_average(module: nn.AdaptiveAvgPool2d, x: Tensor) -> tuple[Tensor, Rule]:
-    """Take means over as many windows as the output has places."""
+    """Take means over windows, one for each place of the output.
+
+    Args:
+        module: has the output's height x width.
+        x: N x C x height x width.
+
+    Returns:
+        y, and the rule at x.
+
+    Raises:
+        NotCovered: the rule does not support these arguments.
+    """
     _check(module, x)
     y = module(x)
     if y.shape[-2:] == (1, 1):
@@ -107,7 +129,18 @@ def adaptive_average(module: nn.AdaptiveAvgPool2d, x: Tensor) -> tuple[Tensor, R
 
 @covers(nn.MaxPool2d)
 def maximum(module: nn.MaxPool2d, x: Tensor) -> tuple[Tensor, Rule]:
-    """Take the greatest of each window."""
+    """Take the maximum of each window.
+
+    Args:
+        module: describes the windows.
+        x: N x C x height x width.
+
+    Returns:
+        y, and the rule at x.
+
+    Raises:
+        NotCovered: the rule does not support these arguments.
+    """
     _check(module, x)
     if module.return_indices:
         raise NotCovered(f"{module} returns indices")

@@ -206,7 +206,15 @@ def _time_first(x: Tensor) -> Tensor:
 
 
 def peephole_lstm(module: PeepholeLSTM, x: Tensor) -> tuple[Tensor, Rule]:
-    """Run the layer and multiply its gates out, step by step."""
+    """Run the layer, and compute the gains A, D, E and B of every step.
+
+    Args:
+        module: W, R, p and b.
+        x: N x T x I.
+
+    Returns:
+        y, and the rule at x.
+    """
     (count, length, inputs), hidden = x.shape, module.weight.shape[1]
     p = module.peephole.detach()[:, :, None]
     seen = x.new_empty(length, inputs + hidden + 1, count)

@@ -22,19 +22,19 @@ class CompiledPeepholeRule(Rule):
     """What `PeepholeRule` computes, by its formulas, from what `passes.Linearized` has."""
 
     matrix: Tensor
-    kept: Tensor
+    stored: Tensor
     examples: int
     has_rows: ClassVar[bool] = True
 
     @cached_property
     def _layer(self) -> passes.Linearized:
-        return passes.Linearized(self.matrix, self.kept, self.examples)
+        return passes.Linearized(self.matrix, self.stored, self.examples)
 
     @property
     def flops(self) -> int:  # type: ignore[override]  # a field of the base, computed here
         """Count W x_t and R h_(t-1)."""
         hidden, inputs = self._layer.hidden, self._layer.inputs
-        return 2 * self.examples * (self.kept.shape[1] * 4 * hidden * inputs + self._carried())
+        return 2 * self.examples * (self.stored.shape[1] * 4 * hidden * inputs + self._carried())
 
     def part_flops(self, *, inputs: bool, weights: bool) -> int:
         """Count R h' too where only the weights have a tangent: it does not stop at the step it enters."""
@@ -45,10 +45,10 @@ class CompiledPeepholeRule(Rule):
     @property
     def points(self) -> int:  # type: ignore[override]  # a field of the base, computed here
         """Count what takes torch as long."""
-        return POINT * self.kept.shape[1] * self._layer.hidden * self.examples
+        return POINT * self.stored.shape[1] * self._layer.hidden * self.examples
 
     def _carried(self) -> int:
-        return (self.kept.shape[1] - 1) * 4 * self._layer.hidden**2
+        return (self.stored.shape[1] - 1) * 4 * self._layer.hidden**2
 
     def tangent(self, inputs: tuple[Tensor | None, ...], weights: Weights) -> Tensor:
         """Return h' of all steps."""
@@ -96,7 +96,7 @@ class CompiledPeepholeRule(Rule):
     def cast(self, dtype: torch.dtype) -> PeepholeRule:  # type: ignore[override]  # another rule for the same layer
         """Return torch's rule, with its tensors in another precision."""
         hidden, inputs = self._layer.hidden, self._layer.inputs
-        rows = self.kept.permute(1, 2, 0, 3).flatten(2)[..., : self.examples].to(dtype)
+        rows = self.stored.permute(1, 2, 0, 3).flatten(2)[..., : self.examples].to(dtype)
         seen, cells, units = torch.split(rows, [inputs + hidden + 1, hidden, 6 * hidden], 1)
         gains = torch.unflatten(units, 1, (hidden, 6)).transpose(1, 2)
         return PeepholeRule(
@@ -111,9 +111,17 @@ class CompiledPeepholeRule(Rule):
 
 @covers(PeepholeLSTM)
 def lstm(module: PeepholeLSTM, x: Tensor) -> tuple[Tensor, Rule]:
-    """Run the layer, in C where that is available and faster."""
+    """Run the layer, in C where that is available and faster.
+
+    Args:
+        module: W, R, p and b.
+        x: N x T x I.
+
+    Returns:
+        y, and the rule at x.
+    """
     weights = (module.weight, module.recurrent, module.peephole, module.bias)
     if not passes.supports(x, weights):
         return peephole_lstm(module, x)
     states, layer = passes.linearize(x, weights)
-    return states, CompiledPeepholeRule(matrix=layer.matrix, kept=layer.kept, examples=layer.examples)
+    return states, CompiledPeepholeRule(matrix=layer.matrix, stored=layer.stored, examples=layer.examples)

@@ -47,7 +47,18 @@ class SelectionRule(Rule):
 
 @covers(operator.getitem)
 def select(x: Tensor, index: Any) -> tuple[Tensor, Rule]:
-    """Take the same part of every example by numbers and slices."""
+    """Take the same part of every example: y = x[index].
+
+    Args:
+        x: N x ...
+        index: a whole slice for the examples, then numbers or slices.
+
+    Returns:
+        y, and the rule at x.
+
+    Raises:
+        NotCovered: the rule does not support these arguments.
+    """
     whole = isinstance(index, tuple) and index[:1] == (slice(None),)
     if not isinstance(x, Tensor) or not whole or not all(isinstance(part, int | slice) for part in index):
         raise NotCovered(f"the selection [{index}] is not the same part of every example")

@@ -33,27 +33,59 @@ class ReshapeRule(Rule):
 
 @covers(nn.Flatten)
 def flatten(module: nn.Flatten, x: Tensor) -> tuple[Tensor, Rule]:
-    """Flatten the dimensions of each example."""
+    """Flatten dimensions of each example.
+
+    Args:
+        module: names the first and the last of them.
+        x: N x ...
+
+    Returns:
+        y, and the rule at x.
+    """
     y = module(x)
     return y, ReshapeRule(x.shape, y.shape)
 
 
 @covers(torch.flatten, "flatten")
 def flatten_from(x: Tensor, start_dim: int = 0, end_dim: int = -1) -> tuple[Tensor, Rule]:
-    """Flatten the dimensions of each example."""
+    """Flatten dimensions of each example.
+
+    Args:
+        x: N x ...
+        start_dim: the first of them.
+        end_dim: the last of them.
+
+    Returns:
+        y, and the rule at x.
+    """
     y = x.flatten(start_dim, end_dim)
     return y, ReshapeRule(x.shape, y.shape)
 
 
 @covers("contiguous")
 def contiguous(x: Tensor) -> tuple[Tensor, Rule]:
-    """Lay out the numbers in the order of the dimensions."""
+    """Return x, contiguous in memory.
+
+    Args:
+        x: N x ...
+
+    Returns:
+        y, and the rule at x.
+    """
     y = x.contiguous()
     return y, ReshapeRule(x.shape, y.shape)
 
 
 @covers(nn.Unflatten)
 def unflatten(module: nn.Unflatten, x: Tensor) -> tuple[Tensor, Rule]:
-    """Unflatten a dimension of each example."""
+    """Split a dimension of each example.
+
+    Args:
+        module: names the dimension and its sizes.
+        x: N x ...
+
+    Returns:
+        y, and the rule at x.
+    """
     y = module(x)
     return y, ReshapeRule(x.shape, y.shape)
