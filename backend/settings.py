@@ -60,7 +60,7 @@ class Settings(BaseSettings):
     lease_seconds: float = Field(
         30, gt=0, description="a worker that sends no heartbeat for this long loses its run [s]; at least 3 heartbeats"
     )
-    max_attempts: int = Field(5, ge=1, description="a run fails after this many claims without progress")
+    max_claims_without_progress: int = Field(5, ge=1, description="a run fails after this many claims without progress")
     checkpoint_seconds: float = Field(60, gt=0, description="interval between the checkpoints of a run [s]")
     checkpoint_quota_bytes: int = Field(
         20 * 10**9, ge=0, description="maximum size of all checkpoints and final weights together [bytes]"

@@ -27,7 +27,7 @@ _PAGE = 5
 """Experiments that are read at a time; each may have hundreds of runs."""
 
 
-class Wanted(TypedDict, total=False):
+class ListFilter(TypedDict, total=False):
     """Which experiments are listed: at most so many (50 where left out), older than one, with a tag, and so on."""
 
     limit: int
@@ -57,13 +57,13 @@ class Experiments:
 
         Raises NoWorker, InvalidInput, QueueFull, or Conflict where the key came with another comparison.
         """
-        earlier = self._earlier(spec, idempotency_key)
+        earlier = self._find_earlier(spec, idempotency_key)
         if earlier is not None:
             return earlier
         planned = self._plan(spec)
         with self._database.write(exclusive=True) as connection:
             # Two requests with the same key may both have come this far.
-            if (number := _keyed(connection, spec, idempotency_key)) is None:
+            if (number := _queued_with_key(connection, spec, idempotency_key)) is None:
                 check_queue_limit(connection, len(spec.seeds) * len(spec.optimizers), self._settings.max_queued)
                 number = queue_runs(connection, spec, idempotency_key, self._clock(), planned)
             return _experiments(connection, [_row(connection, EXPERIMENTS.c.number == number)])[0]
@@ -73,23 +73,23 @@ class Experiments:
         with self._database.read() as connection:
             return _experiments(connection, [_row(connection, EXPERIMENTS.c.id == experiment_id, experiment_id)])[0]
 
-    def list(self, **wanted: Unpack[Wanted]) -> Sequence[Experiment]:
+    def list(self, **filters: Unpack[ListFilter]) -> Sequence[Experiment]:
         """Return experiments, newest first, older than `before`, with a tag; archived, deleted ones where asked."""
-        with self.each(**wanted) as found:
+        with self.each(**filters) as found:
             return list(found)
 
     @contextmanager
-    def each(self, **wanted: Unpack[Wanted]) -> Iterator[Iterator[Experiment]]:
+    def each(self, **filters: Unpack[ListFilter]) -> Iterator[Iterator[Experiment]]:
         """Give what `list` returns a few at a time, so that a reader need not hold all of it; all are of one moment."""
-        query = select(EXPERIMENTS).order_by(EXPERIMENTS.c.number.desc()).limit(wanted.get("limit", 50))
-        if (tag := wanted.get("tag")) is not None:
+        query = select(EXPERIMENTS).order_by(EXPERIMENTS.c.number.desc()).limit(filters.get("limit", 50))
+        if (tag := filters.get("tag")) is not None:
             query = query.where(EXPERIMENTS.c.tags.contains(f'"{tag}"', autoescape=True))
-        if not wanted.get("archived"):
+        if not filters.get("archived"):
             query = query.where(~EXPERIMENTS.c.archived)
-        if not wanted.get("deleted"):
+        if not filters.get("deleted"):
             query = query.where(EXPERIMENTS.c.deleted_at.is_(None))
         with self._database.read() as connection:
-            if (before := wanted.get("before")) is not None:
+            if (before := filters.get("before")) is not None:
                 query = query.where(EXPERIMENTS.c.number < _row(connection, EXPERIMENTS.c.id == before, before).number)
             rows = connection.execute(query).all()
             yield (
@@ -112,7 +112,7 @@ class Experiments:
         with self._database.write() as connection:
             if _row(connection, EXPERIMENTS.c.id == experiment_id, experiment_id).deleted_at is not None:
                 raise Conflict(f"the experiment {experiment_id} was deleted: restore it before you change it")
-            return _written(connection, experiment_id, values)
+            return _change(connection, experiment_id, values)
 
     def delete(self, experiment_id: str) -> Experiment:
         """Mark an experiment as deleted and cancel its runs that wait, rest or train; no row is removed."""
@@ -120,7 +120,7 @@ class Experiments:
         with self._database.write(exclusive=True) as connection:  # a retry is alone, too
             row = _row(connection, EXPERIMENTS.c.id == experiment_id, experiment_id)
             cancel_experiment(connection, row.number, now)
-            return _written(connection, experiment_id, {"deleted_at": row.deleted_at or now})
+            return _change(connection, experiment_id, {"deleted_at": row.deleted_at or now})
 
     def restore(self, experiment_id: str) -> Experiment:
         """Take the mark of deletion back; runs that were cancelled stay so, and can be tried again.
@@ -133,7 +133,7 @@ class Experiments:
             back = update(EXPERIMENTS).where(here, ~EXPERIMENTS.c.purging).values(deleted_at=None)
             if not connection.execute(back).rowcount:
                 raise Conflict(f"the experiment {experiment_id} is being purged: its rows go, it cannot be restored")
-            return _written(connection, experiment_id, {})
+            return _change(connection, experiment_id, {})
 
     def _plan(self, spec: ExperimentSpec) -> Plan:
         answer = self._workers.catalog()
@@ -141,9 +141,9 @@ class Experiments:
             raise NoWorker("no worker has registered yet, so nothing can be queued: start one, or wait a moment")
         return plan(spec, answer.catalog, _memory([one.info for one in answer.workers if one.alive], spec.device))
 
-    def _earlier(self, spec: ExperimentSpec, key: str | None) -> Experiment | None:
+    def _find_earlier(self, spec: ExperimentSpec, key: str | None) -> Experiment | None:
         with self._database.read() as connection:
-            number = _keyed(connection, spec, key)
+            number = _queued_with_key(connection, spec, key)
             if number is None:
                 return None
             return _experiments(connection, [_row(connection, EXPERIMENTS.c.number == number)])[0]
@@ -157,7 +157,7 @@ def _memory(workers: Sequence[WorkerInfo], device: str) -> int | None:
     return max(known) if known and len(known) == len(of_each) else None
 
 
-def _keyed(connection: Connection, spec: ExperimentSpec, key: str | None) -> int | None:
+def _queued_with_key(connection: Connection, spec: ExperimentSpec, key: str | None) -> int | None:
     """Return the number of the experiment that this key queued; raise Conflict where it was another one."""
     if key is None:
         return None
@@ -211,7 +211,7 @@ def _row(connection: Connection, where: Any, name: str = "") -> Row[Any]:
     return row
 
 
-def _written(connection: Connection, experiment_id: str, values: dict[str, Any]) -> Experiment:
+def _change(connection: Connection, experiment_id: str, values: dict[str, Any]) -> Experiment:
     """Write values of an experiment, if any, and return it."""
     here = EXPERIMENTS.c.id == experiment_id
     if values:

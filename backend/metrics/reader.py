@@ -26,7 +26,7 @@ _NUMBER, _ABOVE, _MOST = (bindparam(name, type_=Integer) for name in ("number", 
 Columns = dict[str, Any]
 
 
-class Wanted(TypedDict, total=False):
+class SeriesQuery(TypedDict, total=False):
     """What is read of runs: after one update, up to another (one number per run each), how much is one point, and what.
 
     Left out, they are: from the first update, to the last, one point per update, every field, no blocks, and no more
@@ -85,7 +85,7 @@ class Reading:
             above, left = upto, left - len(columns["update"])
 
 
-def read(connection: Connection, view: View, run_id: str, part: Sequence[int], limit: int, wanted: Wanted) -> Reading:
+def read(connection: Connection, view: View, run_id: str, part: Sequence[int], limit: int, wanted: SeriesQuery) -> Reading:
     """Begin to read a run: after the first update of `part`, up to the second, at most `limit` points."""
     number, head = _head(connection, run_id)
     above, end = part[0], min(part[1], head["last_update"])
@@ -135,7 +135,7 @@ def _columns(
         query = _buckets_query(reading._fields, names)
         first, last = (above + 1) // bucket * bucket, end // bucket * bucket + bucket - 1
         values |= {"first": first, "last": last, "bucket": bucket}
-    return _turned(names, connection.execute(query, values).all())
+    return _transposed(names, connection.execute(query, values).all())
 
 
 # Built once for the same columns: for an increment, building takes longer than running.
@@ -170,7 +170,7 @@ def _bucket_columns(fields: tuple[str, ...]) -> dict[str, ColumnElement[Any]]:
     return found
 
 
-def _turned(names: Sequence[str], rows: Sequence[Any]) -> Columns:
+def _transposed(names: Sequence[str], rows: Sequence[Any]) -> Columns:
     """Turn rows into one list per column."""
     columns: Columns = dict(zip(names, map(list, zip(*rows, strict=True)), strict=True)) if rows else {}
     columns = columns or {name: [] for name in names}

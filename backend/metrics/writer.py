@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Table, bindparam, insert, select, update
 from sqlalchemy import Update as UpdateStatement
 
 from backend.errors import FieldError, InvalidInput, RunChanged
-from backend.metrics.reader import MAX_POINTS, Columns, Reading, Wanted, joined, read
+from backend.metrics.reader import MAX_POINTS, Columns, Reading, SeriesQuery, joined, read
 from backend.queue.leases import lock_claim
 from backend.schemas.api import Append
 from backend.schemas.base import MAX_UPDATES
@@ -62,18 +62,18 @@ class Metrics:
         self.stored += len(fresh)
         return last
 
-    def series(self, runs: Sequence[str], **wanted: Unpack[Wanted]) -> dict[str, Columns]:
+    def series(self, runs: Sequence[str], **query: Unpack[SeriesQuery]) -> dict[str, Columns]:
         """Return each run's columns, from one consistent view of the data.
 
         With a `bucket` above 1 each point stands for the updates j * bucket to (j + 1) * bucket - 1: the last one's
         axes, and mean, smallest and largest of each measure; every bucket with an update of that range is complete.
         The runs share `points`: read on where `update` ends below `last_update`.
         """
-        with self.readings(runs, **wanted) as readings:
+        with self.readings(runs, **query) as readings:
             return {reading.run_id: joined(reading, with_blocks=wanted.get("blocks", False)) for reading in readings}
 
     @contextmanager
-    def readings(self, runs: Sequence[str], **wanted: Unpack[Wanted]) -> Iterator[list[Reading]]:
+    def readings(self, runs: Sequence[str], **query: Unpack[SeriesQuery]) -> Iterator[list[Reading]]:
         """Open what `series` returns run by run and page by page, so that a reader need not hold all of it.
 
         Within the block, all pages are of one view. Pages that are read later, as a client takes them, each open a

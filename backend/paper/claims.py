@@ -12,8 +12,8 @@ from math import inf
 from backend.paper import claim_tests
 from backend.paper.claim_tests import CLOSE, COST_CLAIMED, FEWER, ORDER_OF_MAGNITUDE, WHOLE_RUN, Judgement
 from backend.paper.curves import Results
-from backend.paper.run_groups import Parts
-from backend.schemas.paper import Finding, Verdict
+from backend.paper.run_groups import RunGroups
+from backend.schemas.paper import ClaimResult, Verdict
 from backend.schemas.runs import RunStatus
 
 MIN_SEEDS = 2
@@ -23,7 +23,7 @@ MIN_SEEDS = 2
 class Claim:
     """A claim of the paper, the judge of it, and the judge's rule in words."""
 
-    judge: Callable[[Parts], Judgement]
+    judge: Callable[[RunGroups], Judgement]
     claim: str
     rule: str
 
@@ -65,23 +65,23 @@ CLAIMS = (
 )
 
 
-def findings(results: Results) -> list[Finding]:
+def judge_claims(results: Results) -> list[ClaimResult]:
     """Judge every claim that the experiment can speak about.
 
     A verdict needs every run to have ended and two seeds of each optimizer; until then it is "not enough data yet".
     """
     results = _with_diverged(results)
-    parts = Parts(results)
+    groups = RunGroups(results)
     claims = [
         claim for claim in CLAIMS if claim.judge is not claim_tests.stability or results.spec.problem.name == "cnn"
     ]
-    return [_judged(number, claim, parts, results) for number, claim in enumerate(claims, 1)]
+    return [_judged(number, claim, groups, results) for number, claim in enumerate(claims, 1)]
 
 
-def _judged(number: int, claim: Claim, parts: Parts, results: Results) -> Finding:
-    missing = _missing(parts, results)
-    verdict, text, evidence = (Verdict.PENDING, missing, []) if missing else claim.judge(parts)
-    return Finding(number=number, claim=claim.claim, rule=claim.rule, verdict=verdict, text=text, evidence=evidence)
+def _judged(number: int, claim: Claim, groups: RunGroups, results: Results) -> ClaimResult:
+    missing = _missing(groups, results)
+    verdict, text, evidence = (Verdict.PENDING, missing, []) if missing else claim.judge(groups)
+    return ClaimResult(number=number, claim=claim.claim, rule=claim.rule, verdict=verdict, text=text, evidence=evidence)
 
 
 def _with_diverged(results: Results) -> Results:
@@ -102,12 +102,12 @@ def _with_diverged(results: Results) -> Results:
     return replace(results, curves=curves)
 
 
-def _missing(parts: Parts, results: Results) -> str:
+def _missing(groups: RunGroups, results: Results) -> str:
     """Say what a verdict lacks; empty where nothing."""
-    if not parts.complete:
+    if not groups.complete:
         return "It takes Adam with two mini-batches, and HF and BHF with two curvature batches that both have."
     if results.ended < len(results.curves):
         return f"{results.ended} of {len(results.curves)} runs have ended."
-    if any(len(group) < MIN_SEEDS for group in parts.groups()):
+    if any(len(group) < MIN_SEEDS for group in groups.groups()):
         return f"Each optimizer needs {MIN_SEEDS} runs that ended by themselves; some were cancelled."
     return ""

@@ -143,11 +143,11 @@ def _layout(rows: Sequence[str], axis: Axis, mode: Mode) -> dict[str, Any]:
         top, lowest = 1 - row * (height + _GAP), row == len(rows) - 1
         for column, domain in enumerate(((0.0, 0.45), (0.55, 1.0))):
             name = _panel(row, column)
-            x = axis_looks(mode) | {"domain": domain, "anchor": f"y{name}", "showticklabels": lowest}
+            x = axis_style(mode) | {"domain": domain, "anchor": f"y{name}", "showticklabels": lowest}
             x |= {"type": "log"} if column == 0 else {}
             layout[f"xaxis{name}"] = x | ({"matches": f"x{_panel(0, column)}"} if row else {})
             layout[f"xaxis{name}"] |= {"title": axis_title(UPDATE_MEASURES[axis].axis_title if lowest else "")}
-            layout[f"yaxis{name}"] = axis_looks(mode) | {
+            layout[f"yaxis{name}"] = axis_style(mode) | {
                 "domain": (max(0.0, top - height), top), "anchor": f"x{name}",
                 "type": UPDATE_MEASURES[measure].scale.replace("share", "linear"),
                 "title": axis_title(UPDATE_MEASURES[measure].title if column == 0 else ""),
@@ -172,7 +172,7 @@ def base_layout(mode: Mode) -> dict[str, Any]:
     }
 
 
-def axis_looks(mode: Mode) -> dict[str, Any]:
+def axis_style(mode: Mode) -> dict[str, Any]:
     """Return the looks of an axis."""
     ink = _INK[mode][1]
     return {"gridcolor": ink, "linecolor": ink, "zeroline": False, "automargin": True, "nticks": 5}

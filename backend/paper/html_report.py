@@ -6,7 +6,7 @@ from html import escape
 from importlib.resources import files
 
 from backend.schemas.experiments import RunConfig
-from backend.schemas.paper import Answer, Evidence, Finding, PaperView, PlotlyFigure
+from backend.schemas.paper import Answer, Evidence, ClaimResult, PaperView, PlotlyFigure
 
 _STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; color: #1b2330; max-width: 1100px; margin: 2rem auto; padding: 0 1rem }
@@ -58,7 +58,7 @@ def _chart(name: str, figure: PlotlyFigure) -> str:
     )
 
 
-def _finding(finding: Finding) -> str:
+def _finding(finding: ClaimResult) -> str:
     return (
         f'<h3>{finding.number}. {escape(finding.claim)}</h3><p><span class="verdict">{escape(finding.verdict.value)}'
         f'</span>: {escape(finding.text)}</p><p class="rule">{escape(finding.rule)}</p>'

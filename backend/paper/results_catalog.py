@@ -7,12 +7,12 @@ from pathlib import Path
 
 from sqlalchemy import case, func, or_, select
 
-from backend.paper.claims import findings
+from backend.paper.claims import judge_claims
 from backend.paper.curves import Results, read
 from backend.paper.figures import Mode, paper_figure
 from backend.paper.specifications import NOTES, SIZES, PaperProblem, Question, Scale, reproduction, study
 from backend.schemas.experiments import OLD_MARKS, ExperimentSpec
-from backend.schemas.paper import Axis, Own, PaperView, Reproduction
+from backend.schemas.paper import Axis, OwnRun, PaperView, Reproduction
 from backend.schemas.runs import RunStatus
 from backend.storage.database import Database
 from backend.storage.run_rows import moment
@@ -21,7 +21,7 @@ from backend.storage.tables import EXPERIMENTS, RUNS
 
 def catalog(database: Database) -> list[Reproduction]:
     """List every experiment that can be launched: the paper's figures by scale, then the study's sweeps."""
-    newest = own(database)
+    newest = own_runs(database)
     figures = [
         Reproduction(
             kind="paper", subject=problem.value, scale=scale.value, title=spec.name, spec=spec,
@@ -52,7 +52,7 @@ def _shipped() -> dict[str, Results]:
     return dict(zip((path.stem for path in paths), read(paths), strict=True))
 
 
-def own(database: Database) -> dict[str, Own]:
+def own_runs(database: Database) -> dict[str, OwnRun]:
     """Return by its mark the newest launch, not deleted, of each reproduction that has one.
 
     Those launched before specifications had a mark are known by the name of their launch, which no edit changes.
@@ -69,13 +69,13 @@ def own(database: Database) -> dict[str, Own]:
         .group_by(EXPERIMENTS.c.number)
         .order_by(EXPERIMENTS.c.number)
     )
-    found: dict[str, Own] = {}
+    found: dict[str, OwnRun] = {}
     with database.read() as connection:
         for row in connection.execute(query):
             spec = json.loads(row.spec)
             mark = spec["reproduces"] if "reproduces" in spec else named.get(spec["name"])
             if mark:
-                found[OLD_MARKS.get(mark, mark)] = Own(
+                found[OLD_MARKS.get(mark, mark)] = OwnRun(
                     experiment=row.id,
                     name=row.name,
                     created_at=moment(row.created_at),
@@ -100,6 +100,6 @@ def view(results: Results, *, is_recorded: bool = False, axis: Axis = "update", 
         recorded=is_recorded,
         made_with=results.environment,
         notes=list(notes),
-        findings=findings(results),
+        findings=judge_claims(results),
         figure=paper_figure(results, axis=axis, mode=mode),
     )

@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 
 from backend.paper.curves import Curve, Results
-from backend.paper.statistics import last_loss, middle
+from backend.paper.statistics import last_loss, median_or_inf
 from backend.schemas.optimizers import Adam, CurvatureSettings, OptimizerSettings
 from backend.schemas.runs import RunStatus
 
 
-class Parts:
+class RunGroups:
     """Adam with its small and its large batch, BHF and HF by curvature batch.
 
     Attributes:
@@ -36,7 +36,7 @@ class Parts:
 
     def best(self) -> int:
         """Return the curvature batch with which BHF ends lowest."""
-        return min(self.bhf, key=lambda n: middle([last_loss(curve) for curve in self.bhf[n]]))
+        return min(self.bhf, key=lambda n: median_or_inf([last_loss(curve) for curve in self.bhf[n]]))
 
     def groups(self) -> list[Sequence[Curve]]:
         """Return the runs of each optimizer's settings."""

@@ -56,7 +56,7 @@ class Size:
         large: mini-batch of Adam, HF and BHF (S_g).
         curvature: curvature batches (S_c).
         every: updates between evaluations.
-        shown: training images over which the train loss is computed.
+        train_subset: training images over which the train loss is computed.
         polyak: decay of the running mean of the weights that is evaluated, for every optimizer alike; the paper's 0.99
             averages over about 100 updates, which is as long as HF's whole run at the smaller scales.
         patience: evaluations without a better test measure after which a run ends; None: it does not end early.
@@ -68,7 +68,7 @@ class Size:
     large: int
     curvature: tuple[int, ...]
     every: int
-    shown: int = 1000
+    train_subset: int = 1000
     train_size: int | None = None
     test_size: int | None = None
     patience: int | None = None
@@ -80,7 +80,7 @@ SIZES = {
     (PaperProblem.AUTOENCODER, Scale.QUICK): Size("mnist-5k", 1.2, 50, 500, (15, 30, 60), every=2),
     (PaperProblem.AUTOENCODER, Scale.LAPTOP): Size("mnist", 1.5, 100, 1000, (32, 125, 250), every=5, test_size=1000),
     (PaperProblem.AUTOENCODER, Scale.FULL): Size(
-        "mnist", 1000, 200, 6000, (200, 750, 3000), every=30, shown=10_000, patience=200
+        "mnist", 1000, 200, 6000, (200, 750, 3000), every=30, train_subset=10_000, patience=200
     ),
     (PaperProblem.LSTM, Scale.QUICK): Size(
         "mnist-5k", 8, 50, 500, (15, 60, 125), every=4, options={"pixels_per_step": 7}
@@ -89,16 +89,16 @@ SIZES = {
         "mnist", 8, 100, 2000, (60, 250, 500), every=8, test_size=2000, options={"pixels_per_step": 7}
     ),
     (PaperProblem.LSTM, Scale.FULL): Size(
-        "mnist", 1000, 200, 6000, (200, 750, 3000), every=30, shown=10_000, patience=200
+        "mnist", 1000, 200, 6000, (200, 750, 3000), every=30, train_subset=10_000, patience=200
     ),
     (PaperProblem.CNN, Scale.QUICK): Size(
-        "cifar10", 1, 12, 125, (4, 8, 15), every=1, shown=200, train_size=1000, test_size=200, polyak=0.9
+        "cifar10", 1, 12, 125, (4, 8, 15), every=1, train_subset=200, train_size=1000, test_size=200, polyak=0.9
     ),
     (PaperProblem.CNN, Scale.LAPTOP): Size(
         "cifar10", 5, 25, 250, (8, 15, 31), every=4, train_size=5000, test_size=1000, polyak=0.9
     ),
     (PaperProblem.CNN, Scale.FULL): Size(
-        "cifar10", 1000, 128, 4000, (128, 500, 2000), every=25, shown=10_000, patience=200, polyak=0.99
+        "cifar10", 1000, 128, 4000, (128, 500, 2000), every=25, train_subset=10_000, patience=200, polyak=0.99
     ),
 }  # fmt: skip
 
@@ -125,7 +125,7 @@ def reproduction(problem: PaperProblem, scale: Scale) -> ExperimentSpec:
         seeds=SEEDS,
         budget=Budget(updates=None, epochs=size.epochs, patience=size.patience),
         evaluation=Evaluation(
-            every=size.every, train_subset=size.shown, polyak_decay=size.polyak
+            every=size.every, train_subset=size.train_subset, polyak_decay=size.polyak
         ),
         threads=None if scale is Scale.FULL else 1,
         reproduces=f"paper.{problem.value}.{scale.value}",
@@ -267,19 +267,19 @@ def _answers(question: Question) -> list[Optimizer]:
     if question is Question.STOP:
         choices: list[dict[str, Any]] = [{"cg_stop": CgStop.ITERATIONS}, {"cg_stop": CgStop.MARTENS}]
         choices += [{"cg_stop": CgStop.RESIDUAL, "cg_tolerance": tolerance} for tolerance in (0.1, 0.01)]
-        return _both([_STUDY | choice for choice in choices])
+        return _for_bhf_and_hf([_STUDY | choice for choice in choices])
     if question is Question.WHOLE_FLOAT64:
-        return _both([WHOLE_BATCHES])
+        return _for_bhf_and_hf([WHOLE_BATCHES])
     if question in {Question.SMALL_BATCH, Question.WHOLE}:
         small = _STUDY | {"curvature_batch": SMALL_CURVATURE_BATCH}
         base = WHOLE_BATCHES if question is Question.WHOLE else small
         changes: list[dict[str, Any]] = [
             {}, {"damping": 0.1}, {"cg_stop": CgStop.MARTENS}, {"max_cg_iterations": 10}, {"warm_start": 0.0},
         ]  # fmt: skip
-        return _both([base | change for change in changes])
-    return _both([_STUDY | {question.value: value} for value in _VALUES[question]])
+        return _for_bhf_and_hf([base | change for change in changes])
+    return _for_bhf_and_hf([_STUDY | {question.value: value} for value in _VALUES[question]])
 
 
-def _both(settings: Sequence[Mapping[str, Any]]) -> list[Optimizer]:
+def _for_bhf_and_hf(settings: Sequence[Mapping[str, Any]]) -> list[Optimizer]:
     """Take each setting for BHF and for HF."""
     return [kind.model_validate(setting) for kind in (BlockHessianFree, HessianFree) for setting in settings]

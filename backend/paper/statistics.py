@@ -22,17 +22,17 @@ def last_loss(curve: Curve) -> float:
     return inf if curve.status is RunStatus.FAILED else float(curve.columns["train_loss"][-1])
 
 
-def above(ours: float, theirs: float) -> float:
+def relative_excess(ours: float, theirs: float) -> float:
     """Return by which share one loss is above another; 0 where both are infinite."""
     return 0.0 if ours == theirs else ours / theirs - 1
 
 
-def times(ours: float, theirs: float) -> float:
+def loss_ratio(ours: float, theirs: float) -> float:
     """Return how many times one loss is the other; infinite where either is."""
     return ours / theirs if isfinite(theirs) else inf
 
 
-def needs(pair: Pair, axis: str) -> float:
+def ratio_at_common_loss(pair: Pair, axis: str) -> float:
     """Return how much of an axis the second needs for what the first needs, to the lowest loss that both reach."""
     target = max(min(curve.columns["train_loss"]) for curve in pair)
     ours, theirs = (curve.first_at(target, axis) for curve in pair)
@@ -41,18 +41,18 @@ def needs(pair: Pair, axis: str) -> float:
     return theirs / ours
 
 
-def middle(values: Sequence[float]) -> float:
+def median_or_inf(values: Sequence[float]) -> float:
     """Return the median; infinite where there are no values."""
     return median(values) if values else inf
 
 
-def middle_curve(curves: Sequence[Curve]) -> list[float]:
+def median_curve(curves: Sequence[Curve]) -> list[float]:
     """Return the median of the train losses over seeds at each evaluation, infinite after a run diverged."""
     losses = [[inf if value is None else value for value in curve.columns["train_loss"]] for curve in curves]
     return [median(values) for values in zip_longest(*losses, fillvalue=inf)]
 
 
-def pace(curve: Curve, axis: str) -> float:
+def growth_per_update(curve: Curve, axis: str) -> float:
     """Return the median growth of an axis per update: single slow updates do not count."""
     points = list(zip(curve.columns["update"], curve.columns[axis], strict=True))
     steps = [(b - a) / (after - before) for (before, a), (after, b) in pairwise([(0, 0.0), *points])]

@@ -7,7 +7,7 @@ from statistics import fmean, median
 from typing import Any
 
 from backend.paper.curves import Curve, Results
-from backend.paper.figures import Mode, axis_looks, axis_title, base_layout
+from backend.paper.figures import Mode, axis_style, axis_title, base_layout
 from backend.paper.specifications import LONG, QUESTIONS, Question, study
 from backend.schemas.optimizer_registry import OPTIMIZERS, Optimizer
 from backend.schemas.optimizers import BlockHessianFree, CgStop, EqualPartition, HessianFree, LayerPartition
@@ -44,7 +44,7 @@ def answer(
 ) -> Answer:
     """Say what a sweep's runs tell of its question; `experiment` is where they are in this database."""
     choices = [choice for optimizer in results.spec.optimizers if (choice := _choice(question, optimizer, results))]
-    text, advice = _said(question, choices)
+    text, advice = _describe(question, choices)
     if results.ended < len(results.curves):
         advice = "Not enough data yet."
     return Answer(
@@ -63,22 +63,22 @@ def _choice(question: Question, optimizer: Optimizer, results: Results) -> Choic
     if not isinstance(optimizer, HessianFree | BlockHessianFree):
         return None
     curves = results.of(optimizer)
-    ended = [curve for curve in curves if curve.status is RunStatus.FINISHED and _tells(curve)]
+    ended = [curve for curve in curves if curve.status is RunStatus.FINISHED and _is_usable(curve)]
     diverged = sum(curve.status is RunStatus.FAILED for curve in curves)
     if not ended and not diverged:
         return None
     began, losses = ([float(curve.columns["train_loss"][i]) for curve in ended] for i in (0, -1))
     cost = fmean(_cost(curve) for curve in ended) if ended else 0.0
-    return Choice(optimizer.kind, _label(question, optimizer), began, losses, cost, diverged, _course(ended))
+    return Choice(optimizer.kind, _label(question, optimizer), began, losses, cost, diverged, _median_curve(ended))
 
 
-def _tells(curve: Curve) -> bool:
+def _is_usable(curve: Curve) -> bool:
     """Tell whether a run has what the study's own runs have: losses above 0, and a cost; another's may be imported."""
     losses = curve.columns["train_loss"]
     return bool(losses) and min(losses) > 0 and _cost(curve) > 0
 
 
-def _course(curves: Sequence[Curve]) -> dict[int, float]:
+def _median_curve(curves: Sequence[Curve]) -> dict[int, float]:
     """Take the median over seeds at each evaluation; they are at the same updates."""
     updates = min((curve.columns["update"] for curve in curves), key=len, default=[])
     return {n: median(curve.columns["train_loss"][i] for curve in curves) for i, n in enumerate(updates)}
@@ -112,7 +112,7 @@ def _blocks(optimizer: HessianFree | BlockHessianFree) -> str:
     return "one per layer" if isinstance(optimizer.partition, LayerPartition) else "the problem's"
 
 
-def _said(question: Question, choices: Sequence[Choice]) -> tuple[str, str]:
+def _describe(question: Question, choices: Sequence[Choice]) -> tuple[str, str]:
     """Put the sweep into words: what came out, and what to choose."""
     valid = [choice for choice in choices if choice.losses]
     if not valid:
@@ -210,8 +210,8 @@ def _figure(choices: Sequence[Choice], mode: Mode) -> PlotlyFigure:
     layout = base_layout(mode) | {
         "height": 320,
         "margin": {"l": 60, "r": 12, "t": 30, "b": 26},
-        "xaxis": axis_looks(mode) | {"type": "category", "categoryarray": [*dict.fromkeys(c.label for c in choices)]},
-        "yaxis": axis_looks(mode) | {"type": "log", "title": axis_title("train loss at the end")} | _limits(choices),
+        "xaxis": axis_style(mode) | {"type": "category", "categoryarray": [*dict.fromkeys(c.label for c in choices)]},
+        "yaxis": axis_style(mode) | {"type": "log", "title": axis_title("train loss at the end")} | _limits(choices),
         "legend": {"orientation": "h", "y": 1.02, "yanchor": "bottom"},
     }
     return PlotlyFigure(data=data, layout=layout)

@@ -65,7 +65,7 @@ class Queue:
         now = self._clock()
         with self._database.write() as connection:
             catalog = see_worker(connection, worker_id, now, every=self._settings.heartbeat_seconds)
-            sweep_lost(connection, now, self._settings.max_attempts)
+            sweep_lost(connection, now, self._settings.max_claims_without_progress)
             claimed = claim_first(connection, worker_id, catalog, now, now + self._settings.lease_seconds)
             if claimed is None:
                 return None
@@ -77,7 +77,7 @@ class Queue:
     def sweep(self) -> None:
         """End or pause the runs with an expired lease that no worker should claim again."""
         with self._database.write() as connection:
-            sweep_lost(connection, self._clock(), self._settings.max_attempts)
+            sweep_lost(connection, self._clock(), self._settings.max_claims_without_progress)
 
     def renew_all_leases(self) -> None:
         """Renew every lease after a restart: no worker could do so meanwhile. One that is too long gets shorter."""

@@ -33,7 +33,7 @@ class Evidence(Contract):
     unit: str = ""
 
 
-class Finding(Contract):
+class ClaimResult(Contract):
     """A claim of the paper, the rule by which it is judged, and what came of it."""
 
     number: int = Field(ge=1)
@@ -61,7 +61,7 @@ class PaperView(Contract):
     recorded: bool = Field(description="of runs that ship with BlockHF, not of this database")
     made_with: dict[str, str] = Field({}, description="machine and versions of the runs")
     notes: list[str] = Field([], description="what else is to be known: settings that differ from the paper's, trials")
-    findings: list[Finding]
+    findings: list[ClaimResult]
     figure: PlotlyFigure
 
 
@@ -85,7 +85,7 @@ class Study(Contract):
     answers: list[Answer]
 
 
-class Own(Contract):
+class OwnRun(Contract):
     """The newest launch of a reproduction in this database that is not deleted."""
 
     experiment: Id
@@ -104,7 +104,7 @@ class Reproduction(Contract):
     title: str
     spec: ExperimentSpec
     recorded: bool = Field(description="whether results ship with BlockHF")
-    own: Own | None = Field(None, description="its newest launch here; null where there is none")
+    own: OwnRun | None = Field(None, description="its newest launch here; null where there is none")
 
 
 class Reproductions(Contract):

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from backend.client import Client
-from backend.paper.claims import findings
+from backend.paper.claims import judge_claims
 from backend.paper.results_catalog import recorded
 from backend.paper.specifications import PaperProblem, Question, Scale, reproduction, study
 from backend.paper.study import answer
@@ -23,7 +23,7 @@ def test_recorded_results_are_the_laptop_experiments(problem: PaperProblem) -> N
     assert results.spec == reproduction(problem, Scale.LAPTOP)
     assert [curve.config for curve in results.curves] == results.spec.runs()
     assert results.ended == len(results.curves)
-    assert Verdict.PENDING not in {finding.verdict for finding in findings(results)}
+    assert Verdict.PENDING not in {finding.verdict for finding in judge_claims(results)}
     assert {"torch", "device"} <= results.environment.keys()
     assert (PICTURES / f"paper-{problem.value}.svg").is_file()
 
@@ -47,7 +47,7 @@ def test_recorded_results_are_served(client: Client) -> None:
     """Page and scripts get them without a run."""
     view = client.recorded_paper("lstm", axis="epoch")
     assert view.recorded
-    assert view.findings == findings(recorded(PaperProblem.LSTM) or pytest.fail("no results"))
+    assert view.findings == judge_claims(recorded(PaperProblem.LSTM) or pytest.fail("no results"))
     assert all(answer.recorded for answer in client.study().answers if recorded(Question(answer.question)))
 
 

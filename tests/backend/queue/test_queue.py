@@ -170,7 +170,7 @@ def test_a_failure_needs_a_reason() -> None:
 def test_a_run_that_kills_its_workers_fails(scene: Scene) -> None:
     """After five lost attempts that got no further the run fails and says why."""
     scene.store.queue.cancel(scene.experiment.runs[1].id)
-    for attempt in range(1, scene.settings.max_attempts + 1):
+    for attempt in range(1, scene.settings.max_claims_without_progress + 1):
         claim = scene.claim()
         assert claim.run.claims == attempt
         scene.lose()

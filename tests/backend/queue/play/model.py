@@ -6,7 +6,7 @@ from backend.schemas.runs import RunStatus
 from tests.backend.samples import Clock
 
 LEASE = 30.0
-MAX_ATTEMPTS = 3
+MAX_CLAIMS = 3
 MAX_QUEUED = 4
 
 
@@ -69,7 +69,7 @@ class Model:
                 run.end(RunStatus.CANCELLED)
             elif run.pause:
                 run.end(RunStatus.PAUSED)
-            elif run.claims_without_progress >= MAX_ATTEMPTS and run.rows <= run.best_update:
+            elif run.claims_without_progress >= MAX_CLAIMS and run.rows <= run.best_update:
                 run.end(RunStatus.FAILED, "attempts")
 
     def claim(self, worker: str) -> Expected | None:

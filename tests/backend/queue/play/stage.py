@@ -12,7 +12,7 @@ from backend.api.services import Services
 from backend.schemas.api import Announcement
 from backend.settings import Settings
 from backend.storage.tables import EXPERIMENTS
-from tests.backend.queue.play.model import LEASE, MAX_ATTEMPTS, MAX_QUEUED
+from tests.backend.queue.play.model import LEASE, MAX_CLAIMS, MAX_QUEUED
 from tests.backend.samples import INFO, Clock, catalog
 
 
@@ -80,7 +80,7 @@ class Stage:
 def stage(chosen: Settings) -> Iterator[Stage]:
     """Open a database for the machine."""
     clock = Clock()
-    bounds = {"lease_seconds": LEASE, "max_attempts": MAX_ATTEMPTS, "max_queued": MAX_QUEUED}
+    bounds = {"lease_seconds": LEASE, "max_claims_without_progress": MAX_CLAIMS, "max_queued": MAX_QUEUED}
     store = Services(chosen.model_copy(update=bounds), clock=clock)
     if store.database.sqlite:
         store.database.engine.dispose()
