@@ -24,7 +24,7 @@ class LocalProcessExecutor:
     """Executes each run in a separate process on this machine."""
 
     def start(self, spec: ExecutionSpec) -> "LocalProcess":
-        """Start `python -m worker.agent.child` and send it the specification."""
+        """Start `python -P -m worker.agent.child` and send it the specification."""
         return LocalProcess(spec)
 
 
@@ -34,7 +34,7 @@ class LocalProcess:
     def __init__(self, spec: ExecutionSpec) -> None:
         self.spec = spec
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "worker.agent.child"],
+            [sys.executable, "-P", "-m", "worker.agent.child"],
             env=ENVIRONMENT | os.environ,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
