@@ -1,4 +1,4 @@
-"""Pictures and verdict table of the recorded reproductions, for the README.
+"""Pictures and verdict table of the recorded reproductions, for docs/results/paper.md.
 
 python -m tests.benchmarks.paper            prints the table
 python -m tests.benchmarks.paper --pictures also draws tests/benchmarks/pictures/paper-*.svg, by Chromium
