@@ -25,6 +25,7 @@ REPLACED = {
     "address_rate": _NO_RATES,
     "checkpoint_bytes": "it was renamed; set BLOCKHF_CHECKPOINT_QUOTA_BYTES instead",
     "demo": "it was renamed; set BLOCKHF_QUEUE_DEMO instead",
+    "max_attempts": "it was renamed; set BLOCKHF_MAX_CLAIMS_WITHOUT_PROGRESS instead",
     "hang_seconds": "it was renamed; set BLOCKHF_STALL_TIMEOUT_SECONDS instead",
     "open_network": "it was renamed; set BLOCKHF_ALLOW_UNAUTHENTICATED_NETWORK instead",
     "token_rate": _NO_RATES,

@@ -29,8 +29,8 @@ from backend.schemas.measures import BlockStats, StopReason, Update
 from backend.schemas.optimizers import Adam, BlockHessianFree
 from backend.schemas.paper import (
     Answer,
-    Evidence,
     ClaimResult,
+    Evidence,
     PaperView,
     PlotlyFigure,
     Reproduction,

@@ -1,47 +1,61 @@
-"""The judges of the paper's claims: each turns an experiment's runs into a verdict, its reason and its numbers."""
+"""Tests of the paper's claims: each turns the runs of an experiment into a verdict, its reason and its numbers."""
 
 from collections.abc import Sequence
 from itertools import zip_longest
 from math import inf, isfinite
 
 from backend.paper.run_groups import RunGroups
-from backend.paper.statistics import relative_excess, last_loss, median_or_inf, median_curve, ratio_at_common_loss, noise, growth_per_update, loss_ratio, paired
+from backend.paper.statistics import (
+    growth_per_update,
+    last_loss,
+    loss_ratio,
+    median_curve,
+    median_or_inf,
+    noise,
+    paired,
+    ratio_at_common_loss,
+    relative_excess,
+)
 from backend.schemas.paper import Evidence, Verdict
 from backend.schemas.runs import RunStatus
 
 CLOSE = 0.10
-"""a loss is about another one if it is at most this share above it"""
+"""Maximum relative excess of a loss that counts as about equal to another one."""
 ORDER_OF_MAGNITUDE = 10.0
 FEWER = 2.0
 WHOLE_RUN = 0.9
-"""share of the evaluated updates that counts as "during the whole run" """
+"""Share of the evaluated updates that counts as "during the whole run"."""
 COST_CLAIMED = 10.0
-"""the paper: one HF or BHF update takes 5 to 10 times an Adam update's time"""
+"""The paper: one HF or BHF update takes 5 to 10 times as long as an Adam update."""
 
 Judgement = tuple[Verdict, str, list[Evidence]]
 
 
 def fewer_updates(groups: RunGroups) -> Judgement:
-    """Judge how close BHF comes to Adam with small batches, and with how many fewer updates."""
+    """Test how close BHF comes to Adam with small batches, and with how many fewer updates."""
     n = groups.best()
     bhf = groups.bhf[n]
     gaps = [relative_excess(last_loss(b), last_loss(a)) for b, a in paired(bhf, groups.small)]
     against = {"small": groups.small, "large": groups.large}
-    ratios = {name: [ratio_at_common_loss(pair, "update") for pair in paired(bhf, adams)] for name, adams in against.items()}
+    ratios = {
+        name: [ratio_at_common_loss(pair, "update") for pair in paired(bhf, adams)] for name, adams in against.items()
+    }
     evidence = [
-        _evidence(f"BHF's end, curvature batch {n}, above Adam's with small batches", [100 * g for g in gaps], "%"),
-        _evidence("BHF's loss at its end", [last_loss(curve) for curve in bhf]),
-        *(
-            _evidence(f"Adam's loss at its end, {name} batches", [last_loss(c) for c in a])
-            for name, a in against.items()
+        _evidence(
+            f"BHF's final loss, curvature batch {n}, above Adam's with small batches", [100 * g for g in gaps], "%"
         ),
-        *(_evidence(f"updates of Adam with {name} batches for each of BHF's", r) for name, r in ratios.items()),
+        _evidence("BHF's final loss", [last_loss(curve) for curve in bhf]),
+        *(_evidence(f"Adam's final loss, {name} batches", [last_loss(c) for c in a]) for name, a in against.items()),
+        *(
+            _evidence(f"updates of Adam with {name} batches per update of BHF, to the same loss", r)
+            for name, r in ratios.items()
+        ),
     ]
     for name, pick in (("test loss", "test_loss"), ("test accuracy", "test_accuracy")):
         pairs = [(curve.last(pick), "BHF") for curve in bhf] + [(c.last(pick), "Adam") for c in groups.small]
         for who in ("BHF", "Adam"):
             values = [value for value, owner in pairs if owner == who and value is not None]
-            label = f"{who}'s {name} at its end" + (", small batches" if who == "Adam" else "")
+            label = f"{who}'s final {name}" + (", small batches" if who == "Adam" else "")
             evidence += [_evidence(label, values)] if values else []
     gap, small, large = median_or_inf(gaps), median_or_inf(ratios["small"]), median_or_inf(ratios["large"])
     text = (
@@ -55,7 +69,7 @@ def fewer_updates(groups: RunGroups) -> Judgement:
 
 
 def below_hf(groups: RunGroups) -> Judgement:
-    """Judge whether BHF is below HF, at each curvature batch: during which share of the run, and at its end."""
+    """Test at each curvature batch whether BHF is below HF: during which share of the run, and at its end."""
     evidence, held, words = [], 0, []
     for n in groups.shared:
         bhf, hf = median_curve(groups.bhf[n]), median_curve(groups.hf[n])
@@ -71,33 +85,31 @@ def below_hf(groups: RunGroups) -> Judgement:
                 what=f"share of the run with BHF at or below HF, curvature batch {n}", middle=100 * share, n=len(ends),
                 unit="%",
             ),
-            _evidence(f"BHF's end above HF's, curvature batch {n}", [100 * e for e in ends], "%"),
+            _evidence(f"BHF's final loss above HF's, curvature batch {n}", [100 * e for e in ends], "%"),
         ]  # fmt: skip
     text = f"BHF is at or below HF, by curvature batch, during: {'; '.join(words)}."
     return _share(held, len(groups.shared)), text, evidence
 
 
 def small_curvature_batches(groups: RunGroups) -> Judgement:
-    """Judge how the loss at the end grows from the largest curvature batch to the smallest, for BHF and for HF."""
+    """Test how the final loss grows from the largest curvature batch to the smallest, for BHF and for HF."""
     least, most = groups.shared[0], groups.shared[-1]
     growth = {}
     for name, runs in (("BHF", groups.bhf), ("HF", groups.hf)):
         growth[name] = [loss_ratio(last_loss(s), last_loss(m)) for s, m in paired(runs[least], runs[most])]
     evidence = [
-        _evidence(f"{name}'s end with curvature batch {least} for {most}", values, "times")
+        _evidence(f"{name}'s final loss with curvature batch {least} / with {most}", values, "times")
         for name, values in growth.items()
     ]
     ours, theirs = growth["BHF"], growth["HF"]
-    text = (
-        f"From curvature batch {most} to {least}, the loss at the end {_growth('BHF', ours)}, {_growth('HF', theirs)}."
-    )
+    text = f"From curvature batch {most} to {least}, the final loss {_growth('BHF', ours)}, {_growth('HF', theirs)}."
     if all(b < h for b, h in zip(ours, theirs, strict=False)):
         return Verdict.REPRODUCED, text, evidence
     return Verdict.PARTLY if median_or_inf(ours) < median_or_inf(theirs) else Verdict.NOT, text, evidence
 
 
 def cost(groups: RunGroups) -> Judgement:
-    """Judge what an update of HF and BHF takes for one of Adam's, and what the same loss takes."""
+    """Test how long an update of HF and BHF takes compared with Adam's, and how long the same loss takes."""
     axis = groups.clock()
     unit = "CPU seconds" if axis == "cpu_seconds" else "seconds"
     evidence, held, words = [], 0, []
@@ -108,23 +120,23 @@ def cost(groups: RunGroups) -> Judgement:
             held += name == "BHF" and median_or_inf(seconds) <= COST_CLAIMED
             words += [f"{n}: {median_or_inf(seconds):.3g}"] if name == "BHF" else []
             evidence += [
-                _evidence(f"{name}'s update for Adam's on the same batch, {unit}, curvature batch {n}", seconds),
-                _evidence(f"{name}'s update for Adam's on the same batch, gradients, curvature batch {n}", work),
+                _evidence(f"{name}'s update / Adam's on the same batch, {unit}, curvature batch {n}", seconds),
+                _evidence(f"{name}'s update / Adam's on the same batch, gradients, curvature batch {n}", work),
             ]
     best = groups.bhf[groups.best()]
     for name, adams in (("small", groups.small), ("large", groups.large)):
         ratios = [ratio_at_common_loss(pair, axis) for pair in paired(best, adams)]
-        evidence.append(_evidence(f"{unit} of Adam with {name} batches for each of BHF's, to the same loss", ratios))
-        words += [f"{unit} to the same loss, Adam with {name} batches for BHF: {median_or_inf(ratios):.3g}"]
-    text = f"{unit[0].upper()}{unit[1:]} of one BHF update for one of Adam's, by curvature batch: {'; '.join(words)}."
+        evidence.append(_evidence(f"{unit} of Adam with {name} batches / of BHF, to the same loss", ratios))
+        words += [f"{unit} to the same loss, Adam with {name} batches / BHF: {median_or_inf(ratios):.3g}"]
+    text = f"{unit[0].upper()}{unit[1:]} of one BHF update / one Adam update, by curvature batch: {'; '.join(words)}."
     return _share(held, len(groups.shared)), text, evidence
 
 
 def stability(groups: RunGroups) -> Judgement:
-    """Judge how much the test loss jitters, for BHF and for HF at each curvature batch."""
-    groups = {"Adam, large batches": groups.large, "Adam, small batches": groups.small}
-    groups |= {f"HF, curvature batch {n}": groups.hf[n] for n in groups.shared}
-    jitter = {name: [noise(curve) for curve in runs] for name, runs in groups.items()}
+    """Test how much the test loss jitters, for BHF and for HF at each curvature batch."""
+    others = {"Adam, large batches": groups.large, "Adam, small batches": groups.small}
+    others |= {f"HF, curvature batch {n}": groups.hf[n] for n in groups.shared}
+    jitter = {name: [noise(curve) for curve in runs] for name, runs in others.items()}
     ours = {n: [noise(curve) for curve in groups.bhf[n]] for n in groups.shared}
     evidence = [_evidence(f"jitter of the test loss, BHF, curvature batch {n}", values) for n, values in ours.items()]
     evidence += [_evidence(f"jitter of the test loss, {name}", values) for name, values in jitter.items()]
@@ -138,14 +150,14 @@ def stability(groups: RunGroups) -> Judgement:
 
 
 def _diverged(groups: RunGroups, n: int) -> str:
-    """Say which runs with a curvature batch diverged; empty where none."""
+    """Return how many runs with a curvature batch diverged; empty if none did."""
     counts = {"BHF": groups.bhf[n], "HF": groups.hf[n]}
-    told = [
+    reported = [
         f"{name} {sum(c.status is RunStatus.FAILED for c in runs)} of {len(runs)}"
         for name, runs in counts.items()
         if any(c.status is RunStatus.FAILED for c in runs)
     ]
-    return f" (diverged: {', '.join(told)})" if told else ""
+    return f" (diverged: {', '.join(reported)})" if reported else ""
 
 
 def _share(held: int, of: int) -> Verdict:
@@ -156,7 +168,7 @@ def _percent(share: float) -> str:
     if not isfinite(share):
         return "diverged, unlike"
     if share == -1:
-        return "without bound below"
+        return "infinitely far below"
     return f"{abs(100 * share):.1f} % {'below' if share < 0 else 'above'}"
 
 
@@ -170,6 +182,6 @@ def _growth(name: str, factors: Sequence[float]) -> str:
 
 
 def _evidence(what: str, values: Sequence[float], unit: str = "") -> Evidence:
-    """Sum values up; what is infinite becomes null."""
+    """Summarize values; an infinite value becomes null."""
     known = [value if isfinite(value) else None for value in (median_or_inf(values), min(values), max(values))]
     return Evidence(what=what, middle=known[0], low=known[1], high=known[2], n=len(values), unit=unit)

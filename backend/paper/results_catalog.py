@@ -1,4 +1,4 @@
-"""Where results are found: the newest launch of a reproduction in the database, or files that ship with BlockHF."""
+"""Results of reproductions: the newest launch in the database, or files that ship with BlockHF."""
 
 import json
 from functools import cache
@@ -42,7 +42,7 @@ def catalog(database: Database) -> list[Reproduction]:
 
 
 def recorded(subject: PaperProblem | Question) -> Results | None:
-    """Return the results at `laptop` scale, or of the study, that ship with BlockHF; None where there are none."""
+    """Return the shipped results of a figure (`laptop` scale) or a question; None if there are none."""
     return _shipped().get(subject.value)
 
 
@@ -53,9 +53,9 @@ def _shipped() -> dict[str, Results]:
 
 
 def own_runs(database: Database) -> dict[str, OwnRun]:
-    """Return by its mark the newest launch, not deleted, of each reproduction that has one.
+    """Return the newest launch of each reproduction that is not deleted, by its mark.
 
-    Those launched before specifications had a mark are known by the name of their launch, which no edit changes.
+    Old specifications have no mark. They are identified by the name at their launch, which edits do not change.
     """
     text = EXPERIMENTS.c.spec
     named = {spec.name: spec.reproduces for spec in _specifications()}
@@ -90,7 +90,7 @@ def _specifications() -> list[ExperimentSpec]:
 
 
 def view(results: Results, *, is_recorded: bool = False, axis: Axis = "update", mode: Mode = "light") -> PaperView:
-    """Draw results as the paper does, and judge its claims by them."""
+    """Draw the paper's figure from results, and test the claims with them."""
     notes = NOTES.get(PaperProblem(results.spec.problem.name), []) if is_recorded else []
     return PaperView(
         title=results.spec.name,

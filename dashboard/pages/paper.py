@@ -11,7 +11,7 @@ import streamlit as st
 from backend.client import Client
 from backend.errors import BlockHFError
 from backend.schemas.measures import UPDATE_MEASURES
-from backend.schemas.paper import Axis, Evidence, ClaimResult, OwnRun, PaperView, Reproduction, Verdict
+from backend.schemas.paper import Axis, ClaimResult, Evidence, OwnRun, PaperView, Reproduction, Verdict
 from dashboard.pages import reproduction_parts
 from dashboard.ui.backend import ask, client
 from dashboard.ui.html_table import table

@@ -97,7 +97,7 @@ def test_processor_time_is_preferred() -> None:
 
 
 def test_a_diverged_run_counts_as_infinite() -> None:
-    """A failed run is neither left out nor a number: the claim fails, and the divergence is told."""
+    """A failed run is neither omitted nor a number: the claim fails, and the divergence is reported."""
     failed = [RunStatus.FAILED] * 2
     told = judge_claims(results(GOOD, bhf10=failed))
     assert told[1].verdict is Verdict.PARTLY
@@ -134,6 +134,6 @@ def test_stability_is_judged_for_the_cnn() -> None:
 def test_a_run_that_ends_above_where_adam_began_has_diverged() -> None:
     """Adam began at 40; a run that ends at 1e30 counts as infinite, not as a number."""
     told = judge_claims(results(changed(hf10=[[24.0, 14.0, 1e30]] * 2)))
-    assert "at its end without bound below HF (diverged: HF 2 of 2)" in told[1].text
+    assert "at its end infinitely far below HF (diverged: HF 2 of 2)" in told[1].text
     assert told[2].verdict is Verdict.REPRODUCED
     assert told[2].text.endswith("of HF diverges.")

@@ -18,10 +18,10 @@ SWEEP = study(Question.WARM_START)
 
 
 @pytest.fixture
-def able(store: Services) -> Services:
+def able(services: Services) -> Services:
     """Announce the paper's problems."""
-    store.workers.register(Announcement(info=INFO, catalog=discover().catalog()))
-    return store
+    services.workers.register(Announcement(info=INFO, catalog=discover().catalog()))
+    return services
 
 
 def test_every_mark_is_its_own() -> None:
@@ -32,7 +32,7 @@ def test_every_mark_is_its_own() -> None:
 
 
 def test_a_renamed_launch_is_found(able: Services) -> None:
-    """The mark tells it, not the name, which is the one it has now."""
+    """The mark identifies a launch, not the name, which may have changed."""
     made = able.experiments.launch(SWEEP)
     able.experiments.change(made.id, ExperimentChange(name="mine"))
     (found,) = own_runs(able.database).values()
@@ -50,7 +50,7 @@ def test_it_is_found_behind_many_others(able: Services) -> None:
 
 
 def test_the_newest_that_is_not_deleted_counts_its_runs(able: Services, clock: Clock) -> None:
-    """A later launch comes first; where it is deleted, the one before stands in; runs that ended are counted."""
+    """The newest launch is returned, or the one before if it is deleted; runs that ended are counted."""
     first = able.experiments.launch(SWEEP)
     clock.now += 1
     second = able.experiments.launch(SWEEP)

@@ -4,7 +4,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from backend.client import Client
-from backend.schemas.paper import Evidence, ClaimResult, Reproduction, Verdict
+from backend.schemas.paper import ClaimResult, Evidence, Reproduction, Verdict
 from backend.schemas.runs import Experiment
 from dashboard.pages.paper import VERDICTS, PaperPageView, evidence_row, read_view, summary
 from tests.dashboard.conftest import OpenPage
