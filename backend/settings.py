@@ -25,6 +25,7 @@ REPLACED = {
     "address_rate": _NO_RATES,
     "checkpoint_bytes": "it was renamed; set BLOCKHF_CHECKPOINT_QUOTA_BYTES instead",
     "demo": "it was renamed; set BLOCKHF_QUEUE_DEMO instead",
+    "max_attempts": "it was renamed; set BLOCKHF_MAX_CLAIMS_WITHOUT_PROGRESS instead",
     "hang_seconds": "it was renamed; set BLOCKHF_STALL_TIMEOUT_SECONDS instead",
     "open_network": "it was renamed; set BLOCKHF_ALLOW_UNAUTHENTICATED_NETWORK instead",
     "token_rate": _NO_RATES,
@@ -60,7 +61,7 @@ class Settings(BaseSettings):
     lease_seconds: float = Field(
         30, gt=0, description="a worker that sends no heartbeat for this long loses its run [s]; at least 3 heartbeats"
     )
-    max_attempts: int = Field(5, ge=1, description="a run fails after this many claims without progress")
+    max_claims_without_progress: int = Field(5, ge=1, description="a run fails after this many claims without progress")
     checkpoint_seconds: float = Field(60, gt=0, description="interval between the checkpoints of a run [s]")
     checkpoint_quota_bytes: int = Field(
         20 * 10**9, ge=0, description="maximum size of all checkpoints and final weights together [bytes]"

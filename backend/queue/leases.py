@@ -80,7 +80,7 @@ def lease_expired(now: float) -> ColumnElement[bool]:
     return and_(RUNS.c.status == RunStatus.RUNNING, RUNS.c.lease_until < now)
 
 
-def sweep_lost(connection: Connection, now: float, max_attempts: int) -> None:
+def sweep_lost(connection: Connection, now: float, max_claims: int) -> None:
     """End or pause the runs with an expired lease that no worker should claim again.
 
     These are runs that the user wanted cancelled or paused, and runs with too many claims without progress.
@@ -89,10 +89,10 @@ def sweep_lost(connection: Connection, now: float, max_attempts: int) -> None:
     for asked, status in ((RUNS.c.cancel_requested, RunStatus.CANCELLED), (RUNS.c.pause_requested, RunStatus.PAUSED)):
         connection.execute(update(RUNS).where(lease_expired(now), asked).values(ending(status, now, status.value)))
     reason = RunError(
-        message=f"{max_attempts} workers in a row were lost while they trained this run, and none got further than "
+        message=f"{max_claims} workers in a row were lost while they trained this run, and none got further than "
         "the one before: it may need more memory than they have, or crash its process"
     )
-    stuck = and_(RUNS.c.claims_without_progress >= max_attempts, RUNS.c.updates <= RUNS.c.best_update)
+    stuck = and_(RUNS.c.claims_without_progress >= max_claims, RUNS.c.updates <= RUNS.c.best_update)
     failed = ending(RunStatus.FAILED, now, "attempts") | {"error": reason.model_dump_json()}
     connection.execute(update(RUNS).where(lease_expired(now), stuck).values(failed))
 

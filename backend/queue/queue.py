@@ -81,7 +81,7 @@ class Queue:
         with self._database.write() as connection:
             worker = see_worker(connection, worker_id, now, every=self._settings.heartbeat_seconds)
             announced = announced_by(worker)
-            sweep_lost(connection, now, self._settings.max_attempts)
+            sweep_lost(connection, now, self._settings.max_claims_without_progress)
             placement = Placement(connection, worker_id, announced, now, now - lease)
             claimed = claim_first(connection, worker_id, placement.allowed(), now, now + lease)
             if claimed is None:
@@ -102,7 +102,7 @@ class Queue:
     def sweep(self) -> None:
         """End or pause the runs with an expired lease that no worker should claim again."""
         with self._database.write() as connection:
-            sweep_lost(connection, self._clock(), self._settings.max_attempts)
+            sweep_lost(connection, self._clock(), self._settings.max_claims_without_progress)
 
     def renew_all_leases(self) -> None:
         """Renew every lease after a restart: no worker could do so meanwhile. One that is too long gets shorter."""

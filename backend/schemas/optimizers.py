@@ -1,4 +1,4 @@
-"""The optimizers: one class each, which holds its settings and all that other modules need to know about it."""
+"""One class per optimizer, with its settings and its properties for other modules."""
 
 from collections.abc import Mapping
 from enum import StrEnum
@@ -19,11 +19,11 @@ class Colour(NamedTuple):
 
 
 class OptimizerSettings(Contract):
-    """What every optimizer has. A subclass is one optimizer; see `optimizer_registry` for how one is added.
+    """Settings that every optimizer has. A subclass is one optimizer; `optimizer_registry` says how to add one.
 
     Attributes:
         title: short name, as in legends.
-        long_title: name with what it stands for, as in headings.
+        long_title: full name, as in headings.
         summary: what it does and when to use it, for the guide.
         colour: colour of its curves; choose one that colour-blind readers can tell from the others, also in grey.
         featured: whether forms offer it first.
@@ -87,11 +87,11 @@ class Adam(OptimizerSettings):
     learning_rate: float = setting(0.001, "step size", gt=0, le=100, paper=0.001)
     beta1: float = setting(0.9, "decay of the gradient's running mean", ge=0, lt=1, paper=0.9)
     beta2: float = setting(0.999, "decay of the squared gradient's running mean", ge=0, lt=1, paper=0.999)
-    eps: float = setting(1e-8, "added to the root in the denominator", gt=0, le=1, paper=1e-8)
+    eps: float = setting(1e-8, "added to the square root in the denominator", gt=0, le=1, paper=1e-8)
 
 
 class CgStop(StrEnum):
-    """When conjugate gradient stops before its iterations are used up."""
+    """When conjugate gradient stops before its maximum number of iterations."""
 
     ITERATIONS = "iterations"
     RESIDUAL = "residual"
@@ -118,7 +118,7 @@ class ProductPrecision(StrEnum):
 
 
 class CurvatureSettings(OptimizerSettings):
-    """What HF and BHF have in common."""
+    """Settings that HF and BHF share."""
 
     has_curvature = True
     vectors = 3
@@ -207,7 +207,7 @@ class CurvatureSettings(OptimizerSettings):
         return value
 
     def memory(self, weights: int, activations: int) -> tuple[str, int]:
-        """Return what the curvature batch needs: vectors, and the layer outputs of each of its examples."""
+        """Return the memory of the curvature batch: vectors, and the layer outputs of each example."""
         size = activations // 2 if self.product_precision is ProductPrecision.BFLOAT16 else activations
         return "curvature_batch", self.vectors * weights + self.curvature_batch * size
 
@@ -234,7 +234,7 @@ class HessianFree(CurvatureSettings):
 
 
 class ProblemPartition(Contract):
-    """The problem's own blocks: the paper's, for its three problems."""
+    """The problem's default blocks; for the paper's three problems, the paper's blocks."""
 
     kind: Literal["problem"] = "problem"
 
@@ -253,7 +253,7 @@ class EqualPartition(Contract):
 
 
 class ExplicitPartition(Contract):
-    """Blocks as lists of layer names; every layer with parameters is in exactly one."""
+    """Blocks as lists of layer names. Every layer with parameters is in exactly one block."""
 
     kind: Literal["explicit"] = "explicit"
     blocks: list[Annotated[list[LayerName], Field(min_length=1, max_length=1000)]] = setting(
@@ -341,7 +341,7 @@ class BlockHessianFree(CurvatureSettings):
     @classmethod
     def _can_be_adapted(cls, value: list[float], info: ValidationInfo) -> list[float]:
         if info.data.get("adaptive_damping") and 0 in value:
-            raise ValueError("adaptive damping multiplies each: every damping must be above 0")
+            raise ValueError("adaptive damping multiplies every damping, so each must be above 0")
         return value
 
 
@@ -351,7 +351,7 @@ class Sgd(OptimizerSettings):
     title = "SGD"
     long_title = "SGD with momentum"
     summary = (
-        "Follows a running sum of gradients. The cheapest update of all; its learning rate needs tuning for each "
+        "Follows a running sum of gradients. The cheapest update of all; its learning rate must be tuned for each "
         "network."
     )
     colour = Colour("#a8457a", "#e79cc4")
@@ -374,5 +374,5 @@ class AdamW(OptimizerSettings):
     learning_rate: float = setting(0.001, "step size", gt=0, le=100)
     beta1: float = setting(0.9, "decay of the gradient's running mean", ge=0, lt=1)
     beta2: float = setting(0.999, "decay of the squared gradient's running mean", ge=0, lt=1)
-    eps: float = setting(1e-8, "added to the root in the denominator", gt=0, le=1)
+    eps: float = setting(1e-8, "added to the square root in the denominator", gt=0, le=1)
     weight_decay: float = setting(0.01, "fraction of learning_rate x weights subtracted in each update", ge=0, le=100)

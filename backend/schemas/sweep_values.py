@@ -1,4 +1,4 @@
-"""Values of a sweep: read from text in the form and on the command line, and combined."""
+"""Values of a sweep: parsed from text of the form or the command line, and combined."""
 
 import itertools
 import math

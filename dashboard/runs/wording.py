@@ -33,7 +33,7 @@ def history(run: Run, worker: str = "") -> list[str]:
     if run.started_at:
         names = [f"worker {worker}" if worker else "", run.environment.get("device", "")]
         where = " on " + ", ".join(name for name in names if name) if any(names) else ""
-        again = f" (attempt {run.claims})" if run.claims > 1 else ""
+        again = f" (claim {run.claims})" if run.claims > 1 else ""
         lines.append(f"Started {_when(run.started_at)}{where}{again}.")
     lines.extend(run.notes)
     if run.finished_at:

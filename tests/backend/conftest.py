@@ -8,7 +8,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from backend.api.services import Services
-from backend.cli import main
+from backend.cli.app import app
 from backend.client import Client
 from backend.errors import InvalidInput
 from backend.schemas.api import Claim
@@ -61,18 +61,18 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def store(settings: Settings, clock: Clock) -> Iterator[Services]:
+def services(settings: Settings, clock: Clock) -> Iterator[Services]:
     """Open the verbs over a fresh database."""
     create_tables(settings)
-    store = Services(settings, clock=clock)
-    yield store
-    store.close()
+    services = Services(settings, clock=clock)
+    yield services
+    services.close()
 
 
 @pytest.fixture
-def scene(store: Services, clock: Clock, settings: Settings) -> Scene:
+def scene(services: Services, clock: Clock, settings: Settings) -> Scene:
     """Set the scene."""
-    return Scene(store, clock, settings)
+    return Scene(services, clock, settings)
 
 
 @pytest.fixture
@@ -117,7 +117,7 @@ def run(http: httpx.Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(Client, "of", lambda _settings=None: _Lasting(http=http))
 
     def invoke(*arguments: str, answer: str | None = None) -> Result:
-        done = CliRunner().invoke(main.app, arguments, input=answer)
+        done = CliRunner().invoke(app, arguments, input=answer)
         if isinstance(done.exception, InvalidInput):
             raise done.exception
         return done

@@ -1,4 +1,4 @@
-"""Pictures and verdict table of the recorded reproductions, for the README.
+"""Pictures and verdict table of the recorded reproductions, for docs/results/paper.md.
 
 python -m tests.benchmarks.paper            prints the table
 python -m tests.benchmarks.paper --pictures also draws tests/benchmarks/pictures/paper-*.svg, by Chromium
@@ -12,7 +12,7 @@ from urllib.parse import unquote
 
 from playwright.sync_api import sync_playwright
 
-from backend.paper.claims import findings
+from backend.paper.claims import judge_claims
 from backend.paper.curves import Results
 from backend.paper.figures import paper_figure
 from backend.paper.results_catalog import recorded
@@ -29,7 +29,7 @@ def table() -> str:
     """Write each claim's verdict for each problem, with its reason, as Markdown."""
     lines = ["| claim | problem | verdict | what the runs say |", "|---|---|---|---|"]
     for problem, results in _all().items():
-        for finding in findings(results):
+        for finding in judge_claims(results):
             claim = finding.claim if problem is PaperProblem.AUTOENCODER or finding.number > 4 else "the same"
             lines.append(
                 f"| {finding.number}. {claim} | {problem.value} | **{finding.verdict.value}** | {finding.text} |"

@@ -37,7 +37,7 @@ ADAM_UPDATES = 5
 """So many updates of Adam take about as long as one of the others here."""
 ROW_FIELDS = ("update", *(name for name in SERIES_FIELDS if not name.endswith("seconds")))
 """What a row says, but for what a clock says."""
-SETTINGS = {"HEARTBEAT_SECONDS": 0.2, "CHECKPOINT_SECONDS": 0.3, "MAX_ATTEMPTS": 10_000}
+SETTINGS = {"HEARTBEAT_SECONDS": 0.2, "CHECKPOINT_SECONDS": 0.3, "MAX_CLAIMS_WITHOUT_PROGRESS": 10_000}
 
 
 class Uninterrupted:

@@ -87,7 +87,7 @@ def test_a_killed_worker_is_said_to_be_gone(page: Page, browser: Browser, tmp_pa
         service.start("worker")
         expect(workers).to_contain_text("training Adam · seed 0")
         expect(page.locator(".bhf-layer")).not_to_contain_text("orker lost")
-        expect(other.locator(".bhf-history")).to_contain_text("(attempt 2)")
+        expect(other.locator(".bhf-history")).to_contain_text("(claim 2)")
         expect(other.locator(".bhf-history")).not_to_contain_text("orker lost")
         other.close()
         assert service.client.run(run.id).claims == 2
@@ -108,7 +108,7 @@ def test_the_run_page_follows_a_pause_and_a_resumption(page: Page, service: Proc
     assert kept is not None
     expect(page.locator(".bhf-state")).to_have_text("Paused")
     press(page, "Resume")
-    expect(history).to_contain_text("(attempt 2)")
+    expect(history).to_contain_text("(claim 2)")
     expect(page.locator(".bhf-state")).to_have_text("Running")
     wait_until(lambda: seen(page) > kept.update, "the curves go on beyond the pause")
     press(page, "Cancel")

@@ -34,7 +34,7 @@ class ChildProcess:
         asks, of_child = os.pipe()
         try:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "worker.agent.child", str(of_child)],
+                [sys.executable, "-P", "-m", "worker.agent.child", str(of_child)],
                 env=ENVIRONMENT | os.environ,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,

@@ -28,7 +28,7 @@ def written(console: Console) -> str:
 def test_watching_ends_when_all_that_is_left_is_paused(
     client: BothClient, claim: Claim, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It goes on while a run trains, and once the others are paused it ends and says how they go on."""
+    """Watching continues while a run trains; it ends once the others are paused, and names the command to resume."""
     looks: list[float] = []
 
     def finish(seconds: float) -> None:
@@ -61,7 +61,7 @@ def test_watching_says_nothing_of_pauses_where_there_are_none(client: BothClient
 def test_watching_goes_on_while_the_backend_is_away(
     client: BothClient, claim: Claim, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The screen says so, with what was known last; once the backend is back it says so no longer."""
+    """While the backend is unreachable, the screen shows a message and the last known state."""
     looks: list[float] = []
     monkeypatch.setattr("time.sleep", looks.append)
     shown = Console(file=StringIO(), width=100, force_terminal=True)

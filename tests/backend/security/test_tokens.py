@@ -1,4 +1,4 @@
-"""Tests of tokens: kept as hashes, told apart by scope, and needed wherever other machines can come."""
+"""Tests of tokens: stored as hashes, limited by scope, and required if other machines can connect."""
 
 import json
 import os
@@ -30,7 +30,7 @@ def test_without_any_token_none_is_needed(settings: Settings) -> None:
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0"])
 def test_the_last_tokens_end_opens_nothing(settings: Settings, host: str) -> None:
-    """A backend that needed a token goes on to need one, whoever deletes the last one, or the file."""
+    """A backend that required a token continues to require one after the last token or the file is deleted."""
     chosen = settings.model_copy(update={"host": host})
     running, command = Tokens(chosen), Tokens(settings)
     secret = command.create("me", EVERYTHING)
@@ -114,7 +114,7 @@ def test_other_machines_need_a_token(settings: Settings, host: str) -> None:
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "::1"])
 def test_this_machine_needs_none(settings: Settings, host: str) -> None:
-    """On loopback the backend starts as it is; a token that could be guessed is refused everywhere."""
+    """On loopback the backend needs no token; a short token is refused everywhere."""
     check_address(settings.model_copy(update={"host": host}))
     with pytest.raises(Unsafe, match="at least 20"):
         check_address(settings.model_copy(update={"host": host, "token": SecretStr("password")}))
