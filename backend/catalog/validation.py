@@ -143,7 +143,7 @@ def _size_errors(spec: ExperimentSpec, data: DataSet) -> Iterable[FieldError]:
 
 
 def _memory_needs(spec: ExperimentSpec, shapes: Mapping[str, Sequence[Sequence[int]]]) -> list[tuple[str, int]]:
-    """Return, for each optimizer, the setting that decides how much memory it needs at least, and a lower bound [bytes].
+    """Return, for each optimizer, the setting that decides how much memory it needs at least, and how much [bytes].
 
     The bound counts the vectors and layer outputs of `OptimizerSettings.memory`. A layer has at least one output per
     row of its matrices and example, even if it has only one time step or pixel.

@@ -48,4 +48,4 @@ def check(service: str) -> bool | None:
         return None
     if response.status != 200 or service != "worker":
         return 200 <= response.status < 300
-    return any(worker["alive"] for worker in json.loads(body)["workers"])
+    return any(bool(worker["alive"]) for worker in json.loads(body)["workers"])

@@ -54,7 +54,7 @@ def parse(base: ExperimentSpec, grid: Sequence[str], points: Sequence[str] = ())
 
     Args:
         base: the comparison to sweep.
-        grid: each entry is a setting with its values or ranges: `bhf.damping=0,0.01..1/3`, `bhf.blocks=1,2,one per layer`.
+        grid: each entry is a setting with its values or ranges: `bhf.damping=0,0.01..1/3`, `bhf.blocks=1,2,layers`.
         points: each entry has settings that change together: `bhf.damping=0.1 bhf.learning_rate=0.5`.
 
     Raises:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from backend.cli.main import app
+from backend.cli.app import app
 from backend.errors import InvalidInput
 from backend.schemas.experiments import Budget, Evaluation, RunConfig
 from backend.schemas.problem_template import problem_package
