@@ -47,5 +47,6 @@ def check(service: str) -> bool | None:
     if response.status in {401, 403}:
         return None
     if response.status != 200 or service != "worker":
-        return 200 <= response.status < 300
-    return any(bool(worker["alive"]) for worker in json.loads(body)["workers"])
+        return bool(200 <= response.status < 300)
+    alive: list[bool] = [worker["alive"] for worker in json.loads(body)["workers"]]
+    return any(alive)

@@ -49,7 +49,7 @@ def up() -> None:
 
 
 SHARED = "shared"
-SettingGroup = StrEnum("SettingGroup", [(name, name) for name in (SHARED, *OPTIMIZERS)])
+SettingGroup = StrEnum("SettingGroup", [(name, name) for name in (SHARED, *OPTIMIZERS)])  # type: ignore[misc]  # mypy knows literals alone
 
 
 @app.command()
