@@ -148,6 +148,7 @@ RUN = _json(_RUN)
 _EXPERIMENT = Experiment(id=_EXPERIMENT_ID, name=_SPEC.name, created_at=_THEN, spec=_SPEC, runs=[_RUN], tags=["paper"])
 EXPERIMENT = _json(_EXPERIMENT)
 CHANGE = _json(ExperimentChange(name="Damping 0.1", note="Figure 2 of the draft.", tags=["paper", "damped"]))
+NAMES = {"experiments": [{name: EXPERIMENT[name] for name in ("id", "name", "created_at", "tags")}]}
 DELETED = _json(_EXPERIMENT.model_copy(update={"deleted_at": _THEN}))
 PRESET = _json(Preset(slug="two-blocks", title="Two blocks", spec=_SPEC, saved_at=_THEN))
 PRESET_BODY = _json(PresetBody(title="Two blocks", spec=_SPEC))

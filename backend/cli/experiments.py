@@ -36,6 +36,7 @@ def _records(experiments: Sequence[Experiment]) -> str:
 @app.command()
 def experiments(
     tag: Annotated[str | None, typer.Option(help="Only comparisons with this tag.")] = None,
+    search: Annotated[str | None, typer.Option(help="Only comparisons whose name contains this text.")] = None,
     archived: Annotated[bool, typer.Option("--archived", help="Include archived comparisons.")] = False,
     deleted: Annotated[bool, typer.Option("--deleted", help="Include deleted comparisons.")] = False,
     limit: Annotated[int, typer.Option(min=1, max=1000, help="Maximum number, newest first.")] = 50,
@@ -43,7 +44,7 @@ def experiments(
 ) -> None:
     """List comparisons: id, name, number of runs, unfinished runs, tags; archived or deleted."""
     with Client.of() as client:
-        found = client.experiments(limit=limit, tag=tag, archived=archived, deleted=deleted)
+        found = client.experiments(limit=limit, tag=tag, search=search, archived=archived, deleted=deleted)
     if as_json:
         typer.echo(_records(found))
         return
@@ -55,6 +56,8 @@ def experiments(
         counts = (str(len(one.runs)), str(_unfinished(one)))
         table.add_row(one.id, Text(one.name), *counts, " ".join(one.tags), state)
     Console().print(table)
+    if len(found) == limit:
+        typer.echo(f"There may be more: these are the newest {limit}. Use --search or --limit.", err=True)
 
 
 @app.command()

@@ -9,6 +9,8 @@ from backend.schemas.api import (
     CatalogAnswer,
     ExperimentChange,
     ExperimentList,
+    ExperimentName,
+    ExperimentNames,
     Import,
     Plan,
     PresetBody,
@@ -69,6 +71,7 @@ class Client(RunCalls):
         limit: int = 50,
         before: str | None = None,
         tag: str | None = None,
+        search: str | None = None,
         archived: bool = False,
         deleted: bool = False,
     ) -> list[Experiment]:
@@ -78,11 +81,20 @@ class Client(RunCalls):
             limit: maximum number.
             before: only experiments older than this one.
             tag: only experiments with this tag.
+            search: only experiments whose name contains this text, in any case.
             archived: include archived experiments.
             deleted: include deleted experiments.
         """
-        query = {"limit": limit, "before": before, "tag": tag, "archived": archived or None, "deleted": deleted or None}
-        return ExperimentList.model_validate_json(self._get("/experiments", **query)).experiments
+        query = {"limit": limit, "before": before, "tag": tag, "search": search or None}
+        state = {"archived": archived or None, "deleted": deleted or None}
+        return ExperimentList.model_validate_json(self._get("/experiments", **query, **state)).experiments
+
+    def experiment_names(
+        self, *, limit: int = 50, tag: str | None = None, search: str | None = None, archived: bool = False
+    ) -> list[ExperimentName]:
+        """Return the names of the experiments that `experiments` returns, without their runs."""
+        query = {"limit": limit, "tag": tag, "search": search or None, "archived": archived or None}
+        return ExperimentNames.model_validate_json(self._get("/experiments/names", **query)).experiments
 
     def experiment(self, experiment_id: str) -> Experiment:
         """Return one experiment with its runs."""

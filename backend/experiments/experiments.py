@@ -6,14 +6,14 @@ from contextlib import contextmanager
 from typing import Any, TypedDict, Unpack
 
 import orjson
-from sqlalchemy import Connection, Row, insert, select, update
+from sqlalchemy import Connection, Row, Select, insert, select, update
 
 from backend.catalog.validation import plan
 from backend.errors import Conflict, FieldError, InvalidInput, NotFound, NoWorker
 from backend.queue.leases import cancel_experiment
 from backend.queue.queue import check_queue_limit
 from backend.queue.workers import Workers
-from backend.schemas.api import ExperimentChange, Plan, RunPlan
+from backend.schemas.api import ExperimentChange, ExperimentName, Plan, RunPlan
 from backend.schemas.catalog import WorkerInfo
 from backend.schemas.experiments import ExperimentSpec
 from backend.schemas.runs import Experiment, Run, RunStatus
@@ -34,6 +34,7 @@ class ListFilter(TypedDict, total=False):
         limit: maximum number; default: 50.
         before: ID of an experiment; list only older ones.
         tag: list only experiments with this tag.
+        search: list only experiments whose name contains this text, in any case.
         archived: whether to include archived experiments; default: no.
         deleted: whether to include deleted experiments; default: no.
     """
@@ -41,6 +42,7 @@ class ListFilter(TypedDict, total=False):
     limit: int
     before: str | None
     tag: str | None
+    search: str | None
     archived: bool
     deleted: bool
 
@@ -93,22 +95,23 @@ class Experiments:
     @contextmanager
     def each(self, **filters: Unpack[ListFilter]) -> Iterator[Iterator[Experiment]]:
         """Open the result of `list` as an iterator over one consistent view, so that it need not fit into memory."""
-        query = select(EXPERIMENTS).order_by(EXPERIMENTS.c.number.desc()).limit(filters.get("limit", 50))
-        if (tag := filters.get("tag")) is not None:
-            query = query.where(EXPERIMENTS.c.tags.contains(f'"{tag}"', autoescape=True))
-        if not filters.get("archived"):
-            query = query.where(~EXPERIMENTS.c.archived)
-        if not filters.get("deleted"):
-            query = query.where(EXPERIMENTS.c.deleted_at.is_(None))
         with self._database.read() as connection:
-            if (before := filters.get("before")) is not None:
-                query = query.where(EXPERIMENTS.c.number < _row(connection, EXPERIMENTS.c.id == before, before).number)
-            rows = connection.execute(query).all()
+            rows = connection.execute(_listed(connection, select(EXPERIMENTS), filters)).all()
             yield (
                 one
                 for first in range(0, len(rows), _PAGE)
                 for one in _experiments(connection, rows[first : first + _PAGE])
             )
+
+    def names(self, **filters: Unpack[ListFilter]) -> Sequence[ExperimentName]:
+        """Return what `list` returns, without the runs and the specifications, which can be large."""
+        columns = (EXPERIMENTS.c[name] for name in ("id", "name", "created_at", "tags"))
+        with self._database.read() as connection:
+            rows = connection.execute(_listed(connection, select(*columns), filters)).all()
+        return [
+            ExperimentName(id=row.id, name=row.name, created_at=moment(row.created_at), tags=orjson.loads(row.tags))
+            for row in rows
+        ]
 
     def tags(self) -> Sequence[str]:
         """Return the tags of all experiments that are not deleted, in alphabetical order."""
@@ -232,6 +235,22 @@ def queue_runs(
     ]
     connection.execute(insert(RUNS), rows)
     return number
+
+
+def _listed(connection: Connection, query: Select[Any], filters: ListFilter) -> Select[Any]:
+    """Restrict a query to the experiments that match the filters, newest first."""
+    query = query.order_by(EXPERIMENTS.c.number.desc()).limit(filters.get("limit", 50))
+    if (tag := filters.get("tag")) is not None:
+        query = query.where(EXPERIMENTS.c.tags.contains(f'"{tag}"', autoescape=True))
+    if search := filters.get("search"):
+        query = query.where(EXPERIMENTS.c.name.icontains(search, autoescape=True))
+    if not filters.get("archived"):
+        query = query.where(~EXPERIMENTS.c.archived)
+    if not filters.get("deleted"):
+        query = query.where(EXPERIMENTS.c.deleted_at.is_(None))
+    if (before := filters.get("before")) is not None:
+        query = query.where(EXPERIMENTS.c.number < _row(connection, EXPERIMENTS.c.id == before, before).number)
+    return query
 
 
 def _row(connection: Connection, where: Any, name: str = "") -> Row[Any]:

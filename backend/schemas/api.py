@@ -127,6 +127,21 @@ class ExperimentList(Contract):
     experiments: list[Experiment]
 
 
+class ExperimentName(Contract):
+    """What a list needs to offer an experiment for a choice."""
+
+    id: Id
+    name: Title
+    created_at: datetime
+    tags: list[Slug]
+
+
+class ExperimentNames(Contract):
+    """Names of experiments, newest first."""
+
+    experiments: list[ExperimentName]
+
+
 class ExperimentChange(Contract):
     """Changes to an experiment. Fields that are missing or null stay unchanged."""
 

@@ -9,7 +9,7 @@ from backend.errors import BlockHFError, InvalidInput
 from backend.schemas.base import MAX_TAGS
 from backend.schemas.runs import Experiment
 from dashboard.ui.backend import client
-from dashboard.ui.text import MAX_NAME, counted, escape, slug_of
+from dashboard.ui.text import MAX_NAME, counted, escape, slug_of, unique_labels
 
 MAX_NOTE = 10_000
 _SHOWN = 6
@@ -52,7 +52,8 @@ def edit(chosen: Sequence[Experiment], tags: Sequence[str]) -> None:
     first = next(iter(by_id))
     id_ = first
     if len(by_id) > 1:
-        id_ = st.selectbox("Comparison", list(by_id), format_func=lambda key: by_id[key].name, key="managed")
+        name_of = unique_labels(by_id, lambda key: by_id[key].name)
+        id_ = st.selectbox("Comparison", list(by_id), format_func=name_of, key="managed")
     one = by_id[id_]
     name = st.text_input("Name", one.name, max_chars=MAX_NAME, key=f"name-{id_}")
     note = st.text_area("Note", one.note, max_chars=MAX_NOTE, height=160, key=f"note-{id_}", placeholder="Plain text")

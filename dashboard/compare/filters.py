@@ -3,13 +3,17 @@
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import streamlit as st
 
+from backend.schemas.api import ExperimentName
 from backend.schemas.runs import Experiment
 from dashboard.compare import groups
 from dashboard.ui.setting_text import setting_name
+from dashboard.ui.text import unique_labels
+
+Tagged = TypeVar("Tagged", Experiment, ExperimentName)
 
 INITIAL_MAX = 8  # comparisons of a tag that are shown if the URL names none
 _SLUG = r"[a-z0-9][a-z0-9_.-]{0,63}"
@@ -68,7 +72,7 @@ def write_filters(chosen: Filters) -> None:
         st.query_params.from_dict(rest | chosen.query())
 
 
-def with_tags(experiments: Sequence[Experiment], tags: Sequence[str]) -> list[Experiment]:
+def with_tags(experiments: Sequence[Tagged], tags: Sequence[str]) -> list[Tagged]:
     """Return the comparisons with all of the tags."""
     return [experiment for experiment in experiments if set(tags) <= set(experiment.tags)]
 
@@ -101,7 +105,7 @@ def draw_average_over(experiments: Sequence[Experiment], chosen: Filters) -> tup
         options,
         default=None if "over" in st.session_state else held,
         key="over",
-        format_func=setting_name,
+        format_func=unique_labels(options, setting_name),
         placeholder="One line per run",
         width=320,
         help="Runs that differ only in these settings share a line, a band and a table row",

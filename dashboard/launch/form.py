@@ -15,7 +15,7 @@ from backend.errors import FieldError
 from backend.schemas.fields import SettingField, setting_fields
 from backend.schemas.sweep_values import parse_values
 from dashboard.ui.setting_text import value_text
-from dashboard.ui.text import escape
+from dashboard.ui.text import escape, unique_labels
 
 FOLDER = Path(__file__).parent
 LONGEST = 80
@@ -78,7 +78,8 @@ class Form:
             index = choices.index(sorted(values))
             answer = st.selectbox(label(field), choices, index=index, format_func=_switch, **kept)
         elif field.kind == "choice":
-            answer = st.multiselect(label(field), field.choices, default=list(values), format_func=value_text, **kept)
+            written = unique_labels(field.choices, value_text)
+            answer = st.multiselect(label(field), field.choices, default=list(values), format_func=written, **kept)
         else:
             text = st.text_input(label(field), value=_cell_text(values), placeholder=_empty(field), **kept)
             single = field.kind in {"text", "numbers"}
@@ -153,7 +154,8 @@ def _draw(field: SettingField, value: Any, key: str) -> Any:
         case "choice":
             options = list(field.choices)
             index = options.index(value) if value in options else 0
-            return st.selectbox(label(field), options, index=index, format_func=value_text, **kept)
+            written = unique_labels(options, value_text)
+            return st.selectbox(label(field), options, index=index, format_func=written, **kept)
         case "integer" | "number":
             return _number(field, value, kept)
         case _:

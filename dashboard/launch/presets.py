@@ -10,7 +10,7 @@ from backend.schemas.experiments import ExperimentSpec
 from backend.schemas.runs import Preset
 from dashboard.launch.form import Form
 from dashboard.ui.backend import client
-from dashboard.ui.text import MAX_NAME, escape, slug_of
+from dashboard.ui.text import MAX_NAME, escape, slug_of, unique_labels
 
 _DELETED = "deleted preset"
 
@@ -21,8 +21,10 @@ def slug_for(title: str) -> str:
 
 
 def named_specs(saved: Sequence[Preset]) -> dict[str, ExperimentSpec]:
-    """Return the saved specifications by the name in the list."""
-    return {f"Mine: {preset.title}": preset.spec for preset in saved}
+    """Return the saved specifications by the name in the list, which differs even for presets of equal title."""
+    titles = {preset.slug: f"Mine: {preset.title}" for preset in saved}
+    name = unique_labels(titles, titles.__getitem__)
+    return {name(preset.slug): preset.spec for preset in saved}
 
 
 def draw_list(saved: Sequence[Preset]) -> None:

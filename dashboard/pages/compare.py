@@ -7,6 +7,7 @@ from typing import Any
 import streamlit as st
 
 from backend.errors import BlockHFError
+from backend.schemas.api import ExperimentName
 from backend.schemas.runs import Experiment
 from dashboard.compare import differences, edit_dialog, groups, sweep_charts
 from dashboard.compare.filters import (
@@ -27,16 +28,23 @@ from dashboard.ui.auto_refresh import WatchedQuery, auto_refresh
 from dashboard.ui.backend import ask, client
 from dashboard.ui.html_table import page_heading, table
 from dashboard.ui.live_curves import live, read_view
+from dashboard.ui.text import unique_labels
 from dashboard.ui.theme import mode
+
+OFFERED = 1000
+"""Number of comparisons that the picker lists; older ones are found by their name."""
 
 
 def page() -> None:
     """Draw the page."""
     asked = current_filters()
     write_filters(asked)
+    tag = asked.tags[0] if asked.tags else None
+    search = st.session_state.get("search", "").strip()
     known = ask(
-        experiments=lambda backend: backend.experiments(
-            limit=100, archived=asked.archived, tag=asked.tags[0] if asked.tags else None
+        experiments=lambda backend: backend.experiments(limit=100, archived=asked.archived, tag=tag),
+        names=lambda backend: backend.experiment_names(
+            limit=OFFERED, archived=asked.archived, tag=tag, search=search or None
         ),
         tags=lambda backend: backend.tags(),
         catalog=lambda backend: backend.catalog(),
@@ -50,7 +58,8 @@ def page() -> None:
         edit_dialog.draw_deleted([])
         _empty(known=True)
         st.stop()
-    chosen, over = _choose(with_tags(experiments, asked.tags), tags, asked)
+    names: list[ExperimentName] = known["names"] or []
+    chosen, over = _choose(with_tags(experiments, asked.tags), with_tags(names, asked.tags), tags, asked)
     if not chosen:
         st.info("Choose one or more comparisons to see their curves: press *Comparisons*.")
         st.stop()
@@ -91,14 +100,21 @@ def _empty(*, known: bool) -> None:
 
 
 def _choose(
-    experiments: Sequence[Experiment], tags: Sequence[str], asked: Filters
+    experiments: Sequence[Experiment], names: Sequence[ExperimentName], tags: Sequence[str], asked: Filters
 ) -> tuple[list[Experiment], tuple[str, ...]]:
     """Draw the bar with the page's title, in which the user chooses comparisons; the URL stores the choice.
+
+    Args:
+        experiments: the newest comparisons.
+        names: the names of all comparisons that are offered.
+        tags: all tags.
+        asked: the filters of the list.
 
     Returns:
         The chosen comparisons, and the settings over which runs are averaged.
     """
     by_id = {experiment.id: experiment for experiment in experiments}
+    offered = {one.id: one for one in names}
     named = list(dict.fromkeys(id_ for id_ in st.query_params.get("experiments", "").split(",") if id_))
     gone = []
     for id_ in dict.fromkeys([*named, *st.session_state.get("chosen", [])]):
@@ -113,16 +129,21 @@ def _choose(
         st.session_state["asked"] = named
         st.session_state["chosen"] = default
     st.session_state["chosen"] = [id_ for id_ in st.session_state.get("chosen", default) if id_ in by_id]
+    offered |= {id_: _named(by_id[id_]) for id_ in st.session_state["chosen"]}
     edit_dialog.draw_deleted(gone)
     with st.container(horizontal=True, vertical_alignment="center", gap="small", key="title-bar"):
         st.html(page_heading(_name([by_id[id_].name for id_ in st.session_state["chosen"]])), width="stretch")
         with st.popover("Comparisons", icon=":material/list:"):
+            if len(names) >= OFFERED or st.session_state.get("search"):
+                st.text_input(
+                    "Search by name", key="search", placeholder=f"The newest {OFFERED} are listed below; others by name"
+                )
             chosen: list[str] = st.multiselect(
                 "Comparisons",
-                list(by_id),
+                list(offered),
                 key="chosen",
-                format_func=lambda id_: _title(by_id[id_]),
-                placeholder="Choose comparisons" if by_id else "No comparison has these tags",
+                format_func=unique_labels(offered, lambda id_: _title(offered[id_])),
+                placeholder="Choose comparisons" if offered else "No comparison has this name or these tags",
             )
             draw_filters(tags, asked)
             picked = [by_id[id_] for id_ in chosen]
@@ -153,7 +174,11 @@ def _find(experiment_id: str) -> Experiment | None:
         return None
 
 
-def _title(experiment: Experiment) -> str:
+def _named(one: Experiment) -> ExperimentName:
+    return ExperimentName(id=one.id, name=one.name, created_at=one.created_at, tags=one.tags)
+
+
+def _title(experiment: ExperimentName) -> str:
     when = experiment.created_at.astimezone().strftime("%d %b %H:%M")
     return f"{experiment.name} · {when}"
 
@@ -190,7 +215,9 @@ def _sweep(found: Sequence[groups.Group]) -> None:
 
 def _picked(name: str, label: str, options: Sequence[str], now: str, written: Callable[[str], str]) -> str:
     place = options.index(now) if now in options else 0
-    picked: str = st.selectbox(label, options, index=place, format_func=written, key=name, width=240)
+    picked: str = st.selectbox(
+        label, options, index=place, format_func=unique_labels(options, written), key=name, width=240
+    )
     return picked
 
 

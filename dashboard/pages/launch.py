@@ -34,7 +34,7 @@ from dashboard.launch.optimizer_table import Column
 from dashboard.ui.auto_refresh import WatchedQuery, auto_refresh
 from dashboard.ui.backend import ask, await_backend, client, finished_runs
 from dashboard.ui.setting_text import TIMES, setting_name, short_name
-from dashboard.ui.text import counted, duration, escape
+from dashboard.ui.text import counted, duration, escape, unique_labels
 
 _UNNAMED = "comparison"
 """name of a specification until one is made from its differences"""
@@ -186,7 +186,7 @@ def _pick(form: Form, path: str, label: str, names: list[str], now: str, titles:
         label,
         names,
         index=names.index(now) if now in names else 0,
-        format_func=lambda name: titles[name].title,
+        format_func=unique_labels(names, lambda name: str(titles[name].title)),
         key=form.key(path),
         persist_state="session",
     )

@@ -15,7 +15,7 @@ from backend.schemas.paper import Axis, ClaimResult, Evidence, OwnRun, PaperView
 from dashboard.pages import reproduction_parts
 from dashboard.ui.backend import ask, client
 from dashboard.ui.html_table import table
-from dashboard.ui.text import counted, escape
+from dashboard.ui.text import counted, escape, unique_labels
 from dashboard.ui.theme import mode
 
 PROBLEMS = {
@@ -150,8 +150,8 @@ def _choose(asked: PaperPageView, shipped: Sequence[Reproduction]) -> tuple[Pape
         if st.session_state.get(key) not in sources:
             st.session_state[key] = next(iter(sources), None)
         source = st.selectbox(
-            "Runs", list(sources), format_func=lambda id_: _title(sources[id_]), key=key, width=380,
-            placeholder="None yet", disabled=not sources,
+            "Runs", list(sources), key=key, width=380, placeholder="None yet", disabled=not sources,
+            format_func=unique_labels(sources, lambda id_: _title(sources[id_])),
         )  # fmt: skip
         axis = st.segmented_control("X axis", list(AXES), required=True, format_func=AXES.__getitem__, key="paper-axis")
         own = sources.get(source or "")

@@ -6,12 +6,12 @@ from typing import Annotated
 from fastapi import APIRouter, Header, Query, Response
 from fastapi.concurrency import run_in_threadpool
 
-from backend.api.examples import CHANGE, DELETED, EXPERIMENT, PLAN, SPEC
+from backend.api.examples import CHANGE, DELETED, EXPERIMENT, NAMES, PLAN, SPEC
 from backend.api.openapi import body_example, errors, example
 from backend.api.routes.parameters import ExperimentId, Limit
 from backend.api.services import Services, ServicesOfRequest
 from backend.experiments.experiments import ListFilter
-from backend.schemas.api import ExperimentChange, ExperimentList, Plan, TagList
+from backend.schemas.api import ExperimentChange, ExperimentList, ExperimentNames, Plan, TagList
 from backend.schemas.base import Id, Slug
 from backend.schemas.experiments import ExperimentSpec
 from backend.schemas.runs import Experiment
@@ -20,6 +20,13 @@ router = APIRouter(prefix="/experiments", tags=["experiments"])
 
 _MANY = 100
 """Longer lists are generated in the threads for files, a few at a time."""
+
+Tag = Annotated[Slug | None, Query(description="only experiments with this tag")]
+Search = Annotated[
+    str | None, Query(max_length=120, description="only experiments whose name contains this text, in any case")
+]
+Archived = Annotated[bool, Query(description="include archived experiments")]
+Deleted = Annotated[bool, Query(description="include deleted experiments")]
 
 Key = Annotated[
     str | None,
@@ -54,12 +61,13 @@ async def list_experiments(
     services: ServicesOfRequest,
     limit: Limit = 50,
     before: Annotated[Id | None, Query(description="only experiments older than this one")] = None,
-    tag: Annotated[Slug | None, Query(description="only experiments with this tag")] = None,
-    archived: Annotated[bool, Query(description="include archived experiments")] = False,
-    deleted: Annotated[bool, Query(description="include deleted experiments")] = False,
+    tag: Tag = None,
+    search: Search = None,
+    archived: Archived = False,
+    deleted: Deleted = False,
 ) -> Response:
     """Experiments with their runs, newest first."""
-    filters = ListFilter(limit=limit, before=before, tag=tag, archived=archived, deleted=deleted)
+    filters = ListFilter(limit=limit, before=before, tag=tag, search=search, archived=archived, deleted=deleted)
     if limit > _MANY:
         return await services.in_thread(_listed, filters)
     return await run_in_threadpool(_listed, services, filters)
@@ -76,6 +84,20 @@ def _parts(found: Iterable[Experiment]) -> Iterator[bytes]:
     for n, one in enumerate(found):
         yield (b"," if n else b"") + one.model_dump_json().encode()
     yield b"]}"
+
+
+@router.get("/names", responses=errors() | example(NAMES))
+def names(
+    services: ServicesOfRequest,
+    limit: Limit = 50,
+    tag: Tag = None,
+    search: Search = None,
+    archived: Archived = False,
+    deleted: Deleted = False,
+) -> ExperimentNames:
+    """Names of experiments, newest first, without their runs."""
+    filters = ListFilter(limit=limit, tag=tag, search=search, archived=archived, deleted=deleted)
+    return ExperimentNames(experiments=list(services.experiments.names(**filters)))
 
 
 @router.get("/tags", responses=errors() | example({"tags": ["damped", "paper"]}))

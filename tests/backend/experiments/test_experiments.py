@@ -152,6 +152,10 @@ def test_lists_are_by_tag_and_leave_out_what_is_put_away(ready: Services) -> Non
     assert listed(tag="a_b", archived=True) == [first.id]
     assert listed(tag="paper", archived=True) == [first.id]
     assert listed(tag="pap") == []
+    assert listed(search="BER 0") == [first.id]
+    assert listed(search="%") == []
+    names = ready.experiments.names(search="number", archived=True)
+    assert [(one.id, one.name) for one in names] == [(one.id, one.name) for one in (fourth, second, first)]
     assert ready.experiments.tags() == ["a_b", "axb", "paper", "paper-2"]
 
 

@@ -1,12 +1,17 @@
 """The compare page, without a browser."""
 
+import pytest
+from streamlit.testing.v1 import AppTest
+
 from backend.schemas.catalog import WorkerInfo
 from backend.schemas.optimizers import HessianFree
 from backend.schemas.runs import Experiment
+from dashboard.pages import compare
 from tests.clients import BothClient
 from tests.dashboard.conftest import OpenPage
 from tests.dashboard.samples import CATALOG, SPEC
 from tests.e2e.samples import claims, row
+from tests.processes import DEADLINE
 
 
 def launch(api: BothClient, name: str) -> Experiment:
@@ -117,3 +122,46 @@ def test_without_a_backend_the_page_says_so(open_page: OpenPage) -> None:
     """The page warns that the backend is unreachable."""
     page = open_page("compare", url="http://127.0.0.1:9")
     assert page.warning
+
+
+def test_comparisons_of_one_name_are_told_apart(api: BothClient, open_page: OpenPage) -> None:
+    """Two comparisons of one name and minute stay as chosen when another widget changes."""
+    first, second = launch(api, "baseline"), launch(api, "baseline")
+    page = open_page("compare", query={"experiments": f"{first.id},{second.id}"})
+    page.toggle(key="archived").set_value(True).run()
+    assert page.multiselect(key="chosen").value == [first.id, second.id]
+    api.delete(first.id)
+    api.delete(second.id)
+
+
+def test_the_chosen_one_of_two_equal_names_is_deleted(api: BothClient, open_page: OpenPage) -> None:
+    """The dialog deletes the comparison that was chosen in it, whatever the names."""
+    open_page("guide")  # sets the backend's address
+    first, second = launch(api, "baseline"), launch(api, "baseline")
+    page = AppTest.from_string(
+        "from dashboard.compare import edit_dialog\nfrom dashboard.ui.backend import client\n"
+        f"edit_dialog.edit([client().experiment(id_) for id_ in ({first.id!r}, {second.id!r})], [])\n",
+        default_timeout=DEADLINE,
+    ).run()
+    page.selectbox(key="managed").set_value(second.id).run()
+    page.button(key="delete").click().run()
+    assert api.experiment(second.id).deleted_at is not None
+    assert api.experiment(first.id).deleted_at is None
+    api.delete(first.id)
+
+
+def test_the_picker_finds_older_comparisons(
+    api: BothClient, open_page: OpenPage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A comparison that the picker does not list is found by a part of its name, and can be chosen."""
+    old = launch(api, "Oldest of all")
+    kept = [launch(api, f"newer {number}") for number in range(2)]
+    monkeypatch.setattr(compare, "OFFERED", 2)
+    page = open_page("compare")
+    assert not any("Oldest" in option for option in page.multiselect(key="chosen").options)
+    page.text_input(key="search").set_value("oldest OF").run()
+    assert any("Oldest" in option for option in page.multiselect(key="chosen").options)
+    page.multiselect(key="chosen").set_value([kept[-1].id, old.id]).run()
+    assert page.query_params["experiments"] in (f"{kept[-1].id},{old.id}", [f"{kept[-1].id},{old.id}"])
+    for one in (old, *kept):
+        api.delete(one.id)
