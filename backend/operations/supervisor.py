@@ -21,6 +21,7 @@ from backend.settings import Settings
 
 READY_SECONDS = 120.0
 STOP_SECONDS = 15.0
+BACKEND_STOP_SECONDS = 5.0
 MAX_DEATHS = 5
 """Deaths of one process within a minute after which all are stopped."""
 
@@ -172,11 +173,14 @@ class Stack:
 
     def stop(self) -> None:
         """Stop all, the backend last, so that the worker can still deliver its rows."""
-        deadline = time.monotonic() + STOP_SECONDS
-        for service in reversed(self.services):
-            if service.process and service.process.poll() is None:
-                service.process.terminate()
-            service.stop(deadline)
+        backend, *others = self.services
+        for group, seconds in ((others, STOP_SECONDS), ([backend], BACKEND_STOP_SECONDS)):
+            for service in group:
+                if service.process and service.process.poll() is None:
+                    service.process.terminate()
+            deadline = time.monotonic() + seconds
+            for service in group:
+                service.stop(deadline)
 
 
 def _with_token(settings: Settings) -> Settings:

@@ -13,8 +13,9 @@ retry (6)          no change  Conflict            Conflict   Conflict   queued  
 prioritize         moves it   no effect yet       moves it   Conflict   Conflict   Conflict
 
 1. Once the lease has expired. The claim number grows by 1, so the calls of the worker before get LeaseLost.
-2. S is finished, failed, cancelled or paused. `paused` becomes cancelled if the user wants that by now, and queued if
-   the user has withdrawn the pause.
+2. S is finished, failed, cancelled, paused or queued. `paused` becomes cancelled if the user wants that by now, and
+   queued if the user has withdrawn the pause. `queued` hands the run back, because the worker stops; it becomes
+   cancelled or paused if the user wants that by now.
 3. No change if the same claim has reported the same status already, otherwise LeaseLost.
 4. Cancelled or paused if the user wants that; failed after too many claims without progress; otherwise the run stays
    running until the next claim.
@@ -157,7 +158,7 @@ class Queue:
             )
 
     def finish(self, run_id: str, body: Finish) -> None:
-        """Finish or pause a run. Idempotent.
+        """Finish or pause a run, or hand it back to the queue. Idempotent.
 
         Raises:
             LeaseLost: the run has ended otherwise, or another worker has claimed it.
@@ -176,13 +177,22 @@ class Queue:
             changed = lease.cancel_requested or not lease.pause_requested
             if status is RunStatus.PAUSED and changed:  # the user changed it after the last heartbeat
                 status = RunStatus.CANCELLED if lease.cancel_requested else RunStatus.QUEUED
+            values: dict[str, Any] = {}
+            if body.status is RunStatus.QUEUED:
+                values["claims_without_progress"] = 0  # the worker was not lost
+                if lease.cancel_requested or lease.pause_requested:
+                    status = RunStatus.CANCELLED if lease.cancel_requested else RunStatus.PAUSED
+            if status is RunStatus.FINISHED and body.weights:
+                values["checkpoint"] = None  # without weights the last checkpoint is all that is left of the training
+            if body.note:
+                values["notes"] = with_note(lease.notes, body.note)
             change(
                 connection,
                 lease.number,
                 **ending(status, self._clock(), body.ended_by),
                 error=body.error.model_dump_json() if body.error else None,
                 weights=body.weights,
-                **({"checkpoint": None} if status is RunStatus.FINISHED else {}),
+                **values,
             )
 
     def cancel(self, run_id: str) -> Run:

@@ -274,12 +274,13 @@ class Appended(Contract):
 
 
 class Finish(_OfClaim):
-    """The end of a run, or a pause."""
+    """The end of a run, a pause, or its return to the queue because the worker stops."""
 
-    status: Literal[RunStatus.FINISHED, RunStatus.FAILED, RunStatus.CANCELLED, RunStatus.PAUSED]
+    status: Literal[RunStatus.FINISHED, RunStatus.FAILED, RunStatus.CANCELLED, RunStatus.PAUSED, RunStatus.QUEUED]
     ended_by: Plain = Field("", max_length=200, description="the limit that ended it, or why it was cancelled")
     error: RunError | None = None
     weights: Sha256 | None = Field(None, description="SHA-256 of the file with the final weights")
+    note: Plain = Field("", max_length=1000, description="what the user should know of the end, such as a full disk")
 
     @model_validator(mode="after")
     def _failure_has_a_reason(self) -> Self:

@@ -102,7 +102,7 @@ def test_worker_waits_for_its_backend(own_processes: Processes) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_signal_ends_the_worker_cleanly(processes: Processes, number: signal.Signals) -> None:
-    """SIGTERM and SIGINT end worker and child with exit code 0; the run remains until its lease expires."""
+    """SIGTERM and SIGINT end worker and child with exit code 0; the run is queued again with all its updates saved."""
     worker = processes.start("worker")
     (run,) = launch(processes, [ADAM], budget=Budget(updates=None, seconds=600)).runs
     wait_for_rows(processes, run)
@@ -111,4 +111,7 @@ def test_signal_ends_the_worker_cleanly(processes: Processes, number: signal.Sig
     worker.send_signal(number)
     assert worker.wait(60) == 0
     assert not alive(child)
-    assert processes.client.run(run.id).status is RunStatus.RUNNING
+    stopped = processes.client.run(run.id)
+    assert (stopped.status, stopped.notes) == (RunStatus.QUEUED, [])
+    assert stopped.checkpoint is not None
+    assert stopped.checkpoint.update == stopped.summary.updates

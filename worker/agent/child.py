@@ -40,10 +40,11 @@ class Interrupted(BaseException):
 
 @dataclass
 class Signals:
-    """What the user asks of the run, as the worker passes it on."""
+    """What the user asks of the run, as the worker passes it on; and whether the worker stops."""
 
     cancelled: threading.Event = field(default_factory=threading.Event)
     paused: threading.Event = field(default_factory=threading.Event)
+    stopped: threading.Event = field(default_factory=threading.Event)
     _answered: threading.Event = field(default_factory=threading.Event)
 
     def receive(self, line: str) -> None:
@@ -52,6 +53,8 @@ class Signals:
             self.cancelled.set()
         elif line == "pause":
             self.paused.set()
+        elif line == "stop":
+            self.stopped.set()
         elif line != GRANT:
             return
         self._answered.set()
@@ -65,7 +68,11 @@ class Signals:
 
     def stop_requested(self) -> bool:
         """Return whether the run must end."""
-        return self.cancelled.is_set() or self.paused.is_set()
+        return self.cancelled.is_set() or self.saving_requested()
+
+    def saving_requested(self) -> bool:
+        """Return whether the run must save its state and end."""
+        return self.paused.is_set() or self.stopped.is_set()
 
 
 def main() -> int:
@@ -102,7 +109,7 @@ def main() -> int:
             checkpoints,
             claim.run.checkpoint,
             interval=spec.checkpoint_seconds,
-            pause_requested=signals.paused.is_set,
+            pause_requested=signals.saving_requested,
             on_saved=reporter.checkpoint,
             sync=reporter.sync,
         )
@@ -160,7 +167,9 @@ def execute(
         message = f"{type(error).__name__}: {error}"[:MESSAGE_CHARACTERS]
         failure = RunError(message=message, traceback=traceback.format_exc()[-MAX_TRACEBACK:])
     slices.leave()
-    reporter.finish(status, ended_by=ended_by, error=failure, weights=policy.weights)
+    if status is RunStatus.PAUSED and not signals.paused.is_set():  # the worker stops, and the user asked for nothing
+        status, ended_by = RunStatus.QUEUED, ""
+    reporter.finish(status, ended_by=ended_by, error=failure, weights=policy.weights, note=policy.note)
     return status
 
 
@@ -172,12 +181,13 @@ def _listen(signals: Signals) -> None:
 
 
 def _interrupt_on_sigterm(signals: Signals) -> None:
-    """Let SIGTERM interrupt a run that was cancelled or paused. Otherwise the machine shuts down: exit at once."""
+    """Let SIGTERM interrupt a run that must end. The first one, of a service manager that ends all, is a request."""
 
     def interrupt(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - a signal handler's arguments
-        if not signals.stop_requested():
-            os._exit(EXIT_GAVE_UP)
-        raise Interrupted
+        if signals.stop_requested():
+            raise Interrupted
+        # In a thread of its own: this one may have been interrupted while it holds the event's lock.
+        threading.Thread(target=signals.receive, args=("stop",), daemon=True).start()
 
     signal.signal(signal.SIGTERM, interrupt)
 

@@ -83,12 +83,16 @@ class Execution(Protocol):
         """Request that it saves its state after the current update and ends as paused."""
         ...
 
+    def stop(self) -> None:
+        """Request that it saves its state after the current update and hands the run back to the queue."""
+        ...
+
     def progress(self) -> float | None:
         """Return a value that changes with each update; None before the first."""
         ...
 
     def interrupt(self) -> None:
-        """Request, after `cancel` or `pause`, that it ends within the current update."""
+        """Request, after `cancel`, `pause` or `stop`, that it ends within the current update."""
         ...
 
     def abandon(self) -> None:

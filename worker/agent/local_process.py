@@ -140,6 +140,10 @@ class LocalProcess:
         """Request a checkpoint and the end after the current update."""
         self._send("pause")
 
+    def stop(self) -> None:
+        """Request a checkpoint after the current update, and the return of the run to the queue."""
+        self._send("stop")
+
     def progress(self) -> float | None:
         """Return when the outbox last changed, which each update does; None before the first."""
         try:

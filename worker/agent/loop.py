@@ -15,7 +15,7 @@ from backend.errors import BackendUnavailable, BlockHFError, LeaseLost, NotFound
 from backend.schemas.api import Claim, Registration
 from backend.schemas.base import MAX_TRACEBACK
 from backend.schemas.catalog import Catalog, WorkerInfo
-from backend.schemas.runs import RunError, RunStatus
+from backend.schemas.runs import Checkpoint, RunError, RunStatus
 from backend.settings import Settings
 from worker.agent.executor import (
     CHECKPOINTS,
@@ -46,6 +46,10 @@ WATCH_SECONDS = 0.1
 INTERRUPT_SECONDS = 2.0
 KILL_SECONDS = 8.0
 ABANDON_SECONDS = 3.0
+STOP_SECONDS = 6.0
+STOP_KILL_SECONDS = 9.0
+"""How long a stop of the worker waits for an update's end, and for the run's return to the queue [s]. `blockhf up` and
+container engines kill the worker after 15 s and 10 s."""
 PAUSE_SECONDS = 60.0
 """How long a pause waits for the end of the current update [s]: an interrupted update must be computed again."""
 
@@ -61,7 +65,7 @@ class Worker:
         info: description of this worker.
         catalog: the problems and data sets that it can train.
         settings: the backend's address, the home folder, checkpoints and timeouts.
-        stopped: ends the loop and the current runs, which are requeued when their leases expire.
+        stopped: ends the loop; the current runs save their states and return to the queue.
         gate: grants the time slices; None: one for the cores of this machine.
     """
 
@@ -209,14 +213,17 @@ class Worker:
         lost = heartbeat.lost.is_set()
         reason = "it ended, or another worker has it" if lost else end.reason
         log.info("run %s: %s", run_id, "ended" if end.code == EXIT_REPORTED else reason)
-        if lost or self._stopped.is_set() or end.code in {EXIT_REPORTED, EXIT_LEASE_LOST, EXIT_GAVE_UP}:
+        stopped = self._stopped.is_set()
+        if lost or end.code in {EXIT_REPORTED, EXIT_LEASE_LOST} or (end.code == EXIT_GAVE_UP and not stopped):
             return
-        # It crashed. Deliver its last rows first: the backend accepts none after the end.
+        # It crashed or was killed. Deliver its last rows first: the backend accepts none after the end.
         self._retry(self._deliver)
         if heartbeat.cancelled.is_set():
             self._finish(claim, RunStatus.CANCELLED, ended_by="cancelled; the training process had to be killed")
         elif heartbeat.paused.is_set():
             self._finish(claim, RunStatus.PAUSED, ended_by="paused; the training process had to be killed")
+        elif stopped:
+            self._finish(claim, RunStatus.QUEUED)
         else:
             self._finish(
                 claim, RunStatus.FAILED, error=RunError(message=end.reason, traceback=end.output[-MAX_TRACEBACK:])
@@ -228,8 +235,11 @@ class Worker:
         def remove_checkpoints(run_id: str, claim_number: int) -> None:
             Checkpoints(self._home / CHECKPOINTS, run_id, claim_number, limit=0).remove_all()
 
+        def newest_checkpoint(run_id: str, claim_number: int, last_update: int) -> Checkpoint | None:
+            return Checkpoints(self._home / CHECKPOINTS, run_id, claim_number, limit=0).newest(last_update)
+
         with self._delivering:  # another thread that delivers an outbox must have done so before its run is ended
-            deliver_all(self._home / OUTBOXES, self._client, on_finished=remove_checkpoints)
+            deliver_all(self._home / OUTBOXES, self._client, on_finished=remove_checkpoints, newest=newest_checkpoint)
 
     def _spec(self, claim: Claim, chosen: str) -> ExecutionSpec:
         return ExecutionSpec(
@@ -246,12 +256,15 @@ class Worker:
         shutdown: Shutdown | None = None
         while (end := execution.wait(WATCH_SECONDS)) is None:
             self._gate.grant_slices()
-            if self._stopped.is_set() or heartbeat.lost.is_set():
+            if heartbeat.lost.is_set():
                 return _abandoned(execution)
             if heartbeat.cancelled.is_set() and (shutdown is None or shutdown.patience > INTERRUPT_SECONDS):
                 # A cancel also replaces a pause under way, which waits longer because its update counts.
                 execution.cancel()
                 shutdown = Shutdown(INTERRUPT_SECONDS, KILL_SECONDS)
+            elif self._stopped.is_set() and (shutdown is None or shutdown.patience > STOP_SECONDS):
+                execution.stop()
+                shutdown = Shutdown(STOP_SECONDS, STOP_KILL_SECONDS)
             elif heartbeat.paused.is_set() and shutdown is None:
                 execution.pause()
                 shutdown = Shutdown(PAUSE_SECONDS, PAUSE_SECONDS + KILL_SECONDS)

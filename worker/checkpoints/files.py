@@ -54,8 +54,9 @@ class Snapshot:
 class Checkpoints:
     """The files of one run, as one claim of it writes them.
 
-    At most two checkpoints remain on disk: the newest, and the one that the backend has recorded. Files of later claims
-    are never touched: they belong to the worker that has the run now.
+    Three checkpoints at most remain on disk: the two newest, and the one that the backend has recorded. The newest may
+    be named nowhere yet, if this process dies now; the one before is named on the disk. Files of later claims are never
+    touched: they belong to the worker that has the run now.
 
     Args:
         root: folder of all runs' checkpoints.
@@ -98,14 +99,26 @@ class Checkpoints:
         self._quota.evict_until_fits(len(data), self._run_id)
         path = self._folder / f"{update}-{self._claim_number}{SUFFIX}"
         write_durably(path, data)
-        self._remove_except({path.name, self._recorded})
+        self._remove_old()
         return Checkpoint(update=update, sha256=hashlib.sha256(data).hexdigest())
 
     def mark_recorded(self, checkpoint: Checkpoint) -> None:
-        """Note that the backend has recorded a checkpoint, and remove those before it."""
+        """Note that the backend has recorded a checkpoint, and remove old ones."""
         self._recorded = f"{checkpoint.update}-{self._claim_number}{SUFFIX}"
-        newest = max((path.name for path in self._files()), key=_order, default=None)
-        self._remove_except({newest, self._recorded})
+        self._remove_old()
+
+    def newest(self, last_update: int) -> Checkpoint | None:
+        """Return the newest checkpoint of this claim that can be read and is not after `last_update`, if any."""
+        orders = [_order(path.name) for path in self._files()]
+        own = [update for update, claim in orders if claim == self._claim_number and update <= last_update]
+        if not own:
+            return None
+        try:
+            data = (self._folder / f"{max(own)}-{self._claim_number}{SUFFIX}").read_bytes()
+        except OSError as error:
+            log.warning("cannot read the checkpoint of update %d: %s", max(own), error)
+            return None
+        return Checkpoint(update=max(own), sha256=hashlib.sha256(data).hexdigest())
 
     def save_weights(self, weights: Snapshot) -> str:
         """Write the final weights; return the file's SHA-256.
@@ -124,6 +137,11 @@ class Checkpoints:
 
     def _files(self) -> list[Path]:
         return [path for path in self._folder.glob(f"*-*{SUFFIX}") if _order(path.name)[1] <= self._claim_number]
+
+    def _remove_old(self) -> None:
+        # By claim first: a run that began again has older checkpoints of later updates.
+        newest = sorted((path.name for path in self._files()), key=lambda name: _order(name)[::-1])[-2:]
+        self._remove_except({*newest, self._recorded})
 
     def _remove_except(self, names: Iterable[str | None]) -> None:
         for path in self._files():

@@ -10,6 +10,7 @@ from worker.checkpoints.files import Checkpoints, Snapshot
 
 log = logging.getLogger(__name__)
 
+NOTE_CHARACTERS = 500
 COST_DIVISOR = 20
 """The pause between two checkpoints is at least this many times the last write's duration: they cost 5 % at most."""
 
@@ -55,6 +56,7 @@ class DiskCheckpointPolicy:
 
     Attributes:
         weights: SHA-256 of the final weights' file, once it exists.
+        note: why the final weights could not be saved; empty if they were.
     """
 
     def __init__(
@@ -68,6 +70,7 @@ class DiskCheckpointPolicy:
         sync: Callable[[], None] = lambda: None,
     ) -> None:
         self.weights: str | None = None
+        self.note = ""
         self._checkpoints = checkpoints
         self._recorded = recorded
         self._interval = interval
@@ -103,6 +106,7 @@ class DiskCheckpointPolicy:
         try:
             self._sync()
             self._on_saved(self._checkpoints.save(snapshot, update))
+            self._sync()  # the next checkpoint removes the one before this one, so this one must be named on the disk
         except OSError as error:
             log.warning("cannot save a checkpoint of update %d, training continues: %s", update, error)
             saved = False
@@ -111,8 +115,9 @@ class DiskCheckpointPolicy:
         return saved
 
     def save_weights(self, weights: Snapshot) -> None:
-        """Write the final weights; log a failure."""
+        """Write the final weights; note a failure."""
         try:
             self.weights = self._checkpoints.save_weights(weights)
         except OSError as error:
             log.warning("cannot save the final weights: %s", error)
+            self.note = f"the final weights could not be saved, the last checkpoint is kept: {error}"[:NOTE_CHARACTERS]

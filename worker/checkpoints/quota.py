@@ -3,6 +3,7 @@
 import logging
 import os
 import re
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,8 @@ log = logging.getLogger(__name__)
 
 SUFFIX = ".safetensors"
 WEIGHTS = f"weights{SUFFIX}"
+DRAFT_SECONDS = 600.0
+"""Drafts younger than this are never removed [s]."""
 _RUN_ID = re.compile(r"[a-z0-9]{8,32}")
 _DRAFT = re.compile(rf"\..+{re.escape(SUFFIX)}\.(\d+)")
 
@@ -49,7 +52,7 @@ class CheckpointQuota:
 
     Files are removed in this order, the oldest of each rank first:
 
-    0. drafts (temporary files) of dead processes;
+    0. drafts (temporary files) of dead processes, at least ten minutes old;
     1. files of runs that no longer exist, and checkpoints of finished runs;
     2. final weights of finished runs;
     3. files of failed and cancelled runs, which the user can retry.
@@ -82,7 +85,7 @@ class CheckpointQuota:
         excess = sum(file.size for file in found) + size - self._limit
         if excess <= 0:
             return
-        candidates = [file for file in found if file.run_id != run_id or _is_stale_draft(file.path)]
+        candidates = [file for file in found if file.run_id != run_id or _is_stale_draft(file)]
         for file in self._removable(candidates):
             if excess <= 0:
                 return
@@ -107,7 +110,7 @@ class CheckpointQuota:
 def _rank(file: StoredFile, states: Mapping[str, RunStatus] | None) -> int:
     """Return a file's rank in the order of removal."""
     if _DRAFT.fullmatch(file.path.name):
-        return 0 if _is_stale_draft(file.path) else _PROTECTED
+        return 0 if _is_stale_draft(file) else _PROTECTED
     weights = file.path.name == WEIGHTS
     if states is None or not _RUN_ID.fullmatch(file.run_id):
         return 2 if weights else _PROTECTED
@@ -125,7 +128,7 @@ def _rank(file: StoredFile, states: Mapping[str, RunStatus] | None) -> int:
 def remove_stale_drafts(root: Path) -> None:
     """Remove the unfinished files of processes that were killed while writing."""
     for file in list(_files(root)):
-        if _is_stale_draft(file.path) and file.remove():
+        if _is_stale_draft(file) and file.remove():
             log.info("removed the unfinished file of a dead process: %s", file.path)
 
 
@@ -139,9 +142,10 @@ def _files(root: Path) -> Iterator[StoredFile]:
         yield StoredFile(path, stat.st_size, stat.st_mtime)
 
 
-def _is_stale_draft(path: Path) -> bool:
-    draft = _DRAFT.fullmatch(path.name)
-    return draft is not None and not _alive(int(draft[1]))
+def _is_stale_draft(file: StoredFile) -> bool:
+    """Return whether a dead process left a draft. A young one may be of a process of another container or machine."""
+    draft = _DRAFT.fullmatch(file.path.name)
+    return draft is not None and time.time() - file.changed > DRAFT_SECONDS and not _alive(int(draft[1]))
 
 
 def _alive(pid: int) -> bool:

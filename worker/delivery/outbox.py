@@ -33,6 +33,10 @@ TRUNCATE_BYTES = 256 * 1024
 WARN_SECONDS = 60.0
 
 
+NewestCheckpoint = Callable[[str, int, int], Checkpoint | None]
+"""Receives run id, claim number and the last update that is delivered."""
+
+
 class Entry(Contract):
     """One line of the file; exactly one field is set."""
 
@@ -124,6 +128,7 @@ def deliver_all(
     client: WorkerClient,
     *,
     on_finished: Callable[[str, int], None] = lambda _run_id, _claim_number: None,
+    newest: NewestCheckpoint | None = None,
 ) -> None:
     """Deliver the outboxes of dead processes, each under its own claim number; discard entries that are too late.
 
@@ -132,8 +137,10 @@ def deliver_all(
     Args:
         folder: folder of the outboxes.
         client: the backend.
-        on_finished: receives run id and claim number of each finished run, because the dead process may not have
-            removed the run's checkpoints.
+        on_finished: receives run id and claim number of each finished run with weights, because the dead process may
+            not have removed the run's checkpoints.
+        newest: finds the newest checkpoint of a claim on the disk, which is then recorded: an outbox can end before
+            the line of the last one. None: the last checkpoint in the outbox is recorded.
 
     Raises:
         BackendUnavailable: the backend is unreachable; what was not delivered remains.
@@ -142,7 +149,7 @@ def deliver_all(
     for path in sorted(folder.glob("*-*.jsonl")):
         try:
             with _lock_of(path).acquire(blocking=False):
-                _deliver(path, client, on_finished)
+                _deliver(path, client, on_finished, newest)
         except Timeout:  # its process lives, or another worker delivers it
             continue
         except (BackendUnavailable, TooManyFailedLogins, Unauthorized, Forbidden):
@@ -161,31 +168,38 @@ def _remove(path: Path) -> None:
     Path(f"{path}.lock").unlink(missing_ok=True)
 
 
-def _deliver(path: Path, client: WorkerClient, on_finished: Callable[[str, int], None]) -> None:
+def _deliver(
+    path: Path, client: WorkerClient, on_finished: Callable[[str, int], None], newest: NewestCheckpoint | None
+) -> None:
     run_id, _, number = path.stem.partition("-")
     claim_number = int(number)
     entries = list(_entries(path))
     ends = [entry.finish for entry in entries if entry.finish]
     try:
         try:
-            _deliver_rows(run_id, claim_number, entries, client)
+            _deliver_rows(run_id, claim_number, entries, client, newest)
         except LeaseLost:
             if not ends:  # with an end, the process may have delivered everything itself before it died
                 raise
         for end in ends:
             client.finish_as(run_id, end)
-        if ends and ends[-1].status is RunStatus.FINISHED:
+        if ends and ends[-1].status is RunStatus.FINISHED and ends[-1].weights:
             on_finished(run_id, claim_number)
     except (Conflict, NotFound, InvalidInput) as error:
         log.info("run %s: discarded rows left by a crashed process: %s", run_id, error)
     _remove(path)
 
 
-def _deliver_rows(run_id: str, claim_number: int, entries: list[Entry], client: WorkerClient) -> None:
+def _deliver_rows(
+    run_id: str, claim_number: int, entries: list[Entry], client: WorkerClient, newest: NewestCheckpoint | None
+) -> None:
     rows = [entry.row for entry in entries if entry.row]
     checkpoints = [entry.checkpoint for entry in entries if entry.checkpoint]
     if rows or checkpoints:
-        last = client.append(run_id, claim_number, rows, checkpoint=checkpoints[-1] if checkpoints else None)
+        last_update = max([row.update for row in rows] + [one.update for one in checkpoints])
+        named = checkpoints[-1] if checkpoints else None
+        checkpoint = named if newest is None else newest(run_id, claim_number, last_update)
+        last = client.append(run_id, claim_number, rows, checkpoint=checkpoint)
         log.info("run %s: delivered rows left by a crashed process (up to update %d)", run_id, last)
 
 

@@ -37,8 +37,8 @@ class Reporter:
         claim_number: number of the claim, sent with every request.
         outbox: stores rows on disk; None: rows are in memory only.
         on_recorded: receives each checkpoint that the backend has recorded.
-        on_finished: called once the backend knows that the run has finished, before the outbox is removed. If this
-            process dies in between, the worker that delivers the outbox does the same.
+        on_finished: called once the backend knows that the run has finished with weights, before the outbox is
+            removed. If this process dies in between, the worker that delivers the outbox does the same.
 
     Attributes:
         updates: number of the last update reported.
@@ -143,9 +143,15 @@ class Reporter:
         self._raise_failure()
 
     def finish(
-        self, status: RunStatus, *, ended_by: str = "", error: RunError | None = None, weights: str | None = None
+        self,
+        status: RunStatus,
+        *,
+        ended_by: str = "",
+        error: RunError | None = None,
+        weights: str | None = None,
+        note: str = "",
     ) -> None:
-        """Wait until the backend has every row, then finish, pause or fail the run.
+        """Wait until the backend has every row, then finish, pause or fail the run, or hand it back.
 
         Raises:
             LeaseLost: another worker has the run, or it has ended.
@@ -157,13 +163,14 @@ class Reporter:
                 "ended_by": ended_by,
                 "error": error,
                 "weights": weights,
+                "note": note,
             }
         )
         with self._change:
             self._store(Entry(finish=body))
         self.flush()
         retry_until_reachable(lambda: self._client.finish_as(self._run_id, body), on_failure=self._touch)
-        if status is RunStatus.FINISHED:
+        if status is RunStatus.FINISHED and weights:
             self._on_finished()
         if self._outbox is not None:
             self._outbox.remove()

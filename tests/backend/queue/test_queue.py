@@ -6,11 +6,12 @@ import pytest
 from sqlalchemy import update
 
 from backend.errors import LeaseLost, NotFound
-from backend.schemas.api import Finish, Start
+from backend.queue.queue import Queue
+from backend.schemas.api import Append, Finish, Start
 from backend.schemas.catalog import Catalog
-from backend.schemas.runs import RunError, RunStatus, Summary
+from backend.schemas.runs import Checkpoint, RunError, RunStatus, Summary
 from backend.storage.tables import RUNS
-from tests.backend.samples import catalog
+from tests.backend.samples import catalog, updates
 from tests.backend.scene import Scene
 
 pytestmark = pytest.mark.every_database
@@ -159,6 +160,36 @@ def test_finish_ends_a_run_once(scene: Scene, body: Finish) -> None:
         scene.services.queue.finish(claim.run.id, Finish(claim_number=1, status=other))
     with pytest.raises(LeaseLost):
         scene.append(claim, 1)
+
+
+@pytest.mark.parametrize(
+    ("verb", "status"),
+    [(None, RunStatus.QUEUED), (Queue.cancel, RunStatus.CANCELLED), (Queue.pause, RunStatus.PAUSED)],
+)
+def test_a_run_is_handed_back(scene: Scene, verb: Callable[[Queue, str], object] | None, status: RunStatus) -> None:
+    """A worker that stops hands its run back, which the next worker gets at once, unless the user wants otherwise."""
+    claim = scene.claim()
+    if verb is not None:
+        verb(scene.services.queue, claim.run.id)
+    scene.services.queue.finish(claim.run.id, Finish(claim_number=1, status=RunStatus.QUEUED))
+    assert scene.run(claim).status is status
+    if verb is None:
+        scene.services.queue.finish(claim.run.id, Finish(claim_number=1, status=RunStatus.QUEUED))
+        again = scene.claim()
+        assert (again.run.id, again.claim_number, again.run.notes) == (claim.run.id, 2, [])
+
+
+def test_a_run_without_weights_keeps_its_checkpoint(scene: Scene) -> None:
+    """The note of the end is added to the run's notes, and the last checkpoint stays."""
+    claim = scene.claim()
+    saved = Checkpoint(update=1, sha256="1" * 64)
+    scene.services.metrics.append(claim.run.id, Append(claim_number=1, rows=updates(1, 1), checkpoint=saved))
+    scene.services.queue.finish(
+        claim.run.id, Finish(claim_number=1, status=RunStatus.FINISHED, note="the weights could not be saved")
+    )
+    run = scene.run(claim)
+    assert (run.status, run.checkpoint, run.weights) == (RunStatus.FINISHED, saved, None)
+    assert run.notes == ["the weights could not be saved"]
 
 
 def test_a_failure_needs_a_reason() -> None:

@@ -230,8 +230,9 @@ def test_a_starting_worker_removes_stale_drafts(processes: Processes) -> None:
     root = processes.home / "checkpoints" / "runrunrun"
     root.mkdir(parents=True)
     dead, living = (root / f".5-1.safetensors.{pid}" for pid in (2**22 + 1, os.getpid()))
-    dead.touch()
-    living.touch()
+    for draft in (dead, living):
+        draft.touch()
+        os.utime(draft, (0, 0))
     stopped = threading.Event()
     stopped.set()
     make_worker(processes, stopped=stopped).loop()

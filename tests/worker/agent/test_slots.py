@@ -16,6 +16,7 @@ from tests.clients import BothClient
 from tests.inprocess import backend
 from tests.processes import wait_until
 from tests.worker.cases import registry, small_run
+from worker.agent import loop
 from worker.agent.executor import EXIT_GAVE_UP, EXIT_REPORTED, ExecutionSpec, Exit
 from worker.agent.gate import Gate, Turn
 from worker.agent.loop import Worker
@@ -33,6 +34,7 @@ class Pretended:
         self.granted = threading.Event()
         self.asked: list[str] = []
         self.updates = 0
+        self.deaf = False
         self._client = client
         self._code: int | None = None
         self._ended = threading.Event()
@@ -71,6 +73,12 @@ class Pretended:
         """End as paused."""
         self.asked.append("pause")
         self.end(RunStatus.PAUSED)
+
+    def stop(self) -> None:
+        """Hand the run back, unless the test wants it not to react."""
+        self.asked.append("stop")
+        if not self.deaf:
+            self.end(RunStatus.QUEUED)
 
     def progress(self) -> float | None:
         """Return the number of updates."""
@@ -199,14 +207,27 @@ def test_a_crash_fails_one_run(begin: Begin) -> None:
     assert [stage.status(run) for run in runs[2:]] == [RunStatus.RUNNING] * 2
 
 
-def test_a_stop_abandons_every_run(begin: Begin) -> None:
-    """When the worker stops, each execution ends without a report, and its run waits for the end of its lease."""
+def test_a_stop_hands_every_run_back(begin: Begin) -> None:
+    """When the worker stops, each execution is asked to, and its run is queued again without a lease."""
     stage = begin()
     runs = stage.launch(3)
     stage.hold(3)
     stage.close()
-    assert [execution.asked for execution in stage.started] == [["abandon"]] * 3
-    assert [stage.status(run) for run in runs] == [RunStatus.RUNNING] * 3
+    assert [execution.asked for execution in stage.started] == [["stop"]] * 3
+    assert [stage.status(run) for run in runs] == [RunStatus.QUEUED] * 3
+
+
+def test_a_killed_execution_is_handed_back_by_its_worker(begin: Begin, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An execution that does not react to a stop is interrupted, then killed; its run is queued again all the same."""
+    monkeypatch.setattr(loop, "STOP_SECONDS", 0.1)
+    monkeypatch.setattr(loop, "STOP_KILL_SECONDS", 0.4)
+    stage = begin()
+    (run,) = stage.launch(1)
+    stage.hold(1)
+    stage.started[0].deaf = True
+    stage.close()
+    assert stage.started[0].asked == ["stop", "SIGTERM", "SIGKILL"]
+    assert stage.status(run) is RunStatus.QUEUED
 
 
 def test_runs_train_in_turns(begin: Begin) -> None:

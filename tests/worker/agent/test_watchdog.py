@@ -30,6 +30,10 @@ class Scripted:
         """Record the request."""
         self.requests.append("pause")
 
+    def stop(self) -> None:
+        """Record the request."""
+        self.requests.append("stop")
+
     def interrupt(self) -> None:
         """Record the request."""
         self.requests.append("interrupt")

@@ -52,16 +52,35 @@ def test_other_bytes_are_not_a_checkpoint(tmp_path: Path) -> None:
     assert not (tmp_path / "trace").exists()
 
 
-def test_two_checkpoints_remain(tmp_path: Path) -> None:
-    """The newest and the recorded checkpoint remain; once the newest is recorded, only that one."""
+def test_the_newest_and_the_recorded_checkpoints_remain(tmp_path: Path) -> None:
+    """The two newest and the recorded checkpoint remain; once the newest is recorded, the two newest."""
     checkpoints = make(tmp_path)
     first = checkpoints.save(snapshot(1), 5)
     checkpoints.mark_recorded(first)
-    for update in (9, 10, 11):
+    for update in (8, 9, 10):
         last = checkpoints.save(snapshot(update), update)
-    assert names(tmp_path) == ["runrunrun/11-1.safetensors", "runrunrun/5-1.safetensors"]
+    files = [f"runrunrun/{update}-1.safetensors" for update in (10, 5, 9)]
+    assert names(tmp_path) == files
     checkpoints.mark_recorded(last)
-    assert names(tmp_path) == ["runrunrun/11-1.safetensors"]
+    assert names(tmp_path) == [files[0], files[2]]
+
+
+def test_a_run_that_began_again_keeps_its_new_checkpoints(tmp_path: Path) -> None:
+    """Checkpoints of an earlier claim are older, also those of later updates."""
+    for update in (80, 90):
+        make(tmp_path, 1).save(snapshot(update), update)
+    for update in (5, 6):
+        make(tmp_path, 2).save(snapshot(update), update)
+    assert names(tmp_path) == ["runrunrun/5-2.safetensors", "runrunrun/6-2.safetensors"]
+
+
+def test_the_newest_checkpoint_of_a_claim_is_found(tmp_path: Path) -> None:
+    """Only those of the claim count, up to the last update that is known."""
+    make(tmp_path, 1).save(snapshot(1), 9)
+    checkpoints = make(tmp_path, 2)
+    assert checkpoints.newest(100) is None
+    first, second = (checkpoints.save(snapshot(update), update) for update in (3, 5))
+    assert (checkpoints.newest(100), checkpoints.newest(4)) == (second, first)
 
 
 def test_files_of_a_later_claim_are_not_touched(tmp_path: Path) -> None:

@@ -62,3 +62,4 @@ def test_a_full_disk_is_no_error(tmp_path: Path) -> None:
     assert not policy.save(STATE, 2)
     policy.save_weights(STATE)
     assert (saved, policy.weights) == ([], None)
+    assert "weights" in policy.note

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -94,12 +95,17 @@ def test_states_are_requested_only_if_necessary(tmp_path: Path) -> None:
 
 
 def test_drafts_of_dead_processes_are_removed(tmp_path: Path) -> None:
-    """The unfinished files of killed processes are removed; complete files and drafts of living processes remain."""
+    """Old drafts of killed processes are removed; complete files and drafts of living processes remain, and young ones.
+
+    A young draft may be of a process in another container, whose number means nothing here.
+    """
     path = write(tmp_path / "runrunrun" / CHECKPOINT)
     living = write(draft_of(path))
-    dead = write(path.with_name(f".{path.name}.{dead_pid()}"))
+    pid = dead_pid()
+    dead, young = (write(path.with_name(f".{name}.{pid}")) for name in (path.name, f"9-{path.name}"))
+    os.utime(young, (time.time() - 500, time.time() - 500))
     remove_stale_drafts(tmp_path)
-    assert (path.exists(), living.exists(), dead.exists()) == (True, True, False)
+    assert [file.exists() for file in (path, living, young, dead)] == [True, True, True, False]
 
 
 def test_drafts_count(tmp_path: Path) -> None:

@@ -81,6 +81,21 @@ def test_a_delivered_checkpoint_is_recorded(tmp_path: Path, client: BothClient, 
     assert client.run(claim.run.id).checkpoint == CHECKPOINT
 
 
+def test_the_newest_checkpoint_on_the_disk_is_recorded(tmp_path: Path, client: BothClient, claim: Claim) -> None:
+    """A process that died between a checkpoint and its line in the outbox loses neither that nor the one before."""
+    lookups: list[tuple[str, int, int]] = []
+    newer = CHECKPOINT.model_copy(update={"update": 2, "sha256": "1" * 64})
+
+    def newest(*lookup: object) -> Checkpoint:
+        lookups.append(lookup)  # type: ignore[arg-type]
+        return newer
+
+    die(fill(tmp_path, claim, Entry(row=row(1)), Entry(row=row(2))))
+    deliver_all(tmp_path, client, newest=newest)
+    assert lookups == [(claim.run.id, claim.claim_number, 2)]
+    assert client.run(claim.run.id).checkpoint == newer
+
+
 def test_an_incomplete_line_is_ignored(tmp_path: Path, client: BothClient, claim: Claim) -> None:
     """A process that died while writing leaves an incomplete line; the lines before it are delivered."""
     die(fill(tmp_path, claim, Entry(row=row(1)), Entry(row=row(2))))
@@ -150,7 +165,7 @@ def test_a_large_outbox_is_truncated(tmp_path: Path, claim: Claim, monkeypatch: 
 @pytest.mark.parametrize("known", [False, True], ids=["end not yet reported", "end already reported"])
 def test_a_finished_run_is_reported_once(tmp_path: Path, client: BothClient, claim: Claim, known: bool) -> None:
     """If a process died after its run had finished, the delivery calls `on_finished` once."""
-    finish = Finish(claim_number=claim.claim_number, status=RunStatus.FINISHED)
+    finish = Finish(claim_number=claim.claim_number, status=RunStatus.FINISHED, weights="0" * 64)
     die(fill(tmp_path, claim, Entry(row=row(1)), Entry(finish=finish)))
     if known:
         client.append(claim.run.id, claim.claim_number, [row(1)])

@@ -108,7 +108,7 @@ def test_on_finished_is_called_before_the_outbox_is_removed(client: BothClient, 
         on_finished=lambda: seen.append((client.run(claim.run.id).status, path.exists())),
     )  # fmt: skip
     reporter.start(environment={}, blocks=[], parameters=7)
-    reporter.finish(RunStatus.FINISHED)
+    reporter.finish(RunStatus.FINISHED, weights="0" * 64)
     assert seen == [(RunStatus.FINISHED, True)]
     assert not path.exists()
 
