@@ -218,7 +218,7 @@ def test_checkpoints_of_finished_runs_are_removed(processes: Processes) -> None:
     left = processes.home / "checkpoints" / run.id / "3-1.safetensors"
     left.write_bytes(b"left")
     outbox = Outbox(outbox_path(processes.home / OUTBOXES, run.id, 1))
-    outbox.append(Entry(finish=Finish(claim_number=1, status=RunStatus.FINISHED)))
+    outbox.append(Entry(finish=Finish(claim_number=1, status=RunStatus.FINISHED, weights="0" * 64)))
     outbox._file.close()
     outbox._lock.release()
     assert not worker.iterate()
