@@ -33,7 +33,8 @@ def examine(settings: Settings) -> list[DoctorFinding]:
             findings += [*_orphans(connection), *_counts(connection), *_purges(connection)]
         findings += examine_folders(database, settings.home)
     except DatabaseError as error:
-        findings.append(DoctorFinding(f"the database cannot be read: {error.orig}; restore a backup"))
+        cure = "restore a backup" if database.sqlite else "start the server, or correct BLOCKHF_DATABASE_URL"
+        findings.append(DoctorFinding(f"the database cannot be read: {error.orig}; {cure}"))
     finally:
         database.close()
     return findings

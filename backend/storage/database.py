@@ -1,5 +1,6 @@
 """The database: its engine, read and write transactions, migrations, and the lock of the SQLite file."""
 
+import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
@@ -12,7 +13,7 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from filelock import FileLock, Timeout
-from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, text
+from sqlalchemy import URL, Connection, Engine, ExceptionContext, create_engine, event, inspect, make_url, text
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, OperationalError
 from sqlalchemy.pool import QueuePool
 
@@ -50,6 +51,8 @@ class Database:
             self.engine = _sqlite_engine(url) if self.sqlite else _postgres_engine(parsed)
         except ModuleNotFoundError as error:
             raise Unusable(f"PostgreSQL needs {error.name}: pip install 'blockhf[postgres]'") from None
+        self._damage = ""
+        event.listen(self.engine, "handle_error", self._note_damage)
         # SQLite has one writer. Threads get this lock sooner than they would by polling the lock of the file.
         self._writer = Lock() if self.sqlite else nullcontext()
         self._immediate = self.engine.execution_options(immediate=True)
@@ -105,10 +108,14 @@ class Database:
         """Read from the database.
 
         Raises:
+            Unusable: it was found to be damaged since the start.
             SQLAlchemyError: it cannot be read.
         """
+        if self._damage:
+            raise Unusable(f"the database is damaged ({self._damage}): stop the backend and restore a backup")
         with self.read() as connection:
-            connection.execute(text("SELECT count(*) FROM alembic_version"))
+            for table in ("alembic_version", "experiments", "runs", "updates", "blocks"):
+                connection.execute(text(f"SELECT * FROM {table} LIMIT 1")).all()
 
     def close(self) -> None:
         """Close all connections; wait up to 5 s for those in use."""
@@ -116,6 +123,12 @@ class Database:
         while isinstance(pool, QueuePool) and pool.checkedout() and time.monotonic() < deadline:
             time.sleep(0.01)
         self.engine.dispose()
+
+    def _note_damage(self, context: ExceptionContext) -> None:
+        """Remember that SQLite found a damaged page: others may still be read, but the database cannot be trusted."""
+        code = getattr(context.original_exception, "sqlite_errorcode", 0) & 0xFF
+        if code in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}:
+            self._damage = str(context.original_exception)
 
     def _exclude(self, connection: Connection) -> None:
         if not self.sqlite:
@@ -133,6 +146,8 @@ class Database:
         ):
             # Backends on PostgreSQL that start at the same time migrate one after the other.
             self._exclude(connection)
+            if reason := unknown_version(connection):
+                raise Unusable(reason)
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
 
@@ -159,7 +174,26 @@ def outdated(connection: Connection) -> str:
     found, wanted = MigrationContext.configure(connection).get_current_revision(), script.get_current_head()
     if found == wanted:
         return ""
-    return f"the tables have version {found}, this program needs {wanted}: start the backend once to update them"
+    if found is None and not inspect(connection).get_table_names():
+        return (
+            "the database has no tables: restore a backup; a copied file needs the -wal file beside it. "
+            "If it is new, start the backend once"
+        )
+    return unknown_version(connection) or (
+        f"the tables have version {found}, this program needs {wanted}: start the backend once to update them"
+    )
+
+
+def unknown_version(connection: Connection) -> str:
+    """Return an error text if the code does not know the version of the tables, else an empty text."""
+    script = ScriptDirectory(str(Path(__file__).parent / "migrations"))
+    found = MigrationContext.configure(connection).get_current_revision()
+    if found is None or found in {one.revision for one in script.walk_revisions()}:
+        return ""
+    return (
+        f"the tables have version {found}, which this program does not know: a newer version of BlockHF wrote them; "
+        "install that version, or restore a backup"
+    )
 
 
 @contextmanager

@@ -7,6 +7,7 @@ from backend.api.openapi import errors, example
 from backend.api.services import ServicesOfRequest
 from backend.errors import BackendUnavailable
 from backend.schemas.api import Health
+from backend.storage.database import Unusable
 
 router = APIRouter(tags=["health"])
 
@@ -25,5 +26,7 @@ def ready(services: ServicesOfRequest) -> Health:
     try:
         services.database.check()
     except SQLAlchemyError as error:
-        raise BackendUnavailable("the database cannot be read") from error
+        raise BackendUnavailable("the database cannot be read: run blockhf doctor") from error
+    except Unusable as error:
+        raise BackendUnavailable(str(error)) from error
     return Health()

@@ -4,12 +4,16 @@ import sqlite3
 from contextlib import closing
 
 import pytest
+from sqlalchemy import select
+from sqlalchemy.exc import DatabaseError
 
 from backend.api.services import Services
 from backend.operations import doctor
 from backend.operations.doctor import examine, repair
 from backend.schemas.api import Announcement, Append, Claim
 from backend.settings import Settings
+from backend.storage.database import Database, Unusable
+from backend.storage.tables import PRESETS
 from tests.backend.samples import INFO, catalog, spec, updates
 
 
@@ -81,6 +85,42 @@ def test_another_version_is_found(settings: Settings) -> None:
     damage(settings, "UPDATE alembic_version SET version_num = 'older'")
     (finding,) = examine(settings)
     assert finding.text.startswith("the tables have version older")
+
+
+def test_an_emptied_file_is_found(services: Services, settings: Settings) -> None:
+    """A file without tables asks for a backup, not for a start that would make an empty database."""
+    services.close()
+    for path in settings.home.glob("blockhf.sqlite3*"):
+        path.unlink()
+    (settings.home / "blockhf.sqlite3").touch()
+    (finding,) = examine(settings)
+    assert finding.text.startswith("the database has no tables: restore a backup")
+
+
+@pytest.mark.usefixtures("services")
+def test_a_newer_version_is_refused(settings: Settings) -> None:
+    """A program refuses tables that it does not know, in one line."""
+    damage(settings, "UPDATE alembic_version SET version_num = '9999'")
+    with pytest.raises(Unusable, match="version 9999, which this program does not know"):
+        Database(settings.url)
+
+
+def test_a_damaged_database_is_not_ready(services: Services, settings: Settings) -> None:
+    """A backend that has met a damaged page is not ready, although other pages can still be read."""
+    services.database.check()
+    services.database.engine.dispose()
+    with closing(sqlite3.connect(settings.home / "blockhf.sqlite3")) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        (page,) = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = 'presets'").fetchone()
+        (size,) = connection.execute("PRAGMA page_size").fetchone()
+    with (settings.home / "blockhf.sqlite3").open("r+b") as file:
+        file.seek((page - 1) * size)
+        file.write(b"\x5a" * size)
+    services.database.check()
+    with pytest.raises(DatabaseError), services.database.read() as connection:
+        connection.execute(select(PRESETS)).all()
+    with pytest.raises(Unusable, match="restore a backup"):
+        services.database.check()
 
 
 @pytest.mark.usefixtures("services")
