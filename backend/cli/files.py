@@ -21,7 +21,7 @@ app = typer.Typer()
 
 COLUMNS = (
     "RUN.csv has a header and one line per update, in the format of `blockhf export`. Required are the column update, "
-    "which counts from 1 without gaps, and at least one measure, such as batch_loss, train_loss, test_loss or "
+    "which rises, and at least one measure, such as batch_loss, train_loss, test_loss or "
     "test_accuracy. seconds, epoch, samples and cost default to 0. An empty cell means not measured. If a value is "
     "invalid, nothing is stored."
 )

@@ -29,6 +29,10 @@ def read(file: Path) -> dict[str, Any]:
         raise InvalidInput([FieldError("file", str(file), " ".join(str(error).split()))]) from None
     if not isinstance(fields, dict):
         raise InvalidInput([FieldError("file", str(file), "must contain the fields of an experiment")])
+    if "optimizer" in fields and "optimizers" not in fields:  # the configuration of a run, as its page downloads it
+        fields["optimizers"] = [fields.pop("optimizer")]
+        if "seed" in fields:
+            fields.setdefault("seeds", [fields.pop("seed")])
     return fields
 
 

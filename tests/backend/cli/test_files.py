@@ -98,7 +98,7 @@ def test_a_file_of_several_runs_is_none(run: Run, client: BothClient, history: P
 def test_the_help_says_what_a_file_holds(run: Run) -> None:
     """Which columns are needed, and how each option is written."""
     told = " ".join(run("import", "--help").stdout.replace("│", " ").split())
-    for words in ("RUN.csv", "--optimizer", "--spec", "--set", "--seed", "--json", "counts from 1 without gaps"):
+    for words in ("RUN.csv", "--optimizer", "--spec", "--set", "--seed", "--json", "which rises"):
         assert words in told
 
 

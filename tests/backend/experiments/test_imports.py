@@ -58,6 +58,24 @@ def test_imported_runs_are_never_claimed(client: BothClient, worker: str) -> Non
 
 
 @pytest.mark.parametrize(
+    ("text", "updates", "losses"),
+    [
+        ("update,train_loss\n0,9\n1,5\n", [1, 2], [9, 5]),
+        ("update,train_loss\n2,5\n4,3\n", [1, 2, 3, 4], [None, 5, None, 3]),
+        ("update,train_loss\n1,5\n2,NaN\n3,-inf\n", [1, 2, 3], [5, None, None]),
+        ("update;train_loss\n1;5,25\n2;4,125\n", [1, 2], [5.25, 4.125]),
+        ("\ufeffupdate\ttrain_loss\r\n1\t5.5\r\n", [1], [5.5]),
+    ],
+    ids=["from 0", "gaps", "not finite", "semicolons", "tabs"],
+)
+def test_files_of_other_programs_are_read(text: str, updates: list[int], losses: list[float | None]) -> None:
+    """Updates that the file leaves out, and cells that are not finite, have no value."""
+    found = list(rows(text))
+    assert [row.update for row in found] == updates
+    assert [row.train_loss for row in found] == losses
+
+
+@pytest.mark.parametrize(
     ("text", "field"),
     [
         ("", "csv"),
@@ -66,10 +84,11 @@ def test_imported_runs_are_never_claimed(client: BothClient, worker: str) -> Non
         ("update,seconds\n1,1\n", "csv"),
         ("update,train_loss,nope\n1,1,1\n", "csv"),
         ("update,update,train_loss\n1,1,1\n", "csv"),
-        ("update,train_loss\n2,1\n", "csv.line2.update"),
+        ("update,train_loss\n300000,1\n", "csv.line2.update"),
+        ("update,train_loss\n0,1\n0,1\n", "csv.line3.update"),
+        ("update,train_loss,seconds\n1,1,5\n2,1,4\n", "csv.line3.seconds"),
         ("update,train_loss\n1,1\n1,1\n", "csv.line3.update"),
-        ("update,train_loss\n1,1\n3,1\n", "csv.line3.update"),
-        ("update,train_loss\n1,nan\n", "csv.line2.train_loss"),
+        ("update,train_loss\n5,1\n3,1\n", "csv.line3.update"),
         ("update,train_loss\n1,1e999\n", "csv.line2.train_loss"),
         ("update,train_loss\n1,=cmd()\n", "csv.line2.train_loss"),
         ("update,train_loss\n1\n", "csv.line2"),
@@ -104,7 +123,7 @@ def test_a_file_is_one_run(client: BothClient, http: httpx.Client) -> None:
     assert answer.status_code == 422
     assert [(row["field"], row["value"]) for row in answer.json()["errors"]] == [("spec.optimizers", 2)]
     with pytest.raises(InvalidInput, match="line3"):
-        client.import_run(ONE, "update,train_loss\n1,1\n5,1\n")
+        client.import_run(ONE, "update,train_loss\n1,1\n1,1\n")
     assert client.experiments() == []
 
 
@@ -129,8 +148,8 @@ def test_a_long_file_is_one_request(client: BothClient) -> None:
 def test_nothing_is_stored_of_a_long_file_with_a_mistake(client: BothClient) -> None:
     """The error has the line of the mistake, behind rows that are good."""
     with pytest.raises(InvalidInput) as caught:
-        client.import_run(ONE, long(30_000) + "30002,1,1\n")
-    assert [(error.field, error.value) for error in caught.value.errors] == [("csv.line30002.update", 30_002)]
+        client.import_run(ONE, long(30_000) + "30000,1,1\n")
+    assert [(error.field, error.value) for error in caught.value.errors] == [("csv.line30002.update", 30_000)]
     assert client.experiments() == []
 
 
