@@ -1,10 +1,15 @@
 """Validation of a comparison against the catalog of the workers."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from math import prod
+from typing import Annotated, Any
 
 from jsonschema import Draft202012Validator
-from jsonschema.exceptions import SchemaError
+from jsonschema.exceptions import SchemaError, ValidationError
+from jsonschema.validators import extend
+from pydantic import StringConstraints, TypeAdapter
+from pydantic import ValidationError as PatternMismatch
+from pydantic_core import SchemaError as PatternError
 from referencing import Registry
 from referencing.exceptions import Unresolvable
 
@@ -18,6 +23,11 @@ from backend.schemas.optimizers import BlockHessianFree
 
 MAX_PARAMETERS = 200_000_000
 _MAX_EXACT = 2**53
+MAX_SCHEMA_PARTS = 2000
+"""Maximum number of keywords and list items in the JSON schema of a problem's options."""
+_REFUSED = {"patternProperties", "propertyNames", "$dynamicRef", "$recursiveRef", "unevaluatedProperties"}
+_REFUSED_IN_DEFINITIONS = {"$ref", "allOf", "anyOf", "oneOf", "not", "if", "dependentSchemas"}
+"""Definitions that refer to others can need a time that grows exponentially with their number."""
 
 
 def plan(spec: ExperimentSpec, catalog: Catalog, memory: int | None = None) -> Plan:
@@ -65,11 +75,15 @@ def check_catalog(catalog: Catalog) -> None:
     errors: list[FieldError] = []
     for i, info in enumerate(catalog.problems):
         at = f"catalog.problems.{i}"
+        refused = next(_refused_parts(info.options), None)
+        if refused is not None:
+            errors.append(FieldError(f"{at}.options", info.name, refused))
+            continue
         try:
             Draft202012Validator.check_schema(info.options)
             for name, setting in info.options.get("properties", {}).items():
                 list(_validator(info, name).iter_errors(setting.get("default") if isinstance(setting, dict) else None))
-        except (SchemaError, Unresolvable, RecursionError) as error:
+        except (SchemaError, PatternError, Unresolvable, RecursionError) as error:
             errors.append(FieldError(f"{at}.options", info.name, f"not a JSON schema: {str(error)[:300]}"))
             continue
         for name in info.data:
@@ -118,10 +132,42 @@ def _option_errors(spec: ExperimentSpec, info: ProblemInfo) -> Iterable[FieldErr
             yield FieldError(f"problem.options.{name}", None, "this option has no default: set a value")
 
 
-def _validator(info: ProblemInfo, name: str) -> Draft202012Validator:
+def _pattern(_validator: Any, pattern: str, value: object, _schema: Any) -> Iterator[ValidationError]:
+    """Match a pattern with pydantic's engine, whose time is linear: Python's can need years for 60 characters."""
+    if isinstance(value, str):
+        try:
+            TypeAdapter(Annotated[str, StringConstraints(pattern=pattern)]).validate_python(value)
+        except PatternMismatch:
+            yield ValidationError(f"{value!r} does not match {pattern!r}")
+
+
+_OptionValidator = extend(Draft202012Validator, {"pattern": _pattern})
+
+
+def _validator(info: ProblemInfo, name: str) -> Any:
     """Return a validator of one option, so that errors name it. The empty registry prevents downloads of references."""
     schema = {"$defs": info.options.get("$defs", {}), "allOf": [info.options["properties"][name]]}
-    return Draft202012Validator(schema, registry=Registry())
+    return _OptionValidator(schema, registry=Registry())
+
+
+def _refused_parts(options: dict[str, Any]) -> Iterator[str]:
+    """Return what makes the options' schema too costly to validate against."""
+    parts = 0
+    pending: list[tuple[Any, bool]] = [(options, False)]
+    while pending:
+        value, in_definitions = pending.pop()
+        parts += len(value)
+        if parts > MAX_SCHEMA_PARTS:
+            yield f"the schema may have at most {MAX_SCHEMA_PARTS} keywords and list items"
+            return
+        if isinstance(value, dict):
+            refused = _REFUSED | (_REFUSED_IN_DEFINITIONS if in_definitions else set())
+            if found := sorted(refused & value.keys()):
+                yield f"the keyword {found[0]} is not allowed {'in definitions' if in_definitions else 'in options'}"
+            items = [(one, in_definitions or name in {"$defs", "definitions"}) for name, one in value.items()]
+        else:
+            items = [(one, in_definitions) for one in value]
+        pending += [(one, inside) for one, inside in items if isinstance(one, dict | list)]
 
 
 def _size_errors(spec: ExperimentSpec, data: DataSet) -> Iterable[FieldError]:

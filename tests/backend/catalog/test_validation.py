@@ -175,3 +175,35 @@ def test_the_largest_worker_counts(
     with pytest.raises(InvalidInput) if refused else nullcontext():
         services.experiments.launch(spec(device=device))
     assert len(services.experiments.list()) == (not refused)
+
+
+EXPONENTIAL = {"type": "string", "pattern": "^(a+)+$", "default": "a" * 60 + "!"}
+
+
+def test_a_pattern_takes_linear_time() -> None:
+    """A pattern for which Python's engine needs years is matched at once, at registration and at a launch."""
+    options = catalog().problems[0].options
+    known = catalog(options=options | {"properties": options["properties"] | {"a": EXPONENTIAL}})
+    check_catalog(known)
+    asked = spec()
+    problem = asked.problem.model_copy(update={"options": asked.problem.options | {"a": "a" * 60 + "!"}})
+    with pytest.raises(InvalidInput) as caught:
+        plan(asked.model_copy(update={"problem": problem}), known)
+    assert [error.field for error in caught.value.errors] == ["problem.options.a"]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"properties": {"a": {"patternProperties": {"^(a+)+$": {}}}}},
+        {"properties": {"a": {"pattern": "(?=a)b", "default": "b"}}},
+        {"properties": {"a": {"allOf": [{}] * 5000}}},
+        {"properties": {"a": {"$ref": "#/$defs/x"}}, "$defs": {"x": {"allOf": [{"$ref": "#/$defs/y"}] * 2}, "y": {}}},
+    ],
+    ids=["patternProperties", "lookahead", "large", "nested references"],
+)
+def test_costly_options_are_refused(options: dict[str, Any]) -> None:
+    """Options whose check could take long register nobody."""
+    with pytest.raises(InvalidInput) as caught:
+        check_catalog(catalog(options={"type": "object"} | options))
+    assert caught.value.errors[0].field == "catalog.problems.0.options"
