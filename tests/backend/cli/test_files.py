@@ -60,7 +60,7 @@ def test_a_long_file_is_imported(run: Run, client: BothClient, tmp_path: Path) -
 @pytest.mark.parametrize(
     ("text", "arguments", "words"),
     [
-        ("update,test_loss\n1,5\n3,4\n", ["-o", "adam"], r"^csv.line3.update is 3: updates count from 1 .*; 2 is next"),
+        ("update,test_loss\n1,5\n1,4\n", ["-o", "adam"], r"^csv.line3.update is 1: must be more than 1"),
         ("update,test_loss\n1,five\n", ["-o", "adam"], "^csv.line2.test_loss is 'five'"),
         ("test_loss\n1\n", ["-o", "adam"], "^csv is None: needs the column update"),
         ("update,test_loss\n1,5\n", [], "^optimizer is None: "),
