@@ -1,14 +1,15 @@
-# Three commands: `make run`, `make test`, and `make long` for what takes hours. Everything else is a part of them.
+# Main targets: `make run`, `make test`, `make docs`, and `make long` for what takes hours. The others are parts of them.
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 TEST_STAMP := .venv/.installed-tests
+DOCS_STAMP := .venv/.installed-docs
 
 # Half of a test's time is waiting for other processes, so more test processes run than there are cores.
-POOL ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 3)
+POOL ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 2)
 PYTEST := $(BIN)/pytest -q -n $(POOL)
 
-.PHONY: run test test-fast tests check format types programs long faults large schemathesis audit bench-service clean
+.PHONY: run test test-fast tests check format types programs docs long faults large schemathesis audit bench-service clean
 
 run: $(STAMP)
 	@exec $(BIN)/blockhf up
@@ -32,6 +33,12 @@ format: $(TEST_STAMP)
 
 types: $(TEST_STAMP)
 	@$(BIN)/mypy
+
+# The documentation as HTML; a warning is an error. Generated pages are written first.
+docs: $(DOCS_STAMP)
+	$(BIN)/python -m docs.generate
+	$(BIN)/sphinx-build -W --keep-going -q -b html docs docs/_build
+	@echo docs/_build/index.html
 
 # All that is too long for `make test`: hours.
 long: audit large schemathesis faults bench-service
@@ -61,12 +68,14 @@ bench-service: $(TEST_STAMP)
 
 # What tests need that pip does not install. Tests that need a missing program are skipped.
 programs:
-	@missing=; for name in chromium nodejs; do \
-	  command -v $$name >/dev/null || { [ $$name = nodejs ] && command -v node >/dev/null; } || missing="$$missing $$name"; done; \
-	if [ -n "$$missing" ]; then \
-	  { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get update -q >/dev/null && \
-	    apt-get install -y -q --no-install-recommends $$missing >/dev/null; } || \
-	  echo "cannot install$$missing here: the tests that need them are skipped"; fi
+	@command -v chromium-headless-shell >/dev/null || command -v chromium >/dev/null || \
+	  { $(APT) && { $(INSTALL) chromium-headless-shell || $(INSTALL) chromium; }; } >/dev/null 2>&1 || \
+	  echo "cannot install chromium here: the tests that need it are skipped"
+	@command -v node >/dev/null || { $(APT) && $(INSTALL) nodejs; } >/dev/null 2>&1 || \
+	  echo "cannot install nodejs here: the tests that need it are skipped"
+
+APT := [ "$$(id -u)" = 0 ] && command -v apt-get && apt-get update -q
+INSTALL := apt-get install -y -q --no-install-recommends
 
 .venv/bin/python:
 	$(PYTHON) -m venv .venv
@@ -84,5 +93,9 @@ $(TEST_STAMP): $(STAMP)
 	$(BIN)/pip install --disable-pip-version-check -q --no-deps curvlinops-for-pytorch backpack-for-pytorch unfoldNd
 	@touch $@
 
+$(DOCS_STAMP): $(STAMP)
+	$(BIN)/pip install --disable-pip-version-check -q -e '.[docs]'
+	@touch $@
+
 clean:
-	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis build *.egg-info
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis build docs/_build *.egg-info

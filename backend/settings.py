@@ -25,6 +25,7 @@ REPLACED = {
     "address_rate": _NO_RATES,
     "checkpoint_bytes": "it was renamed; set BLOCKHF_CHECKPOINT_QUOTA_BYTES instead",
     "demo": "it was renamed; set BLOCKHF_QUEUE_DEMO instead",
+    "max_attempts": "it was renamed; set BLOCKHF_MAX_CLAIMS_WITHOUT_PROGRESS instead",
     "hang_seconds": "it was renamed; set BLOCKHF_STALL_TIMEOUT_SECONDS instead",
     "open_network": "it was renamed; set BLOCKHF_ALLOW_UNAUTHENTICATED_NETWORK instead",
     "token_rate": _NO_RATES,
@@ -60,13 +61,16 @@ class Settings(BaseSettings):
     lease_seconds: float = Field(
         30, gt=0, description="a worker that sends no heartbeat for this long loses its run [s]; at least 3 heartbeats"
     )
-    max_attempts: int = Field(5, ge=1, description="a run fails after this many claims without progress")
+    max_claims_without_progress: int = Field(5, ge=1, description="a run fails after this many claims without progress")
     checkpoint_seconds: float = Field(60, gt=0, description="interval between the checkpoints of a run [s]")
     checkpoint_quota_bytes: int = Field(
         20 * 10**9, ge=0, description="maximum size of all checkpoints and final weights together [bytes]"
     )
     stall_timeout_seconds: float = Field(
         60, gt=0, description="end a run that reports no update for this long [s] and for 20 times its longest update"
+    )
+    slots: int = Field(
+        8, ge=1, le=64, description="a worker holds at most this many runs at once, fewer if its memory is too small"
     )
     max_queued: int = Field(10_000, ge=1, description="maximum number of queued runs")
     max_body_bytes: int = Field(1_000_000, ge=1000, description="maximum size of a request body [bytes]")

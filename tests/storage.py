@@ -154,7 +154,7 @@ class Logged:
 def record(home: Path, rows: int = 600, seed: int = 0) -> Logged:
     """Report rows of two runs in batches of 1 to 20, with checkpoints named among them."""
     Services(Settings(home=home)).close()
-    random, store = Random(seed), Services(Settings(home=home), clock=Clock())
+    random, services = Random(seed), Services(Settings(home=home), clock=Clock())
     wal = home / f"{FILE}-wal"
     logged = Logged(home, b"", [wal.stat().st_size if wal.exists() else 0], [contents(home)])
 
@@ -162,13 +162,13 @@ def record(home: Path, rows: int = 600, seed: int = 0) -> Logged:
         logged.ends.append(wal.stat().st_size)
         logged.states.append(contents(home))
 
-    worker = store.workers.register(Announcement(info=INFO, catalog=catalog())).worker_id
+    worker = services.workers.register(Announcement(info=INFO, catalog=catalog())).worker_id
     acknowledged()
-    store.experiments.launch(spec(optimizers=[Adam(gradient_batch=10)], seeds=[0, 1]))
+    services.experiments.launch(spec(optimizers=[Adam(gradient_batch=10)], seeds=[0, 1]))
     acknowledged()
     held = []
     for _ in range(2):
-        claim = store.queue.claim(worker)
+        claim = services.queue.claim(worker)
         assert claim is not None
         held.append(claim)
         acknowledged()
@@ -178,12 +178,12 @@ def record(home: Path, rows: int = 600, seed: int = 0) -> Logged:
         first, last = reported[which] + 1, reported[which] + count
         named = checkpoint(last) if random.random() < 0.2 else None
         body = Append(claim_number=held[which].claim_number, rows=updates(first, last), checkpoint=named)
-        reported[which] = store.metrics.append(held[which].run.id, body)
+        reported[which] = services.metrics.append(held[which].run.id, body)
         acknowledged()
     logged.log = wal.read_bytes()
     assert len(logged.log) == logged.ends[-1] > logged.ends[0]
     saved = copied(home, home / "saved", b"")  # what the database itself holds; closing copies the log into it
-    store.close()
+    services.close()
     logged.home = saved
     return logged
 
@@ -202,20 +202,20 @@ def cut(logged: Logged, at: int, scratch: Path, *, junk: bytes = b"") -> list[st
     pairs = list(zip(junk, logged.log[at:], strict=False))
     same = next((i for i, (new, old) in enumerate(pairs) if new != old), len(pairs))  # zeros may be what was there
     wanted = logged.after(at + same)
-    store = Services(Settings(home=home), clock=Clock())
+    services = Services(Settings(home=home), clock=Clock())
     try:
         if contents(home) != wanted:
             faults.append(f"cut at {at}: not what was acknowledged up to there")
-        for run in store.runs.list():
-            known = store.metrics.series([run.id])[run.id]["update"]
+        for run in services.runs.list():
+            known = services.metrics.series([run.id])[run.id]["update"]
             if known != list(range(1, run.summary.updates + 1)):
                 faults.append(f"cut at {at}: the rows of {run.id} are not those of its summary")
             if run.status is RunStatus.RUNNING:
                 body = Append(claim_number=1, rows=updates(len(known) + 1, len(known) + 3))
-                if store.metrics.append(run.id, body) != len(known) + 3:
+                if services.metrics.append(run.id, body) != len(known) + 3:
                     faults.append(f"cut at {at}: {run.id} does not go on")
     finally:
-        store.close()
+        services.close()
     if not sound(home):
         faults.append(f"cut at {at}: the database is damaged")
     shutil.rmtree(home)

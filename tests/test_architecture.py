@@ -111,7 +111,7 @@ def test_optimizers_import_torch_alone() -> None:
 
 def test_backend_runs_without_torch() -> None:
     """Importing the whole backend loads neither torch nor Streamlit."""
-    code = "import backend.api.app, backend.cli.main, sys; print(sorted({'torch', 'streamlit'} & set(sys.modules)))"
+    code = "import backend.api.app, backend.cli.launch, sys; print(sorted({'torch', 'streamlit'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
     assert done.stdout.strip() == "[]"
 

@@ -5,6 +5,7 @@ import os
 import platform
 import signal
 import threading
+from contextlib import closing
 from types import FrameType
 
 import torch
@@ -26,14 +27,16 @@ def main() -> None:
     folder = (settings.home / "data").absolute()
     stopped = threading.Event()
     _stop_on_signals(stopped)
-    with WorkerClient.of(settings) as client:
+    with WorkerClient.of(settings) as client, closing(LocalProcessExecutor(spare=True)) as executor:
         chosen = device.choose_device("auto")
         Worker(
             client,
-            LocalProcessExecutor(),
+            executor,
             info=WorkerInfo(
                 name=f"{platform.node()}:{os.getpid()}",
                 device=device.describe(chosen),
+                devices=device.available(),
+                slots=settings.slots,
                 memory=device.memory(chosen),
                 threads=torch.get_num_threads(),
                 versions=device.versions(),

@@ -29,8 +29,8 @@ from backend.schemas.measures import BlockStats, StopReason, Update
 from backend.schemas.optimizers import Adam, BlockHessianFree
 from backend.schemas.paper import (
     Answer,
+    ClaimResult,
     Evidence,
-    Finding,
     PaperView,
     PlotlyFigure,
     Reproduction,
@@ -180,7 +180,7 @@ EXPORT = {"run": RUN, "columns": {"update": [1], "seconds": [0.8], "train_loss":
 CSV = "update,epoch,samples,seconds,cost,batch_loss,train_loss\n1,0.25,1000,0.8,18.5,103.9,61.2\n"
 
 _FIGURE = PlotlyFigure(data=[{"x": [1, 2], "y": [61.2, 55.0], "name": "Adam, batch 100"}], layout={"height": 300})
-_FINDING = Finding(
+_FINDING = ClaimResult(
     number=1,
     claim="BHF is better than HF.",
     rule="Reproduced: at the end, for every seed.",

@@ -60,8 +60,8 @@ class _DatabaseMetrics(Collector):
             counts = {
                 row[0]: row[1] for row in connection.execute(select(RUNS.c.status, func.count()).group_by("status"))
             }
-            held = RUNS.c.status == RunStatus.RUNNING
-            lease = connection.scalar(select(func.min(RUNS.c.lease_until)).where(held))
+            running = RUNS.c.status == RunStatus.RUNNING
+            lease = connection.scalar(select(func.min(RUNS.c.lease_until)).where(running))
             alive = connection.scalar(select(func.count()).where(WORKERS.c.seen_at >= now - lease_seconds))
         yield CounterMetricFamily(
             "blockhf_rows", "updates stored since the backend started", value=self._services.metrics.stored

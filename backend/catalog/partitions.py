@@ -1,4 +1,4 @@
-"""Layer sizes from a catalog's symbolic dimensions, and partitions as lists of layer names: no torch needed."""
+"""Layer sizes from the symbolic dimensions of a catalog, and partitions as lists of layer names; without torch."""
 
 from bisect import bisect_left
 from collections import Counter
@@ -14,7 +14,7 @@ from backend.schemas.optimizers import EqualPartition, ExplicitPartition, LayerP
 
 
 def option_values(info: ProblemInfo, options: Mapping[str, OptionValue]) -> dict[str, OptionValue]:
-    """Return every option of a problem: the given ones, the others at their defaults."""
+    """Return every option of a problem: the given values, and defaults for the others."""
     defaults = {
         name: setting["default"] for name, setting in info.options.get("properties", {}).items() if "default" in setting
     }
@@ -25,13 +25,16 @@ def layer_sizes(info: ProblemInfo, data: DataSet, options: Mapping[str, OptionVa
     """Count each layer's parameters, in the order of the forward pass.
 
     A dimension given by name is that option's value, or one of the data set's inputs, classes, channels, height and
-    width. Raises InvalidInput where a name is neither, or where its value is not a count.
+    width.
+
+    Raises:
+        InvalidInput: a name is neither, or its value is not a size.
     """
     return {name: sum(map(prod, shapes)) for name, shapes in layer_shapes(info, data, options).items()}
 
 
 def layer_shapes(info: ProblemInfo, data: DataSet, options: Mapping[str, OptionValue]) -> dict[str, list[list[int]]]:
-    """Return the shapes of each layer's parameters, likewise."""
+    """Return the shapes of each layer's parameters; dimensions are resolved as in `layer_sizes`."""
     channels, height, width = [*data.shape, 1, 1, 1][:3]
     known: dict[str, OptionValue] = {"channels": channels, "height": height, "width": width}
     known |= {"inputs": data.inputs, "classes": data.classes}
@@ -50,9 +53,16 @@ def _size(dimension: Dimension, known: Mapping[str, OptionValue]) -> int:
 
 
 def expand(partition: Partition, info: ProblemInfo, sizes: Mapping[str, int], *, field: str) -> list[list[str]]:
-    """Turn any kind of partition into blocks of layer names; `field` is its place in the input, for errors.
+    """Turn any kind of partition into blocks of layer names.
 
-    Raises InvalidInput where an explicit partition is not one, or where there would be too many blocks.
+    Args:
+        partition: the partition to resolve.
+        info: the problem.
+        sizes: parameters of each layer, in the order of the forward pass.
+        field: path of the partition in the input, for errors.
+
+    Raises:
+        InvalidInput: an explicit partition is invalid, or there would be too many blocks.
     """
     match partition:
         case ExplicitPartition(blocks=blocks):
@@ -74,12 +84,12 @@ def expand(partition: Partition, info: ProblemInfo, sizes: Mapping[str, int], *,
 def equal_blocks(sizes: Mapping[str, int], count: int) -> list[list[str]]:
     """Cut consecutive layers into `count` blocks so that the largest block is as small as possible.
 
-    Of the cuts that reach this the last block begins as early as possible, and those before it are cut by the same
+    Of several such cuts, the one whose last block starts earliest is chosen; the layers before it are cut by the same
     rule.
     """
     names = list(sizes)
     total = [0, *accumulate(sizes.values())]
-    # largest[i] is the smallest possible largest block of the first i layers, start[k][i] where the last one begins
+    # largest[i] is the smallest possible largest block of the first i layers, start[k][i] where the last block starts
     largest, start = total, [[0] * len(total)]
     for k in range(1, count):
         best, cut = [total[-1]] * (k + 1), [k] * (k + 1)
@@ -109,7 +119,11 @@ def _last_cut(largest: Sequence[int], total: Sequence[int], first: int, end: int
 
 
 def check_blocks(blocks: Sequence[Sequence[str]], layers: Sequence[str], field: str) -> None:
-    """Raise InvalidInput unless each layer stands in exactly one block."""
+    """Check that each layer is in exactly one block.
+
+    Raises:
+        InvalidInput: with every layer that is unknown, repeated or missing.
+    """
     allowed = "the layers are " + ", ".join(layers)
     count = Counter(name for block in blocks for name in block)
     errors: list[FieldError] = []
@@ -119,7 +133,7 @@ def check_blocks(blocks: Sequence[Sequence[str]], layers: Sequence[str], field: 
             if name not in layers:
                 errors.append(FieldError(f"{field}.{b}.{i}", name, f"no such layer; {allowed}"))
             elif name in seen:
-                limit = f"layer {name} stands in {count[name]} places; each layer belongs to exactly one block"
+                limit = f"layer {name} is listed {count[name]} times; each layer belongs to exactly one block"
                 errors.append(FieldError(f"{field}.{b}.{i}", name, limit))
             seen.add(name)
     missing = [name for name in layers if name not in seen]

@@ -1,4 +1,4 @@
-"""Whether a comparison may be queued: everything about it that needs a worker's catalog."""
+"""Validation of a comparison against the catalog of the workers."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from math import prod
@@ -21,9 +21,15 @@ _MAX_EXACT = 2**53
 
 
 def plan(spec: ExperimentSpec, catalog: Catalog, memory: int | None = None) -> Plan:
-    """Say what a comparison would queue; raise InvalidInput with every reason why it cannot be.
+    """Return the runs that a comparison would queue.
 
-    `memory` is what the largest worker has [bytes]; None: not known.
+    Args:
+        spec: the comparison.
+        catalog: what the workers can train.
+        memory: memory of the largest worker [bytes]; None: unknown.
+
+    Raises:
+        InvalidInput: with every reason why the comparison cannot be queued.
     """
     info, data = _problem(spec, catalog)
     errors = [*_option_errors(spec, info), *_size_errors(spec, data)]
@@ -33,25 +39,28 @@ def plan(spec: ExperimentSpec, catalog: Catalog, memory: int | None = None) -> P
     total = sum(sizes.values())
     if total > MAX_PARAMETERS:
         raise InvalidInput([_too_large(spec, info, total)])
-    if memory is not None:
-        errors += _memory_errors(spec, layer_shapes(info, data, spec.problem.options), memory)
-    if errors:
+    needs = _memory_needs(spec, layer_shapes(info, data, spec.problem.options))
+    if memory is not None and (errors := list(_memory_errors(spec, needs, memory))):
         raise InvalidInput(errors)
     blocks = _blocks(spec.optimizers, info, sizes)
     plans = [[BlockPlan(layers=b, parameters=sum(sizes[n] for n in b)) for b in of_one] for of_one in blocks]
     labels = [_label(optimizer, of_one) for optimizer, of_one in zip(spec.optimizers, blocks, strict=True)]
     return Plan(
         runs=[
-            RunPlan(label=f"{label}, seed {seed}", blocks=of_one)
+            RunPlan(label=f"{label}, seed {seed}", blocks=of_one, memory=needed)
             for seed in spec.seeds
-            for label, of_one in zip(labels, plans, strict=True)
+            for label, of_one, (_, needed) in zip(labels, plans, needs, strict=True)
         ],
         total=total,
     )
 
 
 def check_catalog(catalog: Catalog) -> None:
-    """Raise InvalidInput where a worker announces something that could never be queued."""
+    """Check that everything in a catalog can be queued.
+
+    Raises:
+        InvalidInput: with every entry that cannot.
+    """
     data = {d.name: d for d in catalog.data}
     errors: list[FieldError] = []
     for i, info in enumerate(catalog.problems):
@@ -65,7 +74,7 @@ def check_catalog(catalog: Catalog) -> None:
             continue
         for name in info.data:
             if name not in data:
-                errors.append(FieldError(f"{at}.data", name, "a data set that the catalog does not describe"))
+                errors.append(FieldError(f"{at}.data", name, "the catalog does not describe this data set"))
                 continue
             try:
                 sizes = layer_sizes(info, data[name], {})
@@ -100,17 +109,17 @@ def _option_errors(spec: ExperimentSpec, info: ProblemInfo) -> Iterable[FieldErr
         if name not in known:
             yield _unknown(f"problem.options.{name}", str(value), f"option of {info.name}", known)
         elif isinstance(value, int | float) and abs(value) > _MAX_EXACT:
-            yield FieldError(f"problem.options.{name}", str(value), f"must lie within -{_MAX_EXACT} and {_MAX_EXACT}")
+            yield FieldError(f"problem.options.{name}", str(value), f"must be between -{_MAX_EXACT} and {_MAX_EXACT}")
         else:
             for error in _validator(info, name).iter_errors(value):
                 yield FieldError(f"problem.options.{name}", value, error.message[:300])
     for name in info.options.get("required", []):
         if name not in given:
-            yield FieldError(f"problem.options.{name}", None, "this option has no default: give a value")
+            yield FieldError(f"problem.options.{name}", None, "this option has no default: set a value")
 
 
 def _validator(info: ProblemInfo, name: str) -> Draft202012Validator:
-    """Validate one option, so that errors name it; without a registry, so that no reference is ever fetched."""
+    """Return a validator of one option, so that errors name it. The empty registry prevents downloads of references."""
     schema = {"$defs": info.options.get("$defs", {}), "allOf": [info.options["properties"][name]]}
     return Draft202012Validator(schema, registry=Registry())
 
@@ -122,7 +131,7 @@ def _size_errors(spec: ExperimentSpec, data: DataSet) -> Iterable[FieldError]:
         ("test_size", choice.test_size, data.test_size),
     ]:
         if value is not None and value > size:
-            yield FieldError(f"problem.{name}", value, f"at most {size}, which is all that {data.name} has")
+            yield FieldError(f"problem.{name}", value, f"at most {size}, the size of {data.name}")
     train = min(choice.train_size or data.train_size, data.train_size)
     if spec.evaluation.train_subset > train:
         limit = f"at most {train}, the number of training images"
@@ -133,25 +142,28 @@ def _size_errors(spec: ExperimentSpec, data: DataSet) -> Iterable[FieldError]:
             yield FieldError(f"optimizers.{i}.gradient_batch", optimizer.gradient_batch, limit)
 
 
-def _memory_errors(
-    spec: ExperimentSpec, shapes: Mapping[str, Sequence[Sequence[int]]], memory: int
-) -> Iterable[FieldError]:
-    """Refuse what cannot fit even if nothing but what `OptimizerSettings.memory` names is held.
+def _memory_needs(spec: ExperimentSpec, shapes: Mapping[str, Sequence[Sequence[int]]]) -> list[tuple[str, int]]:
+    """Return, for each optimizer, the setting that decides how much memory it needs at least, and how much [bytes].
 
-    A layer gives out at least one number per row of its matrices and example, of one step or place alone.
+    The bound counts the vectors and layer outputs of `OptimizerSettings.memory`. A layer has at least one output per
+    row of its matrices and example, even if it has only one time step or pixel.
     """
     each = 8 if spec.precision == "float64" else 4
     weights = each * sum(prod(shape) for of_layer in shapes.values() for shape in of_layer)
     outputs = sum(max((shape[0] for shape in of_layer if len(shape) > 1), default=0) for of_layer in shapes.values())
-    for i, optimizer in enumerate(spec.optimizers):
-        field, needed = optimizer.memory(weights, each * outputs)
+    return [optimizer.memory(weights, each * outputs) for optimizer in spec.optimizers]
+
+
+def _memory_errors(spec: ExperimentSpec, needs: Sequence[tuple[str, int]], memory: int) -> Iterable[FieldError]:
+    """Refuse what cannot fit even if nothing but what `OptimizerSettings.memory` names is held."""
+    for i, (optimizer, (field, needed)) in enumerate(zip(spec.optimizers, needs, strict=True)):
         if needed > memory:
             limit = f"needs at least {needed / 1e9:.1f} GB, and no worker has more than {memory / 1e9:.1f} GB"
             yield FieldError(f"optimizers.{i}.{field}", getattr(optimizer, field), limit)
 
 
 def _too_large(spec: ExperimentSpec, info: ProblemInfo, total: int) -> FieldError:
-    """Name the option that weighs most: the largest of those that are a layer's dimension."""
+    """Return an error for the option with the largest layer dimension."""
     values = option_values(info, spec.problem.options)
     names = {d for layer in info.layers for shape in layer.parameters.values() for d in shape if isinstance(d, str)}
     sizes = {name: value for name, value in values.items() if name in names and isinstance(value, int | float)}

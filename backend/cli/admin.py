@@ -22,6 +22,7 @@ def create_token(
 ) -> None:
     """Create a token and print it (shown only once). Requests then require a token."""
     typer.echo(Tokens(Settings()).create(name, frozenset(scope)))
+    typer.echo("Restart a running `blockhf up`, so that its worker and dashboard get a token.", err=True)
 
 
 @tokens.command("list")

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from backend.cli.messages import nearest
 from backend.client import Client
 from backend.errors import FieldError, InvalidInput
 from backend.operations.purge import purge
@@ -144,6 +145,12 @@ def preset_fields(client: Client, slug: str) -> dict[str, object]:
     known = {preset.slug: preset.spec for preset in client.presets()}
     if slug not in known:
         raise InvalidInput(
-            [FieldError("preset", slug, f"must be one of {', '.join(known)}" if known else "no preset is saved")]
+            [
+                FieldError(
+                    "preset",
+                    slug,
+                    f"must be one of {', '.join(known)}{nearest(slug, known)}" if known else "no preset is saved",
+                )
+            ]
         )
     return known[slug].model_dump(mode="json")

@@ -15,6 +15,7 @@ from backend.client import Client
 from backend.durable_files import write_durably
 from backend.errors import FieldError, InvalidInput, NotFound
 from backend.schemas.api import ExportKind
+from backend.schemas.problem_template import problem_package
 
 app = typer.Typer()
 
@@ -126,3 +127,17 @@ def _text(file: Path) -> str:
         return file.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise InvalidInput([FieldError("file", str(file), str(error))]) from None
+
+
+@app.command("new-problem")
+def new_problem(
+    name: Annotated[str, typer.Argument(help="Name of the network: lower-case letters, digits and hyphens.")],
+    to: Annotated[Path, typer.Option(help="Folder in which the package's folder is made.")] = Path(),
+) -> None:
+    """Write a package that adds a network of your own; change it, and install it beside the worker."""
+    files = problem_package(name)
+    folder = to / name
+    folder.mkdir(parents=True)  # an existing folder is not changed
+    for path, text in files.items():
+        (folder / path).write_text(text)
+    typer.echo(f"Change build in {folder}, then: pip install {folder.resolve()}, and start the worker again.")

@@ -7,6 +7,7 @@ from typing import Any
 import yaml
 from pydantic import BaseModel
 
+from backend.cli.messages import nearest
 from backend.errors import FieldError, InvalidInput
 from backend.schemas.experiments import Budget, Evaluation, ExperimentSpec, Problem
 from backend.schemas.fields import SettingField, setting_fields
@@ -73,7 +74,8 @@ def parse_optimizer(text: str) -> dict[str, Any]:
     """Parse `kind path=value path=value ...`, such as `bhf damping=0.1 partition.kind=layers`."""
     kind, *settings = re.split(r"\s+(?=[\w.]+=)", text.strip())
     if kind not in OPTIMIZERS:
-        raise InvalidInput([FieldError("optimizer", kind, f"must be one of {', '.join(OPTIMIZERS)}")])
+        limit = f"must be one of {', '.join(OPTIMIZERS)}{nearest(kind, OPTIMIZERS)}"
+        raise InvalidInput([FieldError("optimizer", kind, limit)])
     optimizer: dict[str, Any] = {"kind": kind}
     for setting in settings:
         assign(optimizer, setting)

@@ -16,6 +16,7 @@ from rich.text import Text
 from backend.client.retry import call_with_retry
 from backend.client.transport import RETRY_SECONDS
 from backend.errors import BackendUnavailable
+from backend.schemas.run_names import run_names
 from backend.schemas.runs import Run, RunStatus
 
 STYLES = {
@@ -26,12 +27,6 @@ STYLES = {
     RunStatus.FAILED: "bold red",
     RunStatus.CANCELLED: "yellow",
 }
-
-
-def optimizer_label(run: Run) -> str:
-    """Return the optimizer, with the number of blocks once it is known."""
-    optimizer = run.config.optimizer
-    return f"{optimizer.kind}, {len(run.blocks)} blocks" if optimizer.has_blocks and run.blocks else optimizer.kind
 
 
 def run_record(run: Run) -> dict[str, Any]:
@@ -68,17 +63,27 @@ def _number(value: float | None) -> str:
 
 
 WIDE = 130
-"""Terminal width from which the table includes name, training time and best values [characters]."""
+"""Terminal width from which the table includes comparison, progress, training time and best values [characters]."""
 
 
 def runs_table(runs: Sequence[Run], *, width: int) -> Table:
-    """Return the table of runs. train, test: last losses in the problem's unit; best: lowest test loss."""
+    """Return the table of runs. train, test: last losses in the problem's unit; best: lowest test loss.
+
+    Runs are named as on the pages, by the settings in which the listed runs of their comparison differ.
+    """
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1 if width >= WIDE else 0, 0, 0))
     columns = [column for column in _COLUMNS if width >= WIDE or not column.wide]
     for column in columns:
-        table.add_column(column.title, justify=column.justify, no_wrap=True, overflow="ellipsis", width=column.width)
-    for run in runs:
-        table.add_row(*(column.cell(run) for column in columns))
+        whole = column.title == "run"  # a name that is cut does not tell runs apart: it takes more lines instead
+        table.add_column(
+            column.title,
+            justify=column.justify,
+            no_wrap=not whole,
+            overflow="fold" if whole else "ellipsis",
+            width=column.width,
+        )
+    for run, name in zip(runs, run_names(runs), strict=True):
+        table.add_row(*(Text(name) if column.title == "run" else column.cell(run) for column in columns))
     return table
 
 
@@ -104,11 +109,10 @@ def _value(title: str, measure: str, *, wide: bool = False) -> _Column:
 
 _COLUMNS = (
     _Column("id", lambda run: run.id, width=16),
-    _Column("name", lambda run: Text(run.experiment_name), wide=True, width=24),
-    _Column("optimizer", optimizer_label, width=13),
-    _Column("seed", lambda run: str(run.config.seed), justify="right"),
+    _Column("comparison", lambda run: Text(run.experiment_name), wide=True, width=24),
+    _Column("run", lambda run: run.id),  # its name depends on the other runs: see `runs_table`
     _Column("status", lambda run: Text(run.status.value, STYLES[run.status]), width=9),
-    _Column("progress", lambda run: ProgressBar(total=1.0, completed=run.progress, width=8), width=8),
+    _Column("progress", lambda run: ProgressBar(total=1.0, completed=run.progress, width=8), wide=True, width=8),
     _Column("updates", lambda run: str(run.summary.updates), justify="right", width=7),
     _Column("seconds", lambda run: f"{run.summary.seconds:.1f}", wide=True, justify="right", width=8),
     _value("train", "last_train_loss"),

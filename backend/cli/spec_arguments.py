@@ -8,6 +8,7 @@ from pydantic import ValidationError
 
 from backend.cli import optimizer_arguments
 from backend.cli.experiments import preset_fields
+from backend.cli.messages import nearest, with_suggestions
 from backend.client import Client
 from backend.errors import FieldError, InvalidInput, from_validation
 from backend.schemas.experiments import ExperimentSpec
@@ -58,7 +59,7 @@ def specify(
     try:
         return ExperimentSpec.model_validate(fields)
     except ValidationError as error:
-        raise from_validation(error) from None
+        raise with_suggestions(from_validation(error), fields.get("optimizers")) from None
 
 
 def problem_fields(client: Client, problem: Any) -> dict[str, Any]:
@@ -72,7 +73,8 @@ def problem_fields(client: Client, problem: Any) -> dict[str, Any]:
     known = {info.name: info for info in catalog.problems} if catalog else {}
     if name not in list(known):
         allowed = ", ".join(known) or "(no worker has registered yet)"
-        raise InvalidInput([FieldError("problem.name", name, f"must be one of {allowed}")])
+        limit = f"must be one of {allowed}{nearest(str(name), known)}"
+        raise InvalidInput([FieldError("problem.name", name, limit)])
     return known[name].preset.model_dump(mode="json")
 
 

@@ -1,4 +1,4 @@
-"""Comparisons: checked against the catalog, queued as a whole or not at all."""
+"""Comparisons: validated against the catalog, then queued completely or not at all."""
 
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -9,11 +9,11 @@ import orjson
 from sqlalchemy import Connection, Row, insert, select, update
 
 from backend.catalog.validation import plan
-from backend.errors import Conflict, NotFound, NoWorker
+from backend.errors import Conflict, FieldError, InvalidInput, NotFound, NoWorker
 from backend.queue.leases import cancel_experiment
 from backend.queue.queue import check_queue_limit
 from backend.queue.workers import Workers
-from backend.schemas.api import ExperimentChange, Plan
+from backend.schemas.api import ExperimentChange, Plan, RunPlan
 from backend.schemas.catalog import WorkerInfo
 from backend.schemas.experiments import ExperimentSpec
 from backend.schemas.runs import Experiment, Run, RunStatus
@@ -24,11 +24,19 @@ from backend.storage.run_rows import moment, select_runs, to_run
 from backend.storage.tables import EXPERIMENTS, RUNS
 
 _PAGE = 5
-"""Experiments that are read at a time; each may have hundreds of runs."""
+"""Number of experiments read at a time; each may have hundreds of runs."""
 
 
-class Wanted(TypedDict, total=False):
-    """Which experiments are listed: at most so many (50 where left out), older than one, with a tag, and so on."""
+class ListFilter(TypedDict, total=False):
+    """Which experiments to list.
+
+    Attributes:
+        limit: maximum number; default: 50.
+        before: ID of an experiment; list only older ones.
+        tag: list only experiments with this tag.
+        archived: whether to include archived experiments; default: no.
+        deleted: whether to include deleted experiments; default: no.
+    """
 
     limit: int
     before: str | None
@@ -38,7 +46,7 @@ class Wanted(TypedDict, total=False):
 
 
 class Experiments:
-    """Named groups of runs over the same problem."""
+    """Named groups of runs on the same problem."""
 
     def __init__(
         self, database: Database, settings: Settings, workers: Workers, *, clock: Callable[[], float] = time.time
@@ -49,21 +57,25 @@ class Experiments:
         self._clock = clock
 
     def check(self, spec: ExperimentSpec) -> Plan:
-        """Say what a launch would queue, or raise what it would raise."""
+        """Return the runs that a launch would queue; raises the same errors as `launch`."""
         return self._plan(spec)
 
     def launch(self, spec: ExperimentSpec, *, idempotency_key: str | None = None) -> Experiment:
-        """Queue every run of a comparison; a key seen before returns what it queued then.
+        """Queue every run of a comparison. A key that was used before returns the experiment queued then.
 
-        Raises NoWorker, InvalidInput, QueueFull, or Conflict where the key came with another comparison.
+        Raises:
+            NoWorker: no worker has registered.
+            InvalidInput: the comparison cannot be trained.
+            QueueFull: too many runs are queued.
+            Conflict: the key was used for another comparison.
         """
-        earlier = self._earlier(spec, idempotency_key)
+        earlier = self._find_earlier(spec, idempotency_key)
         if earlier is not None:
             return earlier
         planned = self._plan(spec)
         with self._database.write(exclusive=True) as connection:
-            # Two requests with the same key may both have come this far.
-            if (number := _keyed(connection, spec, idempotency_key)) is None:
+            # Two requests with the same key may both reach this line.
+            if (number := _queued_with_key(connection, spec, idempotency_key)) is None:
                 check_queue_limit(connection, len(spec.seeds) * len(spec.optimizers), self._settings.max_queued)
                 number = queue_runs(connection, spec, idempotency_key, self._clock(), planned)
             return _experiments(connection, [_row(connection, EXPERIMENTS.c.number == number)])[0]
@@ -73,23 +85,23 @@ class Experiments:
         with self._database.read() as connection:
             return _experiments(connection, [_row(connection, EXPERIMENTS.c.id == experiment_id, experiment_id)])[0]
 
-    def list(self, **wanted: Unpack[Wanted]) -> Sequence[Experiment]:
-        """Return experiments, newest first, older than `before`, with a tag; archived, deleted ones where asked."""
-        with self.each(**wanted) as found:
+    def list(self, **filters: Unpack[ListFilter]) -> Sequence[Experiment]:
+        """Return the experiments that match the filters, newest first."""
+        with self.each(**filters) as found:
             return list(found)
 
     @contextmanager
-    def each(self, **wanted: Unpack[Wanted]) -> Iterator[Iterator[Experiment]]:
-        """Give what `list` returns a few at a time, so that a reader need not hold all of it; all are of one moment."""
-        query = select(EXPERIMENTS).order_by(EXPERIMENTS.c.number.desc()).limit(wanted.get("limit", 50))
-        if (tag := wanted.get("tag")) is not None:
+    def each(self, **filters: Unpack[ListFilter]) -> Iterator[Iterator[Experiment]]:
+        """Open the result of `list` as an iterator over one consistent view, so that it need not fit into memory."""
+        query = select(EXPERIMENTS).order_by(EXPERIMENTS.c.number.desc()).limit(filters.get("limit", 50))
+        if (tag := filters.get("tag")) is not None:
             query = query.where(EXPERIMENTS.c.tags.contains(f'"{tag}"', autoescape=True))
-        if not wanted.get("archived"):
+        if not filters.get("archived"):
             query = query.where(~EXPERIMENTS.c.archived)
-        if not wanted.get("deleted"):
+        if not filters.get("deleted"):
             query = query.where(EXPERIMENTS.c.deleted_at.is_(None))
         with self._database.read() as connection:
-            if (before := wanted.get("before")) is not None:
+            if (before := filters.get("before")) is not None:
                 query = query.where(EXPERIMENTS.c.number < _row(connection, EXPERIMENTS.c.id == before, before).number)
             rows = connection.execute(query).all()
             yield (
@@ -99,94 +111,111 @@ class Experiments:
             )
 
     def tags(self) -> Sequence[str]:
-        """Return every tag of the experiments that are not deleted, in alphabetical order."""
+        """Return the tags of all experiments that are not deleted, in alphabetical order."""
         used = select(EXPERIMENTS.c.tags).where(EXPERIMENTS.c.deleted_at.is_(None), EXPERIMENTS.c.tags != "[]")
         with self._database.read() as connection:
             return sorted({tag for text in connection.scalars(used) for tag in orjson.loads(text)})
 
     def change(self, experiment_id: str, body: ExperimentChange) -> Experiment:
-        """Change name, note, tags or archive; raises Conflict where the experiment was deleted."""
+        """Change name, note, tags or archive status.
+
+        Raises:
+            Conflict: the experiment is deleted.
+        """
         values = body.model_dump(exclude_none=True)
         if "tags" in values:
             values["tags"] = orjson.dumps(values["tags"]).decode()
         with self._database.write() as connection:
             if _row(connection, EXPERIMENTS.c.id == experiment_id, experiment_id).deleted_at is not None:
-                raise Conflict(f"the experiment {experiment_id} was deleted: restore it before you change it")
-            return _written(connection, experiment_id, values)
+                raise Conflict(f"the experiment {experiment_id} is deleted: restore it before you change it")
+            return _change(connection, experiment_id, values)
 
     def delete(self, experiment_id: str) -> Experiment:
-        """Mark an experiment as deleted and cancel its runs that wait, rest or train; no row is removed."""
+        """Mark an experiment as deleted and cancel its queued, paused and running runs. No row is removed."""
         now = self._clock()
-        with self._database.write(exclusive=True) as connection:  # a retry is alone, too
+        with self._database.write(exclusive=True) as connection:  # exclusive, as a retry is
             row = _row(connection, EXPERIMENTS.c.id == experiment_id, experiment_id)
             cancel_experiment(connection, row.number, now)
-            return _written(connection, experiment_id, {"deleted_at": row.deleted_at or now})
+            return _change(connection, experiment_id, {"deleted_at": row.deleted_at or now})
 
     def restore(self, experiment_id: str) -> Experiment:
-        """Take the mark of deletion back; runs that were cancelled stay so, and can be tried again.
+        """Restore a deleted experiment. Runs that the deletion cancelled stay cancelled and can be retried.
 
-        Raises Conflict where a purge has begun: it may have removed rows already.
+        Raises:
+            Conflict: a purge has started and may have removed rows.
         """
         here = EXPERIMENTS.c.id == experiment_id
         with self._database.write() as connection:
             _row(connection, here, experiment_id)
             back = update(EXPERIMENTS).where(here, ~EXPERIMENTS.c.purging).values(deleted_at=None)
             if not connection.execute(back).rowcount:
-                raise Conflict(f"the experiment {experiment_id} is being purged: its rows go, it cannot be restored")
-            return _written(connection, experiment_id, {})
+                raise Conflict(f"the experiment {experiment_id} is being purged and can no longer be restored")
+            return _change(connection, experiment_id, {})
 
     def _plan(self, spec: ExperimentSpec) -> Plan:
         answer = self._workers.catalog()
         if answer.catalog is None:
-            raise NoWorker("no worker has registered yet, so nothing can be queued: start one, or wait a moment")
-        return plan(spec, answer.catalog, _memory([one.info for one in answer.workers if one.alive], spec.device))
+            raise NoWorker(
+                "no worker has registered yet, so nothing can be queued: start one (python -m worker) or wait a moment"
+            )
+        alive = [one.info for one in answer.workers if one.alive]
+        _check_device(spec.device, alive)
+        return plan(spec, answer.catalog, _memory(alive, spec.device))
 
-    def _earlier(self, spec: ExperimentSpec, key: str | None) -> Experiment | None:
+    def _find_earlier(self, spec: ExperimentSpec, key: str | None) -> Experiment | None:
         with self._database.read() as connection:
-            number = _keyed(connection, spec, key)
+            number = _queued_with_key(connection, spec, key)
             if number is None:
                 return None
             return _experiments(connection, [_row(connection, EXPERIMENTS.c.number == number)])[0]
 
 
+def _check_device(device: str, workers: Sequence[WorkerInfo]) -> None:
+    """Raise InvalidInput if there are workers, and none has the device that is asked for."""
+    had = sorted({name for one in workers for name in one.accepted})
+    if workers and device not in had:
+        limit = f"no worker has this device: choose one of {', '.join(had)}, or start a worker that has it"
+        raise InvalidInput([FieldError("device", device, limit)])
+
+
 def _memory(workers: Sequence[WorkerInfo], device: str) -> int | None:
-    """Return the memory of the largest worker's device; None: not known, or it is of another device than is asked."""
+    """Return the largest memory of the workers; None if a worker reports none or has another kind of device."""
     kind = device.partition(":")[0]
     of_each = [one.memory if kind == "auto" or one.device.startswith(kind) else None for one in workers]
     known = [memory for memory in of_each if memory is not None]
     return max(known) if known and len(known) == len(of_each) else None
 
 
-def _keyed(connection: Connection, spec: ExperimentSpec, key: str | None) -> int | None:
-    """Return the number of the experiment that this key queued; raise Conflict where it was another one."""
+def _queued_with_key(connection: Connection, spec: ExperimentSpec, key: str | None) -> int | None:
+    """Return the number of the experiment queued with this key; raise Conflict if its specification differs."""
     if key is None:
         return None
     row = connection.execute(select(EXPERIMENTS).where(EXPERIMENTS.c.idempotency_key == key)).one_or_none()
     if row is None:
         return None
-    # Not as texts: fields may have come since, with defaults that mean what was meant then.
+    # Compare parsed specifications, because a newer version may have added fields with defaults.
     if row.spec != spec.model_dump_json() and ExperimentSpec.model_validate_json(row.spec) != spec:
-        raise Conflict(f"the idempotency key {key} has queued another comparison, {row.id}")
+        raise Conflict(f"the idempotency key {key} was used for another comparison, {row.id}: use a new key")
     return int(row.number)
 
 
 def queue_runs(
     connection: Connection, spec: ExperimentSpec, key: str | None, now: float, planned: Plan | None = None
 ) -> int:
-    """Insert an experiment with its queued runs, and each run's blocks as planned; return its number."""
+    """Insert an experiment with its queued runs and their planned blocks; return its number."""
     values = {
         "id": new_id(),
         "name": spec.name,
         "spec": spec.model_dump_json(),
         "idempotency_key": key,
         "created_at": now,
+        "schedule": spec.schedule,
+        "device": spec.device,
     }
     inserted = connection.execute(insert(EXPERIMENTS).values(values).returning(EXPERIMENTS.c.number)).scalar_one()
     number = int(inserted)
     configs = spec.runs()
-    blocks_of_runs = (
-        [[block.layers for block in run.blocks] for run in planned.runs] if planned else [[] for _ in configs]
-    )
+    plans: Sequence[RunPlan | None] = planned.runs if planned else [None] * len(configs)
     rows = [
         {
             "id": new_id(),
@@ -196,9 +225,10 @@ def queue_runs(
             "config": config.model_dump_json(),
             "status": RunStatus.QUEUED,
             "created_at": now,
-            "blocks": orjson.dumps(blocks).decode(),
+            "blocks": orjson.dumps([block.layers for block in of_run.blocks] if of_run else []).decode(),
+            "memory": of_run.memory if of_run else None,
         }
-        for config, blocks in zip(configs, blocks_of_runs, strict=True)
+        for config, of_run in zip(configs, plans, strict=True)
     ]
     connection.execute(insert(RUNS), rows)
     return number
@@ -211,8 +241,8 @@ def _row(connection: Connection, where: Any, name: str = "") -> Row[Any]:
     return row
 
 
-def _written(connection: Connection, experiment_id: str, values: dict[str, Any]) -> Experiment:
-    """Write values of an experiment, if any, and return it."""
+def _change(connection: Connection, experiment_id: str, values: dict[str, Any]) -> Experiment:
+    """Change columns of an experiment, if any, and return it."""
     here = EXPERIMENTS.c.id == experiment_id
     if values:
         connection.execute(update(EXPERIMENTS).where(here).values(values))

@@ -1,4 +1,4 @@
-"""Histories of runs that were trained elsewhere, stored beside ours and marked as imported."""
+"""Import of runs that other programs trained; they are marked as imported."""
 
 import time
 from collections import deque
@@ -17,24 +17,25 @@ from backend.storage.database import Database
 from backend.storage.run_rows import get_run
 from backend.storage.tables import RUNS
 
-_NOTE = "imported from a file: this was not trained here"
+_NOTE = "imported from a file, not trained by BlockHF"
 _BATCH_ROWS = 2_000
 
 
 class Imports:
-    """Runs that no worker here has trained."""
+    """Imported runs."""
 
     def __init__(self, database: Database, *, clock: Callable[[], float] = time.time) -> None:
         self._database = database
         self._clock = clock
 
     def add(self, body: Import) -> Run:
-        """Store a history, whole or not at all, as a finished run of an experiment of its own.
+        """Store a history as a finished run of a new experiment, completely or not at all.
 
-        Raises InvalidInput with the line and the column.
+        Raises:
+            InvalidInput: with line and column.
         """
         check_one_run(body.spec, "spec.")
-        # Rows are read twice: once before the write lock, so that a bad file takes none, and once in batches to store.
+        # Rows are parsed twice: before the write lock, so that an invalid file takes no lock, and in batches to store.
         deque(rows(body.csv), maxlen=0)
         now = self._clock()
         values: dict[str, Any] = {

@@ -1,4 +1,4 @@
-"""Presets: settings that users save under a name, to start a comparison from again."""
+"""Presets: settings that users save under a name and start comparisons from."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -18,14 +18,14 @@ MAX_PRESETS = 200
 
 
 class Presets:
-    """Saved settings, shared by all who may read."""
+    """Saved settings, shared by all users."""
 
     def __init__(self, database: Database, *, clock: Callable[[], float] = time.time) -> None:
         self._database = database
         self._clock = clock
 
     def list(self) -> Sequence[Preset]:
-        """Return every preset, in the order of the titles."""
+        """Return all presets, ordered by title."""
         with self._database.read() as connection:
             return [_preset(row) for row in connection.execute(select(PRESETS).order_by(PRESETS.c.title))]
 
@@ -35,12 +35,16 @@ class Presets:
             return _find(connection, slug)
 
     def save(self, slug: str, body: PresetBody) -> Preset:
-        """Save settings, in place of what had the slug before; raises Conflict where there are too many presets."""
+        """Save settings; replace the preset with this slug, if there is one.
+
+        Raises:
+            Conflict: the maximum number of presets is reached.
+        """
         values = {"title": body.title, "spec": body.spec.model_dump_json(), "saved_at": self._clock()}
         with self._database.write(exclusive=True) as connection:
             if not connection.execute(update(PRESETS).where(PRESETS.c.slug == slug).values(values)).rowcount:
                 if (connection.scalar(select(func.count()).select_from(PRESETS)) or 0) >= MAX_PRESETS:
-                    raise Conflict(f"there are {MAX_PRESETS} presets already: delete one, or replace one")
+                    raise Conflict(f"there are already {MAX_PRESETS} presets, the maximum: delete or replace one")
                 connection.execute(insert(PRESETS).values(slug=slug, **values))
             return _find(connection, slug)
 

@@ -1,4 +1,4 @@
-"""Sweeps: a comparison whose optimizers take every value of a grid, or every point of a list."""
+"""Sweeps: a comparison in which the optimizers run with each combination of a grid, at each point of a list."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,10 +18,13 @@ Point = Mapping[str, Any]
 
 
 def expand(sweep: Sweep) -> ExperimentSpec:
-    """Return the comparison that a sweep stands for; raises InvalidInput.
+    """Expand a sweep into a comparison.
 
-    A setting's path begins with the optimizer's kind: `bhf.damping`. Each optimizer of that kind takes each combination
-    of its kind's values; the others stay as they are.
+    The path of a setting starts with the kind of the optimizer: `bhf.damping`. Each optimizer of that kind runs with
+    each combination of the values; other optimizers stay unchanged.
+
+    Raises:
+        InvalidInput: a setting or value is invalid.
     """
     base = sweep.base.model_dump(mode="json")
     kinds = [optimizer["kind"] for optimizer in base["optimizers"]]
@@ -35,7 +38,7 @@ def expand(sweep: Sweep) -> ExperimentSpec:
                     group, _, inner = name.partition(".")
                     before = variant.get(group, {})
                     if not isinstance(before, dict):
-                        limit = f"{group} is a value, and has no field {inner}"
+                        limit = f"{group} is a single value and has no field {inner}"
                         raise InvalidInput([FieldError(f"{optimizer['kind']}.{name}", value, limit)])
                     variant[group] = {**before, inner: value}
             if variant not in variants:
@@ -47,12 +50,15 @@ def expand(sweep: Sweep) -> ExperimentSpec:
 
 
 def parse(base: ExperimentSpec, grid: Sequence[str], points: Sequence[str] = ()) -> Sweep:
-    """Read a sweep as the command line has it; raises InvalidInput.
+    """Parse a sweep from arguments of the command line.
 
     Args:
-        base: what is swept.
-        grid: one setting with its values or ranges each, `bhf.damping=0,0.01..1/3`.
-        points: settings that belong together each, `bhf.damping=0.1 bhf.learning_rate=0.5`.
+        base: the comparison to sweep.
+        grid: each entry is a setting with its values or ranges: `bhf.damping=0,0.01..1/3`, `bhf.blocks=1,2,layers`.
+        points: each entry has settings that change together: `bhf.damping=0.1 bhf.learning_rate=0.5`.
+
+    Raises:
+        InvalidInput: an argument is invalid.
     """
     integers = {
         f"{optimizer.kind}.{field.name}"
@@ -60,7 +66,11 @@ def parse(base: ExperimentSpec, grid: Sequence[str], points: Sequence[str] = ())
         for field in setting_fields(type(optimizer))
         if field.kind == "integer"
     }
-    values = {name: parse_values(text, integer=name in integers) for name, text in _settings("grid", grid).items()}
+    blocks = {f"{kind}.{name}" for kind in OPTIMIZERS for name in ("partition", "blocks")}
+    values = {
+        name: parse_values(text, integer=name in integers | blocks, words=name in blocks)
+        for name, text in _settings("grid", grid).items()
+    }
     settings = [
         {name: parse_value(text) for name, text in _settings("points", point.split()).items()} for point in points
     ]
@@ -71,13 +81,13 @@ def parse(base: ExperimentSpec, grid: Sequence[str], points: Sequence[str] = ())
 
 
 def _settings(field: str, texts: Sequence[str]) -> dict[str, str]:
-    """Read `setting=value` each; raise InvalidInput where a setting is given twice."""
+    """Parse texts like `setting=value`; raise InvalidInput if a setting is repeated."""
     found: dict[str, str] = {}
     for text in texts:
         name, _, value = text.partition("=")
         name = name.strip()
         if name in found:
-            raise InvalidInput([FieldError(f"{field}.{name}", value, "is given twice; name each setting once")])
+            raise InvalidInput([FieldError(f"{field}.{name}", value, "is set twice: set it once")])
         found[name] = value
     return found
 
@@ -88,16 +98,16 @@ def _check(sweep: Sweep, kinds: Sequence[str]) -> None:
         kind, _, setting = name.partition(".")
         if kind not in kinds or not setting:
             allowed = ", ".join(f"{kind}.SETTING" for kind in dict.fromkeys(kinds))
-            errors.append(FieldError("grid", name, f"names no setting of the optimizers; there are {allowed}"))
+            errors.append(FieldError("grid", name, f"is not a setting of the optimizers; use {allowed}"))
     count = math.prod(len(values) for values in sweep.grid.values()) * max(1, len(sweep.points))
     if count > MAX_RUNS_PER_EXPERIMENT:
-        errors.append(FieldError("grid", count, f"combinations; at most {MAX_RUNS_PER_EXPERIMENT} are allowed"))
+        errors.append(FieldError("grid", count, f"combinations: at most {MAX_RUNS_PER_EXPERIMENT} are allowed"))
     if errors:
         raise InvalidInput(errors)
 
 
 def _points(sweep: Sweep, kind: str) -> Iterator[Point]:
-    """Yield the settings that optimizers of a kind take, each setting without the kind before it."""
+    """Yield the combinations of settings for a kind of optimizer, without the kind in the names."""
     grid = _of_kind(sweep.grid, kind)
     points = [point for point in (_of_kind(point, kind) for point in sweep.points) if point] or [{}]
     for point in points:

@@ -1,4 +1,4 @@
-"""A run's history as CSV text: its rows, checked line by line."""
+"""A run's history as CSV: parsed and validated line by line."""
 
 import csv
 import io
@@ -16,8 +16,12 @@ _BLOCK = re.compile(rf"block([0-9]{{1,3}})_({'|'.join((*BLOCK_FIELDS, *OLD_NAMES
 
 
 def check_one_run(spec: ExperimentSpec, prefix: str = "") -> None:
-    """Raise InvalidInput where a specification has more than one run."""
-    limit = "at most 1: a file holds one run, give one optimizer and one seed"
+    """Check that a specification has exactly one run.
+
+    Raises:
+        InvalidInput: it has several optimizers or seeds.
+    """
+    limit = "at most 1: a file has one run, so set one optimizer and one seed"
     counts = {"optimizers": len(spec.optimizers), "seeds": len(spec.seeds)}
     errors = [FieldError(f"{prefix}{name}", count, limit) for name, count in counts.items() if count > 1]
     if errors:
@@ -25,9 +29,12 @@ def check_one_run(spec: ExperimentSpec, prefix: str = "") -> None:
 
 
 def rows(text: str) -> Iterator[Update]:
-    """Yield the rows of a CSV file as an export writes it; only `update` and one measure are needed.
+    """Yield the rows of a CSV file in the format of an export. Required are `update` and one measure.
 
-    Updates count from 1 without gaps. Raises InvalidInput with the line and the column.
+    Updates count from 1 without gaps.
+
+    Raises:
+        InvalidInput: with line and column.
     """
     reader = csv.DictReader(io.StringIO(text), strict=True)
     names = _header(reader)
@@ -51,8 +58,8 @@ def _header(reader: "csv.DictReader[str]") -> list[str]:
         raise InvalidInput([FieldError("csv", None, f"not CSV: {error}")]) from None
     unknown = [name for name in names if name not in UPDATE_MEASURES and not _BLOCK.fullmatch(name)]
     if unknown or len(set(names)) < len(names):
-        limit = f"each once, of update, diverged, {', '.join((*AXES, *MEASURES))}, block0_cg_iterations and the like"
-        raise InvalidInput([FieldError("csv", (unknown or names)[0][:200], f"the columns must be, {limit}")])
+        limit = f"update, diverged, {', '.join((*AXES, *MEASURES))}, block0_cg_iterations and so on, each at most once"
+        raise InvalidInput([FieldError("csv", (unknown or names)[0][:200], f"allowed columns are {limit}")])
     if "update" not in names or not set(MEASURES) & set(names):
         raise InvalidInput([FieldError("csv", None, f"needs the column update and one of {', '.join(MEASURES)}")])
     return names
@@ -69,7 +76,7 @@ def _row(line: dict[str, str], due: int) -> Update:
     numbers = sorted(blocks)
     if numbers and numbers[-1] >= len(numbers):
         missing = next(n for n, number in enumerate(numbers) if n != number)
-        limit = f"blocks follow each other from 0 without gaps, and this row has block {numbers[-1]}"
+        limit = f"blocks count from 0 without gaps, and this row has block {numbers[-1]}"
         raise InvalidInput([FieldError(f"csv.line{due + 1}.block{missing}_cg_iterations", None, limit)])
     defaults = {name: 0 for name in AXES if Update.model_fields[name].is_required()} | dict.fromkeys(MEASURES)
     try:
@@ -84,7 +91,7 @@ def _row(line: dict[str, str], due: int) -> Update:
 
 
 def _column(place: tuple[int | str, ...]) -> tuple[int | str, ...]:
-    """Name the column of what is wrong within a block; another value's place is its column."""
+    """Return the column of an invalid value, given its path in the row."""
     match place:
         case ("blocks", int(at), str(field), *_):
             return (f"block{at}_{field}",)

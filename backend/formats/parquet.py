@@ -1,4 +1,4 @@
-"""Parquet, written group by group and read; pyarrow, which takes 100 MiB, is imported at first use."""
+"""Parquet files: written group by group, and read. pyarrow takes 100 MiB of memory, so it is imported at first use."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from io import BytesIO
@@ -11,14 +11,14 @@ Page = Sequence[Sequence[Any]]
 
 
 class Table(NamedTuple):
-    """The content of a file: its metadata, texts by name, and its columns."""
+    """The content of a file: its metadata (texts by name) and its columns."""
 
     metadata: dict[str, str]
     columns: dict[str, list[Any]]
 
 
 def write(kinds: Mapping[str, str], metadata: Mapping[str, str], pages: Iterable[Page]) -> bytes:
-    """Return what `stream` yields as a whole."""
+    """Return the bytes that `stream` yields."""
     return b"".join(stream(kinds, metadata, pages))
 
 
@@ -27,8 +27,8 @@ def stream(kinds: Mapping[str, str], metadata: Mapping[str, str], pages: Iterabl
 
     Args:
         kinds: pyarrow's name of each column's type, such as float64, int64, string or bool_.
-        metadata: texts that the file's schema carries.
-        pages: each has the values of every column, for the next rows; None is null.
+        metadata: texts to store in the file's schema.
+        pages: each has the values of every column for the next rows; None is null.
     """
     import pyarrow
     from pyarrow import parquet
@@ -36,7 +36,7 @@ def stream(kinds: Mapping[str, str], metadata: Mapping[str, str], pages: Iterabl
     fields = [(name, getattr(pyarrow, kind)()) for name, kind in kinds.items()]
     schema = pyarrow.schema(fields).with_metadata(metadata)
     file = BytesIO()
-    sink = pyarrow.PythonFile(file, mode="w")  # it counts the bytes itself, so the buffer may be emptied
+    sink = pyarrow.PythonFile(file, mode="w")  # it counts the bytes itself, so the buffer can be emptied
     with parquet.ParquetWriter(sink, schema, compression="zstd") as writer:
         group: list[Any] = []
         for page in pages:
@@ -44,14 +44,14 @@ def stream(kinds: Mapping[str, str], metadata: Mapping[str, str], pages: Iterabl
             if sum(batch.num_rows for batch in group) >= _GROUP_ROWS:
                 writer.write_table(pyarrow.Table.from_batches(group))
                 group.clear()
-                yield _taken(file)
+                yield _drain(file)
         if group:
             writer.write_table(pyarrow.Table.from_batches(group))
-    yield _taken(file)
+    yield _drain(file)
 
 
 def read(paths: Sequence[Path]) -> list[Table]:
-    """Read files."""
+    """Read the metadata and columns of each file."""
     from pyarrow import parquet
 
     tables = []
@@ -62,8 +62,8 @@ def read(paths: Sequence[Path]) -> list[Table]:
     return tables
 
 
-def _taken(file: BytesIO) -> bytes:
-    """Return the content of a buffer, and empty it."""
+def _drain(file: BytesIO) -> bytes:
+    """Return the content of a buffer and empty it."""
     content = file.getvalue()
     file.seek(0)
     file.truncate()

@@ -1,4 +1,4 @@
-"""How the rows of runs are read: page by page, what is new, thinned to what a screen can show."""
+"""Reading rows of runs: page by page, from a cursor, whole or thinned to buckets."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
@@ -26,11 +26,16 @@ _NUMBER, _ABOVE, _MOST = (bindparam(name, type_=Integer) for name in ("number", 
 Columns = dict[str, Any]
 
 
-class Wanted(TypedDict, total=False):
-    """What is read of runs: after one update, up to another (one number per run each), how much is one point, and what.
+class SeriesQuery(TypedDict, total=False):
+    """Which rows and columns of runs to read.
 
-    Left out, they are: from the first update, to the last, one point per update, every field, no blocks, and no more
-    than 200,000 points of all runs together.
+    Attributes:
+        after: for each run, read the updates after this one; default: from the first.
+        until: for each run, the last update to read; default: the last stored.
+        bucket: number of updates per point; default: 1.
+        fields: columns to read; default: all.
+        blocks: whether to read the columns of the blocks; default: no.
+        points: maximum number of points of all runs together; default: 200,000.
     """
 
     after: Sequence[int]
@@ -42,15 +47,18 @@ class Wanted(TypedDict, total=False):
 
 
 View = Callable[[int, int], AbstractContextManager[Connection]]
-"""Opens a view of a run, by number, in its row generation."""
+"""Opens a consistent view of a run, given its number and row generation."""
 
 
 @dataclass(frozen=True)
 class Reading:
-    """A run as it is read: its state, and its columns, page by page, each time from a view.
+    """A run with its state and its columns, which are read page by page from a consistent view.
 
-    head: status, row generation and last update. names: of the rows' columns; after them come, for each of `blocks`
-    blocks, the columns of BLOCK_FIELDS. points: at most as many are read of each column.
+    Attributes:
+        head: status, row generation and last update.
+        names: columns of the rows. The columns of BLOCK_FIELDS follow for each block.
+        blocks: number of blocks.
+        points: maximum number of values per column.
     """
 
     run_id: str
@@ -67,11 +75,11 @@ class Reading:
 
     @property
     def width(self) -> int:
-        """Count the columns."""
+        """Number of columns."""
         return len(self.names) + self.blocks * len(BLOCK_FIELDS)
 
     def pages(self, part: slice = _ALL) -> Iterator[list[list[Any]]]:
-        """Yield the values of a part of the columns, for some rows after another."""
+        """Yield pages of consecutive rows; each has one list of values per chosen column."""
         chosen = range(self.width)[part]
         names = [self.names[n] for n in chosen if n < len(self.names)]
         of_blocks = [divmod(n - len(self.names), len(BLOCK_FIELDS)) for n in chosen if n >= len(self.names)]
@@ -85,13 +93,24 @@ class Reading:
             above, left = upto, left - len(columns["update"])
 
 
-def read(connection: Connection, view: View, run_id: str, part: Sequence[int], limit: int, wanted: Wanted) -> Reading:
-    """Begin to read a run: after the first update of `part`, up to the second, at most `limit` points."""
+def read(
+    connection: Connection, view: View, run_id: str, part: Sequence[int], limit: int, query: SeriesQuery
+) -> Reading:
+    """Prepare to read a run.
+
+    Args:
+        connection: where the state of the run is read.
+        view: opens the view for each page.
+        run_id: the run.
+        part: read the updates after the first number, up to the second.
+        limit: maximum number of points.
+        query: what to read; see `SeriesQuery`.
+    """
     number, head = _head(connection, run_id)
     above, end = part[0], min(part[1], head["last_update"])
-    bucket, fields = wanted.get("bucket", 1), tuple(wanted.get("fields", SERIES_FIELDS))
+    bucket, fields = query.get("bucket", 1), tuple(query.get("fields", SERIES_FIELDS))
     blocks = 0
-    if wanted.get("blocks"):
+    if query.get("blocks"):
         its = and_(BLOCKS.c.run == number, BLOCKS.c.update > above, BLOCKS.c.update <= end)
         last = connection.scalar(select(func.max(BLOCKS.c.block)).where(its))
         blocks = 0 if last is None else int(last) + 1
@@ -101,7 +120,7 @@ def read(connection: Connection, view: View, run_id: str, part: Sequence[int], l
 
 
 def joined(reading: Reading, *, with_blocks: bool) -> Columns:
-    """Join the pages of a run."""
+    """Read all pages of a run into one list per column."""
     columns: list[list[Any]] = [[] for _ in range(reading.width)]
     for page in reading.pages():
         for column, values in zip(columns, page, strict=True):
@@ -114,7 +133,7 @@ def joined(reading: Reading, *, with_blocks: bool) -> Columns:
 
 
 def _head(connection: Connection, run_id: str) -> tuple[int, Columns]:
-    """Return a run's number, and where it stands; raise NotFound where there is no such run."""
+    """Return a run's number and its state; raise NotFound if there is no such run."""
     row = connection.execute(_HEAD, {"its_id": run_id}).one_or_none()
     if row is None:
         raise NotFound(f"there is no run {run_id}")
@@ -124,7 +143,7 @@ def _head(connection: Connection, run_id: str) -> tuple[int, Columns]:
 def _columns(
     connection: Connection, reading: Reading, names: tuple[str, ...], part: tuple[int, int], limit: int
 ) -> Columns:
-    """Read columns of the updates above the first number up to the second, or of their buckets; `update` always."""
+    """Read columns of the updates after the first number up to the second, or of their buckets; adds `update`."""
     (above, end), bucket = part, reading._bucket
     values = {"number": reading._number, "above": above, "most": limit}
     names = tuple(dict.fromkeys(("update", *names)))
@@ -135,10 +154,10 @@ def _columns(
         query = _buckets_query(reading._fields, names)
         first, last = (above + 1) // bucket * bucket, end // bucket * bucket + bucket - 1
         values |= {"first": first, "last": last, "bucket": bucket}
-    return _turned(names, connection.execute(query, values).all())
+    return _transposed(names, connection.execute(query, values).all())
 
 
-# Built once for the same columns: for an increment, building takes longer than running.
+# Built once per set of columns: for an increment, building the query takes longer than running it.
 @lru_cache(64)
 def _rows_query(names: tuple[str, ...]) -> Select[Any]:
     its = and_(UPDATES.c.run == _NUMBER, UPDATES.c.update > _ABOVE, UPDATES.c.update <= bindparam("end", type_=Integer))
@@ -158,11 +177,11 @@ def _buckets_query(fields: tuple[str, ...], names: tuple[str, ...]) -> Select[An
 
 @lru_cache(64)
 def _bucket_columns(fields: tuple[str, ...]) -> dict[str, ColumnElement[Any]]:
-    """Return what is computed of a bucket, by the name of its column."""
+    """Return the expressions computed for a bucket, by column name."""
     found: dict[str, ColumnElement[Any]] = {"update": func.max(UPDATES.c.update)}
     for name in fields:
         column = UPDATES.c[name]
-        # Axes never fall, so the largest is the last one's; one diverged update marks the bucket.
+        # Axes never decrease, so the largest value is the last one; one diverged update marks the bucket.
         if name in AXES or name == "diverged":
             found[name] = func.max(column)
         else:
@@ -170,8 +189,8 @@ def _bucket_columns(fields: tuple[str, ...]) -> dict[str, ColumnElement[Any]]:
     return found
 
 
-def _turned(names: Sequence[str], rows: Sequence[Any]) -> Columns:
-    """Turn rows into one list per column."""
+def _transposed(names: Sequence[str], rows: Sequence[Any]) -> Columns:
+    """Transpose rows into one list per column."""
     columns: Columns = dict(zip(names, map(list, zip(*rows, strict=True)), strict=True)) if rows else {}
     columns = columns or {name: [] for name in names}
     if "diverged" in columns:
@@ -182,7 +201,14 @@ def _turned(names: Sequence[str], rows: Sequence[Any]) -> Columns:
 def _blocks(
     connection: Connection, number: int, updates: Sequence[int], chosen: Sequence[tuple[int, int]]
 ) -> list[list[Any]]:
-    """Return columns of blocks, each by block and place in BLOCK_FIELDS, in step with the list of updates."""
+    """Return columns of blocks, aligned with the list of updates.
+
+    Args:
+        connection: where to read.
+        number: number of the run.
+        updates: updates of the page, without gaps.
+        chosen: block and index in BLOCK_FIELDS of each column.
+    """
     parts: list[list[Any]] = [[None] * len(updates) for _ in chosen]
     if not parts or not updates:
         return parts

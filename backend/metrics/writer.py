@@ -1,4 +1,4 @@
-"""The rows that runs report: append without doubling, read from one consistent view."""
+"""Rows of runs: appended exactly once, read from one consistent view."""
 
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Table, bindparam, insert, select, update
 from sqlalchemy import Update as UpdateStatement
 
 from backend.errors import FieldError, InvalidInput, RunChanged
-from backend.metrics.reader import MAX_POINTS, Columns, Reading, Wanted, joined, read
+from backend.metrics.reader import MAX_POINTS, Columns, Reading, SeriesQuery, joined, read
 from backend.queue.leases import lock_claim
 from backend.schemas.api import Append
 from backend.schemas.base import MAX_UPDATES
@@ -28,20 +28,23 @@ _BETTER: dict[str, Callable[[Sequence[float]], float]] = {"lower": min, "higher"
 
 
 class Metrics:
-    """Every update of every run."""
+    """The updates of all runs."""
 
     def __init__(self, database: Database, settings: Settings, *, clock: Callable[[], float] = time.time) -> None:
         self._database = database
         self._settings = settings
         self._clock = clock
         self.stored = 0
-        """Rows stored since the start."""
+        """Number of rows stored since the start."""
 
     def append(self, run_id: str, body: Append) -> int:
-        """Store the next updates and renew the lease; skip what is stored already; return the last update stored.
+        """Store the next updates, skip those already stored, and renew the lease. Return the last stored update.
 
-        A checkpoint is named in the same transaction as the rows up to it. Raises LeaseLost where the token is stale,
-        InvalidInput where an update is left out, or the checkpoint is ahead of the rows.
+        A checkpoint is recorded in the same transaction as the rows up to it.
+
+        Raises:
+            LeaseLost: the claim number is not the newest.
+            InvalidInput: an update is missing, or the checkpoint is later than the last row.
         """
         with self._database.write() as connection:
             lease = lock_claim(connection, run_id, body.claim_number)
@@ -62,27 +65,28 @@ class Metrics:
         self.stored += len(fresh)
         return last
 
-    def series(self, runs: Sequence[str], **wanted: Unpack[Wanted]) -> dict[str, Columns]:
+    def series(self, runs: Sequence[str], **query: Unpack[SeriesQuery]) -> dict[str, Columns]:
         """Return each run's columns, from one consistent view of the data.
 
-        With a `bucket` above 1 each point stands for the updates j * bucket to (j + 1) * bucket - 1: the last one's
-        axes, and mean, smallest and largest of each measure; every bucket with an update of that range is complete.
-        The runs share `points`: read on where `update` ends below `last_update`.
+        If `bucket` is above 1, each point summarizes the updates from j * bucket to (j + 1) * bucket - 1: the last
+        value of each axis, and mean, minimum and maximum of each measure. A bucket with an update of the requested
+        range is always computed from all its updates. The runs share `points`: if `update` ends before `last_update`,
+        request the rest.
         """
-        with self.readings(runs, **wanted) as readings:
-            return {reading.run_id: joined(reading, with_blocks=wanted.get("blocks", False)) for reading in readings}
+        with self.readings(runs, **query) as readings:
+            return {reading.run_id: joined(reading, with_blocks=query.get("blocks", False)) for reading in readings}
 
     @contextmanager
-    def readings(self, runs: Sequence[str], **wanted: Unpack[Wanted]) -> Iterator[list[Reading]]:
-        """Open what `series` returns run by run and page by page, so that a reader need not hold all of it.
+    def readings(self, runs: Sequence[str], **query: Unpack[SeriesQuery]) -> Iterator[list[Reading]]:
+        """Open the result of `series` run by run and page by page, so that it need not fit into memory.
 
-        Within the block, all pages are of one view. Pages that are read later, as a client takes them, each open a
-        short view of their own: a view that a slow client held would keep SQLite's log from being cut. They are still
-        of the same moment, since the rows of one generation never change; they raise RunChanged where that has ended.
+        Within the `with` block, all pages come from one view. Each page that is read later opens a short view of its
+        own, because a long view would keep SQLite from truncating its log. The pages still match, because rows of one
+        generation never change. If the generation has changed, a page raises RunChanged.
         """
-        limit = max(1, wanted.get("points", MAX_POINTS) // len(runs))
-        starts = wanted.get("after", [0] * len(runs))
-        ends = wanted.get("until", [MAX_UPDATES] * len(runs))
+        limit = max(1, query.get("points", MAX_POINTS) // len(runs))
+        starts = query.get("after", [0] * len(runs))
+        ends = query.get("until", [MAX_UPDATES] * len(runs))
         opened: list[Connection] = []
 
         @contextmanager
@@ -92,27 +96,29 @@ class Metrics:
                 return
             with self._database.read() as later:
                 if later.scalar(select(RUNS.c.row_generation).where(RUNS.c.number == number)) != row_generation:
-                    raise RunChanged("the run began again, or was removed, while its rows were read: ask again")
+                    raise RunChanged(
+                        "the run restarted, or was deleted, while its rows were read: send the request again"
+                    )
                 yield later
 
         with self._database.read() as connection:
             opened.append(connection)
             try:
                 parts = zip(runs, starts, ends, strict=True)
-                yield [read(connection, view, run_id, part, limit, wanted) for run_id, *part in parts]
+                yield [read(connection, view, run_id, part, limit, query) for run_id, *part in parts]
             finally:
                 opened.clear()
 
     @contextmanager
     def whole(self, run_id: str) -> Iterator[Reading]:
-        """Open every row of a run, with its blocks."""
+        """Open all rows of a run, with its blocks."""
         with self.readings([run_id], blocks=True, points=MAX_UPDATES) as readings:
             yield readings[0]
 
 
 @cache
 def _update(names: tuple[str, ...]) -> UpdateStatement:
-    """Return the statement that changes these columns of a run, built once: building takes longer than running it."""
+    """Return the statement that changes these columns of a run; cached, as building takes longer than running it."""
     return (
         update(RUNS).where(RUNS.c.number == bindparam("its_number")).values({name: bindparam(name) for name in names})
     )
@@ -122,18 +128,18 @@ def _check_order(rows: Sequence[Update], stored: int) -> None:
     due = min(stored + 1, rows[0].update) if rows else 0
     for i, row in enumerate(rows):
         if row.update != due + i:
-            limit = f"updates follow each other without gaps; the next one is {due + i}"
+            limit = f"updates must have no gaps; the next one is {due + i}"
             raise InvalidInput([FieldError(f"rows.{i}.update", row.update, limit)])
 
 
 def _check_checkpoint(checkpoint: Checkpoint, stored: int) -> None:
     if checkpoint.update > stored:
-        limit = f"a checkpoint cannot be ahead of the rows, of which the last is {stored}"
+        limit = f"must be at most {stored}, the last stored update"
         raise InvalidInput([FieldError("checkpoint.update", checkpoint.update, limit)])
 
 
 def store_rows(connection: Connection, number: int, rows: Sequence[Update]) -> None:
-    """Insert rows of a run, with their blocks."""
+    """Insert rows of a run and their blocks."""
     _insert(connection, UPDATES, ("run", *_ROW_FIELDS), [(number, *_values_of_row(row)) for row in rows])
     parts = [(number, row.update, b, *_values_of_block(block)) for row in rows for b, block in enumerate(row.blocks)]
     if parts:
@@ -141,18 +147,18 @@ def store_rows(connection: Connection, number: int, rows: Sequence[Update]) -> N
 
 
 def _insert(connection: Connection, table: Table, names: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> None:
-    """Insert rows whose values stand in the order of the names."""
-    if connection.dialect.positional:  # SQLite: tuples go down as they are; dictionaries take longer than the insert
+    """Insert rows; their values are in the order of `names`."""
+    if connection.dialect.positional:  # SQLite: passes tuples on; building dictionaries takes longer than the insert
         places = ", ".join("?" * len(names))
         columns = ", ".join(f'"{name}"' for name in names)
         connection.exec_driver_sql(f'INSERT INTO "{table.name}" ({columns}) VALUES ({places})', list(rows))
-    else:  # PostgreSQL takes no boolean for a small integer
+    else:  # PostgreSQL accepts no boolean for a small integer
         whole = ([int(value) if isinstance(value, bool) else value for value in row] for row in rows)
         connection.execute(insert(table), [dict(zip(names, row, strict=True)) for row in whole])
 
 
 def summary_of(stored: Any, rows: Sequence[Update]) -> dict[str, Any]:
-    """Carry the run's summary on from what is stored, so that a list of runs never reads rows."""
+    """Update the stored summary of a run with new rows, so that a list of runs need not read rows."""
     last = rows[-1]
     changes: dict[str, Any] = {"updates": last.update, "epoch": last.epoch, "seconds": last.seconds, "cost": last.cost}
     for name, better in COMPARED.items():

@@ -54,9 +54,12 @@ class Service:
     deaths: list[float] = field(default_factory=list)
 
     def start(self, environment: dict[str, str]) -> None:
-        """Start the process in its own process group, so that Ctrl-C reaches only the supervisor."""
+        """Start the process in its own process group, so that Ctrl-C reaches only the supervisor.
+
+        `-P` keeps the working directory out of the module search path: a folder named `worker` there must not be run.
+        """
         self.process = subprocess.Popen(
-            [sys.executable, "-m", self.name.value], env=environment, start_new_session=True
+            [sys.executable, "-P", "-m", self.name.value], env=environment, start_new_session=True
         )
 
     def died(self) -> int | None:

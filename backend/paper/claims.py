@@ -1,8 +1,8 @@
-"""The paper's claims, judged by the runs: Zhang et al. (2017), section 5 and its figures.
+"""The claims of Zhang et al. (2017), section 5 and its figures, judged from runs.
 
-All losses are train losses over the fixed evaluation subset. A number is the median over seeds, with the least and the
-largest seed beside it; runs are paired by seed, which sets the initial weights and the data order. A run that failed,
-or ended above where Adam began, has diverged: it counts as one whose loss is infinite.
+All losses are train losses over the fixed evaluation subset. A number is the median over seeds, with the smallest and
+the largest value. Runs are paired by seed, which determines the initial weights and the data order. A run that failed,
+or whose final loss is above Adam's first one, has diverged: its loss counts as infinite.
 """
 
 from collections.abc import Callable
@@ -12,8 +12,8 @@ from math import inf
 from backend.paper import claim_tests
 from backend.paper.claim_tests import CLOSE, COST_CLAIMED, FEWER, ORDER_OF_MAGNITUDE, WHOLE_RUN, Judgement
 from backend.paper.curves import Results
-from backend.paper.run_groups import Parts
-from backend.schemas.paper import Finding, Verdict
+from backend.paper.run_groups import RunGroups
+from backend.schemas.paper import ClaimResult, Verdict
 from backend.schemas.runs import RunStatus
 
 MIN_SEEDS = 2
@@ -21,9 +21,9 @@ MIN_SEEDS = 2
 
 @dataclass(frozen=True)
 class Claim:
-    """A claim of the paper, the judge of it, and the judge's rule in words."""
+    """A claim of the paper, the function that tests it, and the rule of the test in words."""
 
-    judge: Callable[[Parts], Judgement]
+    test: Callable[[RunGroups], Judgement]
     claim: str
     rule: str
 
@@ -33,9 +33,10 @@ CLAIMS = (
         claim_tests.fewer_updates,
         "BHF with large mini-batches reaches about the error of Adam with small ones, with an order of magnitude fewer "
         "updates.",
-        f"Reproduced: BHF ends at most {100 * CLOSE:.0f} % above Adam with small batches, which needs at least "
-        f"{ORDER_OF_MAGNITUDE:.0f} times the updates to the lowest loss that both reach, and Adam with large batches "
-        f"needs more updates too. Partly: it ends that close, or Adam needs at least {FEWER:.0f} times the updates.",
+        f"Reproduced: BHF's final loss is at most {100 * CLOSE:.0f} % above that of Adam with small batches, which "
+        f"needs at least {ORDER_OF_MAGNITUDE:.0f} times the updates to the lowest loss that both reach, and Adam with "
+        "large batches needs more updates, too. Partly: the loss is that close, or Adam needs at least "
+        f"{FEWER:.0f} times the updates.",
     ),
     Claim(
         claim_tests.below_hf,
@@ -46,68 +47,70 @@ CLAIMS = (
     Claim(
         claim_tests.small_curvature_batches,
         "BHF suffers less than HF from a small curvature batch.",
-        "The loss at the end with the smallest curvature batch, over that with the largest. Reproduced: BHF's ratio is "
+        "Ratio of the final losses with the smallest and the largest curvature batch. Reproduced: BHF's ratio is "
         "below HF's for every seed; partly: in the median.",
     ),
     Claim(
         claim_tests.cost,
         "One update of HF or BHF takes 5 to 10 times an update of Adam.",
-        "Median seconds of an update over those of Adam with the same mini-batch; processor seconds, which other load "
-        "on the machine hardly changes, where all runs had one CPU thread and report them. Reproduced: at most "
+        "Median time of an update, divided by that of Adam with the same mini-batch. It is processor time, on which "
+        "other load has little effect, if all runs had one CPU thread and report it. Reproduced: at most "
         f"{COST_CLAIMED:.0f} times, for BHF with every curvature batch; partly: with some. Less is better.",
     ),
     Claim(
         claim_tests.stability,
         "BHF is more stable than HF on the residual CNN.",
-        "Jitter: root mean square of the second differences of the test loss over the second half of the run, over the "
-        "root of 6. Reproduced: BHF's median is at or below HF's at every curvature batch; partly: at some.",
+        "Jitter: root mean square of the second differences of the test loss in the second half of the run, divided "
+        "by the square root of 6. Reproduced: BHF's median is at or below HF's at every curvature batch; partly: at "
+        "some.",
     ),
 )
 
 
-def findings(results: Results) -> list[Finding]:
-    """Judge every claim that the experiment can speak about.
+def judge_claims(results: Results) -> list[ClaimResult]:
+    """Test every claim that applies to the experiment.
 
-    A verdict needs every run to have ended and two seeds of each optimizer; until then it is "not enough data yet".
+    A verdict requires that every run has ended and that each optimizer has two seeds; until then it is "not enough
+    data yet".
     """
     results = _with_diverged(results)
-    parts = Parts(results)
+    groups = RunGroups(results)
     claims = [
-        claim for claim in CLAIMS if claim.judge is not claim_tests.stability or results.spec.problem.name == "cnn"
+        claim for claim in CLAIMS if claim.test is not claim_tests.stability or results.spec.problem.name == "cnn"
     ]
-    return [_judged(number, claim, parts, results) for number, claim in enumerate(claims, 1)]
+    return [_judged(number, claim, groups, results) for number, claim in enumerate(claims, 1)]
 
 
-def _judged(number: int, claim: Claim, parts: Parts, results: Results) -> Finding:
-    missing = _missing(parts, results)
-    verdict, text, evidence = (Verdict.PENDING, missing, []) if missing else claim.judge(parts)
-    return Finding(number=number, claim=claim.claim, rule=claim.rule, verdict=verdict, text=text, evidence=evidence)
+def _judged(number: int, claim: Claim, groups: RunGroups, results: Results) -> ClaimResult:
+    missing = _missing(groups, results)
+    verdict, text, evidence = (Verdict.PENDING, missing, []) if missing else claim.test(groups)
+    return ClaimResult(number=number, claim=claim.claim, rule=claim.rule, verdict=verdict, text=text, evidence=evidence)
 
 
 def _with_diverged(results: Results) -> Results:
-    """Mark as failed the runs that ended above the loss at which Adam, with the same seed, was evaluated first."""
-    began: dict[int, float] = {}
+    """Mark runs as failed if their final loss is above the first loss of Adam with the same seed."""
+    first_losses: dict[int, float] = {}
     for curve in results.curves:
         if not curve.config.optimizer.has_curvature and curve.columns["train_loss"]:
             first = curve.columns["train_loss"][0]
-            began[curve.config.seed] = max(first, began.get(curve.config.seed, first))
+            first_losses[curve.config.seed] = max(first, first_losses.get(curve.config.seed, first))
     curves = [
         replace(curve, status=RunStatus.FAILED)
         if curve.status is RunStatus.FINISHED
         and curve.columns["train_loss"]
-        and curve.columns["train_loss"][-1] > began.get(curve.config.seed, inf)
+        and curve.columns["train_loss"][-1] > first_losses.get(curve.config.seed, inf)
         else curve
         for curve in results.curves
     ]
     return replace(results, curves=curves)
 
 
-def _missing(parts: Parts, results: Results) -> str:
-    """Say what a verdict lacks; empty where nothing."""
-    if not parts.complete:
-        return "It takes Adam with two mini-batches, and HF and BHF with two curvature batches that both have."
+def _missing(groups: RunGroups, results: Results) -> str:
+    """Return what a verdict lacks; empty if nothing."""
+    if not groups.complete:
+        return "The claims need Adam with two mini-batches, and HF and BHF with two common curvature batches."
     if results.ended < len(results.curves):
         return f"{results.ended} of {len(results.curves)} runs have ended."
-    if any(len(group) < MIN_SEEDS for group in parts.groups()):
-        return f"Each optimizer needs {MIN_SEEDS} runs that ended by themselves; some were cancelled."
+    if any(len(group) < MIN_SEEDS for group in groups.groups()):
+        return f"Each optimizer needs {MIN_SEEDS} runs that were not cancelled."
     return ""

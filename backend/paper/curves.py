@@ -1,4 +1,4 @@
-"""Curves of an experiment's runs, from the database or from a file, as verdicts and figures read them."""
+"""Curves of an experiment's runs, read from the database or a file; verdicts and figures use them."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -14,17 +14,17 @@ from backend.schemas.runs import Experiment, RunStatus
 FIELDS = ("epoch", "seconds", "cpu_seconds", "cost", "train_loss", "test_loss", "test_accuracy")
 COLUMNS = ("update", *FIELDS)
 MAX_POINTS = 4096
-"""of one run; a longer one is thinned to buckets of 2^k updates, whose losses are means"""
+"""Maximum number of points per run. A longer run is thinned to buckets of 2^k updates, whose losses are means."""
 
 Series = Callable[..., Mapping[str, Mapping[str, Any]]]
 
 
 @dataclass(frozen=True)
 class Curve:
-    """What one run measured, at the updates after which it was evaluated.
+    """Measures of one run at the updates after which it was evaluated.
 
     Attributes:
-        columns: `update`, `epoch`, `seconds` (training time), `cpu_seconds` (processor time; None where it was not
+        columns: `update`, `epoch`, `seconds` (training time), `cpu_seconds` (processor time; None if it was not
             reported), `cost` (gradients) and the measures; equal lengths.
     """
 
@@ -34,12 +34,12 @@ class Curve:
     environment: Mapping[str, str] = field(default_factory=dict)
 
     def last(self, name: str) -> float | None:
-        """Return a column's last value; None where there is none."""
+        """Return the last value of a column; None if it is empty."""
         values = self.columns[name]
         return values[-1] if values else None
 
     def first_at(self, target: float, axis: str) -> float | None:
-        """Return where on an axis the train loss is first at or below a target; None where it is never."""
+        """Return the position on an axis at which the train loss first reaches a target; None if it never does."""
         for value, position in zip(self.columns["train_loss"], self.columns[axis], strict=True):
             if value is not None and value <= target:
                 return float(position)
@@ -48,7 +48,7 @@ class Curve:
 
 @dataclass(frozen=True)
 class Results:
-    """An experiment with its runs' curves, in the order of its specification's runs."""
+    """An experiment with the curves of its runs, in the order of the specification."""
 
     spec: ExperimentSpec
     curves: Sequence[Curve]
@@ -64,14 +64,19 @@ class Results:
 
     @property
     def environment(self) -> dict[str, str]:
-        """Machine and versions, where all runs agree; the different values with `or` between them elsewhere."""
+        """Machine and versions; different values are joined by "or"."""
         names = dict.fromkeys(name for curve in self.curves for name in curve.environment)
-        told = {name: [c.environment[name] for c in self.curves if name in c.environment] for name in names}
-        return {name: " or ".join(dict.fromkeys(values)) for name, values in told.items()}
+        values = {name: [c.environment[name] for c in self.curves if name in c.environment] for name in names}
+        return {name: " or ".join(dict.fromkeys(of_name)) for name, of_name in values.items()}
 
 
 def collect(experiment: Experiment, series: Series) -> Results:
-    """Read an experiment's curves by a function that answers as `Client.series` does."""
+    """Read the curves of an experiment.
+
+    Args:
+        experiment: the experiment.
+        series: function with the signature of `Client.series`.
+    """
     curves = []
     for run in experiment.runs:
         bucket = 1
@@ -83,13 +88,13 @@ def collect(experiment: Experiment, series: Series) -> Results:
 
 
 def _evaluated(read: Mapping[str, Any]) -> dict[str, list[Any]]:
-    """Keep the updates after which the run was evaluated."""
+    """Return the columns at the updates after which the run was evaluated."""
     kept = [i for i, value in enumerate(read["train_loss"]) if value is not None]
     return {name: [read[name][i] for i in kept] for name in COLUMNS}
 
 
 def write(results: Results) -> bytes:
-    """Write results as one Parquet file, specification and configurations within; `read` reads it."""
+    """Write results, with specification and configurations, as a Parquet file that `read` can read."""
     numbers = [number for number, curve in enumerate(results.curves) for _ in curve.columns["update"]]
     columns = [[value for curve in results.curves for value in curve.columns[name]] for name in COLUMNS]
     kinds = {"run": "int16"} | {name: "int32" if name == "update" else "float64" for name in COLUMNS}
@@ -109,7 +114,9 @@ def read(paths: Sequence[Path]) -> list[Results]:
 def _results(table: parquet.Table) -> Results:
     document = json.loads(table.metadata["blockhf"])
     owners = table.columns["run"]
-    columns = {name: table.columns.get(name, [None] * len(owners)) for name in COLUMNS}  # a file may lack a newer one
+    columns = {
+        name: table.columns.get(name, [None] * len(owners)) for name in COLUMNS
+    }  # an older file may lack newer columns
     curves = []
     for number, run in enumerate(document["runs"]):
         kept = [i for i, owner in enumerate(owners) if owner == number]

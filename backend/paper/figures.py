@@ -1,4 +1,4 @@
-"""The paper's figures from runs, as plotly reads them: no drawing here, and no plotly either."""
+"""The paper's figures from runs, in plotly's JSON format; this module does not import plotly."""
 
 from collections.abc import Mapping, Sequence
 from math import log10
@@ -19,10 +19,10 @@ _ROW_HEIGHT, _EDGE, _GAP = 300, 120, 0.08
 
 
 def paper_figure(results: Results, *, axis: Axis = "update", mode: Mode = "light") -> PlotlyFigure:
-    """Draw as the paper lays it out: left BHF against Adam by mini-batch, right BHF against HF by curvature batch.
+    """Draw the figure in the paper's layout: BHF and Adam by mini-batch left, BHF and HF by curvature batch right.
 
-    Rows are train loss, test loss and, for classifiers, test accuracy; a line is the median over seeds, its band goes
-    from the lowest seed to the highest. The left side's axis is logarithmic, since Adam makes many more updates.
+    Rows are train loss, test loss and, for classifiers, test accuracy. A line is the median over seeds, and its band
+    reaches from the lowest seed to the highest. The left axis is logarithmic, since Adam makes many more updates.
     """
     rows = [name for name in COMPARED if any(value is not None for c in results.curves for value in c.columns[name])]
     rows = rows or ["train_loss", "test_loss"]
@@ -52,20 +52,20 @@ def paper_figure(results: Results, *, axis: Axis = "update", mode: Mode = "light
 
 
 def _limits(results: Results, measure: str) -> list[float] | None:
-    """Return the decades that a loss's axis shows: from the lowest value to a bit above where Adam began.
+    """Return the log10 range of a loss axis: from the lowest value to slightly above Adam's first value.
 
-    A run that diverges leaves the frame; it would press all others flat.
+    A diverging run leaves the frame, because it would flatten all other curves.
     """
     baselines = [c.columns[measure] for c in results.curves if not c.config.optimizer.has_curvature]
-    began = [values[0] for values in baselines if values and values[0] is not None]
+    first = [values[0] for values in baselines if values and values[0] is not None]
     seen = [v for c in results.curves for v in c.columns[measure] if v is not None and v > 0]
-    if not began or not seen or max(began) <= 0:
+    if not first or not seen or max(first) <= 0:
         return None
-    return [log10(0.95 * min(seen)), log10(1.15 * max(began))]
+    return [log10(0.95 * min(seen)), log10(1.15 * max(first))]
 
 
 def _dashes(optimizers: Sequence[Optimizer]) -> dict[str, str]:
-    """Give each optimizer's settings a kind of line: solid for the first of its kind."""
+    """Return a line style for each optimizer: solid for the first of its kind."""
     seen: dict[str, int] = {}
     chosen = {}
     for optimizer in optimizers:
@@ -75,7 +75,7 @@ def _dashes(optimizers: Sequence[Optimizer]) -> dict[str, str]:
 
 
 def _labels(optimizers: Sequence[Optimizer]) -> dict[str, str]:
-    """Name each optimizer's settings by its batch, and by what else tells it from others of its kind."""
+    """Return a label for each optimizer: its batch, and the settings in which it differs from others of its kind."""
     named = {}
     for optimizer in optimizers:
         own = optimizer.model_dump(mode="json")
@@ -143,11 +143,11 @@ def _layout(rows: Sequence[str], axis: Axis, mode: Mode) -> dict[str, Any]:
         top, lowest = 1 - row * (height + _GAP), row == len(rows) - 1
         for column, domain in enumerate(((0.0, 0.45), (0.55, 1.0))):
             name = _panel(row, column)
-            x = axis_looks(mode) | {"domain": domain, "anchor": f"y{name}", "showticklabels": lowest}
+            x = axis_style(mode) | {"domain": domain, "anchor": f"y{name}", "showticklabels": lowest}
             x |= {"type": "log"} if column == 0 else {}
             layout[f"xaxis{name}"] = x | ({"matches": f"x{_panel(0, column)}"} if row else {})
             layout[f"xaxis{name}"] |= {"title": axis_title(UPDATE_MEASURES[axis].axis_title if lowest else "")}
-            layout[f"yaxis{name}"] = axis_looks(mode) | {
+            layout[f"yaxis{name}"] = axis_style(mode) | {
                 "domain": (max(0.0, top - height), top), "anchor": f"x{name}",
                 "type": UPDATE_MEASURES[measure].scale.replace("share", "linear"),
                 "title": axis_title(UPDATE_MEASURES[measure].title if column == 0 else ""),
@@ -156,13 +156,13 @@ def _layout(rows: Sequence[str], axis: Axis, mode: Mode) -> dict[str, Any]:
 
 
 def _panel(row: int, column: int) -> str:
-    """Return a panel's number as plotly writes it: the first one's is left out."""
+    """Return the suffix of a panel's axes in plotly: empty for the first panel."""
     number = 2 * row + column + 1
     return "" if number == 1 else str(number)
 
 
 def base_layout(mode: Mode) -> dict[str, Any]:
-    """Return what every figure's layout begins with."""
+    """Return the layout that all figures share."""
     return {
         "font": {"color": _INK[mode][0], "size": 13},
         "paper_bgcolor": "rgba(0,0,0,0)",
@@ -172,12 +172,12 @@ def base_layout(mode: Mode) -> dict[str, Any]:
     }
 
 
-def axis_looks(mode: Mode) -> dict[str, Any]:
-    """Return the looks of an axis."""
+def axis_style(mode: Mode) -> dict[str, Any]:
+    """Return the style of an axis."""
     ink = _INK[mode][1]
     return {"gridcolor": ink, "linecolor": ink, "zeroline": False, "automargin": True, "nticks": 5}
 
 
 def axis_title(text: str) -> dict[str, Any]:
-    """Return an axis's title, as large as its numbers and close to them."""
+    """Return the title of an axis, in the size of the tick labels."""
     return {"text": text, "font": {"size": 13}, "standoff": 8}

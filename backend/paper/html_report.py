@@ -1,4 +1,4 @@
-"""An experiment as one HTML file that needs nothing else: figure, verdicts, configurations, machine."""
+"""An experiment as a self-contained HTML file: figure, verdicts, configurations, machine."""
 
 import json
 from collections.abc import Sequence
@@ -6,7 +6,7 @@ from html import escape
 from importlib.resources import files
 
 from backend.schemas.experiments import RunConfig
-from backend.schemas.paper import Answer, Evidence, Finding, PaperView, PlotlyFigure
+from backend.schemas.paper import Answer, ClaimResult, Evidence, PaperView, PlotlyFigure
 
 _STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; color: #1b2330; max-width: 1100px; margin: 2rem auto; padding: 0 1rem }
@@ -18,15 +18,15 @@ td.number { text-align: right; font-variant-numeric: tabular-nums }
 
 
 def report(view: PaperView, configurations: Sequence[RunConfig], answers: Sequence[Answer] = ()) -> str:
-    """Write an experiment's figure and verdicts, or a sweep's answers, as HTML; every text from outside is escaped."""
+    """Return the figure and verdicts of an experiment, or the answers of a sweep, as HTML; texts are escaped."""
     parts = [
         f"<h1>{escape(view.title)}</h1>",
         f"<p>{view.ended} of {view.total} runs have ended. Lines are medians over seeds, bands reach from the lowest "
         "seed to the highest.</p>",
         _chart("figure", view.figure),
         *(_answer(answer) for answer in answers),
-        *([] if answers else ["<h2>What the paper claims, and what these runs say</h2>"]),
-        *([] if answers else map(_finding, view.findings)),
+        *([] if answers else ["<h2>Claims of the paper and verdicts from these runs</h2>"]),
+        *([] if answers else map(_claim, view.findings)),
         _notes(view.notes),
         "<h2>Machine and versions</h2>",
         _table(["", ""], [[name, value] for name, value in view.made_with.items()]),
@@ -50,7 +50,7 @@ def _notes(notes: Sequence[str]) -> str:
 
 
 def _chart(name: str, figure: PlotlyFigure) -> str:
-    """Draw a figure; `<` is written so that no text within can end the script."""
+    """Return a figure as HTML; `<` is escaped so that no text can end the script."""
     whole = json.dumps(figure.model_dump(mode="json")).replace("<", "\\u003c")
     return (
         f'<div id="{name}"></div><script>{{ const it = {whole}; Plotly.newPlot("{name}", it.data, it.layout, '
@@ -58,11 +58,11 @@ def _chart(name: str, figure: PlotlyFigure) -> str:
     )
 
 
-def _finding(finding: Finding) -> str:
+def _claim(result: ClaimResult) -> str:
     return (
-        f'<h3>{finding.number}. {escape(finding.claim)}</h3><p><span class="verdict">{escape(finding.verdict.value)}'
-        f'</span>: {escape(finding.text)}</p><p class="rule">{escape(finding.rule)}</p>'
-        + _table(["What", "median", "least", "largest", "seeds"], [_row(row) for row in finding.evidence], numbers=1)
+        f'<h3>{result.number}. {escape(result.claim)}</h3><p><span class="verdict">{escape(result.verdict.value)}'
+        f'</span>: {escape(result.text)}</p><p class="rule">{escape(result.rule)}</p>'
+        + _table(["What", "median", "smallest", "largest", "seeds"], [_row(row) for row in result.evidence], numbers=1)
     )
 
 
@@ -83,7 +83,7 @@ def _answer(answer: Answer) -> str:
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]], *, numbers: int | None = None) -> str:
-    """Write a table; the columns from `numbers` on are numbers."""
+    """Return a table as HTML; the columns from `numbers` on are numbers."""
     if not rows:
         return ""
     cells = [

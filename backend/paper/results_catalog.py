@@ -1,4 +1,4 @@
-"""Where results are found: the newest launch of a reproduction in the database, or files that ship with BlockHF."""
+"""Results of reproductions: the newest launch in the database, or files that ship with BlockHF."""
 
 import json
 from functools import cache
@@ -7,12 +7,12 @@ from pathlib import Path
 
 from sqlalchemy import case, func, or_, select
 
-from backend.paper.claims import findings
+from backend.paper.claims import judge_claims
 from backend.paper.curves import Results, read
 from backend.paper.figures import Mode, paper_figure
 from backend.paper.specifications import NOTES, SIZES, PaperProblem, Question, Scale, reproduction, study
 from backend.schemas.experiments import OLD_MARKS, ExperimentSpec
-from backend.schemas.paper import Axis, Own, PaperView, Reproduction
+from backend.schemas.paper import Axis, OwnRun, PaperView, Reproduction
 from backend.schemas.runs import RunStatus
 from backend.storage.database import Database
 from backend.storage.run_rows import moment
@@ -21,7 +21,7 @@ from backend.storage.tables import EXPERIMENTS, RUNS
 
 def catalog(database: Database) -> list[Reproduction]:
     """List every experiment that can be launched: the paper's figures by scale, then the study's sweeps."""
-    newest = own(database)
+    newest = own_runs(database)
     figures = [
         Reproduction(
             kind="paper", subject=problem.value, scale=scale.value, title=spec.name, spec=spec,
@@ -42,7 +42,7 @@ def catalog(database: Database) -> list[Reproduction]:
 
 
 def recorded(subject: PaperProblem | Question) -> Results | None:
-    """Return the results at `laptop` scale, or of the study, that ship with BlockHF; None where there are none."""
+    """Return the shipped results of a figure (`laptop` scale) or a question; None if there are none."""
     return _shipped().get(subject.value)
 
 
@@ -52,10 +52,10 @@ def _shipped() -> dict[str, Results]:
     return dict(zip((path.stem for path in paths), read(paths), strict=True))
 
 
-def own(database: Database) -> dict[str, Own]:
-    """Return by its mark the newest launch, not deleted, of each reproduction that has one.
+def own_runs(database: Database) -> dict[str, OwnRun]:
+    """Return the newest launch of each reproduction that is not deleted, by its mark.
 
-    Those launched before specifications had a mark are known by the name of their launch, which no edit changes.
+    Old specifications have no mark. They are identified by the name at their launch, which edits do not change.
     """
     text = EXPERIMENTS.c.spec
     named = {spec.name: spec.reproduces for spec in _specifications()}
@@ -69,13 +69,13 @@ def own(database: Database) -> dict[str, Own]:
         .group_by(EXPERIMENTS.c.number)
         .order_by(EXPERIMENTS.c.number)
     )
-    found: dict[str, Own] = {}
+    found: dict[str, OwnRun] = {}
     with database.read() as connection:
         for row in connection.execute(query):
             spec = json.loads(row.spec)
             mark = spec["reproduces"] if "reproduces" in spec else named.get(spec["name"])
             if mark:
-                found[OLD_MARKS.get(mark, mark)] = Own(
+                found[OLD_MARKS.get(mark, mark)] = OwnRun(
                     experiment=row.id,
                     name=row.name,
                     created_at=moment(row.created_at),
@@ -90,7 +90,7 @@ def _specifications() -> list[ExperimentSpec]:
 
 
 def view(results: Results, *, is_recorded: bool = False, axis: Axis = "update", mode: Mode = "light") -> PaperView:
-    """Draw results as the paper does, and judge its claims by them."""
+    """Draw the paper's figure from results, and test the claims with them."""
     notes = NOTES.get(PaperProblem(results.spec.problem.name), []) if is_recorded else []
     return PaperView(
         title=results.spec.name,
@@ -100,6 +100,6 @@ def view(results: Results, *, is_recorded: bool = False, axis: Axis = "update", 
         recorded=is_recorded,
         made_with=results.environment,
         notes=list(notes),
-        findings=findings(results),
+        findings=judge_claims(results),
         figure=paper_figure(results, axis=axis, mode=mode),
     )

@@ -1,4 +1,4 @@
-"""Numbers of single runs, and of runs that are paired by seed, that the verdicts are made of."""
+"""Statistics of runs and of pairs of runs with equal seed; the verdicts follow from them."""
 
 from collections.abc import Sequence
 from itertools import pairwise, zip_longest
@@ -12,28 +12,31 @@ Pair = tuple[Curve, Curve]
 
 
 def paired(first: Sequence[Curve], second: Sequence[Curve]) -> list[Pair]:
-    """Pair runs of the same seed."""
+    """Pair the runs with equal seed."""
     by_seed = {curve.config.seed: curve for curve in second}
     return [(curve, by_seed[curve.config.seed]) for curve in first if curve.config.seed in by_seed]
 
 
 def last_loss(curve: Curve) -> float:
-    """Return the train loss at the end: infinite where the run diverged."""
+    """Return the final train loss; infinite if the run diverged."""
     return inf if curve.status is RunStatus.FAILED else float(curve.columns["train_loss"][-1])
 
 
-def above(ours: float, theirs: float) -> float:
-    """Return by which share one loss is above another; 0 where both are infinite."""
+def relative_excess(ours: float, theirs: float) -> float:
+    """Return (ours - theirs) / theirs; 0 if both are infinite."""
     return 0.0 if ours == theirs else ours / theirs - 1
 
 
-def times(ours: float, theirs: float) -> float:
-    """Return how many times one loss is the other; infinite where either is."""
+def loss_ratio(ours: float, theirs: float) -> float:
+    """Return ours / theirs; infinite if either is infinite."""
     return ours / theirs if isfinite(theirs) else inf
 
 
-def needs(pair: Pair, axis: str) -> float:
-    """Return how much of an axis the second needs for what the first needs, to the lowest loss that both reach."""
+def ratio_at_common_loss(pair: Pair, axis: str) -> float:
+    """Return what the second run needs on an axis, divided by what the first needs, to reach a common loss.
+
+    The common loss is the lowest one that both runs reach.
+    """
     target = max(min(curve.columns["train_loss"]) for curve in pair)
     ours, theirs = (curve.first_at(target, axis) for curve in pair)
     assert ours is not None
@@ -41,26 +44,26 @@ def needs(pair: Pair, axis: str) -> float:
     return theirs / ours
 
 
-def middle(values: Sequence[float]) -> float:
-    """Return the median; infinite where there are no values."""
+def median_or_inf(values: Sequence[float]) -> float:
+    """Return the median; infinite if there are no values."""
     return median(values) if values else inf
 
 
-def middle_curve(curves: Sequence[Curve]) -> list[float]:
-    """Return the median of the train losses over seeds at each evaluation, infinite after a run diverged."""
+def median_curve(curves: Sequence[Curve]) -> list[float]:
+    """Return the median train loss over seeds at each evaluation; a diverged run counts as infinite."""
     losses = [[inf if value is None else value for value in curve.columns["train_loss"]] for curve in curves]
     return [median(values) for values in zip_longest(*losses, fillvalue=inf)]
 
 
-def pace(curve: Curve, axis: str) -> float:
-    """Return the median growth of an axis per update: single slow updates do not count."""
+def growth_per_update(curve: Curve, axis: str) -> float:
+    """Return the median increase of an axis per update; the median ignores single slow updates."""
     points = list(zip(curve.columns["update"], curve.columns[axis], strict=True))
     steps = [(b - a) / (after - before) for (before, a), (after, b) in pairwise([(0, 0.0), *points])]
     return float(median(steps))
 
 
 def noise(curve: Curve) -> float:
-    """Return the noise of the test loss around its own trend: of white noise, its standard deviation."""
+    """Return the noise of the test loss around its trend; for white noise this is the standard deviation."""
     values = curve.columns["test_loss"][len(curve.columns["test_loss"]) // 2 :]
     seconds = [(c - 2 * b + a) ** 2 for a, b, c in zip(values, values[1:], values[2:], strict=False)]
     return float((fmean(seconds) / 6) ** 0.5) if seconds and curve.status is RunStatus.FINISHED else inf

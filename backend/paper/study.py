@@ -1,4 +1,4 @@
-"""What to choose, and why: the study's sweeps, and the advice that follows from them."""
+"""The study: answers and advice from its sweeps."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -7,7 +7,7 @@ from statistics import fmean, median
 from typing import Any
 
 from backend.paper.curves import Curve, Results
-from backend.paper.figures import Mode, axis_looks, axis_title, base_layout
+from backend.paper.figures import Mode, axis_style, axis_title, base_layout
 from backend.paper.specifications import LONG, QUESTIONS, Question, study
 from backend.schemas.optimizer_registry import OPTIMIZERS, Optimizer
 from backend.schemas.optimizers import BlockHessianFree, CgStop, EqualPartition, HessianFree, LayerPartition
@@ -15,36 +15,46 @@ from backend.schemas.paper import Answer, PlotlyFigure
 from backend.schemas.runs import RunStatus
 
 CLOSE = 1.05
-"""a loss within this factor of the lowest is as good"""
+"""A loss within this factor of the lowest counts as equally good."""
+DIVERGED = 10_000
+"""A loss above this is shown as diverged."""
 AGAINST_HF = (Question.SMALL_BATCH, *LONG)
-"""questions of what decides between BHF and HF"""
+"""Questions that compare BHF with HF."""
 
 
 @dataclass(frozen=True)
 class Choice:
-    """One value of the setting that a sweep varies, for one optimizer; what its seeds began and ended with."""
+    """One value of the swept setting for one optimizer, with the first and final losses of its seeds."""
 
     kind: str
     label: str
-    began: Sequence[float]
+    first_losses: Sequence[float]
     losses: Sequence[float]
     cost: float
     diverged: int
-    course: Mapping[int, float] = field(default_factory=dict)
-    """median train loss after each evaluated update that all seeds came to"""
+    median_curve: Mapping[int, float] = field(default_factory=dict)
+    """median train loss at each evaluated update that all seeds reached"""
 
     @property
     def loss(self) -> float:
-        """Median train loss at the end."""
+        """Median final train loss."""
         return median(self.losses)
 
 
 def answer(
     question: Question, results: Results, *, recorded: bool, experiment: str | None = None, mode: Mode = "light"
 ) -> Answer:
-    """Say what a sweep's runs tell of its question; `experiment` is where they are in this database."""
+    """Answer a question from the runs of its sweep.
+
+    Args:
+        question: the question.
+        results: the runs.
+        recorded: whether the runs ship with BlockHF.
+        experiment: ID of the sweep in this database.
+        mode: colours of the figure.
+    """
     choices = [choice for optimizer in results.spec.optimizers if (choice := _choice(question, optimizer, results))]
-    text, advice = _said(question, choices)
+    text, advice = _describe(question, choices)
     if results.ended < len(results.curves):
         advice = "Not enough data yet."
     return Answer(
@@ -54,32 +64,34 @@ def answer(
 
 
 def empty(question: Question) -> Answer:
-    """Say that a question has no runs."""
+    """Return the answer to a question without runs."""
     return answer(question, Results(study(question), []), recorded=False)
 
 
 def _choice(question: Question, optimizer: Optimizer, results: Results) -> Choice | None:
-    """Sum up one optimizer's runs; None where none has been evaluated, or it is one that the study does not ask of."""
+    """Summarize the runs of one optimizer; None if no run was evaluated or the study does not cover the optimizer."""
     if not isinstance(optimizer, HessianFree | BlockHessianFree):
         return None
     curves = results.of(optimizer)
-    ended = [curve for curve in curves if curve.status is RunStatus.FINISHED and _tells(curve)]
+    ended = [curve for curve in curves if curve.status is RunStatus.FINISHED and _is_usable(curve)]
     diverged = sum(curve.status is RunStatus.FAILED for curve in curves)
     if not ended and not diverged:
         return None
-    began, losses = ([float(curve.columns["train_loss"][i]) for curve in ended] for i in (0, -1))
+    first_losses, losses = ([float(curve.columns["train_loss"][i]) for curve in ended] for i in (0, -1))
     cost = fmean(_cost(curve) for curve in ended) if ended else 0.0
-    return Choice(optimizer.kind, _label(question, optimizer), began, losses, cost, diverged, _course(ended))
+    return Choice(
+        optimizer.kind, _label(question, optimizer), first_losses, losses, cost, diverged, _median_curve(ended)
+    )
 
 
-def _tells(curve: Curve) -> bool:
-    """Tell whether a run has what the study's own runs have: losses above 0, and a cost; another's may be imported."""
+def _is_usable(curve: Curve) -> bool:
+    """Return whether a run has positive losses and a cost; an imported run may lack them."""
     losses = curve.columns["train_loss"]
     return bool(losses) and min(losses) > 0 and _cost(curve) > 0
 
 
-def _course(curves: Sequence[Curve]) -> dict[int, float]:
-    """Take the median over seeds at each evaluation; they are at the same updates."""
+def _median_curve(curves: Sequence[Curve]) -> dict[int, float]:
+    """Return the median over seeds at each evaluation; all seeds are evaluated at the same updates."""
     updates = min((curve.columns["update"] for curve in curves), key=len, default=[])
     return {n: median(curve.columns["train_loss"][i] for curve in curves) for i, n in enumerate(updates)}
 
@@ -90,7 +102,7 @@ def _cost(curve: Curve) -> float:
 
 
 def _label(question: Question, optimizer: HessianFree | BlockHessianFree) -> str:
-    """Name the value of the setting that the question is about."""
+    """Return the value of the swept setting as text."""
     if question is Question.BLOCKS:
         return _blocks(optimizer)
     if question is Question.STOP:
@@ -112,8 +124,8 @@ def _blocks(optimizer: HessianFree | BlockHessianFree) -> str:
     return "one per layer" if isinstance(optimizer.partition, LayerPartition) else "the problem's"
 
 
-def _said(question: Question, choices: Sequence[Choice]) -> tuple[str, str]:
-    """Put the sweep into words: what came out, and what to choose."""
+def _describe(question: Question, choices: Sequence[Choice]) -> tuple[str, str]:
+    """Return the result of a sweep and the advice as text."""
     valid = [choice for choice in choices if choice.losses]
     if not valid:
         return "No run has ended yet.", "Not enough data yet."
@@ -148,9 +160,14 @@ def _range(kind: str, group: Sequence[Choice]) -> str:
     name = {"all": "The train loss"}.get(kind) or f"{OPTIMIZERS[kind].title}'s train loss"
     seeds = len(best.losses)
     return (
-        f"{name} ends at {best.loss:.4g} with {best.label} (lowest, {seeds} seeds) and at {worst.loss:.4g} with "
+        f"{name} ends at {_loss(best.loss)} with {best.label} (lowest, {seeds} seeds) and at {_loss(worst.loss)} with "
         f"{worst.label} (highest)."
     )
+
+
+def _loss(value: float) -> str:
+    """Write a loss; of one that has diverged, the digits say nothing."""
+    return f"{value:.4g}" if value < DIVERGED else f"over {DIVERGED:,}"
 
 
 def _against_hf(choices: Sequence[Choice]) -> tuple[str, str]:
@@ -159,7 +176,7 @@ def _against_hf(choices: Sequence[Choice]) -> tuple[str, str]:
     A setting has collapsed where it ends above what the best one began with.
     """
     best = min(choices, key=lambda choice: choice.loss)
-    bound = max(best.began)
+    bound = max(best.first_losses)
     others = {choice.label: choice for choice in _of(choices, "hf")}
     parts, ratios = [], {}
     for choice in _of(choices, "bhf"):
@@ -169,12 +186,12 @@ def _against_hf(choices: Sequence[Choice]) -> tuple[str, str]:
             parts.append(f"{choice.label}: both collapse ({choice.loss:.4g} and {other.loss:.4g})")
             continue
         ratio = ratios[choice.label] = choice.loss / other.loss - 1
-        led = max((n for n, loss in choice.course.items() if loss <= other.course.get(n, 0.0)), default=0)
+        led = max((n for n, loss in choice.median_curve.items() if loss <= other.median_curve.get(n, 0.0)), default=0)
         before = f" (at or below until update {led})" if ratio > 0 and led else ""
         parts.append(f"{choice.label}: {abs(100 * ratio):.1f} % {'below' if ratio < 0 else 'above'}{before}")
     if not ratios:
         return "No pair of runs has ended yet.", "Not enough data yet."
-    text = f"BHF's train loss at its end, against HF's with the same setting: {'; '.join(parts)}."
+    text = f"BHF's final train loss, against HF's with the same setting: {'; '.join(parts)}."
     own = min(_of(choices, "bhf"), key=lambda choice: choice.loss)
     least = min(ratios, key=lambda label: ratios[label])
     if len(_of(choices, "bhf")) == 1:
@@ -184,7 +201,7 @@ def _against_hf(choices: Sequence[Choice]) -> tuple[str, str]:
 
 
 def _figure(choices: Sequence[Choice], mode: Mode) -> PlotlyFigure:
-    """Draw each seed's loss at its end over the setting's values, and the median."""
+    """Draw the final loss of each seed and the median over the values of the setting."""
     data: list[dict[str, Any]] = []
     for kind in ("bhf", "hf"):
         group = [choice for choice in _of(choices, kind) if choice.losses]
@@ -210,8 +227,8 @@ def _figure(choices: Sequence[Choice], mode: Mode) -> PlotlyFigure:
     layout = base_layout(mode) | {
         "height": 320,
         "margin": {"l": 60, "r": 12, "t": 30, "b": 26},
-        "xaxis": axis_looks(mode) | {"type": "category", "categoryarray": [*dict.fromkeys(c.label for c in choices)]},
-        "yaxis": axis_looks(mode) | {"type": "log", "title": axis_title("train loss at the end")} | _limits(choices),
+        "xaxis": axis_style(mode) | {"type": "category", "categoryarray": [*dict.fromkeys(c.label for c in choices)]},
+        "yaxis": axis_style(mode) | {"type": "log", "title": axis_title("train loss at the end")} | _limits(choices),
         "legend": {"orientation": "h", "y": 1.02, "yanchor": "bottom"},
     }
     return PlotlyFigure(data=data, layout=layout)
@@ -223,4 +240,4 @@ def _limits(choices: Sequence[Choice]) -> dict[str, Any]:
     if not valid:
         return {}
     lowest, best = min(min(choice.losses) for choice in valid), min(valid, key=lambda choice: choice.loss)
-    return {"range": [log10(0.9 * lowest), log10(1.5 * max(best.began))]}
+    return {"range": [log10(0.9 * lowest), log10(1.5 * max(best.first_losses))]}

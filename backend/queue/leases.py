@@ -8,7 +8,6 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, and_, bindparam, case, or_, select, update
 
 from backend.errors import LeaseLost
-from backend.schemas.catalog import Catalog
 from backend.schemas.runs import RunError, RunStatus, Summary
 from backend.storage.run_rows import run_number
 from backend.storage.tables import RUNS
@@ -39,28 +38,24 @@ def lock_claim(connection: Connection, run_id: str, claim_number: int) -> Any:
     return row
 
 
-def claim_first(connection: Connection, worker_id: str, catalog: Catalog, now: float, until: float) -> Any:
-    """Claim the first run in line that a worker can train.
+def claim_first(connection: Connection, worker_id: str, allowed: ColumnElement[bool], now: float, until: float) -> Any:
+    """Claim the first run in line that a worker may have.
 
     Args:
         connection: the transaction.
         worker_id: the worker.
-        catalog: the problems and data sets that it announced.
+        allowed: the condition on the run, see `Placement`.
         now: seconds since 1970.
         until: end of the lease, likewise.
 
     Returns:
-        The claimed run's number, id, claim number and checkpoint; None if there is no such run.
+        The claimed run's number, id, experiment, claim number and checkpoint; None if there is no such run.
     """
-    trainable = and_(
-        RUNS.c.problem.in_([problem.name for problem in catalog.problems]),
-        RUNS.c.data.in_([data.name for data in catalog.data]),
-    )
     free = or_(RUNS.c.status == RunStatus.QUEUED, lease_expired(now))
     # One statement finds and claims the run, so two workers cannot claim the same one. SQLite has one writer at a time;
     # on PostgreSQL skip_locked passes over a run that another claim has locked and not yet committed.
     order = (RUNS.c.priority.desc(), RUNS.c.number)
-    first = select(RUNS.c.number).where(free, trainable).order_by(*order).limit(1).with_for_update(skip_locked=True)
+    first = select(RUNS.c.number).where(free, allowed).order_by(*order).limit(1).with_for_update(skip_locked=True)
     progress = RUNS.c.updates > RUNS.c.best_update
     claim = (
         update(RUNS)
@@ -75,7 +70,7 @@ def claim_first(connection: Connection, worker_id: str, catalog: Catalog, now: f
             lease_until=until,
             started_at=now,
         )
-        .returning(RUNS.c.number, RUNS.c.id, RUNS.c.claim_number, RUNS.c.checkpoint)
+        .returning(RUNS.c.number, RUNS.c.id, RUNS.c.experiment, RUNS.c.claim_number, RUNS.c.checkpoint)
     )
     return connection.execute(claim).one_or_none()
 
@@ -85,7 +80,7 @@ def lease_expired(now: float) -> ColumnElement[bool]:
     return and_(RUNS.c.status == RunStatus.RUNNING, RUNS.c.lease_until < now)
 
 
-def sweep_lost(connection: Connection, now: float, max_attempts: int) -> None:
+def sweep_lost(connection: Connection, now: float, max_claims: int) -> None:
     """End or pause the runs with an expired lease that no worker should claim again.
 
     These are runs that the user wanted cancelled or paused, and runs with too many claims without progress.
@@ -94,10 +89,10 @@ def sweep_lost(connection: Connection, now: float, max_attempts: int) -> None:
     for asked, status in ((RUNS.c.cancel_requested, RunStatus.CANCELLED), (RUNS.c.pause_requested, RunStatus.PAUSED)):
         connection.execute(update(RUNS).where(lease_expired(now), asked).values(ending(status, now, status.value)))
     reason = RunError(
-        message=f"{max_attempts} workers in a row were lost while they trained this run, and none got further than "
+        message=f"{max_claims} workers in a row were lost while they trained this run, and none got further than "
         "the one before: it may need more memory than they have, or crash its process"
     )
-    stuck = and_(RUNS.c.claims_without_progress >= max_attempts, RUNS.c.updates <= RUNS.c.best_update)
+    stuck = and_(RUNS.c.claims_without_progress >= max_claims, RUNS.c.updates <= RUNS.c.best_update)
     failed = ending(RunStatus.FAILED, now, "attempts") | {"error": reason.model_dump_json()}
     connection.execute(update(RUNS).where(lease_expired(now), stuck).values(failed))
 

@@ -35,8 +35,9 @@ from sqlalchemy import Connection, and_, func, null, select, update
 from backend.catalog.validation import resolve_blocks
 from backend.errors import Conflict, FieldError, InvalidInput, LeaseLost, QueueFull
 from backend.queue.leases import change, claim_first, ending, lock_claim, sweep_lost
+from backend.queue.placement import Placement
 from backend.queue.rollback import restart_from_zero, roll_back, with_note
-from backend.queue.workers import see_worker
+from backend.queue.workers import announced_by, see_worker
 from backend.schemas.api import Claim, Finish, HeartbeatAnswer, Start
 from backend.schemas.catalog import Catalog
 from backend.schemas.runs import Checkpoint, Run, RunStatus
@@ -48,6 +49,10 @@ from backend.storage.tables import EXPERIMENTS, RUNS
 Clock = Callable[[], float]
 
 
+class _DeviceTaken(Exception):
+    """A claim meanwhile placed the comparison on another kind of device; this one is rolled back."""
+
+
 class Queue:
     """Hands runs to workers. A run belongs to its last claim for as long as the lease is renewed."""
 
@@ -57,27 +62,47 @@ class Queue:
         self._clock = clock
 
     def claim(self, worker_id: str) -> Claim | None:
-        """Claim the first run in line that the worker can train: a queued one, or one with an expired lease.
+        """Claim the first run in line that the worker may have: a queued one, or one with an expired lease.
+
+        Runs of one comparison stand side by side in the queue, so a worker with free slots gets them all, and races
+        them. See `Placement` for what a worker may have.
 
         Raises:
             NotFound: the worker is not registered.
         """
-        now = self._clock()
+        while True:
+            try:
+                return self._claim(worker_id)
+            except _DeviceTaken:
+                continue
+
+    def _claim(self, worker_id: str) -> Claim | None:
+        now, lease = self._clock(), self._settings.lease_seconds
         with self._database.write() as connection:
-            catalog = see_worker(connection, worker_id, now, every=self._settings.heartbeat_seconds)
-            sweep_lost(connection, now, self._settings.max_attempts)
-            claimed = claim_first(connection, worker_id, catalog, now, now + self._settings.lease_seconds)
+            worker = see_worker(connection, worker_id, now, every=self._settings.heartbeat_seconds)
+            announced = announced_by(worker)
+            sweep_lost(connection, now, self._settings.max_claims_without_progress)
+            placement = Placement(connection, worker_id, announced, now, now - lease)
+            claimed = claim_first(connection, worker_id, placement.allowed(), now, now + lease)
             if claimed is None:
                 return None
+            experiment = connection.execute(select(EXPERIMENTS).where(EXPERIMENTS.c.number == claimed.experiment)).one()
+            if not placement.settle_device(experiment):
+                raise _DeviceTaken
             if claimed.checkpoint is None:
                 restart_from_zero(connection, claimed.number)
             run = get_run(connection, claimed.id)
-            return Claim(run=run if run.blocks else _with_blocks(run, catalog), claim_number=claimed.claim_number)
+            return Claim(
+                run=run if run.blocks else _with_blocks(run, announced.catalog),
+                claim_number=claimed.claim_number,
+                schedule=experiment.schedule,
+                race_by=orjson.loads(experiment.spec).get("race_by", "updates"),
+            )
 
     def sweep(self) -> None:
         """End or pause the runs with an expired lease that no worker should claim again."""
         with self._database.write() as connection:
-            sweep_lost(connection, self._clock(), self._settings.max_attempts)
+            sweep_lost(connection, self._clock(), self._settings.max_claims_without_progress)
 
     def renew_all_leases(self) -> None:
         """Renew every lease after a restart: no worker could do so meanwhile. One that is too long gets shorter."""

@@ -2,8 +2,9 @@
 
 import time
 from collections.abc import Callable, Iterable
+from typing import Any
 
-from sqlalchemy import Connection, and_, delete, insert, select, update
+from sqlalchemy import Connection, Row, delete, insert, select, update
 
 from backend.catalog.validation import check_catalog
 from backend.errors import NotFound
@@ -64,15 +65,14 @@ class Workers:
         now = self._clock()
         alive_since = now - self._settings.lease_seconds
         silent_since = now - max(self._settings.lease_seconds / 3, 2 * self._settings.heartbeat_seconds)
-        held = and_(RUNS.c.worker == WORKERS.c.id, RUNS.c.status == RunStatus.RUNNING)
-        query = (
-            select(WORKERS, RUNS.c.id.label("run_id"))
-            .outerjoin(RUNS, held)
-            .order_by(WORKERS.c.seen_at.desc(), WORKERS.c.id)  # the limit omits lost workers first
-            .limit(_MAX_SHOWN)
-        )
+        # The limit omits lost workers first.
+        query = select(WORKERS).order_by(WORKERS.c.seen_at.desc(), WORKERS.c.id).limit(_MAX_SHOWN)
+        running = select(RUNS.c.worker, RUNS.c.id).where(RUNS.c.status == RunStatus.RUNNING).order_by(RUNS.c.number)
+        held: dict[str, list[str]] = {}
         with self._database.read() as connection:
             rows = sorted(connection.execute(query), key=lambda row: (-row.registered_at, row.id))
+            for row in connection.execute(running):
+                held.setdefault(row.worker, []).append(row.id)
         workers = [
             Worker(
                 id=row.id,
@@ -81,7 +81,8 @@ class Workers:
                 seen_at=moment(row.seen_at),
                 alive=row.seen_at >= alive_since,
                 silent=row.seen_at < silent_since,
-                run_id=row.run_id,
+                run_id=next(iter(held.get(row.id, [])), None),
+                run_ids=held.get(row.id, []),
             )
             for row in rows
         ]
@@ -91,18 +92,24 @@ class Workers:
         return CatalogAnswer(catalog=catalog, workers=workers)
 
 
-def see_worker(connection: Connection, worker_id: str, now: float, *, every: float) -> Catalog:
-    """Record that a worker is alive, writing at most twice per `every` seconds; return its catalog.
+def see_worker(connection: Connection, worker_id: str, now: float, *, every: float) -> Row[Any]:
+    """Record that a worker is alive, writing at most twice per `every` seconds; return its row.
 
     Raises:
         NotFound: the worker is not registered.
     """
-    row = connection.execute(select(WORKERS.c.catalog, WORKERS.c.seen_at).where(WORKERS.c.id == worker_id)).first()
+    row = connection.execute(select(WORKERS).where(WORKERS.c.id == worker_id)).first()
     if row is None:
         raise NotFound(f"worker {worker_id} is not registered: register again")
     if not row.seen_at <= now < row.seen_at + every / 2:
         connection.execute(update(WORKERS).where(WORKERS.c.id == worker_id).values(seen_at=now))
-    return Catalog.model_validate_json(row.catalog)
+    return row
+
+
+def announced_by(worker: Row[Any]) -> Announcement:
+    """Return what a worker announced when it registered."""
+    info, catalog = WorkerInfo.model_validate_json(worker.info), Catalog.model_validate_json(worker.catalog)
+    return Announcement(info=info, catalog=catalog)
 
 
 def _union(catalogs: Iterable[Catalog]) -> Catalog:

@@ -1,4 +1,4 @@
-"""What travels between backend and clients beside the records: requests of a worker, and answers made of records."""
+"""Request and response bodies of the REST API, except the records themselves."""
 
 from datetime import datetime
 from enum import StrEnum
@@ -23,17 +23,17 @@ from backend.schemas.base import (
     Title,
 )
 from backend.schemas.catalog import Catalog, WorkerInfo
-from backend.schemas.experiments import ExperimentSpec
+from backend.schemas.experiments import ExperimentSpec, RaceBy, Schedule
 from backend.schemas.measures import Update
 from backend.schemas.runs import Checkpoint, Experiment, Preset, Run, RunError, RunStatus, Sha256
 
 ClaimNumber = Annotated[
-    int, Field(ge=1, le=2**31 - 1, description="number of the claim; writes with an older one are refused")
+    int, Field(ge=1, le=2**31 - 1, description="claim number; writes with an older number are refused")
 ]
 
 
 class ExportKind(StrEnum):
-    """How an export writes a run's rows."""
+    """File format of an export."""
 
     CSV = "csv"
     JSON = "json"
@@ -41,7 +41,7 @@ class ExportKind(StrEnum):
 
 
 class Health(Contract):
-    """The process answers."""
+    """The process responds."""
 
     status: Literal["ok"] = "ok"
 
@@ -53,13 +53,14 @@ class Worker(Contract):
     info: WorkerInfo
     registered_at: datetime
     seen_at: datetime
-    alive: bool = Field(description="heard of within the lease")
-    silent: bool = Field(description="not heard of for a third of the lease, two heartbeats at least")
-    run_id: Id | None = Field(None, description="the run it holds")
+    alive: bool = Field(description="sent a heartbeat within the lease time")
+    silent: bool = Field(description="sent no heartbeat for a third of the lease time (at least two intervals)")
+    run_id: Id | None = Field(None, description="the first of the runs it trains")
+    run_ids: list[Id] = Field([], description="the runs it trains")
 
 
 class CatalogAnswer(Contract):
-    """What can be launched, and who could run it; no catalog before the first worker registers."""
+    """What can be launched, and the workers. There is no catalog before the first worker registers."""
 
     catalog: Catalog | None
     workers: list[Worker]
@@ -77,14 +78,15 @@ class RunPlan(Contract):
 
     label: str
     blocks: list[BlockPlan]
+    memory: int = Field(0, description="what it needs at least [bytes]")
 
 
 def _plain(value: Any) -> Any:
-    """Refuse what a setting cannot be, once: a union would say so for each of its members."""
+    """Refuse an invalid value with one error: a union would report one for each of its members."""
     if isinstance(value, float) and not isfinite(value):
         raise ValueError("must be finite")
     if not isinstance(value, bool | int | float | str) or (isinstance(value, str) and len(value) > MAX_WORD):
-        raise ValueError(f"must be a number, true, false, or a word of at most {MAX_WORD} characters")
+        raise ValueError(f"must be a number, true, false or a text of at most {MAX_WORD} characters")
     return value
 
 
@@ -94,22 +96,22 @@ SettingPath = Annotated[str, StringConstraints(pattern=r"^[a-z]+(\.[a-z_0-9]+){1
 
 
 class Sweep(Contract):
-    """A comparison whose optimizers take every combination of a grid, at every point of a list."""
+    """A comparison in which the optimizers run with every combination of a grid, at every point of a list."""
 
     base: ExperimentSpec
     grid: dict[SettingPath, Annotated[list[SweepValue], Field(min_length=1, max_length=100)]] = Field(
         {}, max_length=8, description="values by setting, such as bhf.damping"
     )
     points: list[Annotated[dict[SettingPath, SweepValue], Field(min_length=1, max_length=16)]] = Field(
-        [], max_length=MAX_RUNS_PER_EXPERIMENT, description="settings that belong together, each a setting's value"
+        [], max_length=MAX_RUNS_PER_EXPERIMENT, description="settings that change together, with their values"
     )
 
 
 class Import(Contract):
-    """A history that was made elsewhere, with what it was made by: one optimizer, one seed."""
+    """A history from another program, with its specification: one optimizer and one seed."""
 
     spec: ExperimentSpec
-    csv: str = Field(description="a header and one line per update, as an export writes it")
+    csv: str = Field(description="a header and one line per update, in the format of an export")
 
 
 class Plan(Contract):
@@ -126,18 +128,18 @@ class ExperimentList(Contract):
 
 
 class ExperimentChange(Contract):
-    """What to change of an experiment; what is left out, or null, stays as it is."""
+    """Changes to an experiment. Fields that are missing or null stay unchanged."""
 
     name: Title | None = None
     note: Note | None = None
-    tags: list[Slug] | None = Field(None, max_length=MAX_TAGS, description="all of them, in place of those before")
+    tags: list[Slug] | None = Field(None, max_length=MAX_TAGS, description="replaces all earlier tags")
     archived: bool | None = None
 
     @field_validator("tags")
     @classmethod
     def _tags_differ(cls, value: list[str] | None) -> list[str] | None:
         if value is not None and len(set(value)) < len(value):
-            raise ValueError("each tag may stand there once")
+            raise ValueError("tags must be unique")
         return value
 
 
@@ -155,7 +157,7 @@ class PresetBody(Contract):
 
 
 class PresetList(Contract):
-    """The saved presets, in the order of their titles."""
+    """The saved presets, ordered by title."""
 
     presets: list[Preset]
 
@@ -167,22 +169,22 @@ class RunList(Contract):
 
 
 class Announcement(Contract):
-    """A worker registers: who it is and what it can do."""
+    """Registration of a worker: its description and its catalog."""
 
     info: WorkerInfo
     catalog: Catalog
 
 
 class Registration(Contract):
-    """A worker's id and how often it must be heard of."""
+    """A worker's ID, and how often it must send a heartbeat."""
 
     worker_id: Id
-    lease_seconds: float = Field(description="a worker not heard of for this long loses its run [s]")
-    heartbeat_seconds: float = Field(description="how often to send a heartbeat [s]")
+    lease_seconds: float = Field(description="a worker that sends no heartbeat for this long loses its run [s]")
+    heartbeat_seconds: float = Field(description="interval between heartbeats [s]")
 
 
 class _OfClaim(Contract):
-    """What names a claim; a finish that an earlier version wrote to an outbox calls its number `token`."""
+    """A body with a claim number. Version 0.1 stored `token` in outbox files instead of `claim_number`."""
 
     claim_number: ClaimNumber
 
@@ -195,19 +197,21 @@ class _OfClaim(Contract):
 
 
 class Claim(_OfClaim):
-    """A run that is now the worker's; every write about it must repeat the claim number."""
+    """A run that the worker has claimed. Every write to the run must repeat the claim number."""
 
     run: Run
+    schedule: Schedule = Field("race", description="of its comparison")
+    race_by: RaceBy = Field("updates", description="of its comparison")
 
 
 class KeptRuns(Contract):
-    """The runs of which a worker has files."""
+    """The runs for which a worker has files."""
 
     runs: list[Id] = Field(max_length=MAX_HELD)
 
 
 class RunStates(Contract):
-    """The states of those runs. Runs that no longer exist, or are deleted and ended, are omitted."""
+    """The status of each run. Runs that do not exist, or are deleted and have ended, are omitted."""
 
     runs: dict[Id, RunStatus]
 
@@ -217,48 +221,50 @@ class Heartbeat(_OfClaim):
 
 
 class HeartbeatAnswer(Contract):
-    """What the user wants of the run; a cancel goes before a pause."""
+    """What the user requested for the run. A cancel takes precedence over a pause."""
 
     cancel: bool
     pause: bool = False
 
 
 class Start(_OfClaim):
-    """What the worker found out when it built the run."""
+    """What the worker reports when it starts a run."""
 
     environment: dict[Annotated[str, Field(max_length=100)], Annotated[str, Field(max_length=1000)]] = Field(
         max_length=100, description="device, threads and versions"
     )
-    blocks: list[list[LayerName]] = Field(max_length=MAX_BLOCKS, description="the layers of each block; none for Adam")
+    blocks: list[list[LayerName]] = Field(
+        max_length=MAX_BLOCKS, description="the layers of each block; empty if the optimizer has no blocks"
+    )
     parameters: int = Field(ge=0, le=2**53, description="trainable parameters")
     resumed_from: int = Field(
-        0, ge=0, le=MAX_UPDATES, description="the update it goes on after; rows above are dropped"
+        0, ge=0, le=MAX_UPDATES, description="training continues after this update; later rows are deleted"
     )
-    note: str = Field("", max_length=500, description="why it began again, or may differ from an uninterrupted run")
+    note: str = Field("", max_length=500, description="why it restarted, or may differ from an uninterrupted run")
 
 
 class Append(_OfClaim):
-    """The next updates of a run, in order and without gaps; those that are stored already are skipped."""
+    """The next updates of a run, in order and without gaps. Updates that are already stored are skipped."""
 
     rows: list[Update] = Field(max_length=STEPS_PER_BATCH)
     checkpoint: Checkpoint | None = Field(
-        None, description="a checkpoint that is safe on disk, of a row stored with it"
+        None, description="a checkpoint on disk; its update is stored already or is among the rows"
     )
 
 
 class Appended(Contract):
-    """How far the run is stored."""
+    """The last stored update of the run."""
 
     last_update: int
 
 
 class Finish(_OfClaim):
-    """A run's end, or its rest."""
+    """The end of a run, or a pause."""
 
     status: Literal[RunStatus.FINISHED, RunStatus.FAILED, RunStatus.CANCELLED, RunStatus.PAUSED]
-    ended_by: Plain = Field("", max_length=200, description="which limit of the budget ended it, or what cancelled it")
+    ended_by: Plain = Field("", max_length=200, description="the limit that ended it, or why it was cancelled")
     error: RunError | None = None
-    weights: Sha256 | None = Field(None, description="of the file with the final weights")
+    weights: Sha256 | None = Field(None, description="SHA-256 of the file with the final weights")
 
     @model_validator(mode="after")
     def _failure_has_a_reason(self) -> Self:
@@ -268,13 +274,13 @@ class Finish(_OfClaim):
 
 
 class Priority(Contract):
-    """Where a run stands in line."""
+    """Position of a run in the queue."""
 
-    priority: int = Field(ge=-100, le=100, description="higher goes first; 0 is usual")
+    priority: int = Field(ge=-100, le=100, description="higher starts first; the default is 0")
 
 
 class ProblemField(Contract):
-    """One thing wrong with the input."""
+    """One invalid field."""
 
     field: str
     value: Any
@@ -282,9 +288,9 @@ class ProblemField(Contract):
 
 
 class ProblemDetails(Contract):
-    """An error as RFC 9457 has it; `errors` where fields of the input are at fault."""
+    """Problem details as in RFC 9457; `errors` lists the invalid fields."""
 
     type: str = Field(description="urn:blockhf: and the error's code")
     title: str
     status: int
-    errors: list[ProblemField] = Field([], description="the fields at fault")
+    errors: list[ProblemField] = Field([], description="the invalid fields")

@@ -1,4 +1,4 @@
-"""What a user asks for: problem x optimizer x budget, one run or a comparison of many."""
+"""Specification of a comparison and of its runs: problem, optimizers, seeds and budget."""
 
 from typing import Annotated, Literal, Self
 
@@ -8,16 +8,16 @@ from backend.schemas.base import MAX_IMAGES, MAX_RUNS_PER_EXPERIMENT, MAX_UPDATE
 from backend.schemas.optimizer_registry import Optimizer
 
 OLD_MARKS = {"study.momentum": "study.warm_start"}
-"""values of `reproduces` that version 0.1 stored"""
+"""Values of `reproduces` that version 0.1 stored, with their current names."""
 
 OptionValue = bool | int | float | Slug
 
 
 class Problem(Contract):
-    """A network with its loss, on a data set."""
+    """A network with its loss, and the data set it is trained on."""
 
-    name: Slug = setting("autoencoder", "which network and loss")
-    data: Slug = setting("mnist-5k", "which data set")
+    name: Slug = setting("autoencoder", "network and loss")
+    data: Slug = setting("mnist-5k", "data set")
     train_size: int | None = setting(
         None, "how many training images to use; empty: all", unit="images", ge=2, le=MAX_IMAGES
     )
@@ -26,18 +26,18 @@ class Problem(Contract):
 
 
 class Budget(Contract):
-    """When a run ends: at the first of its limits."""
+    """Limits of a run. It ends when it reaches the first of them."""
 
     updates: int | None = setting(100, "end after this many updates", unit="updates", ge=1, le=MAX_UPDATES)
     epochs: float | None = setting(
         None, "end after this many passes over the training set", unit="epochs", gt=0, le=100_000, paper=1000
     )
     seconds: float | None = setting(
-        None, "end after this much training time, evaluation not counted", unit="s", gt=0, le=10_000_000
+        None, "end after this much training time, without evaluation", unit="s", gt=0, le=10_000_000
     )
     patience: int | None = setting(
         None,
-        "end when the test measure has not improved for this many evaluations (accuracy where there is one, else loss)",
+        "end when test accuracy (test loss, if there is no accuracy) has not improved for this many evaluations",
         unit="evaluations",
         ge=1,
         le=100_000,
@@ -46,12 +46,14 @@ class Budget(Contract):
     @model_validator(mode="after")
     def _is_finite(self) -> Self:
         if self.updates is None and self.epochs is None and self.seconds is None:
-            raise ValueError("updates, epochs and seconds are all empty; set at least one, or the run never ends")
+            raise ValueError(
+                "updates, epochs and seconds are all empty: set at least one, otherwise the run never ends"
+            )
         return self
 
 
 class Evaluation(Contract):
-    """When and on what the curves' losses are computed; its time is not counted as training."""
+    """When the losses of the curves are computed, and on which images. Its time does not count as training time."""
 
     every: int = setting(1, "evaluate after every n updates (and after the last one)", unit="updates", ge=1, le=100_000)
     train_subset: int = setting(
@@ -64,16 +66,18 @@ class Evaluation(Contract):
     )  # fmt: skip
 
 
+Schedule = Literal["race", "sequential"]
+RaceBy = Literal["updates", "seconds"]
 Device = Annotated[str, StringConstraints(pattern=r"^(auto|cpu|cuda(:[0-9]{1,2})?)$")]
 
 
 class _Shared(Contract):
-    """What the runs of one experiment have in common."""
+    """Settings that all runs of an experiment share."""
 
     problem: Problem = Problem()
     budget: Budget = Budget()
     evaluation: Evaluation = Evaluation()
-    device: Device = setting("auto", "auto (the GPU where the worker has one), cpu, cuda or cuda:N")
+    device: Device = setting("auto", "auto (the GPU if the worker has one), cpu, cuda or cuda:N")
     precision: Literal["float32", "float64"] = setting("float32", "floating-point type of weights and products")
     threads: int | None = setting(
         None, "CPU threads of the run; empty: the worker's choice", unit="threads", ge=1, le=1024
@@ -81,19 +85,22 @@ class _Shared(Contract):
 
 
 class RunConfig(_Shared):
-    """One training run, complete: the same configuration gives the same rows, bit for bit, on the same machine."""
+    """Complete configuration of one run. On the same machine it gives bit-identical rows."""
 
     optimizer: Optimizer
-    seed: Seed = setting(0, "sets initialization and data order, alike for every optimizer")
+    seed: Seed = setting(0, "determines initial weights and data order, which are equal for every optimizer")
 
 
 class ExperimentSpec(_Shared):
-    """A named comparison: every optimizer with every seed, over the same problem."""
+    """A named comparison: every optimizer with every seed, on the same problem."""
 
     name: Title = setting("comparison", "name of the comparison")
     optimizers: list[Optimizer] = setting(..., "the optimizers to compare", min_length=1, max_length=32)
     seeds: list[Seed] = setting([0], "one run per optimizer and seed", min_length=1, max_length=100)
-    reproduces: Slug | None = setting(None, "which of BlockHF's reproductions this is; empty: a comparison of your own")
+    # Comparisons that an earlier version stored have neither field. They race, as new ones do.
+    schedule: Schedule = setting("race", "race: a worker trains its runs side by side; sequential: one after another")
+    race_by: RaceBy = setting("updates", "the run that is furthest behind by this trains next")
+    reproduces: Slug | None = setting(None, "which of BlockHF's reproductions this is; empty: your own comparison")
 
     @field_validator("reproduces")
     @classmethod
@@ -118,6 +125,6 @@ class ExperimentSpec(_Shared):
         return value
 
     def runs(self) -> list[RunConfig]:
-        """Expand into runs, seeds outermost, so that all optimizers show a curve early."""
+        """Expand into runs. The seed varies slowest, so that all optimizers show a curve early."""
         shared = {name: getattr(self, name) for name in _Shared.model_fields}
         return [RunConfig(**shared, optimizer=o, seed=s) for s in self.seeds for o in self.optimizers]

@@ -1,4 +1,4 @@
-"""The settings of a model or of a JSON schema as records, for the form, the command line and the guide."""
+"""The settings of a model or a JSON schema as records, for the form, the command line and the documentation."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -34,7 +34,7 @@ class SettingField:
 
     @property
     def title(self) -> str:
-        """The name as people write it."""
+        """Name for people."""
         return TITLES.get(self.name, self.name.replace("_", " ").capitalize())
 
 
@@ -52,7 +52,7 @@ TITLES = {
 
 
 def setting_fields(schema: type[BaseModel] | Mapping[str, Any]) -> list[SettingField]:
-    """List the settings of a model or of an object's JSON schema, in their order; constants are left out."""
+    """List the settings of a model or of an object's JSON schema in order, without constants."""
     whole = schema if isinstance(schema, Mapping) else schema.model_json_schema()
     found = (_field(name, field, whole) for name, field in whole.get("properties", {}).items())
     return [field for field in found if field]
@@ -79,7 +79,7 @@ def _field(name: str, field: Mapping[str, Any], whole: Mapping[str, Any]) -> Set
 
 
 def _resolve(member: Mapping[str, Any], whole: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Follow a reference within the schema, and leave out the description of what it refers to."""
+    """Follow a reference within the schema; omit the description of its target."""
     if "$ref" not in member:
         return member
     target: Any = whole

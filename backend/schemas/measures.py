@@ -18,7 +18,7 @@ class Level(StrEnum):
     """What a measure belongs to."""
 
     AXIS = "axis"
-    """an update, and it never falls: something to draw the others over"""
+    """an update; it never decreases, so the other measures can be drawn over it"""
     UPDATE = "update"
     BLOCK = "block"
     """one block of an update"""
@@ -43,8 +43,8 @@ class Measure:
         unit: unit, empty if there is none; "loss": the problem's loss unit.
         description: what it is, in one line.
         scale: how it is drawn.
-        group: where it is offered.
-        better: which values are better, if runs are compared by it.
+        group: group of charts that shows it.
+        better: whether lower or higher values are better, if runs are compared by it.
         drawn: whether it can be drawn alone.
         optional: whether it may be null.
     """
@@ -107,11 +107,11 @@ class StopReason(StrEnum):
 
 
 _STOP_TEXT = {
-    StopReason.ITERATIONS: "the iterations were used up",
+    StopReason.ITERATIONS: "the maximum number of iterations was reached",
     StopReason.RESIDUAL: "the residual became small relative to the gradient",
     StopReason.PROGRESS: "the last iterations hardly lowered the quadratic model",
-    StopReason.CURVATURE: "the curvature along the direction was not positive, by rounding without damping: the last "
-    "iterate is used; choose more damping or fewer iterations",
+    StopReason.CURVATURE: "the curvature along the direction was not positive, because of rounding without "
+    "damping. The last iterate is used: choose more damping or fewer iterations",
     StopReason.DIVERGED: "a value was not finite: choose more damping or a smaller learning rate",
 }
 
@@ -120,7 +120,7 @@ class BlockStats(Contract):
     """One block's conjugate gradient run within one update."""
 
     cg_iterations: int = measure(
-        ..., "iterations done", label="CG iterations", scale="linear", group="blocks", ge=0, le=2**31 - 1
+        ..., "number of iterations", label="CG iterations", scale="linear", group="blocks", ge=0, le=2**31 - 1
     )
     stop_reason: StopReason = measure(..., "why it stopped", label="Stop reason", group="blocks")
     residual: float | None = measure(
@@ -131,14 +131,14 @@ class BlockStats(Contract):
         label="Model decrease", group="blocks",
     )  # fmt: skip
     product_method: Slug | None = measure(
-        None, "how curvature products were computed; null here and below: not reported", label="Product method",
+        None, "how curvature products were computed; null: not reported", label="Product method",
         group="blocks", drawn=False, validation_alias=AliasChoices("product_method", "way"),
     )  # fmt: skip
     note: Plain | None = measure(
         None, "why no faster method applies to this block", label="Note", group="blocks", drawn=False, max_length=500
     )
     cost: float | None = measure(
-        None, "work of the solve, its set-up included", label="Solver cost", unit="gradients of S_g", group="blocks",
+        None, "work of the solve, including its set-up", label="Solver cost", unit="gradients of S_g", group="blocks",
         ge=0,
     )  # fmt: skip
     predicted_cost: float | None = measure(
@@ -146,11 +146,11 @@ class BlockStats(Contract):
         label="Predicted solver cost", unit="gradients of S_g", group="blocks", drawn=False, ge=0,
     )  # fmt: skip
     ritz_min: float | None = measure(
-        None, "smallest eigenvalue of G + d I, as conjugate gradient estimates it", label="Smallest Ritz value",
+        None, "smallest eigenvalue of G + d I, as estimated by conjugate gradient", label="Smallest Ritz value",
         group="blocks",
     )  # fmt: skip
     ritz_max: float | None = measure(
-        None, "largest eigenvalue of G + d I, as conjugate gradient estimates it", label="Largest Ritz value",
+        None, "largest eigenvalue of G + d I, as estimated by conjugate gradient", label="Largest Ritz value",
         group="blocks",
     )  # fmt: skip
     step_norm: float | None = measure(
@@ -159,7 +159,7 @@ class BlockStats(Contract):
 
 
 class Update(Contract):
-    """One update of a run. Losses not evaluated, or not finite, are null; `diverged` tells these apart."""
+    """One update of a run. A loss that was not evaluated or is not finite is null; `diverged` marks the latter."""
 
     update: int = measure(
         ..., "number of the update; 1 is the first", label="Updates", scale="linear", axis=True, ge=1, le=MAX_UPDATES
@@ -170,11 +170,11 @@ class Update(Contract):
         ge=0, le=2**53,
     )  # fmt: skip
     seconds: float = measure(
-        ..., "training time on this machine so far, evaluation not counted", label="Seconds", title="training time",
+        ..., "training time on this machine so far, without evaluation", label="Seconds", title="training time",
         unit="s", scale="linear", axis=True, ge=0,
     )  # fmt: skip
     cost: float = measure(
-        ..., "work so far; the same on every machine", label="Cost", title="cost",
+        ..., "work so far; equal on every machine", label="Cost", title="cost",
         unit="gradients of one gradient batch", scale="linear", axis=True, ge=0,
     )  # fmt: skip
     cpu_seconds: float | None = measure(
@@ -199,7 +199,7 @@ class Update(Contract):
         None, "time of the update for loss and gradient over S_g", label="Gradient time", unit="s", group="times", ge=0
     )
     curvature_seconds: float | None = measure(
-        None, "time of the update for the blocks' solves, set-up included; null if there are none",
+        None, "time of the update for the blocks' solves, including set-up; null if there are none",
         label="Curvature time", unit="s", group="times", ge=0,
     )  # fmt: skip
     evaluation_seconds: float | None = measure(
@@ -207,15 +207,15 @@ class Update(Contract):
         group="times", ge=0,
     )  # fmt: skip
     scale: float | None = measure(
-        None, "fraction of the step that was taken; null without a rule of acceptance", label="Accepted step fraction",
+        None, "fraction of the step that was taken; null without an acceptance rule", label="Accepted step fraction",
         scale="share",
     )  # fmt: skip
     reduction_ratio: float | None = measure(
-        None, "decrease of the loss over S_g divided by that of the undamped model; null without adaptive damping",
+        None, "decrease of the loss over S_g / decrease of the undamped model; null without adaptive damping",
         label="Reduction ratio", scale="linear",
     )  # fmt: skip
     loss_decrease: float | None = measure(
-        None, "decrease of the loss over S_g by the step before a line search; null without adaptive damping",
+        None, "decrease of the loss over S_g by the full step, before a line search; null without adaptive damping",
         label="Loss decrease", drawn=False,
     )  # fmt: skip
     diverged: bool = measure(
@@ -246,15 +246,15 @@ def _kind(types: tuple[Any, ...]) -> Kind:
 
 
 UPDATE_MEASURES = {measure.name: measure for measure in _measures(Update)}
-"""the axes and measures of an update by name, in the order of exports"""
+"""The axes and measures of an update by name, in the order of exports."""
 BLOCK_MEASURES = {measure.name: measure for measure in _measures(BlockStats)}
-"""the measures of a block by name, in the order of exports"""
+"""The measures of a block by name, in the order of exports."""
 AXES = tuple(m.name for m in UPDATE_MEASURES.values() if m.level is Level.AXIS and m.name != "update")
-"""what the rows have beside the update's number that never falls"""
+"""The axes except the update number."""
 SERIES_FIELDS = tuple(name for name in UPDATE_MEASURES if name != "update")
 MEASURES = tuple(name for name in SERIES_FIELDS if name not in AXES and name != "diverged")
 BLOCK_FIELDS = tuple(BLOCK_MEASURES)
 COMPARED = {m.name: m.better for m in UPDATE_MEASURES.values() if m.better}
-"""the measures by which runs are compared, and which values are better; a run's summary has their last and best"""
+"""The measures by which runs are compared, and which values are better. A summary has the last and best value."""
 OLD_NAMES = {"way": "product_method"}
-"""names of version 0.1, which exported files have"""
+"""Names that files exported by version 0.1 have, with their current names."""

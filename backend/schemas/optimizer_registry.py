@@ -1,4 +1,4 @@
-"""Which optimizers there are: the built-in ones, and those of installed packages.
+"""The optimizers: the built-in ones, and those of installed packages.
 
 To add an optimizer: write a subclass of `OptimizerSettings`, add it to `_BUILT_IN` here, and add its factory to
 `worker.training.optimizer_factory`. A package does the same by two entry points of the same name:
@@ -26,13 +26,13 @@ def _discover() -> dict[str, type[OptimizerSettings]]:
     """Return every optimizer by its kind, built-in ones first.
 
     Raises:
-        ValueError: a package's optimizer has the kind of another one.
+        ValueError: an optimizer of a package has the kind of another optimizer.
     """
     found = {kind_of(optimizer): optimizer for optimizer in _BUILT_IN}
     for entry in sorted(entry_points(group=GROUP), key=lambda entry: entry.name):
         optimizer: type[OptimizerSettings] = entry.load()
         if (kind := kind_of(optimizer)) in found:
-            raise ValueError(f"entry point {entry.value}: kind {kind!r} is taken; choose another one")
+            raise ValueError(f"entry point {entry.value}: kind {kind!r} already exists; choose another one")
         found[kind] = optimizer
     return found
 

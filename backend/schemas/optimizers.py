@@ -1,4 +1,4 @@
-"""The optimizers: one class each, which holds its settings and all that other modules need to know about it."""
+"""One class per optimizer, with its settings and its properties for other modules."""
 
 from collections.abc import Mapping
 from enum import StrEnum
@@ -19,18 +19,18 @@ class Colour(NamedTuple):
 
 
 class OptimizerSettings(Contract):
-    """What every optimizer has. A subclass is one optimizer; see `optimizer_registry` for how one is added.
+    """Settings that every optimizer has. A subclass is one optimizer; `optimizer_registry` says how to add one.
 
     Attributes:
         title: short name, as in legends.
-        long_title: name with what it stands for, as in headings.
+        long_title: full name, as in headings.
         summary: what it does and when to use it, for the guide.
-        colour: colour of its curves; choose one that colour-blind readers can tell from the others.
+        colour: colour of its curves; choose one that colour-blind readers can tell from the others, also in grey.
         featured: whether forms offer it first.
         has_curvature: whether it computes products with a curvature matrix on a curvature batch.
         has_blocks: whether the user chooses how layers are split into blocks.
         vectors: how many vectors of the weights' size it holds at least, weights and gradient included.
-        renamed: earlier names of settings, which stored specifications have, and today's names.
+        renamed: other names of settings, which stored specifications and people use, and their names here.
     """
 
     title: ClassVar[str]
@@ -79,7 +79,7 @@ class Adam(OptimizerSettings):
         "Scales each component of the gradient by a running average of its size. Updates are cheap, but many are "
         "needed. Small batches are enough. Use it as the baseline."
     )
-    colour = Colour("#c8500a", "#f59b56")
+    colour = Colour("#dd6a0e", "#d9772c")
     featured = True
     vectors = 4
 
@@ -87,11 +87,11 @@ class Adam(OptimizerSettings):
     learning_rate: float = setting(0.001, "step size", gt=0, le=100, paper=0.001)
     beta1: float = setting(0.9, "decay of the gradient's running mean", ge=0, lt=1, paper=0.9)
     beta2: float = setting(0.999, "decay of the squared gradient's running mean", ge=0, lt=1, paper=0.999)
-    eps: float = setting(1e-8, "added to the root in the denominator", gt=0, le=1, paper=1e-8)
+    eps: float = setting(1e-8, "added to the square root in the denominator", gt=0, le=1, paper=1e-8)
 
 
 class CgStop(StrEnum):
-    """When conjugate gradient stops before its iterations are used up."""
+    """When conjugate gradient stops before its maximum number of iterations."""
 
     ITERATIONS = "iterations"
     RESIDUAL = "residual"
@@ -118,7 +118,7 @@ class ProductPrecision(StrEnum):
 
 
 class CurvatureSettings(OptimizerSettings):
-    """What HF and BHF have in common."""
+    """Settings that HF and BHF share."""
 
     has_curvature = True
     vectors = 3
@@ -207,7 +207,7 @@ class CurvatureSettings(OptimizerSettings):
         return value
 
     def memory(self, weights: int, activations: int) -> tuple[str, int]:
-        """Return what the curvature batch needs: vectors, and the layer outputs of each of its examples."""
+        """Return the memory of the curvature batch: vectors, and the layer outputs of each example."""
         size = activations // 2 if self.product_precision is ProductPrecision.BFLOAT16 else activations
         return "curvature_batch", self.vectors * weights + self.curvature_batch * size
 
@@ -234,7 +234,7 @@ class HessianFree(CurvatureSettings):
 
 
 class ProblemPartition(Contract):
-    """The problem's own blocks: the paper's, for its three problems."""
+    """The problem's default blocks; for the paper's three problems, the paper's blocks."""
 
     kind: Literal["problem"] = "problem"
 
@@ -253,7 +253,7 @@ class EqualPartition(Contract):
 
 
 class ExplicitPartition(Contract):
-    """Blocks as lists of layer names; every layer with parameters is in exactly one."""
+    """Blocks as lists of layer names. Every layer with parameters is in exactly one block."""
 
     kind: Literal["explicit"] = "explicit"
     blocks: list[Annotated[list[LayerName], Field(min_length=1, max_length=1000)]] = setting(
@@ -264,6 +264,35 @@ class ExplicitPartition(Contract):
 Partition = Annotated[
     ProblemPartition | LayerPartition | EqualPartition | ExplicitPartition, Field(discriminator="kind")
 ]
+
+_PARTITION_WORDS = {"default": "problem", "problem": "problem", "one per layer": "layers", "layers": "layers"}
+
+
+def read_partition(value: Any) -> Any:
+    """Turn a partition as people write it into its fields; other values stay as they are.
+
+    Args:
+        value: a number of blocks, "one per layer" (or "layers"), or "default" (or "problem").
+
+    Raises:
+        ValueError: a text that is none of these.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return value
+    word = str(value).strip().lower()
+    if word in _PARTITION_WORDS:
+        return {"kind": _PARTITION_WORDS[word]}
+    try:
+        return {"kind": "equal", "count": float(word)}
+    except ValueError:
+        raise ValueError("must be a number of blocks, one per layer, or default") from None
+
+
+def partition_text(partition: Mapping[str, Any]) -> str:
+    """Write a partition's fields as people do; blocks that are lists of layers are "custom"."""
+    kind = partition.get("kind")
+    words = {"problem": "default", "layers": "one per layer", "equal": str(partition.get("count"))}
+    return words.get(str(kind), "custom")
 
 
 class BlockHessianFree(CurvatureSettings):
@@ -276,12 +305,17 @@ class BlockHessianFree(CurvatureSettings):
         "conjugate gradient solves in fewer iterations. Start with the problem's default blocks, which are about equal "
         "in size. The study below compares numbers of blocks."
     )
-    colour = Colour("#00825f", "#35cda3")
+    colour = Colour("#005a42", "#8df0cf")
     featured = True
     has_blocks = True
 
+    renamed: ClassVar[Mapping[str, str]] = {**CurvatureSettings.renamed, "blocks": "partition"}
+
     kind: Literal["bhf"] = "bhf"
-    partition: Partition = setting(ProblemPartition(), "how the layers are split into blocks")
+    partition: Partition = setting(
+        ProblemPartition(),
+        "how the layers are split into blocks; also as text: a number of blocks, one per layer, or default",
+    )
     block_damping: list[Annotated[float, Field(ge=0, le=MAX_DAMPING)]] = setting(
         [], "a damping for each block, in the blocks' order, such as 0.1 0.5; empty: damping applies to all blocks",
         unit="loss per weight squared", max_length=MAX_BLOCKS,
@@ -291,6 +325,11 @@ class BlockHessianFree(CurvatureSettings):
     def blocks(self) -> Partition:
         """The chosen partition."""
         return self.partition
+
+    @field_validator("partition", mode="before")
+    @classmethod
+    def _accept_partition_text(cls, value: Any) -> Any:
+        return read_partition(value)
 
     @field_validator("block_damping", mode="before")
     @classmethod
@@ -302,7 +341,7 @@ class BlockHessianFree(CurvatureSettings):
     @classmethod
     def _can_be_adapted(cls, value: list[float], info: ValidationInfo) -> list[float]:
         if info.data.get("adaptive_damping") and 0 in value:
-            raise ValueError("adaptive damping multiplies each: every damping must be above 0")
+            raise ValueError("adaptive damping multiplies every damping, so each must be above 0")
         return value
 
 
@@ -312,7 +351,7 @@ class Sgd(OptimizerSettings):
     title = "SGD"
     long_title = "SGD with momentum"
     summary = (
-        "Follows a running sum of gradients. The cheapest update of all; its learning rate needs tuning for each "
+        "Follows a running sum of gradients. The cheapest update of all; its learning rate must be tuned for each "
         "network."
     )
     colour = Colour("#a8457a", "#e79cc4")
@@ -335,5 +374,5 @@ class AdamW(OptimizerSettings):
     learning_rate: float = setting(0.001, "step size", gt=0, le=100)
     beta1: float = setting(0.9, "decay of the gradient's running mean", ge=0, lt=1)
     beta2: float = setting(0.999, "decay of the squared gradient's running mean", ge=0, lt=1)
-    eps: float = setting(1e-8, "added to the root in the denominator", gt=0, le=1)
+    eps: float = setting(1e-8, "added to the square root in the denominator", gt=0, le=1)
     weight_decay: float = setting(0.01, "fraction of learning_rate x weights subtracted in each update", ge=0, le=100)

@@ -1,4 +1,4 @@
-"""What is said of the paper's claims: verdicts with the numbers behind them, and figures."""
+"""Results on the paper's claims: verdicts, the numbers they follow from, and figures."""
 
 from datetime import datetime
 from enum import StrEnum
@@ -10,11 +10,11 @@ from backend.schemas.base import Contract, Id, Title
 from backend.schemas.experiments import ExperimentSpec
 
 Axis = Literal["update", "epoch", "seconds", "cost"]
-"""the axes that the paper's figures have"""
+"""Horizontal axes of the paper's figures."""
 
 
 class Verdict(StrEnum):
-    """What the runs say of a claim."""
+    """Whether the runs confirm a claim."""
 
     REPRODUCED = "reproduced"
     PARTLY = "partly"
@@ -23,73 +23,73 @@ class Verdict(StrEnum):
 
 
 class Evidence(Contract):
-    """A number over seeds: its median, its least and largest value, and how many runs (or pairs of runs) it is of."""
+    """A number over seeds: median, smallest and largest value, and the number of runs (or pairs of runs)."""
 
     what: str
-    middle: float | None = Field(description="the median; null here and below: without bound, since runs diverged")
+    middle: float | None = Field(description="median; null here and below: infinite, because runs diverged")
     low: float | None = None
     high: float | None = None
     n: int = Field(ge=0, description="seeds")
     unit: str = ""
 
 
-class Finding(Contract):
-    """A claim of the paper, the rule by which it is judged, and what came of it."""
+class ClaimResult(Contract):
+    """A claim of the paper, the rule by which it is judged, and the verdict."""
 
     number: int = Field(ge=1)
     claim: str
     rule: str
     verdict: Verdict
-    text: str = Field(description="the verdict's reason in a sentence or two, with its numbers")
+    text: str = Field(description="reason of the verdict, with its numbers")
     evidence: list[Evidence] = Field([])
 
 
 class PlotlyFigure(Contract):
-    """A chart as plotly reads it."""
+    """A chart in plotly's JSON format."""
 
     data: list[dict[str, Any]]
     layout: dict[str, Any]
 
 
 class PaperView(Contract):
-    """A figure of the paper as runs draw it, with a verdict for each claim."""
+    """A figure of the paper, drawn from runs, with a verdict for each claim."""
 
     title: str
     spec: ExperimentSpec
     total: int = Field(ge=0, description="runs")
     ended: int = Field(ge=0, description="runs that have ended")
-    recorded: bool = Field(description="of runs that ship with BlockHF, not of this database")
+    recorded: bool = Field(description="whether the runs ship with BlockHF; otherwise they are in this database")
     made_with: dict[str, str] = Field({}, description="machine and versions of the runs")
-    notes: list[str] = Field([], description="what else is to be known: settings that differ from the paper's, trials")
-    findings: list[Finding]
+    notes: list[str] = Field([], description="remarks, such as settings that differ from the paper's")
+    findings: list[ClaimResult]
     figure: PlotlyFigure
 
 
 class Answer(Contract):
-    """One question of the study: its sweep's figure, and what follows from it."""
+    """One question of the study: the figure of its sweep, and the conclusion."""
 
     question: str
     title: str
     text: str
     advice: str
     recorded: bool
-    experiment: Id | None = Field(None, description="the sweep in this database; null where it has not been run here")
+    experiment: Id | None = Field(None, description="the sweep in this database; null if it has not been run")
     ended: int = Field(ge=0)
     total: int = Field(ge=0)
     figure: PlotlyFigure
 
 
 class Study(Contract):
-    """What to choose, and why: the answered questions."""
+    """The study: every question with its answer."""
 
     answers: list[Answer]
 
 
-class Own(Contract):
-    """The newest launch of a reproduction in this database that is not deleted."""
+class OwnRun(Contract):
+    """The user's newest launch of a reproduction that is not deleted."""
 
     experiment: Id
-    name: Title = Field(description="what it is called now")
+    name: Title = Field(description="current name")
     created_at: datetime
     total: int = Field(ge=0, description="runs")
     ended: int = Field(ge=0, description="runs that have ended")
@@ -104,10 +104,10 @@ class Reproduction(Contract):
     title: str
     spec: ExperimentSpec
     recorded: bool = Field(description="whether results ship with BlockHF")
-    own: Own | None = Field(None, description="its newest launch here; null where there is none")
+    own: OwnRun | None = Field(None, description="its newest launch in this database; null if there is none")
 
 
 class Reproductions(Contract):
-    """All that can be reproduced."""
+    """Every experiment that can be reproduced."""
 
     reproductions: list[Reproduction]

@@ -1,4 +1,4 @@
-"""What a run reports, and a run as the queue knows it."""
+"""Records of the queue: run, experiment and preset."""
 
 from datetime import datetime
 from enum import StrEnum
@@ -11,7 +11,7 @@ from backend.schemas.experiments import ExperimentSpec, RunConfig
 
 
 class RunStatus(StrEnum):
-    """Where a run stands; the last three are final."""
+    """Status of a run; the last three are final."""
 
     QUEUED = "queued"
     RUNNING = "running"
@@ -22,7 +22,7 @@ class RunStatus(StrEnum):
 
     @property
     def final(self) -> bool:
-        """Whether nothing can change any more."""
+        """Whether the run has ended."""
         return self in {RunStatus.FINISHED, RunStatus.FAILED, RunStatus.CANCELLED}
 
 
@@ -39,21 +39,21 @@ class RunError(Contract):
     """Why a run failed."""
 
     message: str = Field(max_length=2000)
-    traceback: str = Field("", max_length=MAX_TRACEBACK, description="its last lines")
+    traceback: str = Field("", max_length=MAX_TRACEBACK, description="its end")
 
 
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 
 
 class Checkpoint(Contract):
-    """The state after an update, kept where the run was trained: from there it can go on."""
+    """A checkpoint: the state after an update, stored where the run was trained. Training can continue from it."""
 
     update: int = Field(ge=1, le=MAX_UPDATES, description="the last update it holds")
-    sha256: Sha256 = Field(description="of the file")
+    sha256: Sha256 = Field(description="SHA-256 of the file")
 
 
 class Summary(Contract):
-    """What a table shows of a run's rows; null: not measured yet."""
+    """Summary of a run's rows, for tables; null: not measured yet."""
 
     updates: int = 0
     epoch: float = 0
@@ -68,7 +68,7 @@ class Summary(Contract):
 
 
 class Run(Contract):
-    """A run as the queue knows it."""
+    """A run with its status."""
 
     id: Id
     experiment_id: Id
@@ -77,19 +77,19 @@ class Run(Contract):
     status: RunStatus
     cancel_requested: bool = False
     pause_requested: bool = False
-    priority: int = Field(0, description="of two runs that wait, the one with the higher number goes first")
+    priority: int = Field(0, description="queued runs with a higher number start first")
     claims: int = Field(0, description="number of times a worker has claimed it")
     created_at: datetime
     started_at: datetime | None = None
     finished_at: datetime | None = None
-    ended_by: str = Field("", description="which limit of the budget ended it, or what cancelled it")
+    ended_by: str = Field("", description="the limit that ended it, or why it was cancelled")
     error: RunError | None = None
     worker_id: Id | None = None
-    environment: dict[str, str] = Field({}, description="device, threads and versions it runs with")
-    blocks: list[list[str]] = Field([], description="the layers of each block; empty for Adam")
+    environment: dict[str, str] = Field({}, description="device, threads and versions of the run")
+    blocks: list[list[str]] = Field([], description="the layers of each block; empty if the optimizer has no blocks")
     parameters: int | None = Field(None, description="trainable parameters")
-    checkpoint: Checkpoint | None = Field(None, description="where the next worker can go on, if it has the file")
-    notes: list[str] = Field([], description="what to know of its history: where it began again, or on another device")
+    checkpoint: Checkpoint | None = Field(None, description="where the next worker continues, if it has the file")
+    notes: list[str] = Field([], description="remarks on its history, such as restarts or a change of device")
     weights: Sha256 | None = Field(None, description="SHA-256 of the file with the final weights")
     summary: Summary = Summary()
 
@@ -139,21 +139,23 @@ class Run(Contract):
 
 
 class Experiment(Contract):
-    """A named group of runs over the same problem."""
+    """A named group of runs on the same problem."""
 
     id: Id
     name: str
     created_at: datetime
-    spec: ExperimentSpec = Field(description="as it was launched; its name stays what it was then")
+    spec: ExperimentSpec = Field(description="specification at the launch, with the name of that time")
     runs: list[Run]
-    note: Note = Field("", description="what its owner wrote about it, plain text")
+    note: Note = Field("", description="the user's note, plain text")
     tags: list[Slug] = Field([], max_length=MAX_TAGS)
-    archived: bool = Field(False, description="lists leave it out unless asked")
-    deleted_at: datetime | None = Field(None, description="lists leave it out unless asked; it can be restored")
+    archived: bool = Field(False, description="whether lists omit it by default")
+    deleted_at: datetime | None = Field(
+        None, description="when it was deleted; lists omit it by default, and it can be restored"
+    )
 
 
 class Preset(Contract):
-    """Settings that a user saved to start from again."""
+    """Settings that a user saved under a name."""
 
     slug: Slug
     title: Title

@@ -1,4 +1,4 @@
-"""Values of a sweep: read from text in the form and on the command line, and combined."""
+"""Values of a sweep: parsed from text of the form or the command line, and combined."""
 
 import itertools
 import math
@@ -14,15 +14,17 @@ _LOGARITHMIC_FROM = 10
 """Ratio of a range's ends above which its values are spaced evenly on a logarithmic scale."""
 
 
-def parse_values(text: str, *, integer: bool = False) -> list[Value]:
+def parse_values(text: str, *, integer: bool = False, words: bool = False) -> list[Value]:
     """Read "0.01, 0.1 1" as a list, and "0.01..1/3" as a range of 3 values from 0.01 to 1; drop repeated values.
 
     Args:
         text: values and ranges, separated by commas or spaces.
         integer: whether to round the numbers, for a setting that is an integer.
+        words: whether values may contain spaces, such as "one per layer"; then only commas separate them.
     """
     found: list[Value] = []
-    for part in text.replace(",", " ").split():
+    parts = map(str.strip, text.split(",")) if words else text.replace(",", " ").split()
+    for part in filter(None, parts):
         ends = _RANGE.fullmatch(part)
         low, high = (_number(ends["low"]), _number(ends["high"])) if ends else (None, None)
         if ends and low is not None and high is not None:

@@ -56,6 +56,9 @@ EXPERIMENTS = Table(
     Column("archived", Boolean, nullable=False, server_default=false()),
     Column("deleted_at", Double, comment="a mark: nothing is removed before a purge"),
     Column("purging", Boolean, nullable=False, server_default=false()),
+    Column("schedule", String(16), nullable=False, server_default="race"),
+    Column("device", String(16), nullable=False, server_default="auto", comment="what its runs ask for"),
+    Column("device_kind", String(16), comment="of the worker that trained its first run"),
     sqlite_autoincrement=True,
 )
 
@@ -92,6 +95,7 @@ RUNS = Table(
     Column("checkpoint", Text),
     Column("notes", Text, nullable=False, server_default="[]"),
     Column("weights", String(64), comment="SHA-256 of the final weights' file"),
+    Column("memory", BigInteger, comment="what it needs at least [bytes]"),
     Column("lease_until", Double),
     Column("worker", String(32)),
     Column("created_at", Double, nullable=False),

@@ -8,6 +8,8 @@ from backend.schemas.runs import Run, Summary
 from dashboard.compare.groups import Group
 from dashboard.ui.setting_text import run_settings, setting_name, value_text
 
+_ABSENT = "\N{EN DASH}"
+
 
 @dataclass(frozen=True)
 class Difference:
@@ -18,18 +20,25 @@ class Difference:
 
     @property
     def differs(self) -> bool:
-        """Whether the values differ."""
-        return len(set(self.values)) > 1
+        """Whether the values differ; a setting that another optimizer lacks is no difference."""
+        return len(set(self.values) - {_ABSENT}) > 1
 
 
 def all_settings(found: Sequence[Group]) -> list[Difference]:
     """List all settings of the groups except the optimizer's kind; a dash stands for a setting that one lacks."""
     settings = [run_settings(group.runs[0].config) for group in found]
     paths = dict.fromkeys(path for own in settings for path in own if path != "kind")
-    return [
-        Difference(setting_name(path), [value_text(own[path]) if path in own else "\u2013" for own in settings])
+    rows = [
+        Difference(setting_name(path), [value_text(own[path]) if path in own else _ABSENT for own in settings])
         for path in paths
     ]
+    return [Difference("blocks that were trained", [_blocks(group) for group in found]), *rows]
+
+
+def _blocks(group: Group) -> str:
+    """Name the layers of each block of a group's runs, as far as they have started."""
+    blocks = next((run.blocks for run in group.runs if run.blocks), [])
+    return f"{len(blocks)}: {value_text(blocks)}" if blocks else _ABSENT
 
 
 def differences(found: Sequence[Group]) -> list[Difference]:

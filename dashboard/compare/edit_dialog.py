@@ -13,20 +13,36 @@ from dashboard.ui.text import MAX_NAME, counted, escape, slug_of
 
 MAX_NOTE = 10_000
 _SHOWN = 6
+_BEGINNING = 120  # characters of a note that show before it is opened
 
 
 def draw_notes(chosen: Sequence[Experiment]) -> None:
-    """Show tags and notes of the chosen comparisons, if they have any."""
+    """Show tags and the beginning of the notes of the chosen comparisons in one line, which opens at a press."""
     noted = [one for one in chosen if one.note or one.tags or one.archived]
+    if not noted:
+        return
+    parts = []
     for one in noted[:_SHOWN]:
         name = f"<b>{html.escape(one.name)}</b>" if len(chosen) > 1 else ""
-        marks = "".join(f"<span class='bhf-tag'>{html.escape(tag)}</span>" for tag in one.tags)
-        marks += "<em>archived</em>" if one.archived else ""
         title = html.escape(one.name, quote=True)
         note = f"<p tabindex='0' role='region' aria-label='Note of {title}'>{html.escape(one.note)}</p>"
-        st.html(f"<div class='bhf-about'><div>{name}{marks}</div>{note if one.note else ''}</div>")
-    if len(noted) > _SHOWN:
-        st.caption(f"and {counted(len(noted) - _SHOWN, 'comparison')} more with a note or tags")
+        parts.append((f"{name}{_marks(one)}", note if one.note else ""))
+    more = f"<div>and {counted(len(noted) - _SHOWN, 'comparison')} more with a note or tags</div>"
+    whole = "".join(f"<div>{marks}</div>{note}" for marks, note in parts) + more * (len(noted) > _SHOWN)
+    if len(noted) > 1:
+        first, rest = f"Notes and tags of {counted(len(noted), 'comparison')}", whole
+    else:
+        first, rest = f"{_marks(noted[0])}{html.escape(noted[0].note.partition(chr(10))[0][:_BEGINNING])}", parts[0][1]
+    st.html(
+        f"<details class='bhf-about'><summary>{first}</summary>{rest}</details>"
+        if rest
+        else f"<div class='bhf-about'><div>{first}</div></div>"
+    )
+
+
+def _marks(one: Experiment) -> str:
+    marks = "".join(f"<span class='bhf-tag'>{html.escape(tag)}</span> " for tag in one.tags)
+    return marks + "<em>archived</em> " * one.archived
 
 
 @st.dialog("Edit comparison", width="medium")

@@ -2,11 +2,12 @@
 
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from backend.schemas.catalog import Catalog
+from backend.schemas.run_names import SEPARATOR, differing, distinguishing
 from backend.schemas.runs import Experiment, Run
 from dashboard.ui.setting_text import run_settings, short_name, value_text
 
@@ -87,44 +88,77 @@ def labels(runs: Sequence[Run], over: Sequence[str] = DEFAULT_OVER) -> list[str]
     names = []
     for run, own in zip(runs, settings, strict=True):
         same = [other for other in settings if other["kind"] == own["kind"]]
-        names.append(" · ".join([run.config.optimizer.title, *_distinguishing(own, same)]))
+        names.append(SEPARATOR.join([run.config.optimizer.title, *distinguishing(own, same)]))
     repeated = {name for name, count in Counter(names).items() if count > 1}
     return [
-        f"{name} · {run.experiment_name}" if name in repeated else name for name, run in zip(names, runs, strict=True)
+        SEPARATOR.join([name, *[run.experiment_name] * (name in repeated)])
+        for name, run in zip(names, runs, strict=True)
     ]
-
-
-def _distinguishing(own: Mapping[str, Any], same: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Write the settings in which one run differs from the others."""
-    differing = [path for path, value in own.items() if any(other.get(path) != value for other in same)]
-    return [_part(path, own[path]) for path in differing if not _is_implied(path, own)]
-
-
-def _part(path: str, value: Any) -> str:
-    return f"{short_name(path)} {value_text(value)}"
-
-
-def _is_implied(path: str, own: Mapping[str, Any]) -> bool:
-    """Return whether another part of the label, the blocks or their number, implies this one."""
-    return path == "partition.kind" and own[path] in {"explicit", "equal"}
 
 
 def live_groups(found: Sequence[Group], over: Sequence[str] = DEFAULT_OVER) -> list[dict[str, Any]]:
     """Write groups as the live component reads them; a run's name is what distinguishes it within its group."""
     rows = []
     order = 0
-    for group in found:
+    shown = looks(found, over)
+    for group, settings in zip(found, differing_settings(found, over), strict=True):
         runs = []
         for run, detail in zip(group.runs, _details(group), strict=True):
-            name = ", ".join([detail] * bool(detail) + [f"seed {run.config.seed}"] * (SEED in over))
-            title = f"{group.label}, {name}" if name else group.label
+            name = SEPARATOR.join([detail] * bool(detail) + [f"seed {run.config.seed}"] * (SEED in over))
+            title = f"{group.label}{SEPARATOR}{name}" if name else group.label
             known = {"id": run.id, "seed": run.config.seed, "title": title, "name": name, "detail": detail}
             runs.append(known | {"order": order, "updates": run.summary.updates})
             order += 1
         rows.append(
             {"key": group.key, "label": group.label, "kind": group.kind, "variant": group.variant, "runs": runs}
-            | {"unit": "seeds" if tuple(over) == DEFAULT_OVER else "runs"}
+            | {"unit": "seeds" if tuple(over) == DEFAULT_OVER else "runs", "settings": settings}
+            | shown.get(group.key, {})
         )
+    return rows
+
+
+def differing_settings(found: Sequence[Group], over: Sequence[str] = DEFAULT_OVER) -> list[dict[str, Any]]:
+    """Return for each group the settings in which groups of its optimizer differ: numbers as such, others as text."""
+    rows = []
+    for group, own in zip(found, (_own(group, over) for group in found), strict=True):
+        same = [_own(other, over) for other in found if other.kind == group.kind]
+        paths = differing(own, same)
+        rows.append({short_name(path): own[path] if _is_number(own[path]) else value_text(own[path]) for path in paths})
+    return rows
+
+
+def _own(group: Group, over: Sequence[str]) -> dict[str, Any]:
+    return {path: value for path, value in _settings(group.runs[0]).items() if path not in {*over, COMPARISON}}
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+MIN_SWEPT = 3  # values; two are told apart by their dashes
+
+
+def looks(found: Sequence[Group], over: Sequence[str] = DEFAULT_OVER) -> dict[str, dict[str, float]]:
+    """Return shade (0 to 1) and dash of the groups of a sweep, by key; groups that differ otherwise are left out.
+
+    A setting with at least three numbers goes from light to dark; a second one gets a dash for each of its values.
+    """
+    rows: dict[str, dict[str, float]] = {}
+    every = differing_settings(found, over)
+    for kind in dict.fromkeys(group.kind for group in found):
+        own = [(group.key, settings) for group, settings in zip(found, every, strict=True) if group.kind == kind]
+        values: dict[str, list[Any]] = {}
+        for _, settings in own:
+            for name, value in settings.items():
+                values.setdefault(name, []).append(value)
+        numbers = [name for name, held in values.items() if len(held) == len(own) and all(map(_is_number, held))]
+        order = {name: sorted(set(values[name])) for name in numbers}
+        numbers.sort(key=lambda name: -len(order[name]))
+        if len(values) > 2 or len(numbers) != len(values) or not numbers or len(order[numbers[0]]) < MIN_SWEPT:
+            continue
+        for key, settings in own:
+            places = [order[name].index(settings[name]) for name in numbers]
+            rows[key] = {"shade": places[0] / (len(order[numbers[0]]) - 1), "dash": places[1] if places[1:] else 0}
     return rows
 
 
@@ -133,7 +167,7 @@ def _details(group: Group) -> list[str]:
     settings = [{path: value for path, value in _settings(run).items() if path != SEED} for run in group.runs]
     for own, run in zip(settings, group.runs, strict=True):
         own[COMPARISON] = run.experiment_name
-    return [", ".join(_distinguishing(own, settings)) for own in settings]
+    return [SEPARATOR.join(distinguishing(own, settings)) for own in settings]
 
 
 def loss_unit(catalog: Catalog | None, problem: str) -> str:

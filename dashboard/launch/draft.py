@@ -8,21 +8,22 @@ from uuid import uuid4
 import streamlit as st
 
 from backend.schemas.catalog import Catalog
-from backend.schemas.experiments import ExperimentSpec, RunConfig
+from backend.schemas.experiments import Budget, ExperimentSpec, RunConfig
 from backend.schemas.optimizer_registry import OPTIMIZERS
 from backend.schemas.optimizers import OptimizerSettings
 from backend.schemas.runs import Run
+from dashboard.launch.sweep import collapse
 
 _KEY = "draft"
 
 
 @dataclass
 class Entry:
-    """One optimizer of the form; `values` are the initial values of its widgets."""
+    """One column of the form, an optimizer; `values` are the initial values of each setting, several for a sweep."""
 
     id: str
     kind: str
-    values: dict[str, Any] = field(default_factory=dict)
+    values: dict[str, list[Any]] = field(default_factory=dict)
 
 
 @dataclass
@@ -41,10 +42,10 @@ class Draft:
     added: int = 0
 
     def __post_init__(self) -> None:
-        for optimizer in self.spec.optimizers:
-            self.add(optimizer.kind, optimizer.model_dump(mode="json"))
+        for kind, values in collapse(self.spec.optimizers):
+            self.add(kind, values)
 
-    def add(self, kind: str, values: dict[str, Any] | None = None) -> None:
+    def add(self, kind: str, values: dict[str, list[Any]] | None = None) -> None:
         """Add an optimizer to the form, with the schema's defaults unless `values` are given."""
         self.entries.append(Entry(f"{kind}{self.added}", kind, values or {}))
         self.added += 1
@@ -52,6 +53,12 @@ class Draft:
     def remove(self, entry: Entry) -> None:
         """Remove an optimizer from the form."""
         self.entries.remove(entry)
+
+    def title(self, entry: Entry) -> str:
+        """Return an optimizer's name in the form, with a number if there are several of its kind."""
+        same = [other.id for other in self.entries if other.kind == entry.kind]
+        title = OPTIMIZERS[entry.kind].title
+        return title if len(same) == 1 else f"{title} {same.index(entry.id) + 1}"
 
 
 def draft(
@@ -103,15 +110,23 @@ def convert(optimizer: OptimizerSettings, kind: str) -> OptimizerSettings:
 
 
 def problem_presets(catalog: Catalog) -> dict[str, ExperimentSpec]:
-    """Return the built-in starting points by name: each problem's paper settings, and a short version of each."""
+    """Return the built-in starting points by name: each problem's paper settings, a short version, and a first test."""
     found: dict[str, ExperimentSpec] = {}
     for info in catalog.problems:
         short = info.preset.budget.model_copy(update={"updates": 15, "epochs": None, "seconds": None})
-        found[info.preset.name] = info.preset
-        found[f"{info.title}, a quick look"] = info.preset.model_copy(
-            update={"name": f"{info.title}, a quick look", "budget": short}
-        )
+        quick = info.preset.model_copy(update={"name": f"{info.title}, a quick look", "budget": short})
+        found |= {spec.name: spec for spec in (info.preset, quick, will_it_help(info.preset, info.title))}
     return found
+
+
+def will_it_help(preset: ExperimentSpec, title: str) -> ExperimentSpec:
+    """Return the test of the main optimizers on a network: three seeds, two minutes of training in all."""
+    given = {optimizer.kind: optimizer for optimizer in preset.optimizers}
+    kinds = [kind for kind, model in OPTIMIZERS.items() if model.featured]
+    optimizers = [given.get(kind) or convert(preset.optimizers[0], kind) for kind in kinds]
+    budget = Budget(updates=None, seconds=round(120 / (3 * len(kinds)), 1))
+    changes = {"name": f"{title}: will BHF help?", "optimizers": optimizers, "seeds": [0, 1, 2], "budget": budget}
+    return preset.model_copy(update=changes)
 
 
 def seeds_of(text: str) -> list[Any]:

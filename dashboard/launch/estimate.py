@@ -1,10 +1,17 @@
-"""How long planned runs will train, estimated from earlier runs."""
+"""How long planned runs will take, from similar earlier runs, or else from their work."""
 
 from collections.abc import Sequence
+from math import ceil
 from statistics import median
 
 from backend.schemas.experiments import ExperimentSpec, RunConfig
+from backend.schemas.optimizers import CurvatureSettings
 from backend.schemas.runs import Run
+
+START_SECONDS = 2.0
+"""time from a run's claim to its first update, on an idle machine"""
+RATES = {"cpu": 2e10, "cuda": 2e12}
+"""floating-point operations per second that training reaches where no earlier run says it, by kind of device"""
 
 
 def estimate(spec: ExperimentSpec, parameters: int, earlier: Sequence[Run]) -> float | None:
@@ -15,19 +22,71 @@ def estimate(spec: ExperimentSpec, parameters: int, earlier: Sequence[Run]) -> f
     """
     total = 0.0
     for config in spec.runs():
-        alike = [
-            run
-            for run in earlier
-            if run.parameters == parameters and run.summary.updates and _is_similar(run.config, config)
-        ]
+        pace = _measured(config, parameters, earlier)
         bounds = [config.budget.seconds] if config.budget.seconds else []
-        if alike and config.budget.updates:
-            pace = median(run.summary.seconds / run.summary.updates for run in alike)
+        if pace and config.budget.updates:
             bounds.append(pace * config.budget.updates)
         if not bounds:
             return None
         total += min(bounds)
     return total
+
+
+def wall_seconds(
+    spec: ExperimentSpec, parameters: int, images: tuple[int, int], earlier: Sequence[Run], devices: Sequence[str]
+) -> float:
+    """Estimate when all runs will have ended, with their start and their evaluations.
+
+    Args:
+        spec: the planned comparison.
+        parameters: how many the network has.
+        images: how many images the training and the test set have.
+        earlier: finished runs; those of similar work say how long an update takes.
+        devices: the device of each worker that is alive.
+    """
+    train, test = images
+    cuda = spec.device.startswith("cuda") or any("cuda" in device.lower() for device in devices)
+    rate = _measured_rate(earlier) or RATES["cuda" if cuda else "cpu"]
+    total = 0.0
+    for config in spec.runs():
+        pace = _measured(config, parameters, earlier) or _work(config, parameters) / rate
+        budget = config.budget
+        updates = [float(budget.updates)] if budget.updates else []
+        updates += [ceil(budget.epochs * train / config.optimizer.gradient_batch)] if budget.epochs else []
+        updates += [budget.seconds / pace] if budget.seconds else []
+        evaluations = 1 + min(updates) / config.evaluation.every
+        each = 2 * parameters * (min(train, config.evaluation.train_subset) + test) / rate
+        total += START_SECONDS + pace * min(updates) + each * evaluations
+    return total / max(1, len(devices))
+
+
+def _measured(config: RunConfig, parameters: int, earlier: Sequence[Run]) -> float | None:
+    """Return the median seconds per update of similar earlier runs."""
+    alike = [run for run in earlier if run.parameters == parameters and _is_similar(run.config, config)]
+    paces = [run.summary.seconds / run.summary.updates for run in alike if run.summary.updates]
+    return median(paces) if paces else None
+
+
+def _measured_rate(earlier: Sequence[Run]) -> float | None:
+    """Return the median rate of earlier runs, in floating-point operations per second."""
+    rates = [
+        _work(run.config, run.parameters) * run.summary.updates / run.summary.seconds
+        for run in earlier
+        if run.parameters and run.summary.updates and run.summary.seconds
+    ]
+    return median(rates) if rates else None
+
+
+def _work(config: RunConfig, parameters: int) -> float:
+    """Return the floating-point operations of an update of dense layers: 6 per weight and image for a gradient.
+
+    A curvature product costs about as much as a gradient, so conjugate gradient adds its iterations on its batch.
+    """
+    optimizer = config.optimizer
+    images = float(optimizer.gradient_batch)
+    if isinstance(optimizer, CurvatureSettings):
+        images += optimizer.max_cg_iterations * optimizer.curvature_batch
+    return 6 * parameters * images
 
 
 def _is_similar(one: RunConfig, other: RunConfig) -> bool:

@@ -1,10 +1,10 @@
 """A form whose widgets follow from the schema, with errors beside the field that they concern."""
 
 import html
-import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import streamlit as st
@@ -13,15 +13,26 @@ from streamlit.delta_generator import DeltaGenerator
 
 from backend.errors import FieldError
 from backend.schemas.fields import SettingField, setting_fields
+from backend.schemas.sweep_values import parse_values
+from dashboard.ui.setting_text import value_text
 from dashboard.ui.text import escape
+
+FOLDER = Path(__file__).parent
+LONGEST = 80
+"""characters of a refused value that an error repeats"""
 
 
 @dataclass
 class Form:
-    """A form: `scope` is the prefix of its widgets' keys; errors are placed by the field's dotted path."""
+    """A form: `scope` is the prefix of its widgets' keys; `slots` are places for errors, by the field's dotted path.
+
+    `helps` are the fields' descriptions by key, `differing` the titles of the fields that do not have their default.
+    """
 
     scope: str
     slots: dict[str, DeltaGenerator] = field(default_factory=dict)
+    helps: dict[str, str] = field(default_factory=dict)
+    differing: list[str] = field(default_factory=list)
 
     def key(self, path: str) -> str:
         """Return the key of a field's widget."""
@@ -31,20 +42,21 @@ class Form:
         """Reserve this place for the errors of a field."""
         self.slots[path] = st.empty()
 
+    def describe(self, path: str, text: str) -> str:
+        """Give a field a description for screen readers; return its key."""
+        self.helps[self.key(path)] = text
+        return self.key(path)
+
     def setting(self, path: str, field: SettingField, value: Any, *, key: str | None = None) -> Any:
         """Draw a setting's widget with the initial `value`; return its current value."""
-        answer = _draw(field, value, self.key(key or path))
+        answer = _draw(field, value, self.describe(key or path, help_text(field)))
         self.slot(path)
+        if answer != field.default:
+            self.differing.append(field.title)
         return answer
 
     def settings(
-        self,
-        path: str,
-        found: Sequence[SettingField],
-        values: Mapping[str, Any],
-        *,
-        columns: int = 2,
-        key: str | None = None,
+        self, path: str, found: Sequence[SettingField], values: Mapping[str, Any], *, columns: int = 2, key: str = ""
     ) -> dict[str, Any]:
         """Draw several settings in columns; return their values by name."""
         answers = {}
@@ -57,20 +69,69 @@ class Form:
                     answers[one.name] = self.setting(f"{path}.{one.name}".lstrip("."), one, value, key=inner)
         return answers
 
-    def show_errors(self, errors: Sequence[FieldError]) -> list[FieldError]:
-        """Show each error beside its field or the nearest enclosing field; return those without a place."""
+    def cell(self, path: str, field: SettingField, values: Sequence[Any]) -> list[Any]:
+        """Draw a setting of an optimizer, which takes several values for a sweep; return its values."""
+        kept: dict[str, Any] = {"key": self.describe(path, help_text(field)), "persist_state": "session"}
+        answer: list[Any]
+        if field.kind == "switch":
+            choices = [[False], [True], [False, True]]
+            index = choices.index(sorted(values))
+            answer = st.selectbox(label(field), choices, index=index, format_func=_switch, **kept)
+        elif field.kind == "choice":
+            answer = st.multiselect(label(field), field.choices, default=list(values), format_func=value_text, **kept)
+        else:
+            text = st.text_input(label(field), value=_cell_text(values), placeholder=_empty(field), **kept)
+            single = field.kind in {"text", "numbers"}
+            answer = [text] if single else list(parse_values(text, integer=field.kind == "integer"))
+        self.slot(path)
+        return answer or [None]
+
+    def show_errors(self, errors: Sequence[FieldError], name: Callable[[str], str]) -> list[str]:
+        """Show each error beside its field or the nearest enclosing field, and return a link to each as HTML.
+
+        `name` writes a field's path as its title.
+        """
         placed: dict[str, list[str]] = {}
-        unplaced = []
+        links = []
         for error in errors:
             home = _nearest(error.field, self.slots)
+            text = f"{name(error.field)} is {repr(error.value)[:LONGEST]}: {error.limit}"
             if home is None:
-                unplaced.append(error)
-            else:
-                placed.setdefault(home, []).append(str(error))
+                links.append(html.escape(text))
+                continue
+            if home not in placed:
+                links.append(f'<a href="#{_anchor(home)}" data-field="{self._css(home)}">{html.escape(name(home))}</a>')
+            placed.setdefault(home, []).append(text)
         for path, texts in placed.items():
             lines = "<br>".join(html.escape(text) for text in dict.fromkeys(texts))
-            self.slots[path].html(f'<p class="bhf-error" role="alert">{lines}</p>')
-        return unplaced
+            self.slots[path].html(f'<p class="bhf-error" role="alert" id="{_anchor(path)}">{lines}</p>')
+        return list(dict.fromkeys(links))
+
+    def finish(self) -> None:
+        """Style the form, and let the browser name its groups and describe its fields."""
+        st.html(f"<style>{(FOLDER / 'form.css').read_text()}</style>")
+        descriptions = {_class(key): text for key, text in self.helps.items()}
+        _script()(key=self.key("script"), data={"helps": descriptions})
+
+    def _css(self, path: str) -> str:
+        return _class(self.key(path))
+
+
+@st.cache_resource(show_spinner=False)
+def _script() -> Callable[..., Any]:
+    renderer: Callable[..., Any] = st.components.v2.component(
+        "blockhf_form", js=(FOLDER / "form.js").read_text(), isolate_styles=False
+    )
+    return renderer
+
+
+def _class(key: str) -> str:
+    """Return the class that Streamlit gives to the element of a key."""
+    return "st-key-" + re.sub(r"[^a-zA-Z0-9_-]", "-", key)
+
+
+def _anchor(path: str) -> str:
+    return "error-" + path.replace(".", "-")
 
 
 def form_fields(schema: type[BaseModel] | Mapping[str, Any]) -> list[SettingField]:
@@ -80,45 +141,36 @@ def form_fields(schema: type[BaseModel] | Mapping[str, Any]) -> list[SettingFiel
 
 def _nearest(path: str, slots: Mapping[str, Any]) -> str | None:
     steps = path.split(".")
-    for count in range(len(steps), 0, -1):
-        if (home := ".".join(steps[:count])) in slots:
-            return home
-    return None
+    return next((home for n in range(len(steps), 0, -1) if (home := ".".join(steps[:n])) in slots), None)
 
 
 def _draw(field: SettingField, value: Any, key: str) -> Any:
-    label = _label(field)
-    kept: dict[str, Any] = {"key": key, "help": _help(field), "persist_state": "session"}
+    more = f"[Guide](guide?setting={field.name})"
+    kept: dict[str, Any] = {"key": key, "help": f"{escape(help_text(field))} {more}", "persist_state": "session"}
     match field.kind:
         case "switch":
-            return st.toggle(label, value=bool(value), **kept)
+            return st.toggle(label(field), value=bool(value), **kept)
         case "choice":
             options = list(field.choices)
             index = options.index(value) if value in options else 0
-            return st.selectbox(label, options, index=index, format_func=_choice, **kept)
-        case "text":
-            text: str = st.text_input(label, value="" if value is None else str(value), **kept)
-            return None if field.optional and not text else text
-        case "numbers":
-            return st.text_input(label, value=value if isinstance(value, str) else " ".join(map(_plain, value)), **kept)
-        case "integer":
-            return _number(field, label, None if value is None else int(value), kept)
+            return st.selectbox(label(field), options, index=index, format_func=value_text, **kept)
+        case "integer" | "number":
+            return _number(field, value, kept)
         case _:
-            return _number(field, label, None if value is None else float(value), kept)
+            text: str = st.text_input(label(field), value="" if value is None else str(value), **kept)
+            return None if field.optional and not text else text
 
 
-def _choice(value: Any) -> str:
-    return "none" if value is None else str(value)
-
-
-def _number(field: SettingField, label: str, value: int | float | None, kept: dict[str, Any]) -> int | float | None:
+def _number(field: SettingField, value: Any, kept: dict[str, Any]) -> int | float | None:
     """Draw a number input; an optional one gets its value from the session, so that the user can empty it."""
-    if field.optional and value is not None and kept["key"] not in st.session_state:
-        st.session_state[kept["key"]] = value
+    kind: type[int] | type[float] = int if field.kind == "integer" else float
+    start = None if value is None else kind(value)
+    if field.optional and start is not None and kept["key"] not in st.session_state:
+        st.session_state[kept["key"]] = start
     answer: int | float | None = st.number_input(
-        label,
-        value=None if field.optional else value,
-        step=_step(value) if field.kind == "integer" else _fine(value),
+        label(field),
+        value=None if field.optional else start,
+        step=kind(1) if field.kind == "integer" else 0.1,
         format="%d" if field.kind == "integer" else "%g",
         placeholder=_empty(field),
         **kept,
@@ -126,18 +178,19 @@ def _number(field: SettingField, label: str, value: int | float | None, kept: di
     return answer
 
 
-def _label(field: SettingField) -> str:
+def label(field: SettingField) -> str:
     """Write the name with unit and the paper's value, as plain text for screen readers."""
     unit = "" if not field.unit or field.title.lower().endswith(field.unit) else f" [{field.unit}]"
-    paper = "" if field.paper is None else f" (paper: {_plain(field.paper)})"
+    paper = "" if field.paper is None else f" (paper: {number_text(field.paper)})"
     return f"{field.title}{unit}{paper}"
 
 
-def _help(field: SettingField) -> str:
+def help_text(field: SettingField) -> str:
+    """Write what a setting does, its limits and the paper's value."""
     sentences = [field.help[:1].upper() + field.help[1:], field.limits[:1].upper() + field.limits[1:]]
     if field.paper is not None:
-        sentences.append(f"The paper uses {_plain(field.paper)}")
-    return escape(". ".join(sentence for sentence in sentences if sentence) + ".")
+        sentences.append(f"The paper uses {number_text(field.paper)}")
+    return ". ".join(sentence for sentence in sentences if sentence) + "."
 
 
 def _empty(field: SettingField) -> str:
@@ -146,14 +199,16 @@ def _empty(field: SettingField) -> str:
     return found[1] if found else "none"
 
 
-def _plain(value: Any) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)
+def _switch(values: Sequence[bool]) -> str:
+    return " and ".join(map(value_text, values))
 
 
-def _step(value: float | None) -> int:
-    """Return about a tenth of the value, as a power of ten."""
-    return 1 if not value or abs(value) < 50 else 10 ** (int(math.log10(abs(value))) - 1)
+def number_text(value: Any) -> str:
+    """Write a number so that it is read as the same number again; no value is an empty text."""
+    return "" if value is None else f"{value:.12g}" if isinstance(value, float) else str(value)
 
 
-def _fine(value: float | None) -> float:
-    return 0.1 if not value else 10.0 ** math.floor(math.log10(abs(value)) - 0.5)
+def _cell_text(values: Sequence[Any]) -> str:
+    """Write the values of a cell: numbers with commas between them; a list, such as one damping per block, alone."""
+    texts = [" ".join(map(number_text, one)) if isinstance(one, list) else number_text(one) for one in values]
+    return ", ".join(text for text in texts if text)

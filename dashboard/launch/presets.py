@@ -51,7 +51,7 @@ def draw_list(saved: Sequence[Preset]) -> None:
 def draw_save(form: Form, spec: ExperimentSpec | None, saved: Sequence[Preset]) -> None:
     """Offer to save the form's settings as a preset, or to replace the preset of the same name."""
     key = form.key("preset")
-    with st.container(horizontal=True, vertical_alignment="bottom"):
+    with st.popover("Save", icon=":material/bookmark_add:"):
         title = st.text_input(
             "Save as preset",
             key=key,
@@ -62,7 +62,7 @@ def draw_save(form: Form, spec: ExperimentSpec | None, saved: Sequence[Preset]) 
         ).strip()
         taken = slug_for(title) in {preset.slug for preset in saved}
         st.button(
-            "Replace" if title and taken else "Save",
+            "Replace preset" if title and taken else "Save preset",
             key=form.key("save"),
             icon=":material/bookmark_add:",
             disabled=spec is None,

@@ -1,5 +1,6 @@
 """The compare page: live curves and the table of runs of one or more comparisons."""
 
+import html
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -20,12 +21,12 @@ from dashboard.compare.filters import (
     write_details,
     write_filters,
 )
+from dashboard.pages import first_look
 from dashboard.runs.actions import ACTIONS, perform
 from dashboard.ui.auto_refresh import WatchedQuery, auto_refresh
 from dashboard.ui.backend import ask, client
-from dashboard.ui.html_table import table
+from dashboard.ui.html_table import page_heading, table
 from dashboard.ui.live_curves import live, read_view
-from dashboard.ui.text import escape
 from dashboard.ui.theme import mode
 
 
@@ -49,12 +50,11 @@ def page() -> None:
         edit_dialog.draw_deleted([])
         _empty(known=True)
         st.stop()
-    chosen = _choose(with_tags(experiments, asked.tags), tags, asked)
+    chosen, over = _choose(with_tags(experiments, asked.tags), tags, asked)
     if not chosen:
-        st.info("Choose one or more comparisons above to see their curves.")
+        st.info("Choose one or more comparisons to see their curves: press *Comparisons*.")
         st.stop()
     edit_dialog.draw_notes(chosen)
-    over = draw_average_over(chosen, asked)
     shown = Filters(asked.tags, asked.archived, over)
     write_filters(shown)
     runs = [run for experiment in chosen for run in experiment.runs]
@@ -63,6 +63,7 @@ def page() -> None:
     _warn(found)
     _live(
         groups.live_groups(groups.group_runs(chosen, over), over),
+        _name([experiment.name for experiment in chosen]),
         {"experiments": ",".join(experiment.id for experiment in chosen)} | shown.query(),
         groups.has_accuracy(catalog, runs),
         groups.loss_unit(catalog, runs[0].config.problem.name),
@@ -85,11 +86,18 @@ def _empty(*, known: bool) -> None:
     st.write("No comparisons yet. Choose a problem and the optimizers to compare, and watch them train.")
     if st.button("Launch a comparison", type="primary"):
         st.switch_page(st.session_state["pages"]["launch"])
+    first_look.draw()
     auto_refresh("refresh-first", [WatchedQuery("/api/v1/experiments?limit=1", "experiments", ("id",), [])], every=2)
 
 
-def _choose(experiments: Sequence[Experiment], tags: Sequence[str], asked: Filters) -> list[Experiment]:
-    """Let the user choose comparisons; the choice is stored in the URL."""
+def _choose(
+    experiments: Sequence[Experiment], tags: Sequence[str], asked: Filters
+) -> tuple[list[Experiment], tuple[str, ...]]:
+    """Draw the bar with the page's title, in which the user chooses comparisons; the URL stores the choice.
+
+    Returns:
+        The chosen comparisons, and the settings over which runs are averaged.
+    """
     by_id = {experiment.id: experiment for experiment in experiments}
     named = list(dict.fromkeys(id_ for id_ in st.query_params.get("experiments", "").split(",") if id_))
     gone = []
@@ -106,26 +114,35 @@ def _choose(experiments: Sequence[Experiment], tags: Sequence[str], asked: Filte
         st.session_state["chosen"] = default
     st.session_state["chosen"] = [id_ for id_ in st.session_state.get("chosen", default) if id_ in by_id]
     edit_dialog.draw_deleted(gone)
-    with st.container(horizontal=True, vertical_alignment="bottom"):
-        chosen: list[str] = st.multiselect(
-            "Comparisons",
-            list(by_id),
-            key="chosen",
-            format_func=lambda id_: _title(by_id[id_]),
-            placeholder="Choose comparisons" if by_id else "No comparison has these tags",
-        )
-        draw_filters(tags, asked)
-        picked = [by_id[id_] for id_ in chosen]
+    with st.container(horizontal=True, vertical_alignment="center", gap="small", key="title-bar"):
+        st.html(page_heading(_name([by_id[id_].name for id_ in st.session_state["chosen"]])), width="stretch")
+        with st.popover("Comparisons", icon=":material/list:"):
+            chosen: list[str] = st.multiselect(
+                "Comparisons",
+                list(by_id),
+                key="chosen",
+                format_func=lambda id_: _title(by_id[id_]),
+                placeholder="Choose comparisons" if by_id else "No comparison has these tags",
+            )
+            draw_filters(tags, asked)
+            picked = [by_id[id_] for id_ in chosen]
+            over = draw_average_over(picked, asked) if picked else asked.over
         if st.button(
             "Edit", icon=":material/edit_note:", disabled=not chosen, help="Name, note, tags, archive, delete"
         ):
             edit_dialog.edit(picked, tags)
-        if st.button("New comparison", type="primary", icon=":material/add:"):
+        if st.button("New", type="primary", icon=":material/add:", help="Launch a new comparison"):
             st.switch_page(st.session_state["pages"]["launch"])
     if chosen != named:
         st.query_params["experiments"] = ",".join(chosen)
         st.session_state["asked"] = chosen
-    return picked
+    return picked, over
+
+
+def _name(names: Sequence[str]) -> str:
+    """Name the chosen comparisons: "One", "One and 2 more"."""
+    first = names[0] if names else "Compare"
+    return f"{first} and {len(names) - 1} more" if len(names) > 1 else first
 
 
 def _find(experiment_id: str) -> Experiment | None:
@@ -145,7 +162,7 @@ def _warn(found: Sequence[groups.Group]) -> None:
     """Warn if the chosen runs are not directly comparable."""
     reasons = differences.comparability_warnings(found)
     if reasons:
-        st.warning(escape(f"Not directly comparable: {'; '.join(reasons)}."))
+        st.html(f"<p class='bhf-caution'>Not directly comparable: {html.escape('; '.join(reasons))}.</p>")
 
 
 @st.fragment
@@ -201,10 +218,11 @@ def _differences(found: Sequence[groups.Group]) -> None:
 
 
 @st.fragment
-def _live(groups: list[dict[str, Any]], kept: dict[str, str], accuracy: bool, loss_unit: str) -> None:
+def _live(groups: list[dict[str, Any]], title: str, kept: dict[str, str], accuracy: bool, loss_unit: str) -> None:
     view = read_view(st.query_params.to_dict(), accuracy=accuracy)
     asked = live(
         groups,
+        title=title,
         experiments=kept["experiments"].split(","),
         view=view,
         accuracy=accuracy,

@@ -1,4 +1,4 @@
-"""The page "Guide": the optimizers, the axes and every setting explained, and the sensitivity study."""
+"""The page "Guide": what BHF does, what to choose and why, and every setting explained."""
 
 import streamlit as st
 
@@ -7,26 +7,51 @@ from backend.schemas.fields import SettingField
 from backend.schemas.measures import UPDATE_MEASURES, Level
 from backend.schemas.optimizer_registry import OPTIMIZERS
 from backend.schemas.optimizers import CurvatureSettings
+from dashboard.launch.block_editor import FIELD as BLOCKS
 from dashboard.launch.form import form_fields
 from dashboard.pages import guide_study
 from dashboard.ui.html_table import table
 from dashboard.ui.setting_text import value_text
-from dashboard.ui.theme import STATIC, mode
+from dashboard.ui.theme import STATIC, text_colour
 
-PICTURES = STATIC.parent / "pictures"
+PICTURE = STATIC.parent / "pictures" / "bhf.svg"
+SHOWN = (
+    "BHF splits the layers into blocks, ignores the curvature between blocks, solves each block's system by conjugate "
+    "gradient, and changes all weights in one update."
+)
 
 
 def page() -> None:
     """Draw the page."""
     st.title("Guide")
-    st.write("What each optimizer, axis and setting means, and a study of the settings that the paper leaves open.")
+    _asked(st.query_params.get("setting", ""))
+    st.image(PICTURE.read_text().replace("currentColor", text_colour()), alt=SHOWN)
+    st.write(
+        "**HF** solves one system for all weights. **BHF** solves a smaller one for each block of layers: fewer "
+        "iterations, but the curvature between blocks is lost. **Adam** uses no curvature: cheap updates, and many."
+    )
     if st.button("Launch a comparison", type="primary"):
         st.switch_page(st.session_state["pages"]["launch"])
     _optimizers()
-    _axes()
-    _reports()
-    _settings()
     guide_study.draw()
+    _axes()
+    _reference()
+
+
+def _asked(name: str) -> None:
+    """Explain the setting that the address asks for, first: a question mark of the launch form leads here."""
+    rows: dict[tuple[str, str], list[str]] = {}
+    for title, found in _sections().items():
+        for field in found:
+            if field.name == name:
+                named, *others = _row(field)
+                rows.setdefault((field.help, str(field.default)), [f"{named} ({title})", *others])
+    if rows:
+        st.html(
+            table(
+                ["Setting", "What it does", "Default", "Paper"], list(rows.values()), label="The setting you asked for"
+            )
+        )
 
 
 def _optimizers() -> None:
@@ -44,58 +69,30 @@ def _axes() -> None:
         "Look at more than one axis: an optimizer that wins by updates may lose by seconds. Launch at least three "
         "seeds, and look at the spread."
     )
-    _picture("updates", "Over updates: each step of HF and BHF reduces the loss more.", "loss curves over updates")
-    _picture("seconds", "The same runs over seconds: each step of HF and BHF takes longer.", "loss curves over seconds")
 
 
-def _reports() -> None:
-    st.header("What a run reports")
-    st.write(
-        "The compare page shows these while runs train: curves over each axis, the cost of reaching a target loss, "
-        "and how conjugate gradient performed in each block of HF and BHF."
-    )
-    _picture(
-        "blocks",
-        "Conjugate gradient on a smaller network, stopped by Martens' rule: iterations, stop reason, residual, "
-        "decrease of the model, curvature and step. Dashes and marks distinguish the blocks of BHF.",
-        "a line for each block",
-    )
-    _picture("compare", "The compare page.", "curves, the table of runs, values at chosen updates and the target")
-
-
-def _settings() -> None:
-    """Explain every setting once: optimizers with curvature share a section."""
+def _sections() -> dict[str, list[SettingField]]:
+    """Return every setting once, by section: optimizers with curvature share one."""
     shared = form_fields(CurvatureSettings)
     solvers = [optimizer for optimizer in OPTIMIZERS.values() if optimizer.has_curvature]
     sections = {" and ".join(optimizer.title for optimizer in solvers): shared}
     for optimizer in OPTIMIZERS.values():
         own = [field for field in form_fields(optimizer) if not optimizer.has_curvature or field not in shared]
+        own += [BLOCKS] * optimizer.has_blocks
         sections |= {f"{optimizer.title} only" if optimizer.has_curvature else optimizer.title: own} if own else {}
-    sections["Budget and evaluation"] = form_fields(Budget) + form_fields(Evaluation)
-    st.header("Settings")
-    for title, found in sections.items():
+    return sections | {"Budget and evaluation": form_fields(Budget) + form_fields(Evaluation)}
+
+
+def _reference() -> None:
+    st.header("Reference of settings")
+    for title, found in _sections().items():
         st.subheader(title)
-        st.html(table(["Setting", "What it does", "Default", "Paper"], _rows(found), label=title))
+        st.html(table(["Setting", "What it does", "Default", "Paper"], [_row(field) for field in found], label=title))
 
 
-def _picture(name: str, caption: str, shows: str) -> None:
-    """Show a picture of three optimizers on the deep autoencoder, in the page's colours if there is one."""
-    files = [PICTURES / f"{name}-{look}.png" for look in (mode(), "light")]
-    found = next((file for file in files if file.exists()), None)
-    if found:
-        st.image(found, caption=caption, alt=f"Adam, HF and BHF on the deep autoencoder: {shows}")
-
-
-def _rows(found: list[SettingField]) -> list[list[str]]:
-    return [
-        [
-            f"{field.title}{f' [{field.unit}]' if field.unit else ''}",
-            field.help,
-            _value(field.default),
-            _value(field.paper),
-        ]
-        for field in found
-    ]
+def _row(field: SettingField) -> list[str]:
+    unit = f" [{field.unit}]" if field.unit else ""
+    return [f"{field.title}{unit}", field.help, _value(field.default), _value(field.paper)]
 
 
 def _value(value: object) -> str:

@@ -1,8 +1,8 @@
-"""The launch page: a comparison as a form, its review, and the launch button."""
+"""The launch page: a comparison as a form, what it would queue, and the launch button."""
 
 import html
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 from uuid import uuid4
 
@@ -25,20 +25,25 @@ from backend.schemas.experiments import Budget, Evaluation, ExperimentSpec, Prob
 from backend.schemas.fields import SettingField
 from backend.schemas.optimizer_registry import OPTIMIZERS
 from backend.schemas.runs import Experiment, Preset
-from dashboard.launch import block_editor, optimizer_table, presets
+from dashboard.launch import block_editor, optimizer_table, own_network, presets
 from dashboard.launch.draft import Draft, clone, draft, problem_presets, seeds_of, start_draft
-from dashboard.launch.estimate import estimate
+from dashboard.launch.estimate import wall_seconds
 from dashboard.launch.form import Form, form_fields
-from dashboard.launch.layers import LayerRow, layer_rows
+from dashboard.launch.naming import automatic_name
+from dashboard.launch.optimizer_table import Column
 from dashboard.ui.auto_refresh import WatchedQuery, auto_refresh
 from dashboard.ui.backend import ask, await_backend, client, finished_runs
-from dashboard.ui.setting_text import TIMES
+from dashboard.ui.setting_text import TIMES, setting_name, short_name
 from dashboard.ui.text import counted, duration, escape
+
+_UNNAMED = "comparison"
+"""name of a specification until one is made from its differences"""
 
 
 def page() -> None:
     """Draw the page."""
-    st.title("Launch a comparison")
+    head = st.container(horizontal=True, vertical_alignment="bottom")
+    head.title("Launch a comparison", width="stretch", anchor=False)
     answer: CatalogAnswer | None = ask(catalog=lambda backend: backend.catalog())["catalog"]
     if answer is None:
         st.stop()
@@ -46,13 +51,40 @@ def page() -> None:
         _no_worker(answer.workers)
         st.stop()
     held = _draft(answer.catalog)
-    mine = _start_from(answer.catalog, held)
+    built_in = problem_presets(answer.catalog)
+    with head:
+        mine = _start_from(built_in, held)
     form = Form(f"launch{held.generation}")
     info, data, problem = _problem(form, held, answer.catalog)
-    layers = layer_rows(info, data, problem["options"])
-    chosen, places = optimizer_table.draw_optimizers(form, held, layers, info.partition)
-    shared = _shared(form, held)
-    _review(form, shared | {"problem": problem, "optimizers": chosen}, held, layers, places, mine)
+    columns = optimizer_table.draw_table(form, held, info)
+    asked = _budget_and_seeds(form, held, built_in)
+    form.differing.clear()  # from here on the settings are advanced ones
+    advanced = st.container()
+    with advanced, st.expander("Advanced"):
+        problem |= _problem_settings(form, held, info, problem)
+        optimizer_table.draw_advanced(form, columns)
+        asked = _shared(form, held, asked)
+        sizes = st.container()
+    _say_differing(form, advanced)
+    configurations = [(column, one) for column in columns for one in column.configurations()]
+    asked |= {"problem": problem, "optimizers": [one for _, one in configurations]}
+    names = _Names(form, [column for column, _ in configurations])
+    spec, plan, links = _checked(names, asked)
+    if spec and plan:
+        if spec.name == _UNNAMED:
+            spec = spec.model_copy(update={"name": automatic_name(spec, info, built_in)})
+        _planned(columns, configurations, plan, sizes)
+    _foot(names, held, spec, plan, links, data, answer.workers, mine)
+    form.finish()
+
+
+def _say_differing(form: Form, place: DeltaGenerator) -> None:
+    """Say how many advanced settings differ from their default, and which."""
+    if form.differing:
+        names = html.escape(", ".join(form.differing[:6]) + (" \u2026" if len(form.differing) > 6 else ""))
+        count = counted(len(form.differing), "advanced setting")
+        verb = "differs" if len(form.differing) == 1 else "differ"
+        place.html(f'<p class="bhf-differs">{count} {verb} from the default: {names}</p>')
 
 
 def _draft(catalog: Catalog) -> Draft:
@@ -74,21 +106,21 @@ def _find_clone(run_id: str, kind: str) -> tuple[ExperimentSpec, str] | None:
     return None
 
 
-def _start_from(catalog: Catalog, held: Draft) -> list[Preset]:
+def _start_from(built_in: Mapping[str, ExperimentSpec], held: Draft) -> list[Preset]:
     """Offer presets and earlier comparisons to start from; return the user's presets."""
     known = ask(saved=lambda backend: backend.presets(), recent=lambda backend: backend.experiments(limit=20))
     mine: list[Preset] = known["saved"] or []
     earlier = {f"{one.name} ({one.id})": _named(one) for one in known["recent"] or []}
-    found = presets.named_specs(mine) | problem_presets(catalog) | earlier
-    with st.container(horizontal=True, vertical_alignment="bottom"):
-        chosen = st.selectbox(
-            "Start from",
-            list(found),
-            index=None,
-            placeholder="Keep current values, or load a preset or earlier comparison",
-            key=f"start{held.generation}",
-        )
-        presets.draw_list(mine)
+    found = presets.named_specs(mine) | dict(built_in) | earlier
+    chosen = st.selectbox(
+        "Start from",
+        list(found),
+        index=None,
+        placeholder="A preset or an earlier comparison",
+        key=f"start{held.generation}",
+        width=380,
+    )
+    presets.draw_list(mine)
     if chosen:
         start_draft(found[chosen], source=held.source)
         st.rerun()
@@ -107,39 +139,39 @@ def _no_worker(workers: Sequence[Worker]) -> None:
 
 
 def _problem(form: Form, held: Draft, catalog: Catalog) -> tuple[ProblemInfo, DataSet, dict[str, Any]]:
-    """Draw the section with the problem, its data and its options."""
+    """Draw the choice of the network and its data."""
     problems = {info.name: info for info in catalog.problems}
-    with st.container(border=True, key="section-problem"):
-        st.subheader("Problem")
-        first, second, third, fourth = st.columns([2, 2, 1, 1])
-        with first:
-            name = _pick(form, "problem.name", "Network", list(problems), held.spec.problem.name, problems)
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        name = _pick(form, "problem.name", "Network", list(problems), held.spec.problem.name, problems)
         info = problems[name]
         sets = {data.name: data for data in catalog.data if data.name in info.data}
-        with second:
-            chosen = _pick(form, "problem.data", "Data set", list(sets), held.spec.problem.data, sets)
-        sizes = {field.name: field for field in form_fields(Problem) if field.name in {"train_size", "test_size"}}
-        if held.spec.problem.name not in problems:
-            st.warning(f"No worker can train the network {escape(held.spec.problem.name)}; another one is selected.")
-        elif name == held.spec.problem.name and held.spec.problem.data not in sets:
-            data = escape(held.spec.problem.data)
-            st.warning(f"No worker has the data set {data} for this network; another one is selected.")
-        answer: dict[str, Any] = {"name": name, "data": chosen}
-        for place, size in ((third, "train_size"), (fourth, "test_size")):
-            with place:
-                answer[size] = form.setting(f"problem.{size}", sizes[size], getattr(held.spec.problem, size))
-        st.caption(f"{info.summary} Loss: {info.loss_unit}. {_described(sets[chosen])}")
-        form.slot("problem.options")
-        options = [_without_empty(field) for field in form_fields(info.options)]
-        given = form.settings(
-            "problem.options",
-            options,
-            held.spec.problem.options if name == held.spec.problem.name else {},
-            columns=max(1, min(5, len(options))),
-            key=f"{name}.options",
-        )
-        answer["options"] = {option: value for option, value in given.items() if value is not None}
-    return info, sets[chosen], answer
+        chosen = _pick(form, "problem.data", "Data set", list(sets), held.spec.problem.data, sets)
+        own_network.draw()
+    if held.spec.problem.name not in problems:
+        st.warning(f"No worker can train the network {escape(held.spec.problem.name)}; another one is selected.")
+    elif name == held.spec.problem.name and held.spec.problem.data not in sets:
+        data = escape(held.spec.problem.data)
+        st.warning(f"No worker has the data set {data} for this network; another one is selected.")
+    st.caption(f"{info.summary} Loss: {info.loss_unit}. {_described(sets[chosen])}")
+    return info, sets[chosen], {"name": name, "data": chosen}
+
+
+def _problem_settings(form: Form, held: Draft, info: ProblemInfo, chosen: Mapping[str, Any]) -> dict[str, Any]:
+    """Draw the sizes of the data set and the network's options."""
+    before = held.spec.problem
+    st.markdown("**Network and data**")
+    sizes = [field for field in form_fields(Problem) if field.name in {"train_size", "test_size"}]
+    options = [_without_empty(field) for field in form_fields(info.options)]
+    answer = form.settings("problem", sizes, before.model_dump(), columns=4)
+    form.slot("problem.options")
+    given = form.settings(
+        "problem.options",
+        options,
+        before.options if chosen["name"] == before.name else {},
+        columns=4,
+        key=f"{chosen['name']}.options",
+    )
+    return answer | {"options": {option: value for option, value in given.items() if value is not None}}
 
 
 def _without_empty(field: SettingField) -> SettingField:
@@ -168,113 +200,157 @@ def _described(data: DataSet) -> str:
     return f"{data.train_size:,} training and {data.test_size:,} test images of {shape}, {where}."
 
 
-def _shared(form: Form, held: Draft) -> dict[str, Any]:
-    """Draw the sections with the settings that all runs share."""
-    spec = held.spec
-    answer: dict[str, Any] = {}
-    places = st.columns(3)
-    with places[0].container(border=True, height="stretch", key="section-budget"):
-        st.subheader("Budget", help="A run ends at the first limit it reaches; empty: no limit")
-        answer["budget"] = form.settings("budget", form_fields(Budget), spec.budget.model_dump())
-        form.slot("budget")
-    with places[1].container(border=True, height="stretch", key="section-evaluation"):
-        st.subheader(
-            "Evaluation",
-            help="When and on which data the curves are computed; not counted as training time",
-        )
-        answer["evaluation"] = form.settings("evaluation", form_fields(Evaluation), spec.evaluation.model_dump())
-    with places[2].container(border=True, height="stretch", key="section-machine"):
-        st.subheader("Seeds and machine")
+def _budget_and_seeds(form: Form, held: Draft, built_in: Mapping[str, ExperimentSpec]) -> dict[str, Any]:
+    """Draw the number of updates, the seeds and the name."""
+    budget = {field.name: field for field in form_fields(Budget)}
+    first, second, third = st.columns([1, 1, 2])
+    with first:
+        updates = form.setting("budget.updates", replace(budget["updates"], paper=None), held.spec.budget.updates)
+    with second:
         text = st.text_input(
             "Seeds",
-            value=", ".join(map(str, spec.seeds)),
-            key=form.key("seeds"),
-            help="One run per optimizer and seed, e.g. 0, 1, 2 or 0-4. A seed sets initialization and data order; they "
-            "are the same for every optimizer.",
+            value=", ".join(map(str, held.spec.seeds)),
+            key=form.describe("seeds", "One run per optimizer and seed, e.g. 0, 1, 2 or 0-4."),
             persist_state="session",
         )
         form.slot("seeds")
-        answer["seeds"] = seeds_of(text)
-        machine = [field for field in form_fields(ExperimentSpec) if field.name not in {"name", "reproduces"}]
-        answer |= form.settings("", machine, spec.model_dump(mode="json"))
-    return answer
-
-
-def _review(
-    form: Form,
-    asked: dict[str, Any],
-    held: Draft,
-    layers: Sequence[LayerRow],
-    places: Mapping[int, DeltaGenerator],
-    mine: Sequence[Preset],
-) -> None:
-    """Show what a launch would queue, with the launch button and the saving of presets."""
-    with st.container(border=True, key="section-review"):
-        st.subheader("Review and launch")
-        name = next(field for field in form_fields(ExperimentSpec) if field.name == "name")
-        asked["name"] = form.setting("name", name, held.spec.name)
-        spec, plan = _checked(form, asked)
-        if plan and spec:
-            _planned(plan, layers, places)
-            _duration(spec, plan)
-        queued = st.button(
-            f"Launch {counted(len(plan.runs), 'run')}" if plan else "Launch",
-            type="primary",
-            icon=":material/rocket_launch:",
-            disabled=plan is None,
-            key=form.key("launch"),
+    with third:
+        name = st.text_input(
+            "Name",
+            value="" if held.spec.name in built_in else held.spec.name,
+            key=form.describe("name", "Name of the comparison. If empty, it is made from what differs."),
+            placeholder="made from what differs",
+            persist_state="session",
         )
-        presets.draw_save(form, spec, mine)
-    if queued and spec:
-        _launch(form, held, spec)
+        form.slot("name")
+    return {"budget": {"updates": updates}, "seeds": seeds_of(text), "name": name.strip() or _UNNAMED}
 
 
-def _checked(form: Form, asked: dict[str, Any]) -> tuple[ExperimentSpec | None, Plan | None]:
-    """Validate the form with the backend; show errors beside the fields."""
+def _shared(form: Form, held: Draft, asked: dict[str, Any]) -> dict[str, Any]:
+    """Draw the other settings that all runs share; return them with those asked before."""
+    spec = held.spec
+    st.markdown("**Budget, evaluation and machine**")
+    limits = [field for field in form_fields(Budget) if field.name != "updates"]
+    budget = form.settings("budget", limits, spec.budget.model_dump(), columns=4)
+    form.slot("budget")
+    evaluation = form.settings("evaluation", form_fields(Evaluation), spec.evaluation.model_dump(), columns=4)
+    machine = [field for field in form_fields(ExperimentSpec) if field.name not in {"name", "reproduces"}]
+    answer = form.settings("", machine, spec.model_dump(mode="json"), columns=4)
+    return asked | answer | {"budget": asked["budget"] | budget, "evaluation": evaluation}
+
+
+@dataclass
+class _Names:
+    """Where an error belongs: `owners` are the columns of the configurations, in their order."""
+
+    form: Form
+    owners: Sequence[Column]
+
+    def show(self, errors: Sequence[FieldError]) -> list[str]:
+        """Show errors beside their fields; return links to them."""
+        return self.form.show_errors([replace(error, field=self._path(error.field)) for error in errors], self._title)
+
+    def _path(self, field: str) -> str:
+        group, _, rest = field.partition(".")
+        number, _, setting = rest.partition(".")
+        if group != "optimizers" or not number.isdecimal() or int(number) >= len(self.owners):
+            return field
+        path = f"{self.owners[int(number)].entry.id}.{setting}"
+        shared = f"{self.owners[0].entry.id}.{setting}"
+        return shared if setting == optimizer_table.BATCH and path not in self.form.slots else path
+
+    def _title(self, path: str) -> str:
+        """Write a field's path as its name: "HF: curvature batch"."""
+        owner = next((one for one in self.owners if path.startswith(f"{one.entry.id}.")), None)
+        return setting_name(path) if owner is None else f"{owner.title}: {short_name(path.partition('.')[2])}"
+
+
+def _checked(names: _Names, asked: dict[str, Any]) -> tuple[ExperimentSpec | None, Plan | None, list[str]]:
+    """Validate the form with the backend; show errors beside the fields, and return links to them."""
     try:
         spec = ExperimentSpec.model_validate(asked)
-        return spec, client().check(spec)
+        return spec, client().check(spec), []
     except ValidationError as error:
-        _refused(form, from_validation(error).errors)
+        return None, None, names.show(from_validation(error).errors)
     except InvalidInput as error:
-        _refused(form, error.errors)
+        return None, None, names.show(error.errors)
     except BackendUnavailable:
         st.warning("Backend unreachable: launching is not possible now. Your entries are kept.")
         await_backend()
     except BlockHFError as error:
         st.error(escape(str(error)))
-    return None, None
+    return None, None, []
 
 
-def _refused(form: Form, errors: Sequence[FieldError]) -> None:
-    unplaced = form.show_errors(errors)
-    st.warning(f"Fix {counted(len(errors), 'field')} to launch; see the messages beside the fields.")
-    for error in unplaced:
-        st.error(escape(str(error)))
+def _planned(
+    columns: Sequence[Column],
+    configurations: Sequence[tuple[Column, dict[str, Any]]],
+    plan: Plan,
+    sizes: DeltaGenerator,
+) -> None:
+    """Show the blocks' sizes, and what a sweep expands to as rows of a table."""
+    planned = list(zip(configurations, plan.runs, strict=False))
+    with sizes:
+        for (column, one), run in planned:
+            if OPTIMIZERS[column.kind].has_blocks:
+                block_editor.draw_sizes(column.label(one, len(run.blocks)), run.blocks)
+    for column in columns:
+        found = [run.blocks for (owner, _), run in planned if owner is column]
+        if (place := column.bar) and len(found) == 1:
+            place.html(block_editor.bar(found[0]))
+    if len(planned) > len(columns):
+        rows = "".join(
+            f"<tr><th scope='row'>{html.escape(column.label(one, len(run.blocks)))}</th>"
+            f"<td>{block_editor.bar(run.blocks) if run.blocks else ''}</td></tr>"
+            for (column, one), run in planned
+        )
+        st.html(
+            '<div class="bhf-sheet bhf-configurations" role="region" aria-label="Configurations"><table><thead><tr>'
+            f"<th scope='col'>{len(planned)} configurations</th><th scope='col'>Blocks</th></tr></thead>"
+            f"<tbody>{rows}</tbody></table></div>"
+        )
 
 
-def _planned(plan: Plan, layers: Sequence[LayerRow], places: Mapping[int, DeltaGenerator]) -> None:
-    for position, place in places.items():
-        with place.container():
-            block_editor.draw_sizes(plan.runs[position].blocks, layers)
-    count = counted(len(plan.runs), "run")
-    names = ", ".join(run.label for run in plan.runs[:12]) + (" …" if len(plan.runs) > 12 else "")
-    total = f"<b>{count}</b>, <b>{plan.total:,}</b> parameters each"
-    st.html(f"<p class='bhf-plan'>{total}: {html.escape(names)}</p>")
+def _foot(
+    names: _Names,
+    held: Draft,
+    spec: ExperimentSpec | None,
+    plan: Plan | None,
+    links: Sequence[str],
+    data: DataSet,
+    workers: Sequence[Worker],
+    mine: Sequence[Preset],
+) -> None:
+    """Say what a launch would queue and how long it would take, or what to fix; launch, and save presets."""
+    with st.container(key="launch-foot", horizontal=True, vertical_alignment="center"):
+        queued = st.button(
+            f"Launch {counted(len(plan.runs), 'run')}" if plan else "Launch",
+            type="primary",
+            icon=":material/rocket_launch:",
+            disabled=plan is None,
+            key=names.form.key("launch"),
+        )
+        if spec and plan:
+            images = (spec.problem.train_size or data.train_size, spec.problem.test_size or data.test_size)
+            devices = [worker.info.device for worker in workers if worker.alive]
+            seconds = wall_seconds(spec, plan.total, images, finished_runs(), devices)
+            st.html(
+                f"<p class='bhf-plan'><b>{counted(len(plan.runs), 'run')}</b>, <b>{plan.total:,}</b> parameters each, "
+                f"about <b>{duration(seconds)}</b>: {html.escape(spec.name)}</p>"
+            )
+        elif links:
+            fix = f"Fix {counted(len(links), 'field')} to launch: {'; '.join(links)}"
+            st.html(f'<p class="bhf-fix" role="status">{fix}</p>')
+        presets.draw_save(names.form, spec, mine)
+    if queued and spec:
+        _launch(names, held, spec)
 
 
-def _duration(spec: ExperimentSpec, plan: Plan) -> None:
-    """Write how long the runs will train, estimated from earlier ones."""
-    seconds = estimate(spec, plan.total, finished_runs())
-    if seconds is not None:
-        st.write(f"About {duration(seconds)} of training on one worker, estimated from earlier runs.")
-
-
-def _launch(form: Form, held: Draft, spec: ExperimentSpec) -> None:
+def _launch(names: _Names, held: Draft, spec: ExperimentSpec) -> None:
     try:
         experiment = client().launch(spec, idempotency_key=held.token)
     except InvalidInput as error:
-        _refused(form, error.errors)
+        names.show(error.errors)
         return
     except Conflict as error:
         held.token = uuid4().hex

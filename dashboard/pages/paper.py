@@ -11,7 +11,7 @@ import streamlit as st
 from backend.client import Client
 from backend.errors import BlockHFError
 from backend.schemas.measures import UPDATE_MEASURES
-from backend.schemas.paper import Axis, Evidence, Finding, Own, PaperView, Reproduction, Verdict
+from backend.schemas.paper import Axis, ClaimResult, Evidence, OwnRun, PaperView, Reproduction, Verdict
 from dashboard.pages import reproduction_parts
 from dashboard.ui.backend import ask, client
 from dashboard.ui.html_table import table
@@ -132,7 +132,7 @@ def _state(one: Reproduction) -> str:
     return f"{one.scale}: {'; '.join(words + ['recorded results'] * one.recorded)}"
 
 
-def _choose(asked: PaperPageView, shipped: Sequence[Reproduction]) -> tuple[PaperPageView, Own | None]:
+def _choose(asked: PaperPageView, shipped: Sequence[Reproduction]) -> tuple[PaperPageView, OwnRun | None]:
     """Let the user choose experiment, runs and axis of the figure; a changed URL takes precedence."""
     if asked != st.session_state.get("paper") or "paper-problem" not in st.session_state:
         st.session_state["paper-problem"], st.session_state["paper-axis"] = asked.problem, asked.axis
@@ -162,10 +162,10 @@ def _choose(asked: PaperPageView, shipped: Sequence[Reproduction]) -> tuple[Pape
     return shown, own
 
 
-def _sources(shipped: Sequence[Reproduction], named: str) -> dict[str, Own | None]:
+def _sources(shipped: Sequence[Reproduction], named: str) -> dict[str, OwnRun | None]:
     """List the results to choose from: the user's own, newest first, the recorded ones, and those in the URL."""
     mine = [one.own for one in shipped if one.own]
-    found: dict[str, Own | None] = {
+    found: dict[str, OwnRun | None] = {
         one.experiment: one for one in sorted(mine, key=lambda one: one.created_at, reverse=True)
     }
     if any(one.recorded for one in shipped):
@@ -178,13 +178,13 @@ def _sources(shipped: Sequence[Reproduction], named: str) -> dict[str, Own | Non
     return found
 
 
-def _title(own: Own | None) -> str:
+def _title(own: OwnRun | None) -> str:
     if own is None:
         return "Recorded results"
     return f"{own.name} \N{MIDDLE DOT} {own.created_at.astimezone().strftime('%d %b %H:%M')}"
 
 
-def _results(shown: PaperPageView, own: Own | None) -> None:
+def _results(shown: PaperPageView, own: OwnRun | None) -> None:
     """Draw the figure and the verdicts, and refresh them while runs train.
 
     `own` is the state of the runs when the page was drawn; if more runs have ended since, the page is drawn again.
@@ -231,14 +231,14 @@ def _view(shown: PaperPageView) -> PaperView | None:
     return view
 
 
-def summary(findings: Sequence[Finding]) -> str:
+def summary(findings: Sequence[ClaimResult]) -> str:
     """Count the verdicts: of 4 claims, 3 are reproduced, 1 not."""
     counts = [(verdict, sum(finding.verdict is verdict for finding in findings)) for verdict in Verdict]
     words = ", ".join(f"{count} {verdict.value}" for verdict, count in counts if count)
     return f"Of {counted(len(findings), 'claim')}: {words}."
 
 
-def _finding(finding: Finding) -> None:
+def _finding(finding: ClaimResult) -> None:
     """Draw a claim with its verdict, the rule and the numbers."""
     tone, sign = VERDICTS[finding.verdict]
     with st.container(border=True, key=f"claim-{finding.number}"):

@@ -12,7 +12,7 @@ from backend.schemas.runs import Run, RunStatus
 from dashboard.runs import wording
 from dashboard.runs.actions import ACTIONS, action_buttons, move_menu, perform, queue_order
 from dashboard.ui.auto_refresh import WatchedQuery, auto_refresh
-from dashboard.ui.backend import ask
+from dashboard.ui.backend import ask, name_of
 from dashboard.ui.html_table import table
 
 SHOWN = 30
@@ -114,7 +114,7 @@ def worker_state(worker: Worker, run: Run | None) -> str:
         return "offline"
     if worker.silent:
         return "not responding"
-    return f"training {wording.run_title(run)}" if run else "idle"
+    return f"training {name_of(run)}" if run else "idle"
 
 
 def memory_text(count: int | None) -> str:
@@ -145,7 +145,7 @@ def _row(run: Run, place: int, line: Sequence[Run], waiting: Sequence[Run], *, l
     """Draw one run; return whether it is selected."""
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         selected = len(line) > 1 and st.checkbox(
-            f"Select {wording.run_title(run)}", key=f"tick-{run.id}", label_visibility="collapsed", width=24
+            f"Select {name_of(run)}", key=f"tick-{run.id}", label_visibility="collapsed", width=24
         )
         st.html(_described(run, place, lost=lost), width="stretch")
         if run.status is RunStatus.QUEUED and len(line) > 1:
@@ -158,7 +158,7 @@ def _described(run: Run, place: int, *, lost: bool) -> str:
     parts = [f"priority {run.priority}"] * bool(run.priority) + wording.pending_request(run) + [wording.LOST] * lost
     parts += [run.error.message] if run.error else []
     marks = "".join(f", {part}" for part in parts)
-    name = f"<a href='/run?id={run.id}' target='_self'>{place}. {html.escape(wording.run_title(run))}</a>"
+    name = f"<a href='/run?id={run.id}' target='_self'>{place}. {html.escape(name_of(run))}</a>"
     progress = f"<span data-progress='{run.id}'>{wording.progress_text(run)}</span>"
     return (
         f"<div class='bhf-layer'><b>{name}</b>"
@@ -172,4 +172,9 @@ def _bulk(heading: str, chosen: Sequence[Run], which: str) -> None:
         for name in names:
             ids = [run.id for run in chosen if name in run.actions]
             label = f"{ACTIONS[name].label} {which} {len(ids)}"
-            st.button(label, key=f"{name}-{heading}", on_click=perform, args=(name, ids))
+            if name == "cancel" and len(ids) > 1:
+                with st.popover(label):
+                    text = f"Really cancel {len(ids)} runs"
+                    st.button(text, key=f"{name}-{heading}", on_click=perform, args=(name, ids), type="primary")
+            else:
+                st.button(label, key=f"{name}-{heading}", on_click=perform, args=(name, ids))

@@ -12,7 +12,7 @@ from backend.client import Client
 from backend.errors import BlockHFError
 from backend.schemas.base import MAX_RUNS_PER_EXPERIMENT
 from backend.schemas.experiments import Budget, ExperimentSpec
-from backend.schemas.paper import Own, PlotlyFigure, Reproduction
+from backend.schemas.paper import OwnRun, PlotlyFigure, Reproduction
 from backend.schemas.runs import Experiment, Run
 from dashboard.launch.estimate import estimate
 from dashboard.ui.auto_refresh import WatchedQuery, auto_refresh
@@ -28,9 +28,9 @@ def ended_text(ended: int, total: int) -> str:
     return f"{counted(total, 'run')}, {'all' if ended == total else ended} ended"
 
 
-def own_results(experiment: Experiment) -> Own:
+def own_results(experiment: Experiment) -> OwnRun:
     """Summarize an experiment of the user like the recorded ones."""
-    return Own(
+    return OwnRun(
         experiment=experiment.id, name=experiment.name, created_at=experiment.created_at, total=len(experiment.runs),
         ended=sum(run.final for run in experiment.runs),
     )  # fmt: skip

@@ -11,8 +11,8 @@ from dashboard.compare import groups
 from dashboard.runs import wording
 from dashboard.runs.actions import ACTIONS, action_buttons, perform
 from dashboard.ui.auto_refresh import WatchedQuery, auto_refresh
-from dashboard.ui.backend import ask, await_backend, client
-from dashboard.ui.html_table import table
+from dashboard.ui.backend import ask, await_backend, client, name_of
+from dashboard.ui.html_table import page_heading, table
 from dashboard.ui.live_curves import live, read_view
 from dashboard.ui.setting_text import run_settings, setting_name, value_text
 from dashboard.ui.text import escape
@@ -30,8 +30,8 @@ def page() -> None:
     run = _asked(st.query_params.get("id", ""))
     if run is None:
         st.stop()
-    name = run.config.optimizer.long_title
-    st.title(escape(f"{name}, seed {run.config.seed}"))
+    name = name_of(run)
+    st.html(page_heading(name))
     _state(run)
     if run.error:
         st.error(escape(run.error.message))
@@ -136,6 +136,7 @@ def _curves(run: Run) -> None:
     group = groups.Group(run.experiment_id, run.config.optimizer.title, run.config.optimizer.kind, 0, [run])
     asked = live(
         groups.live_groups([group]),
+        title=name_of(run),
         experiments=[run.experiment_id],
         view=read_view(st.query_params.to_dict(), accuracy=accuracy),
         accuracy=accuracy,

@@ -9,7 +9,7 @@ from dashboard.ui.theme import STATIC, style_sheet
 
 def main() -> None:
     """Draw the navigation and the page of the URL."""
-    st.set_page_config(page_title="BlockHF", page_icon=STATIC / "icon.png", layout="wide")
+    st.set_page_config(page_icon=STATIC / "icon.png", layout="wide")
     st.html(style_sheet())
     st.logo(STATIC / "logo.svg", size="large")
     pages = {
@@ -23,6 +23,7 @@ def main() -> None:
     }
     st.session_state["pages"] = pages
     chosen = st.navigation(list(pages.values()), position="top")
+    st.set_page_config(page_title=f"{chosen.title} \N{EN DASH} BlockHF")
     backend_banner()
     chosen.run()
 

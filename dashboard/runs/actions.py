@@ -25,7 +25,9 @@ class Action:
 
 
 ACTIONS = {
-    "pause": Action("Pause", "Pausing", "Stops after the current update and writes a checkpoint to resume from"),
+    "pause": Action(
+        "Pause training", "Pausing", "Stops after the current update and writes a checkpoint to resume from"
+    ),
     "resume": Action("Resume", "Resuming", "Queues the run again; it continues from its checkpoint"),
     "retry": Action("Retry", "Queued again:", "Queues the run again; it continues from its last checkpoint"),
     "cancel": Action("Cancel", "Cancelling", "Ends the run; its data are kept"),

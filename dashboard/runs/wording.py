@@ -1,15 +1,10 @@
-"""Runs as text: name, progress and history."""
+"""Runs as text: progress and history."""
 
 from datetime import datetime
 
 from backend.schemas.runs import Run, RunStatus
 
 LOST = "worker lost; waiting for another worker to continue"
-
-
-def run_title(run: Run) -> str:
-    """Name a run by its optimizer and seed."""
-    return f"{run.config.optimizer.title}, seed {run.config.seed}"
 
 
 def progress_text(run: Run) -> str:
@@ -38,7 +33,7 @@ def history(run: Run, worker: str = "") -> list[str]:
     if run.started_at:
         names = [f"worker {worker}" if worker else "", run.environment.get("device", "")]
         where = " on " + ", ".join(name for name in names if name) if any(names) else ""
-        again = f" (attempt {run.claims})" if run.claims > 1 else ""
+        again = f" (claim {run.claims})" if run.claims > 1 else ""
         lines.append(f"Started {_when(run.started_at)}{where}{again}.")
     lines.extend(run.notes)
     if run.finished_at:

@@ -1,19 +1,25 @@
 // The live part of the compare and run pages: controls, charts and tables, updated without a run of the page's script.
 
 import { Chart } from "./plot/chart.js";
-import { element, script, styles, swatch } from "./dom.js";
+import { element, script, styles } from "./dom.js";
 import { picked } from "./store/filter.js";
+import { Leaderboard } from "./panels/leaderboard.js";
+import { Legend } from "./panels/legend.js";
 import { LogPanel } from "./panels/log.js";
+import { drawBest, drawFailures, drawStrip } from "./panels/strip.js";
 import { describe, fieldsOf, MEASURES } from "./store/measures.js";
 import { TargetPanel } from "./panels/target_panel.js";
 import { ValuesPanel } from "./panels/values_panel.js";
+import { ranking } from "./store/ranking.js";
 import { Store } from "./store/store.js";
 import { Table } from "./panels/table.js";
-import { DASHES, style, themeOf } from "./plot/theme.js";
-import { Filter, Toolbar } from "./panels/toolbar.js";
+import { pace, progressOf } from "./store/progress.js";
+import { DASHES, themeOf } from "./plot/theme.js";
+import { RunsHead, Toolbar } from "./panels/toolbar.js";
 import { readZoom, writeZoom } from "./plot/zoom.js";
 
-const SIGNS = ["\u25cf", "\u25a0", "\u25c6", "\u271a", "\u25b2", "\u2715"]; // the same marks as in the panel of stop reasons
+const MOST_NAMED = 6; // configurations; of more, a leaderboard ranks them instead of the answer in words
+const PACE_SECONDS = 60; // over which the time left is estimated
 const mounted = new WeakMap(); // Streamlit calls mount at every rerun with the same host element
 
 /** Show the component in its host; return the function that removes it. */
@@ -37,9 +43,11 @@ class Live {
     this.pending = new Map(); // run id -> the action that was requested just now
     this.root = element("section", { class: "bhf-live", "aria-label": "Live comparison" });
     this.banner = element("div", { class: "bhf-banner", role: "status", hidden: true });
-    this.chart = new Chart({ change: (changes) => this.change(changes), redraw: () => this.draw() });
+    this.chart = new Chart({ change: (changes) => this.change(changes), redraw: () => this.draw(), near: (group) => this.light(group) });
     this.note = element("p", { class: "bhf-note" });
-    this.legend = element("div", { class: "bhf-legend", role: "group", "aria-label": "Curves" });
+    this.failures = element("div", { class: "bhf-failures", hidden: true });
+    this.strip = element("p", { class: "bhf-strip", hidden: true });
+    this.samples = []; // {at, seconds}: training seconds of all runs at seconds of the clock
     this.build();
     host.replaceChildren(this.root);
     this.store = new Store(() => this.draw());
@@ -49,22 +57,46 @@ class Live {
 
   build() {
     const set = (changes) => this.change(changes);
-    const [bar, filter] = [element("div", { class: "bhf-toolbar" }), element("div", { class: "bhf-row bhf-filter" })];
-    const [table, steps, target, log] = [element("div", {}), ...[1, 2, 3].map(() => element("div", { class: "bhf-target" }))];
-    this.root.append(bar, this.banner, filter, this.legend, this.chart.node, this.note, table, steps, target, log);
+    const row = (kind) => element("div", { class: kind });
+    const [bar, legend, rankingBox, head, table] = ["bhf-toolbar", "bhf-legend", "bhf-target", "bhf-row bhf-filter", ""].map(row);
+    const [steps, target, log] = ["bhf-target", "bhf-target", "bhf-target"].map(row);
+    legend.setAttribute("role", "group");
+    legend.setAttribute("aria-label", "Curves");
+    this.count = element("summary", {});
+    this.fold = element("details", { class: "bhf-fold", open: true }, this.count, head, table);
+    this.root.append(bar, this.banner, this.failures, this.strip, this.chart.box, legend, this.note, rankingBox, this.fold, target, steps, log);
     this.toolbar = new Toolbar(bar, {
       set,
       pause: () => this.pause(),
       reset: () => this.change({ zoom: "" }),
-      save: (format) => this.save(format),
-      cancelAll: () => this.ask("cancel", ...this.open()),
+      save: (format, size) => this.save(format, size),
     });
-    this.filter = new Filter(filter, set);
+    this.head = new RunsHead(head, set, () => this.ask("cancel", ...this.open()));
     this.table = new Table(table, { ask: (verb, id) => this.ask(verb, id), toggle: (key) => this.toggle(key), set });
-    [this.comparing, this.alone] = [[filter, steps, target], [log]];
+    [this.comparing, this.alone] = [[head, target, steps], [log]];
+    this.legend = new Legend(legend, (key) => this.toggle(key));
+    this.ranking = new Leaderboard(rankingBox, { toggle: (key) => this.toggle(key), only: (key) => this.only(key) });
+    [this.legendBox, this.rankingBox] = [legend, rankingBox];
     this.values = new ValuesPanel(steps, set, () => this.draw());
     this.target = new TargetPanel(target, set);
     this.log = new LogPanel(log);
+    const group = (node) => node.closest?.("[data-group]")?.dataset.group ?? null;
+    this.root.addEventListener("pointerover", ({ target: node }) => node.closest(".bhf-chart-box") || this.light(group(node)));
+    this.root.addEventListener("pointerleave", () => this.light(null));
+    this.root.addEventListener("focusin", ({ target: node }) => this.light(group(node)));
+    this.root.addEventListener("focusout", () => this.light(null));
+  }
+
+  /** Highlight a group's curves and rows everywhere; with null nothing. */
+  light(group) {
+    if (group === this.lit) return;
+    this.lit = group;
+    this.markLit();
+    this.chart.light(group);
+  }
+
+  markLit() {
+    for (const node of this.root.querySelectorAll("[data-group]")) node.classList.toggle("bhf-lit", node.dataset.group === this.lit);
   }
 
   watch() {
@@ -121,6 +153,13 @@ class Live {
     this.change({ hidden: hidden.includes(key) ? hidden.filter((held) => held !== key) : [...hidden, key] });
   }
 
+  /** Show a group alone, or all groups if it is already alone. */
+  only(key) {
+    const others = this.data.groups.map((group) => group.key).filter((other) => other !== key);
+    const alone = !this.view.hidden.includes(key) && others.every((other) => this.view.hidden.includes(other));
+    this.change({ hidden: alone ? [] : others });
+  }
+
   pause() {
     this.paused = !this.paused;
     this.store.paused = this.paused;
@@ -133,9 +172,8 @@ class Live {
     return this.store.ids.filter((id) => !this.store.runs.get(id)?.final);
   }
 
-  save(format) {
-    const names = this.data.groups.map(({ label }) => label).join(", ");
-    const done = this.chart.save(format, { title: names.length > 120 ? `${names.slice(0, 118)} …` : names, note: `${this.note.textContent} ${location.href}` });
+  save(format, size) {
+    const done = this.chart.save(format, { title: this.data.title, size, note: `${this.note.textContent} ${location.href}` });
     done.catch((error) => this.say(`Saving the charts failed: ${error.message}`));
   }
 
@@ -162,20 +200,31 @@ class Live {
     const { accuracy, groups: all, comparing, names } = this.data;
     const groups = comparing ? picked(all, this.store.runs, this.view) : all;
     this.wantBlocks(groups);
-    const shown = { groups, store: this.store, view: this.view, theme, accuracy };
+    const measure = accuracy || this.view.targetOf !== "test_accuracy" ? this.view.targetOf : "train_loss";
+    const shown = { groups, store: this.store, view: this.view, theme, accuracy, measure };
     const count = (some) => some.reduce((sum, { runs }) => sum + runs.length, 0);
-    this.toolbar.show(this.view, { paused: this.paused, seeded: all.some((group) => group.runs.length > 1), solves: all.some(({ kind }) => this.data.solvers.includes(kind)), accuracy, open: this.open().length });
-    this.filter.show(this.view, { shown: count(groups), all: count(all), runs: this.store.runs, names });
+    this.toolbar.show(this.view, { paused: this.paused, seeded: all.some((group) => group.runs.length > 1), solves: all.some(({ kind }) => this.data.solvers.includes(kind)), accuracy });
+    this.head.show(this.view, { shown: count(groups), all: count(all), runs: this.store.runs, names, open: this.open().length });
     this.table.show({ ...shown, pending: this.pending });
-    this.drawLegend(shown);
+    const many = comparing && groups.length > MOST_NAMED;
+    const blocks = this.blocksOf(groups);
+    [this.legendBox.hidden, this.rankingBox.hidden] = [many && !blocks, !many];
+    this.legend.show(many ? { ...shown, groups: [] } : shown, blocks);
+    if (many) this.ranking.show(shown);
+    this.foldRuns(many, count(groups));
     for (const part of this.comparing) part.hidden = !comparing;
     for (const part of this.alone) part.hidden = comparing;
     if (comparing) {
       this.values.show(shown);
       shown.target = this.target.show(shown);
+      if (many) drawBest(this.strip, ranking(groups, this.store.runs, measure), measure);
+      else drawStrip(this.strip, this.target.shown);
+      drawFailures(this.failures, groups, this.store);
     } else this.log.show(this.store, all[0]?.runs[0]?.id);
     this.drawBanner();
     this.drawNote();
+    this.drawProgress(all);
+    if (this.lit) this.markLit(); // some rows are new
     this.plot(shown).catch((error) => this.say(`Drawing the charts failed: ${error.message}`));
   }
 
@@ -184,25 +233,28 @@ class Live {
     if (this.data && JSON.stringify(themeOf(this.root, this.data)) !== this.painted) this.draw();
   }
 
-  drawLegend({ groups, view, theme }) {
-    const blocks = this.blocksOf(groups);
-    const signature = JSON.stringify([groups.map(({ key, label, runs }) => [key, label, runs.length]), view.hidden, view.panels, blocks, theme.text]);
-    if (this.legend.dataset.signature === signature) return;
-    this.legend.dataset.signature = signature;
-    this.legend.replaceChildren(...groups.map((group) => {
-      const { colour, dash } = style(group, theme);
-      const count = group.runs.length > 1 ? element("em", {}, `${group.runs.length} ${group.unit}`) : null;
-      return element(
-        "button",
-        { type: "button", class: "bhf-eye", "aria-pressed": !view.hidden.includes(group.key), title: "Show or hide", onclick: () => this.toggle(group.key) },
-        swatch(colour, dash), element("span", {}, group.label), count,
-      );
-    }));
-    const marked = view.panels.includes("stop_reason");
-    for (let block = 0; block < blocks; block += 1) {
-      const sign = marked ? element("span", { "aria-hidden": "true" }, SIGNS[block % SIGNS.length]) : null;
-      this.legend.append(element("span", { class: "bhf-block" }, swatch(theme.muted, DASHES[block % DASHES.length]), sign, `Block ${block + 1}`));
+  /** Fold the single runs under the leaderboard of many configurations; what the user has opened stays open. */
+  foldRuns(many, count) {
+    if (this.folded !== many) {
+      this.folded = many;
+      this.fold.open = !many;
     }
+    const text = `${count} ${count === 1 ? "run" : "runs"}`;
+    if (this.count.textContent !== text) this.count.textContent = text;
+    this.count.hidden = !many;
+  }
+
+  /** Write the status into the page's heading and the browser's tab. */
+  drawProgress(groups) {
+    const runs = groups.flatMap((group) => group.runs.map(({ id }) => this.store.runs.get(id))).filter(Boolean);
+    const now = performance.now() / 1000;
+    const seconds = runs.reduce((sum, run) => sum + run.summary.seconds, 0);
+    if (runs.length === this.store.ids.length) this.samples = [...this.samples.filter(({ at }) => now - at < PACE_SECONDS), { at: now, seconds }];
+    const { text, tab } = progressOf(runs, pace(this.samples));
+    const place = document.querySelector(".bhf-progress-text");
+    if (place && place.textContent !== text) place.textContent = text;
+    const title = `${[tab, this.data.title].filter(Boolean).join(" \u00b7 ")} \u2013 BlockHF`;
+    if (document.title !== title) document.title = title;
   }
 
   /** The number of blocks that dashes distinguish in the shown panels; 0 if none does. */
@@ -221,6 +273,7 @@ class Live {
     const { updates } = this.root.dataset;
     const took = await this.chart.draw({ ...shown, store: this.store.shown, width, unit: this.data.lossUnit });
     this.store.drawSeconds = took / 1000;
+    this.toolbar.showClipped(this.chart.figure.clipped, this.view.full);
     this.root.dataset.drawn = updates;
     this.root.dataset.redrawMs = String(Math.round(took));
     this.root.dataset.draws = String(1 + Number(this.root.dataset.draws ?? 0));

@@ -7,6 +7,7 @@ import streamlit as st
 
 from backend.client import Client
 from backend.errors import BackendUnavailable, BlockHFError
+from backend.schemas.run_names import run_name
 from backend.schemas.runs import Run
 
 
@@ -42,3 +43,17 @@ def finished_runs() -> list[Run]:
         return client().runs(status="finished", limit=200)
     except BlockHFError:
         return []
+
+
+def name_of(run: Run) -> str:
+    """Return the name that a run has on every page; without an answer it is told apart by its seed alone."""
+    try:
+        return run_name(run, _comparison(run.experiment_id))
+    except BlockHFError:
+        return run_name(run, [run])
+
+
+@st.cache_data(ttl=3600, max_entries=200, show_spinner=False)
+def _comparison(experiment_id: str) -> list[Run]:
+    """Return the runs of a comparison, whose settings never change."""
+    return client().experiment(experiment_id).runs

@@ -1,4 +1,4 @@
-"""Small accessible tables as HTML; every text is escaped."""
+"""Tables and headings as HTML; every text is escaped."""
 
 import html
 from collections.abc import Collection, Sequence
@@ -18,4 +18,13 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]], *, label: str, mar
     return (
         f'<div class="bhf-sheet" role="region" aria-label="{html.escape(label)}" tabindex="0">'
         f"<table><thead><tr>{heads}</tr></thead><tbody>{lines}</tbody></table></div>"
+    )
+
+
+def page_heading(name: str) -> str:
+    """Return the heading of a page with live curves: its title, a place for their status, and a link to the chart."""
+    title = html.escape(name, quote=True)
+    return (
+        "<a class='bhf-skip' href='#bhf-chart' target='_self'>Skip to the chart</a>"
+        f"<div class='bhf-heading'><h1 title='{title}'>{title}</h1><span class='bhf-progress-text'></span></div>"
     )

@@ -64,7 +64,7 @@ def measure_records() -> list[dict[str, Any]]:
 
 
 def optimizer_records() -> dict[str, Any]:
-    """Return names and colours of the optimizers by kind, and the kinds that report blocks."""
+    """Return names, colours and first dashes of the optimizers by kind, and the kinds that report blocks."""
     return {
         "names": {kind: optimizer.title for kind, optimizer in OPTIMIZERS.items()},
         "solvers": [kind for kind, optimizer in OPTIMIZERS.items() if optimizer.has_curvature],
@@ -72,7 +72,14 @@ def optimizer_records() -> dict[str, Any]:
             mode: {kind: getattr(optimizer.colour, mode) for kind, optimizer in OPTIMIZERS.items()}
             for mode in ("light", "dark")
         },
+        "dashes": {kind: place for place, kind in enumerate(sorted(OPTIMIZERS, key=_line_order))},
     }
+
+
+def _line_order(kind: str) -> tuple[bool, bool]:
+    """Sort optimizers so that the ones with blocks have the most visible lines, and first-order ones the least."""
+    optimizer = OPTIMIZERS[kind]
+    return not optimizer.has_blocks, not optimizer.has_curvature
 
 
 @dataclass(frozen=True)
@@ -85,8 +92,9 @@ class LiveView:
     logY: bool = True  # noqa: N815 # read by the browser's script
     layout: str = "grid"
     seeds: str = "both"
-    centre: str = "mean"
+    centre: str = "median"
     band: str = "range"
+    full: bool = False
     smooth: float = 0
     refresh: float = 1
     hidden: tuple[str, ...] = ()
@@ -122,6 +130,7 @@ _CHOICES: dict[str, tuple[Any, ...]] = {
     "atOf": TARGETS,
     "logX": (True, False),
     "logY": (True, False),
+    "full": (False, True),
     "status": ("", "running", "open", "ended", "queued", "paused", "finished", "failed"),
     "optimizer": ("", *OPTIMIZERS),
 }
@@ -191,6 +200,7 @@ class LiveRequest:
 def live(
     groups: list[dict[str, Any]],
     *,
+    title: str,
     experiments: list[str],
     view: LiveView,
     accuracy: bool,
@@ -198,9 +208,13 @@ def live(
     key: str,
     comparing: bool = True,
 ) -> LiveRequest:
-    """Show live curves and the table of the groups' runs; when comparing, also the cost of reaching a target."""
+    """Show live curves and the table of the groups' runs; when comparing, also the cost of reaching a target.
+
+    `title` is the name of what is shown, for the browser's tab and for exports.
+    """
     data = {
         "groups": groups,
+        "title": title,
         "experiments": experiments,
         "view": vars(view),
         "accuracy": accuracy,

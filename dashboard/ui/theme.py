@@ -53,3 +53,8 @@ def style_sheet() -> str:
 def mode() -> Literal["light", "dark"]:
     """Return the colour scheme of the visitor's page."""
     return "dark" if st.context.theme.type == "dark" else "light"
+
+
+def text_colour() -> str:
+    """Return the colour of text on the visitor's page, for pictures."""
+    return _PALETTE[mode()]["textColor"]

@@ -8,7 +8,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from backend.api.services import Services
-from backend.cli import main
+from backend.cli.app import app
 from backend.client import Client
 from backend.errors import InvalidInput
 from backend.schemas.api import Claim
@@ -17,7 +17,7 @@ from backend.storage.database import Database
 from tests.backend.samples import INFO, Clock, catalog, spec
 from tests.backend.scene import Scene
 from tests.clients import BothClient
-from tests.inprocess import backend
+from tests.inprocess import backend, create_tables
 from tests.postgres import Cluster, cluster, lacking
 
 Run = Callable[..., Result]
@@ -61,17 +61,18 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def store(settings: Settings, clock: Clock) -> Iterator[Services]:
+def services(settings: Settings, clock: Clock) -> Iterator[Services]:
     """Open the verbs over a fresh database."""
-    store = Services(settings, clock=clock)
-    yield store
-    store.close()
+    create_tables(settings)
+    services = Services(settings, clock=clock)
+    yield services
+    services.close()
 
 
 @pytest.fixture
-def scene(store: Services, clock: Clock, settings: Settings) -> Scene:
+def scene(services: Services, clock: Clock, settings: Settings) -> Scene:
     """Set the scene."""
-    return Scene(store, clock, settings)
+    return Scene(services, clock, settings)
 
 
 @pytest.fixture
@@ -116,7 +117,7 @@ def run(http: httpx.Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(Client, "of", lambda _settings=None: _Lasting(http=http))
 
     def invoke(*arguments: str, answer: str | None = None) -> Result:
-        done = CliRunner().invoke(main.app, arguments, input=answer)
+        done = CliRunner().invoke(app, arguments, input=answer)
         if isinstance(done.exception, InvalidInput):
             raise done.exception
         return done

@@ -14,7 +14,7 @@ from tests.backend.samples import INFO, Clock, catalog, checkpoint, spec, update
 class Scene:
     """A queue with one comparison of two runs and one worker."""
 
-    store: Services
+    services: Services
     clock: Clock
     settings: Settings
     worker: str = field(init=False)
@@ -22,16 +22,16 @@ class Scene:
 
     def __post_init__(self) -> None:
         self.worker = self.register()
-        self.experiment = self.store.experiments.launch(spec())
+        self.experiment = self.services.experiments.launch(spec())
 
     def register(self, announced: Catalog | None = None) -> str:
         """Add a worker."""
         body = Announcement(info=INFO, catalog=announced or catalog())
-        return self.store.workers.register(body).worker_id
+        return self.services.workers.register(body).worker_id
 
     def claim(self) -> Claim:
         """Claim a run that must be there."""
-        claim = self.store.queue.claim(self.worker)
+        claim = self.services.queue.claim(self.worker)
         assert claim is not None
         return claim
 
@@ -40,13 +40,13 @@ class Scene:
         self.clock.now += self.settings.lease_seconds + 1
 
     def run(self, claim: Claim) -> Run:
-        """Read a claimed run as it is now."""
-        return self.store.runs.get(claim.run.id)
+        """Read the current state of a claimed run."""
+        return self.services.runs.get(claim.run.id)
 
     def append(self, claim: Claim, last: int, *, saved: int = 0) -> int:
         """Report updates up to `last`, from the first on, and perhaps a checkpoint."""
         named = checkpoint(saved) if saved else None
-        return self.store.metrics.append(
+        return self.services.metrics.append(
             claim.run.id, Append(claim_number=claim.claim_number, rows=updates(1, last), checkpoint=named)
         )
 
@@ -60,9 +60,9 @@ class Scene:
             resumed_from=resumed_from,
             note=note,
         )
-        self.store.queue.start(claim.run.id, body)
+        self.services.queue.start(claim.run.id, body)
 
     def rows(self, claim: Claim) -> list[int]:
         """Read the stored update numbers."""
-        stored: list[int] = self.store.metrics.series([claim.run.id])[claim.run.id]["update"]
+        stored: list[int] = self.services.metrics.series([claim.run.id])[claim.run.id]["update"]
         return stored

@@ -15,7 +15,7 @@ def tree(kind: type[BlockHFError]) -> list[type[BlockHFError]]:
 
 
 def test_every_error_has_its_code_and_is_drawn() -> None:
-    """Codes tell errors apart, and the tree at the top of the file shows each with its status."""
+    """Codes are unique, and the tree at the top of the file shows each error with its status."""
     kinds = tree(BlockHFError)
     assert len({kind.code for kind in kinds}) == len(kinds)
     assert errors.__doc__ is not None

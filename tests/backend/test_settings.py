@@ -26,7 +26,7 @@ def test_the_backend_is_reached_where_it_listens(host: str, url: str) -> None:
 
 
 def test_a_given_url_wins(monkeypatch: pytest.MonkeyPatch) -> None:
-    """BLOCKHF_BACKEND_URL says where the backend is, whatever the address and port."""
+    """BLOCKHF_BACKEND_URL takes precedence over address and port."""
     monkeypatch.setenv("BLOCKHF_BACKEND_URL", "http://elsewhere:1")
     assert Settings().api == "http://elsewhere:1"
 
@@ -88,7 +88,7 @@ def test_replacements_exist() -> None:
     "url", ["nonsense", "ftp://host", "http://", "http://[::1", "http://host:x", "http://host:70000"]
 )
 def test_an_address_that_is_none_is_refused(url: str) -> None:
-    """BLOCKHF_BACKEND_URL must be one that can be asked."""
+    """BLOCKHF_BACKEND_URL must be a valid URL."""
     with pytest.raises(ValidationError) as caught:
         Settings(backend_url=url)
     (fault,) = faults(caught.value).errors
@@ -107,7 +107,7 @@ def test_a_token_that_no_header_can_hold_is_refused(token: str) -> None:
 
 @pytest.mark.parametrize("package", ["backend", "worker", "dashboard"])
 def test_no_process_starts_wrongly(package: str) -> None:
-    """Each of the three says what is wrong with its environment, without a traceback."""
+    """Each of the three processes reports invalid variables without a traceback."""
     environment = os.environ | {"BLOCKHF_PORT": "70000", "BLOCKHF_MAX_QUEUED": "0"}
     done = subprocess.run([sys.executable, "-m", package], env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 1

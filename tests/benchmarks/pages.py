@@ -1,10 +1,9 @@
-"""The pictures of the pages that README.md and the page "Guide" show, from runs that really train.
+"""The pictures of the pages that README.md shows, from runs that really train.
 
-python -m tests.benchmarks.pages [FOLDER] [--only VIEW ...]
+python -m tests.benchmarks.pages [FOLDER]
 
-Backend, worker and dashboard train the first comparison, 40 updates of each optimizer on the embedded digits, and HF
-and BHF on a smaller network with Martens' stop; Chromium takes the compare page and some charts with their legend,
-light and dark, and the launch page, dark, into FOLDER (dashboard/pictures).
+Backend, worker and dashboard train the first comparison, 40 updates of each optimizer on the embedded digits. Chromium
+takes the compare page, light and dark, and the launch page, dark, into FOLDER (dashboard/pictures).
 """
 
 import argparse
@@ -17,32 +16,12 @@ from PIL import Image
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from backend.cli.demo import DEMO
-from backend.schemas.experiments import Problem
-from backend.schemas.optimizers import BlockHessianFree, CgStop, HessianFree
 from tests.e2e.conftest import CHROMIUM, QUIET, draws, seen, settled
 from tests.processes import DEADLINE, Processes, wait_until
 
 PICTURES = Path(__file__).parents[2] / "dashboard" / "pictures"
 TRAINING_SECONDS = 3600
 WIDTH = 1280
-SMALL = {"hidden_1": 300, "hidden_2": 150, "hidden_3": 75, "code": 20}
-SOLVES = {
-    "gradient_batch": 500, "curvature_batch": 125, "learning_rate": 0.2, "damping": 0.3, "max_cg_iterations": 60,
-    "cg_stop": CgStop.MARTENS, "cg_tolerance": 0.002,
-}  # fmt: skip
-STOPPED = DEMO.model_copy(
-    update={
-        "name": "Martens' stop", "problem": Problem(options=SMALL),
-        "optimizers": [BlockHessianFree(**SOLVES), HessianFree(**SOLVES)],
-    }
-)  # fmt: skip
-VIEWS = {
-    "compare": (DEMO, ""),
-    "updates": (DEMO, "&panels=train_loss,test_loss"),
-    "seconds": (DEMO, "&panels=train_loss,test_loss&x=seconds"),
-    "blocks": (STOPPED, "&panels=cg_iterations,stop_reason,residual,decreases,ritz_max,block_step_norm"),
-}
-"""Pictures by name: of which comparison, and what its address has; with such a part, of the charts alone."""
 
 
 def opened(browser: Browser, mode: Literal["light", "dark"], height: int) -> Page:
@@ -50,14 +29,6 @@ def opened(browser: Browser, mode: Literal["light", "dark"], height: int) -> Pag
     page = browser.new_page(viewport={"width": WIDTH, "height": height}, color_scheme=mode)
     page.set_default_timeout(1000 * DEADLINE)
     return page
-
-
-def shot(page: Page) -> bytes:
-    """Take the charts with the legend above them."""
-    parts = [page.locator(name).bounding_box() for name in (".bhf-legend", ".bhf-chart")]
-    boxes = [box for box in parts if box]
-    low, high = min(box["y"] for box in boxes), max(box["y"] + box["height"] for box in boxes)
-    return page.screenshot(clip=boxes[-1] | {"y": low - 4, "height": high - low + 4})
 
 
 def drawn(page: Page, updates: int) -> None:
@@ -79,10 +50,7 @@ def main() -> None:
     """Train, and take the pictures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", nargs="?", type=Path, default=PICTURES)
-    parser.add_argument("--only", nargs="+", choices=VIEWS, help="take these alone, and train what they need")
-    chosen = parser.parse_args()
-    folder: Path = chosen.folder
-    views = {name: view for name, view in VIEWS.items() if name in (chosen.only or VIEWS)}
+    folder: Path = parser.parse_args().folder
     folder.mkdir(parents=True, exist_ok=True)
     with (
         tempfile.TemporaryDirectory() as home,
@@ -90,9 +58,8 @@ def main() -> None:
         sync_playwright() as playwright,
     ):
         expect.set_options(timeout=1000 * DEADLINE)
-        specs = {spec.name: spec for spec, _ in views.values()}
-        made = {name: service.client.launch(spec).id for name, spec in specs.items()}
-        runs = [run.id for id_ in made.values() for run in service.client.experiment(id_).runs]
+        made = service.client.launch(DEMO)
+        runs = [run.id for run in made.runs]
         wait_until(
             lambda: all(service.client.run(run).status.final for run in runs), "all runs end", seconds=TRAINING_SECONDS
         )
@@ -101,17 +68,15 @@ def main() -> None:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET)
         looks: tuple[Literal["light", "dark"], ...] = ("light", "dark")
         for mode in looks:
-            for name, (spec, view) in views.items():
-                page = opened(browser, mode, 2200 if view else 1560)
-                page.goto(f"{service.dashboard_url}/?experiments={made[spec.name]}{view}")
-                drawn(page, spec.budget.updates or 0)
-                picture(shot(page) if view else page.screenshot(), folder / f"{name}-{mode}.png")
-                page.close()
-        page = opened(browser, "dark", 1200)
+            page = opened(browser, mode, 1560)
+            page.goto(f"{service.dashboard_url}/?experiments={made.id}")
+            drawn(page, DEMO.budget.updates or 0)
+            picture(page.screenshot(), folder / f"compare-{mode}.png")
+            page.close()
+        page = opened(browser, "dark", 900)
         page.goto(f"{service.dashboard_url}/launch")
-        expect(page.locator(".bhf-blocks").first).to_be_visible()
+        expect(page.locator(".bhf-bar").first).to_be_visible()
         settled(page)
-        expect(page.get_by_role("button", name="Remove")).to_have_count(3)
         expect(page.get_by_test_id("stSkeleton")).to_have_count(0)
         picture(page.screenshot(), folder / "launch-dark.png")
         browser.close()

@@ -1,4 +1,4 @@
-"""A line chart as SVG, for pictures in the README: one line per optimizer, its band from the lowest to the highest."""
+"""A line chart as SVG for the documentation: one line per optimizer, with its band from the lowest to the highest."""
 
 import math
 from collections.abc import Mapping, Sequence

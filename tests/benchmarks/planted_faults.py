@@ -98,12 +98,12 @@ FAULTS = [
 
 @contextmanager
 def planted(scene: Stage, fault: Fault) -> Iterator[None]:
-    """Let a fault into every statement that the store sends."""
+    """Let a fault into every statement that the services send."""
 
     def change(_connection: Any, _cursor: Any, statement: str, values: Any, *_: Any) -> tuple[str, Any]:
         return fault.plant(statement), values
 
-    engine = scene.store.database.engine
+    engine = scene.services.database.engine
     event.listen(engine, "before_cursor_execute", change, retval=True)
     yield
     event.remove(engine, "before_cursor_execute", change)

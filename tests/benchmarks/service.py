@@ -61,11 +61,11 @@ def batches(count: int, **changes: object) -> list[list[Update]]:
     return [rows[i : i + BATCH] for i in range(0, count, BATCH)]
 
 
-def claims(store: Services, count: int) -> list[Claim]:
+def claims(services: Services, count: int) -> list[Claim]:
     """Launch and claim as many runs."""
-    worker = store.workers.register(Announcement(info=INFO, catalog=catalog())).worker_id
-    store.experiments.launch(spec(optimizers=[Adam(gradient_batch=10)], seeds=list(range(count))))
-    claimed = [store.queue.claim(worker) for _ in range(count)]
+    worker = services.workers.register(Announcement(info=INFO, catalog=catalog())).worker_id
+    services.experiments.launch(spec(optimizers=[Adam(gradient_batch=10)], seeds=list(range(count))))
+    claimed = [services.queue.claim(worker) for _ in range(count)]
     return [claim for claim in claimed if claim is not None]
 
 
@@ -127,8 +127,8 @@ def server(home: Path) -> Iterator[Processes]:
 def storing(home: Path, rounds: int, count: int) -> dict[str, float]:
     """Measure durable rows per second, in process, and their ratio to the bare module's."""
     figures = {}
-    store = Services(Settings(home=home))
-    held = claims(store, 2 * rounds)
+    services = Services(Settings(home=home))
+    held = claims(services, 2 * rounds)
     bare = Bare(home / "bare.sqlite3")
     bare.lay_out(home / "blockhf.sqlite3")
     for name, rows in (("store", batches(count, blocks=[])), ("store_blocks", batches(count))):
@@ -136,12 +136,12 @@ def storing(home: Path, rounds: int, count: int) -> dict[str, float]:
         for _ in range(rounds):
             claim = held.pop()
             bodies = [Append(claim_number=claim.claim_number, rows=batch) for batch in rows]
-            ours.append(timed(lambda c=claim, b=bodies: [store.metrics.append(c.run.id, body) for body in b]))  # type: ignore[misc]
+            ours.append(timed(lambda c=claim, b=bodies: [services.metrics.append(c.run.id, body) for body in b]))  # type: ignore[misc]
             theirs.append(timed(lambda r=rows: bare.store(r)))  # type: ignore[misc]
         figures[f"{name}_rows_per_second"] = count / statistics.median(ours)
         figures[f"{name}_ratio"] = statistics.median(theirs) / statistics.median(ours)
     bare.connection.close()
-    store.close()
+    services.close()
     return figures
 
 
@@ -161,13 +161,13 @@ def rest(processes: Processes, rounds: int, count: int) -> dict[str, float]:
 
 def fill(home: Path) -> list[str]:
     """Store the runs that are read; return their ids."""
-    store = Services(Settings(home=home))
-    held = claims(store, RUNS)
+    services = Services(Settings(home=home))
+    held = claims(services, RUNS)
     rows = batches(POINTS)
     for claim in held:
         for batch in rows:
-            store.metrics.append(claim.run.id, Append(claim_number=claim.claim_number, rows=batch))
-    store.close()
+            services.metrics.append(claim.run.id, Append(claim_number=claim.claim_number, rows=batch))
+    services.close()
     return [claim.run.id for claim in held]
 
 

@@ -9,6 +9,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -36,7 +37,7 @@ ADAM_UPDATES = 5
 """So many updates of Adam take about as long as one of the others here."""
 ROW_FIELDS = ("update", *(name for name in SERIES_FIELDS if not name.endswith("seconds")))
 """What a row says, but for what a clock says."""
-SETTINGS = {"HEARTBEAT_SECONDS": 0.2, "CHECKPOINT_SECONDS": 0.3, "MAX_ATTEMPTS": 10_000}
+SETTINGS = {"HEARTBEAT_SECONDS": 0.2, "CHECKPOINT_SECONDS": 0.3, "MAX_CLAIMS_WITHOUT_PROGRESS": 10_000}
 
 
 class Uninterrupted:
@@ -186,9 +187,13 @@ class Storm:
 
 
 def child_of(pid: int) -> int | None:
-    """Find the training process of a worker."""
+    """Find the training process of a worker: it has an outbox open, the spare process has none."""
     pids = [p for tasks in Path(f"/proc/{pid}/task").glob("*/children") for p in tasks.read_text().split()]
-    return int(pids[0]) if pids else None
+    for child in pids:
+        with suppress(OSError):  # it has ended
+            if any("spool" in str(fd.readlink()) for fd in Path(f"/proc/{child}/fd").iterdir()):
+                return int(child)
+    return None
 
 
 def compare(run: Run, processes: Processes, expected: Uninterrupted) -> str:

@@ -9,7 +9,7 @@ from backend.schemas.catalog import WorkerInfo
 from dashboard.ui.backend import client
 from tests.clients import BothClient
 from tests.dashboard.samples import CATALOG
-from tests.processes import Processes
+from tests.processes import DEADLINE, Processes
 from worker.problems.registry import discover
 
 OpenPage = Callable[..., AppTest]
@@ -50,7 +50,7 @@ def open_page(backend: Processes, monkeypatch: pytest.MonkeyPatch) -> Iterator[O
     def run(name: str, *, url: str = backend.backend_url, query: dict[str, str] | None = None) -> AppTest:
         monkeypatch.setenv("BLOCKHF_BACKEND_URL", url)
         client.clear()
-        page = AppTest.from_string(f"from dashboard.pages import {name}\n{name}.page()\n", default_timeout=60)
+        page = AppTest.from_string(f"from dashboard.pages import {name}\n{name}.page()\n", default_timeout=DEADLINE)
         for key, value in (query or {}).items():
             page.query_params[key] = value
         page.run()

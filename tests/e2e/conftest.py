@@ -10,7 +10,8 @@ from playwright.sync_api import TimeoutError as TooLate
 
 from tests.processes import DEADLINE, Processes, wait_until
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+BROWSERS = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
+CHROMIUM = next((path for path in map(shutil.which, BROWSERS) if path), None)
 QUIET = [
     "--no-sandbox",
     "--disable-gpu",
@@ -44,6 +45,16 @@ def ranges(page: Page) -> list[list[float]]:
 def settled(page: Page) -> None:
     """Wait until the page's script has run to its end."""
     page.locator("[data-testid=stApp][data-test-script-state=notRunning]").wait_for()
+
+
+def menu(page: Page, name: str) -> Locator:
+    """Open a menu of the bar above the charts, if it is not open; return its panel."""
+    button = page.locator(".bhf-toolbar").get_by_role("button", name=name, exact=True)
+    panel = page.get_by_role("group", name=name, exact=True)
+    if not panel.is_visible():
+        button.click()
+    expect(panel).to_be_visible()
+    return panel
 
 
 def zoom(page: Page) -> None:
@@ -85,12 +96,15 @@ def entry(page: Page, key: str) -> Locator:
 
 
 def fill(page: Page, key: str, value: object) -> None:
-    """Type a value into a field of the launch form and leave it."""
+    """Type a value into a field of the launch form and leave it; open the advanced settings where it is one."""
+    entry(page, key).wait_for(state="attached")
+    if not entry(page, key).is_visible():
+        page.get_by_text("Advanced", exact=True).click()
     entry(page, key).fill(str(value))
-    entry(page, key).press("Tab")
+    page.keyboard.press("Tab")  # while the page is redrawn there may be two of the entry
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Processes]:
     """Start backend, worker and dashboard for tests that leave them running."""
     home = tmp_path_factory.mktemp("service")
@@ -98,18 +112,18 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Processes]:
         yield running
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def quiet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Processes]:
     """Start backend and dashboard without a worker, for tests that play it; each looks at its own runs alone."""
     with Processes(tmp_path_factory.mktemp("quiet"), "backend", "dashboard") as running:
         yield running
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
-    """Start one browser for all tests."""
+    """Start one browser for all tests here. It ends with them: its event loop would forbid any other one."""
     if CHROMIUM is None:
-        pytest.skip("no chromium, chromium-browser or google-chrome on PATH")
+        pytest.skip(f"none of {', '.join(BROWSERS)} is on PATH")
     expect.set_options(timeout=1000 * DEADLINE)
     with sync_playwright() as playwright:
         started = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from backend.schemas.runs import RunStatus
-from tests.processes import Processes, wait_until
+from tests.processes import DEADLINE, Processes, wait_until
 
 SMALL = [
     "--set", "problem.train_size=200", "--set", "problem.test_size=50", "--set", "evaluation.train_subset=50",
@@ -27,7 +27,7 @@ def blockhf(service: Processes, *arguments: str) -> subprocess.CompletedProcess[
         env=environment,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=DEADLINE,
     )
 
 
@@ -142,7 +142,11 @@ def test_no_backend_is_one_line() -> None:
     """Where no backend answers, the command says so in one line."""
     environment = os.environ | {"BLOCKHF_BACKEND_URL": "http://127.0.0.1:9"}
     done = subprocess.run(
-        [sys.executable, "-m", "backend.cli.main", "runs"], env=environment, capture_output=True, text=True, timeout=60
+        [sys.executable, "-m", "backend.cli.main", "runs"],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE,
     )
     assert done.returncode == 1
     assert done.stderr.count("\n") == 1

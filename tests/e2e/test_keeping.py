@@ -122,9 +122,10 @@ def test_settings_are_saved_picked_and_deleted(page: Page, quiet: Processes) -> 
     page.get_by_label("Seeds", exact=True).fill("3-5")
     page.get_by_label("Seeds", exact=True).press("Tab")
     expect(page.locator(".bhf-plan")).to_contain_text("6 runs")
+    page.get_by_role("button", name="Save").click()
     page.get_by_role("textbox", name="Save as preset").fill("Three <seeds>")
     page.get_by_role("textbox", name="Save as preset").press("Tab")
-    page.get_by_role("button", name="Save", exact=True).click()
+    page.get_by_role("button", name="Save preset").click()
     wait_until(lambda: quiet.client.presets(), "the preset is saved")
     assert quiet.client.preset("three-seeds").spec.seeds == [3, 4, 5]
 

@@ -10,7 +10,7 @@ from backend.schemas.experiments import ExperimentSpec
 from backend.schemas.measures import BlockStats, StopReason
 from backend.schemas.optimizers import Adam, BlockHessianFree, HessianFree
 from backend.schemas.runs import Experiment, Run, RunStatus
-from tests.e2e.conftest import choose, draws, entry, fill, ranges, seen, settled, zoom
+from tests.e2e.conftest import draws, entry, fill, menu, ranges, seen, settled, zoom
 from tests.e2e.samples import SPEC, claims, register, row
 from tests.processes import Processes, wait_until
 
@@ -66,11 +66,14 @@ def test_launches_watches_zooms_and_cancels(page: Page, service: Processes) -> N
     zoomed, drawn, grown = ranges(page), draws(page), seen(page)
     wait_until(lambda: draws(page) >= drawn + 5 and seen(page) > grown, "five refreshes")
     assert ranges(page) == zoomed
-    page.get_by_label("Smoothing").select_option("Light")
+    menu(page, "View").get_by_label("Smoothing").select_option("Light")
     page.wait_for_url(re.compile("smooth=0.6"))
     assert ranges(page) == zoomed
+    page.keyboard.press("Escape")
+    page.get_by_role("button", name="Comparisons").click()
     page.get_by_text("Archived", exact=True).click()  # the whole script runs again
     page.wait_for_url(re.compile("archived=1"))
+    page.keyboard.press("Escape")
     settled(page)
     drawn = draws(page)
     wait_until(lambda: draws(page) > drawn, "a refresh after the whole script has run")
@@ -94,53 +97,71 @@ def test_refusals_stand_beside_the_field(page: Page, service: Processes) -> None
     )
     with pytest.raises(InvalidInput) as refused:
         service.client.check(bad)
-    [message] = [str(error) for error in refused.value.errors]
+    [limit] = [error.limit for error in refused.value.errors]
 
     count = len(service.client.experiments())
     page.goto(f"{service.dashboard_url}/launch")
     fill(page, "hf1.curvature_batch", 1000)
     shown = page.locator(".bhf-error")
-    expect(shown).to_have_text(message)
+    expect(shown).to_have_text(f"HF: curvature batch is 1000: {limit}")
     field, line = entry(page, "hf1.curvature_batch").bounding_box(), shown.bounding_box()
     assert field is not None
     assert line is not None
     assert abs(field["x"] - line["x"]) < 40
     assert 0 < line["y"] - field["y"] < 90
     expect(page.get_by_role("button", name=re.compile("^Launch"))).to_be_disabled()
+    settled(page)
+    page.get_by_role("link", name="HF: curvature batch").click()
+    expect(entry(page, "hf1.curvature_batch")).to_be_focused()
 
     fill(page, "hf1.curvature_batch", 200)
     fill(page, "autoencoder.options.hidden_1", 1_000_000_000)
-    expect(shown).to_contain_text("problem.options.hidden_1 is 1000000000")
+    expect(shown).to_contain_text("hidden 1 is 1000000000")
     assert len(service.client.experiments()) == count
 
 
 def test_a_layer_without_a_block_is_refused(page: Page, service: Processes) -> None:
-    """A layer that stands in no block is named beside the block editor, and accepted once it has one."""
+    """A layer that is in no block is named beside the custom blocks, and accepted once it is in one."""
     page.goto(f"{service.dashboard_url}/launch")
-    page.get_by_role("radio", name="Custom").or_(page.get_by_role("button", name="Custom")).first.click()
-    choose(page, page.get_by_label("Block of encoder.code", exact=True), "no block")
+    fill(page, "bhf2.blocks", "custom")
+    blocks = page.locator(".st-key-launch0-bhf2-custom textarea")
+    blocks.fill("encoder.hidden*\ndecoder.*")
+    blocks.press("Tab")
     expect(page.locator(".bhf-error")).to_contain_text("without encoder.code")
-    choose(page, page.get_by_label("Block of encoder.code", exact=True), "Block 2")
+    settled(page)
+    blocks.fill("encoder.*\ndecoder.*")
+    blocks.press("Tab")
     expect(page.locator(".bhf-error")).to_have_count(0)
-    expect(page.locator(".bhf-blocks")).to_contain_text("2 blocks")
+    expect(page.get_by_role("img", name="2 blocks")).to_be_visible()
+
+
+def test_the_form_fits_the_screen_and_is_reached_by_few_keys(page: Page, quiet: Processes) -> None:
+    """At 1280 px it is at most 900 px high; at most 30 stops of the Tab key lead to Launch; optimizers are groups."""
+    register(quiet.client)
+    page.set_viewport_size({"width": 1280, "height": 720})
+    page.goto(f"{quiet.dashboard_url}/launch")
+    button = page.get_by_role("button", name=re.compile(r"^Launch \d+ run"))
+    expect(button).to_be_in_viewport(ratio=1)  # the foot stays in sight
+    settled(page)
+    assert page.get_by_test_id("stMain").evaluate("(main) => main.scrollHeight") <= 900
+    group = page.get_by_role("group", name="Hessian-free (HF)", exact=True)
+    rate = group.get_by_label("Learning rate")
+    expect(rate).to_have_accessible_description(re.compile("Step size"))
+    stops = 0
+    while stops < 31 and not button.evaluate("(button) => button === document.activeElement"):
+        page.keyboard.press("Tab")
+        stops += 1
+    assert stops <= 30
 
 
 def test_a_sweep_is_launched(page: Page, quiet: Processes) -> None:
     """Three dampings from one to the other, with two seeds, are six runs beside Adam's two, as the page says before."""
     register(quiet.client)
     page.goto(f"{quiet.dashboard_url}/launch")
-    page.get_by_text("Sweep: one configuration").click()
-    choose(page, page.get_by_label("Optimizer", exact=True), "Hessian-free (HF)")
-    settings = page.locator(".st-key-launch0-sweep-settings-hf input")
-    choose(page, settings, "Damping")
-    settings.press("Tab")  # closes the list, which hides what is around it
-    values = page.get_by_role("textbox", name="Values of Damping")
-    values.fill("0..1/3")
-    values.press("Tab")
-    page.get_by_role("button", name="Add 2 configurations").click()
+    fill(page, "hf1.damping", "0..1/3")
     expect(page.locator(".bhf-plan")).to_contain_text("4 runs")
-    page.get_by_label("Seeds", exact=True).fill("0, 1")
-    page.get_by_label("Seeds", exact=True).press("Tab")
+    expect(page.get_by_role("region", name="Configurations").locator("tbody tr")).to_have_count(4)
+    fill(page, "seeds", "0, 1")
     expect(page.locator(".bhf-plan")).to_contain_text("8 runs")
     runs = newest(quiet, page, "Launch 8 runs")
     found = sorted(

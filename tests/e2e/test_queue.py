@@ -33,7 +33,7 @@ def test_a_run_moves_to_the_front(page: Page, tmp_path: Path) -> None:
         expect(lines).to_have_count(4)
         page.get_by_role("button", name="Move").nth(3).click()
         page.get_by_text("To the front", exact=True).click()
-        order = [f"{place}. Adam, seed {seed}" for place, seed in enumerate([3, 0, 1, 2], 1)]
+        order = [f"{place}. Adam · seed {seed}" for place, seed in enumerate([3, 0, 1, 2], 1)]
         expect(lines).to_have_text(order)
         expect(page.get_by_test_id("stToast")).to_be_visible()
         looks = page.locator(".bhf-layer").first.evaluate("(line) => getComputedStyle(line).display")
@@ -58,7 +58,7 @@ def test_the_queue_follows_without_a_press(page: Page, tmp_path: Path) -> None:
             return text in shown.inner_text()
 
         workers = page.get_by_role("region", name="Workers")
-        wait_until(lambda: says(workers, "training Adam, seed 0"), "the worker is heard of")
+        wait_until(lambda: says(workers, "training Adam · seed 0"), "the worker is heard of")
         page.evaluate("() => { document.querySelector('.bhf-layer').marked = true; }")
         service.client.append(run.id, token, [row(update) for update in range(1, 8)])
         wait_until(lambda: says(line, "7 of 50 updates"), "the count has grown")
@@ -74,7 +74,7 @@ def test_a_killed_worker_is_said_to_be_gone(page: Page, browser: Browser, tmp_pa
         [run] = service.client.launch(ENDLESS).runs
         page.goto(f"{service.dashboard_url}/queue")
         workers = page.get_by_role("region", name="Workers")
-        expect(workers).to_contain_text("training Adam, seed 0")
+        expect(workers).to_contain_text("training Adam · seed 0")
         service.kill("worker")
         expect(workers).to_contain_text("not responding")
         assert service.client.catalog().workers[0].alive, "the lease has not ended"
@@ -85,9 +85,9 @@ def test_a_killed_worker_is_said_to_be_gone(page: Page, browser: Browser, tmp_pa
         other.goto(f"{service.dashboard_url}/run?id={run.id}")
         expect(other.locator(".bhf-history")).to_contain_text("Worker lost")
         service.start("worker")
-        expect(workers).to_contain_text("training Adam, seed 0")
+        expect(workers).to_contain_text("training Adam · seed 0")
         expect(page.locator(".bhf-layer")).not_to_contain_text("orker lost")
-        expect(other.locator(".bhf-history")).to_contain_text("(attempt 2)")
+        expect(other.locator(".bhf-history")).to_contain_text("(claim 2)")
         expect(other.locator(".bhf-history")).not_to_contain_text("orker lost")
         other.close()
         assert service.client.run(run.id).claims == 2
@@ -101,14 +101,14 @@ def test_the_run_page_follows_a_pause_and_a_resumption(page: Page, service: Proc
     expect(history).to_contain_text("Queued")
     expect(history).to_contain_text(re.compile(r"Started .* on worker .*, cpu"))
     page.evaluate("() => { window.notReloaded = true; }")
-    press(page, "Pause")
+    press(page, "Pause training")
     expect(history).to_contain_text(re.compile(r"Paused after [\d,]+ of 1,000,000 updates"))
     expect(history).to_contain_text("resumes from the checkpoint after update")
     kept = service.client.run(run.id).checkpoint
     assert kept is not None
     expect(page.locator(".bhf-state")).to_have_text("Paused")
     press(page, "Resume")
-    expect(history).to_contain_text("(attempt 2)")
+    expect(history).to_contain_text("(claim 2)")
     expect(page.locator(".bhf-state")).to_have_text("Running")
     wait_until(lambda: seen(page) > kept.update, "the curves go on beyond the pause")
     press(page, "Cancel")

@@ -9,7 +9,7 @@ from backend.client import Client
 from backend.paper.curves import read
 from backend.paper.specifications import LONG, PaperProblem, Question, Scale, reproduction
 from tests.e2e.test_commands import blockhf
-from tests.processes import Processes
+from tests.processes import DEADLINE, Processes
 
 
 def test_reproduce_and_report(service: Processes, tmp_path: Path) -> None:
@@ -20,7 +20,7 @@ def test_reproduce_and_report(service: Processes, tmp_path: Path) -> None:
         (made,) = json.loads(launched.stdout)
         for run in made["runs"]:
             client.cancel(run)
-        client.wait(made["runs"], timeout=120)
+        client.wait(made["runs"], timeout=DEADLINE)
         experiment = client.experiment(made["id"])
         assert experiment.spec == reproduction(PaperProblem.AUTOENCODER, Scale.QUICK)
     page, data = tmp_path / "report.html", tmp_path / "data.parquet"

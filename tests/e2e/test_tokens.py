@@ -12,7 +12,7 @@ from backend.schemas.experiments import ExperimentSpec
 from backend.schemas.optimizers import Adam
 from backend.schemas.runs import RunStatus
 from tests.clients import BothClient
-from tests.processes import Processes, wait_until
+from tests.processes import DEADLINE, Processes, wait_until
 
 TOKEN = "a-token-that-is-long-enough"
 
@@ -31,7 +31,7 @@ def test_a_token_guards_the_stack(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         service.start("worker")
         wait_until(lambda: client.catalog().catalog, f"a worker has registered: {service.log('worker')}")
         made = client.launch(ExperimentSpec.model_validate(SPEC))
-        (run,) = client.wait([made.runs[0].id], timeout=120)
+        (run,) = client.wait([made.runs[0].id], timeout=DEADLINE)
         assert (run.status, run.summary.updates) == (RunStatus.FINISHED, 2)
 
         read = browser.get("/api/v1/series", params={"runs": run.id})

@@ -17,7 +17,7 @@ from playwright.sync_api import Page
 from backend.client import Client
 from backend.schemas.runs import RunStatus
 from tests.e2e.conftest import settled
-from tests.processes import free_port, wait_until
+from tests.processes import DEADLINE, free_port, wait_until
 
 PATHS = ("/", "/launch", "/queue", "/healthz", "/api/v1/experiments", "/plotly.min.js", "/assets/live.js")
 HANDSHAKE = {
@@ -61,7 +61,7 @@ class Up:
     def end(self) -> int:
         """Press Ctrl-C and return the exit code."""
         self.process.send_signal(signal.SIGINT)
-        return self.process.wait(120)
+        return self.process.wait(DEADLINE)
 
 
 @pytest.fixture
@@ -91,7 +91,7 @@ def test_first_start_to_the_end(up: Up) -> None:
         assert all(run.status is not RunStatus.FAILED for run in client.runs())
     everyone = psutil.Process(up.process.pid).children(recursive=True)
     assert up.end() == 0
-    _, alive = psutil.wait_procs(everyone, timeout=60)
+    _, alive = psutil.wait_procs(everyone, timeout=DEADLINE)
     assert alive == []
 
 
@@ -138,7 +138,7 @@ def test_a_taken_port_is_one_line(tmp_path: Path) -> None:
             env=os.environ | {"BLOCKHF_HOME": str(tmp_path), "BLOCKHF_PORT": str(port)},
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=DEADLINE,
         )
     assert done.returncode == 1
     assert done.stderr.count("\n") == 1

@@ -10,7 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.processes import Processes
+from tests.processes import DEADLINE, Processes
 from tests.worker.cases import CLASSIFIER
 
 ROOT = Path(__file__).parents[2]
@@ -23,11 +23,11 @@ classifier = tests.worker.problems.plugin:CLASSIFIER
 """
 FORM = """
 from streamlit.testing.v1 import AppTest
-page = AppTest.from_string("from dashboard.pages import launch\\nlaunch.page()\\n", default_timeout=120).run()
+page = AppTest.from_string("from dashboard.pages import launch\\nlaunch.page()\\n", default_timeout=200).run()
 assert not page.exception, page.exception
 next(button for button in page.button if button.label == "Sign SGD").click().run()
 assert not page.exception, page.exception
-print([field.label for field in page.number_input if ".sign" in field.key])
+print([field.label for field in page.text_input if ".sign" in field.key])
 """
 LIVE = """
 import json
@@ -66,7 +66,10 @@ def test_a_sixth_optimizer_needs_no_other_edit(own_processes: Processes) -> None
     [first, _] = json.loads(launched)["runs"]
 
     def ended() -> bool:
-        return bool(httpx.get(f"{own_processes.backend_url}/api/v1/runs/{first}").json()["status"] == "finished")
+        return bool(
+            httpx.get(f"{own_processes.backend_url}/api/v1/runs/{first}", timeout=DEADLINE).json()["status"]
+            == "finished"
+        )
 
     own_processes.wait_until(ended, "the run has finished")
     sign = httpx.get(f"{own_processes.backend_url}/api/v1/runs/{first}").json()

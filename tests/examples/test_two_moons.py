@@ -12,7 +12,7 @@ import pytest
 from backend.schemas.experiments import Budget, Evaluation, ExperimentSpec, Problem, RunConfig
 from backend.schemas.optimizers import Adam, BlockHessianFree, HessianFree, LayerPartition
 from backend.schemas.runs import RunStatus
-from tests.processes import Processes
+from tests.processes import DEADLINE, Processes
 from tests.worker.cases import Rows, planned_blocks
 from worker.problems.registry import discover
 from worker.training.trainer import train
@@ -80,7 +80,7 @@ def test_it_runs_through_queue_worker_blocks_and_series(
         planned = processes.client.check(spec).runs[1].blocks
         assert [(block.layers, block.parameters) for block in planned] == [(["1"], 48), (["3"], 272), (["5"], 34)]
         queued = processes.client.launch(spec).runs
-        done = processes.client.wait([run.id for run in queued], timeout=120)
+        done = processes.client.wait([run.id for run in queued], timeout=DEADLINE)
         assert [(run.status, run.error) for run in done] == [(RunStatus.FINISHED, None)] * 2
         columns = processes.client.series([done[1].id], blocks=True)[done[1].id]
         assert columns["update"] == [1, 2, 3, 4, 5]

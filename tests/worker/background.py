@@ -6,15 +6,16 @@ from backend.schemas.runs import Run
 from tests.processes import Processes
 from tests.worker.conftest import make_worker
 from worker.agent.executor import ExecutionSpec
+from worker.agent.gate import Turn
 from worker.agent.local_process import LocalProcess
 
 
 class Noted(LocalProcess):
     """A real child process that notes what its worker asks of it, in order."""
 
-    def __init__(self, spec: ExecutionSpec) -> None:
+    def __init__(self, spec: ExecutionSpec, turn: Turn) -> None:
         self.asked: list[str] = []
-        super().__init__(spec)
+        super().__init__(spec, turn)
 
     def cancel(self) -> None:
         """Note it and do it."""
@@ -38,9 +39,9 @@ class Started:
     def __init__(self) -> None:
         self.event = threading.Event()
 
-    def start(self, spec: ExecutionSpec) -> Noted:
+    def start(self, spec: ExecutionSpec, turn: Turn) -> Noted:
         """Start a child."""
-        self.last = Noted(spec)
+        self.last = Noted(spec, turn)
         self.event.set()
         return self.last
 
@@ -52,7 +53,7 @@ class Background:
         self._processes = processes
         self.executor = Started()
         self.stopped = threading.Event()
-        self.worker = make_worker(processes, self.executor, self.stopped, **settings)
+        self.worker = make_worker(processes, self.executor, self.stopped, None, **settings)
         assert not self.worker.iterate()  # registers
 
     def begin(self, run: Run, *, rows: int = 1) -> None:

@@ -17,6 +17,7 @@ from backend.schemas.runs import Experiment, Run
 from tests.processes import SHORT_LEASE, Processes
 from tests.worker.cases import PLUGINS, registry, small_run
 from worker.agent.executor import Executor
+from worker.agent.gate import Gate
 from worker.agent.local_process import LocalProcessExecutor
 from worker.agent.loop import Worker
 from worker.problems.registry import PROBLEMS
@@ -26,6 +27,7 @@ def make_worker(
     processes: Processes,
     executor: Executor | None = None,
     stopped: threading.Event | None = None,
+    gate: Gate | None = None,
     **settings: float,
 ) -> Worker:
     """Make a worker in this process that executes runs in child processes."""
@@ -36,6 +38,7 @@ def make_worker(
         catalog=registry().catalog(),
         settings=processes.settings().model_copy(update=settings),
         stopped=stopped or threading.Event(),
+        gate=gate,
     )
 
 

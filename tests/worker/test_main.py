@@ -10,7 +10,7 @@ import pytest
 from backend.schemas.experiments import Budget, Problem
 from backend.schemas.optimizers import Adam
 from backend.schemas.runs import Run, RunStatus
-from tests.processes import Processes
+from tests.processes import DEADLINE, Processes
 from tests.worker.conftest import alive, launch, updates
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="children are found in /proc")
@@ -21,9 +21,14 @@ WIDE = Problem(train_size=100, test_size=40)  # some tens of updates per second
 
 
 def child_of(pid: int) -> int | None:
-    """Find the child process of a worker."""
+    """Find the child process of a worker that executes a run: it has an outbox open, the spare process has none."""
     pids = [p for tasks in Path(f"/proc/{pid}/task").glob("*/children") for p in tasks.read_text().split()]
-    return int(pids[0]) if pids else None
+    return next((int(p) for p in pids if any("spool" in str(fd.readlink()) for fd in open_files(p))), None)
+
+
+def open_files(pid: str) -> list[Path]:
+    """List the links to the open files of a process; none if it has ended."""
+    return [fd for fd in Path(f"/proc/{pid}/fd").glob("*") if fd.is_symlink()]
 
 
 def wait_for_rows(processes: Processes, run: Run, *, attempt: int = 1) -> None:
@@ -38,7 +43,7 @@ def wait_for_rows(processes: Processes, run: Run, *, attempt: int = 1) -> None:
 
 def check_complete(processes: Processes, run: Run, *, attempts: int) -> None:
     """Wait for the run's end; it is finished, and each update is there exactly once."""
-    (ended,) = processes.client.wait([run.id], timeout=120)
+    (ended,) = processes.client.wait([run.id], timeout=DEADLINE)
     assert (ended.status, ended.claims) == (RunStatus.FINISHED, attempts)
     assert ended.summary.updates > 5
     assert updates(processes, run) == list(range(1, ended.summary.updates + 1))
@@ -91,6 +96,7 @@ def test_worker_waits_for_its_backend(own_processes: Processes) -> None:
     own_processes.start("worker")
     own_processes.wait_until(lambda: own_processes.log("worker"), "the worker has found no backend")
     own_processes.start("backend")
+    own_processes.wait_until(own_processes.client.health)
     own_processes.wait_until(lambda: own_processes.client.catalog().workers)
 
 

@@ -1,4 +1,8 @@
-"""`python -m worker.agent.child`: trains the run that the worker sends on standard input, and reports it."""
+"""`python -m worker.agent.child PIPE`: trains the run that the worker sends on standard input, and reports it.
+
+Everything is imported before the run is there, so that a process that waits for its run starts it at once. PIPE is the
+descriptor by which it asks for time slices.
+"""
 
 import logging
 import os
@@ -6,7 +10,7 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import FrameType
 
@@ -16,11 +20,13 @@ from backend.schemas.base import MAX_TRACEBACK
 from backend.schemas.runs import RunError, RunStatus
 from backend.settings import Settings
 from worker.agent.executor import EXIT_GAVE_UP, EXIT_LEASE_LOST, EXIT_REPORTED, ExecutionSpec
+from worker.agent.slices import GRANT, Slices
 from worker.checkpoints.files import Checkpoints
 from worker.checkpoints.policy import DiskCheckpointPolicy
 from worker.delivery.outbox import Outbox
 from worker.delivery.reporter import Reporter
 from worker.problems.registry import discover
+from worker.training import device
 from worker.training.trainer import train
 
 log = logging.getLogger(__name__)
@@ -38,6 +44,7 @@ class Signals:
 
     cancelled: threading.Event = field(default_factory=threading.Event)
     paused: threading.Event = field(default_factory=threading.Event)
+    _answered: threading.Event = field(default_factory=threading.Event)
 
     def receive(self, line: str) -> None:
         """Set the event that a line from the worker names; ignore any other line."""
@@ -45,6 +52,16 @@ class Signals:
             self.cancelled.set()
         elif line == "pause":
             self.paused.set()
+        elif line != GRANT:
+            return
+        self._answered.set()
+
+    def await_answer(self, ask: Callable[[], None]) -> None:
+        """Ask for a time slice; wait until it is granted, or the run must end."""
+        self._answered.clear()
+        ask()
+        if not self.stop_requested():
+            self._answered.wait()
 
     def stop_requested(self) -> bool:
         """Return whether the run must end."""
@@ -55,8 +72,13 @@ def main() -> int:
     """Train the run that is sent on standard input; return the exit code."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)
-    spec = ExecutionSpec.model_validate_json(sys.stdin.readline())
+    device.prepare()
+    line = sys.stdin.readline()
+    if not line:  # the worker has ended, or needs no more process
+        return EXIT_GAVE_UP
+    spec = ExecutionSpec.model_validate_json(line)
     signals = Signals()
+    slices = Slices(os.fdopen(int(sys.argv[1]), "w"), signals.await_answer)
     threading.Thread(target=_listen, args=(signals,), daemon=True).start()
     _interrupt_on_sigterm(signals)
     claim = spec.claim
@@ -85,7 +107,7 @@ def main() -> int:
             sync=reporter.sync,
         )
         try:
-            execute(spec, reporter, signals, policy)
+            execute(spec, reporter, signals, policy, slices)
         except LeaseLost as error:
             log.warning("stopped: %s", error)
             return EXIT_LEASE_LOST
@@ -106,7 +128,9 @@ def run_states(client: WorkerClient, run_ids: Sequence[str]) -> Mapping[str, Run
         return None
 
 
-def execute(spec: ExecutionSpec, reporter: Reporter, signals: Signals, policy: DiskCheckpointPolicy) -> RunStatus:
+def execute(
+    spec: ExecutionSpec, reporter: Reporter, signals: Signals, policy: DiskCheckpointPolicy, slices: Slices
+) -> RunStatus:
     """Train a run and report how it ended.
 
     Returns:
@@ -117,10 +141,12 @@ def execute(spec: ExecutionSpec, reporter: Reporter, signals: Signals, policy: D
         BlockHFError: the backend refused a request, which is no fault of the run. (InvalidInput is: it is reported.)
     """
     status, ended_by, failure = RunStatus.FAILED, "", None
+    config = spec.claim.run.config
     try:
         outcome = train(
-            spec.claim.run.config, reporter, signals.cancelled.is_set, blocks=spec.claim.run.blocks,
-            registry=discover(folder=spec.data), folder=spec.data, policy=policy,
+            config.model_copy(update={"device": spec.device or config.device}), reporter, signals.cancelled.is_set,
+            blocks=spec.claim.run.blocks, registry=discover(folder=spec.data), folder=spec.data, policy=policy,
+            await_slice=slices.wait,
         )  # fmt: skip
         status, ended_by = outcome.status, outcome.ended_by
     except Interrupted:
@@ -133,6 +159,7 @@ def execute(spec: ExecutionSpec, reporter: Reporter, signals: Signals, policy: D
             raise
         message = f"{type(error).__name__}: {error}"[:MESSAGE_CHARACTERS]
         failure = RunError(message=message, traceback=traceback.format_exc()[-MAX_TRACEBACK:])
+    slices.leave()
     reporter.finish(status, ended_by=ended_by, error=failure, weights=policy.weights)
     return status
 

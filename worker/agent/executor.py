@@ -6,6 +6,7 @@ from typing import Protocol
 
 from backend.schemas.api import Claim
 from backend.schemas.base import Contract
+from worker.agent.gate import Turn
 from worker.delivery.outbox import outbox_path
 
 EXIT_REPORTED = 0
@@ -24,6 +25,7 @@ class ExecutionSpec(Contract):
         home: folder of data sets, checkpoints and outboxes.
         checkpoint_seconds: shortest time between two checkpoints [s].
         checkpoint_quota_bytes: maximum total size of all runs' checkpoints and final weights [bytes].
+        device: where to train instead of the run's `device`, which may leave the choice to the worker; empty: there.
     """
 
     claim: Claim
@@ -31,6 +33,7 @@ class ExecutionSpec(Contract):
     home: Path
     checkpoint_seconds: float = 60
     checkpoint_quota_bytes: int = 20 * 10**9
+    device: str = ""
 
     @property
     def data(self) -> Path:
@@ -100,8 +103,12 @@ class Execution(Protocol):
 class Executor(Protocol):
     """Starts executions."""
 
-    def start(self, spec: ExecutionSpec) -> Execution:
+    def start(self, spec: ExecutionSpec, turn: Turn) -> Execution:
         """Start an execution.
+
+        Args:
+            spec: what to execute.
+            turn: the run at the worker's gate: the execution asks it for each time slice.
 
         Raises:
             OSError: it cannot be started.

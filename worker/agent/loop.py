@@ -1,8 +1,12 @@
-"""The worker's loop: claim a run, execute it, watch it, report its end. No failure of a run ends the loop."""
+"""The worker's loop: claim runs while a slot is free; execute, watch and end each in a thread of its own.
+
+No failure of a run ends the loop, or another run.
+"""
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import TypeVar
 
@@ -24,12 +28,14 @@ from worker.agent.executor import (
     Executor,
     Exit,
 )
+from worker.agent.gate import Gate, Turn
 from worker.agent.heartbeat import Heartbeat
 from worker.agent.watchdog import Shutdown, StallDetector
 from worker.checkpoints.files import Checkpoints
 from worker.checkpoints.quota import remove_stale_drafts
 from worker.delivery.outbox import deliver_all
 from worker.delivery.reporter import retry_until_reachable
+from worker.training import device
 
 log = logging.getLogger(__name__)
 
@@ -45,7 +51,9 @@ PAUSE_SECONDS = 60.0
 
 
 class Worker:
-    """Claims runs from one backend and executes them, one at a time.
+    """Claims runs from one backend and executes up to `settings.slots` of them at once.
+
+    The runs train in turns, see `Gate`.
 
     Args:
         client: the backend.
@@ -53,7 +61,8 @@ class Worker:
         info: description of this worker.
         catalog: the problems and data sets that it can train.
         settings: the backend's address, the home folder, checkpoints and timeouts.
-        stopped: ends the loop and the current run, which is requeued when its lease expires.
+        stopped: ends the loop and the current runs, which are requeued when their leases expire.
+        gate: grants the time slices; None: one for the cores of this machine.
     """
 
     def __init__(
@@ -65,6 +74,7 @@ class Worker:
         catalog: Catalog,
         settings: Settings,
         stopped: threading.Event,
+        gate: Gate | None = None,
     ) -> None:
         self._client = client
         self._executor = executor
@@ -73,30 +83,31 @@ class Worker:
         self._settings = settings
         self._home = settings.home.absolute()
         self._stopped = stopped
+        self._gate = gate or Gate(device.cores())
+        self._placed: list[str] = []
+        self._placing = threading.Lock()
+        self._delivering = threading.Lock()
+        self._freed = threading.Event()
         self._registration: Registration | None = None
 
     def loop(self) -> None:
-        """Iterate until stopped; wait briefly when the queue is empty or the backend refused or is unreachable."""
+        """Claim until stopped; wait briefly when no slot is free, no run is queued, or the backend is unreachable."""
         remove_stale_drafts(self._home / CHECKPOINTS)
+        threads: list[threading.Thread] = []
         while not self._stopped.is_set():
-            try:
-                busy = self.iterate()
-            except BackendUnavailable:  # already logged by each retry; also raised when stopped
-                busy = False
-            except NotFound:
-                log.warning("the backend does not know this worker; registering again")
-                self._registration, busy = None, True
-            except BlockHFError as error:
-                log.error("backend refused: %s", error)
-                busy = False
-            except Exception:  # the run is requeued when its lease expires
-                log.exception("unexpected error; worker continues")
-                busy = False
-            if not busy:
-                self._stopped.wait(IDLE_SECONDS)
+            self._freed.clear()
+            threads = [thread for thread in threads if thread.is_alive()]
+            if len(threads) < self._settings.slots and (claim := self._next_claim()) is not None:
+                thread = threading.Thread(target=self._execute_safely, args=claim, name=f"run {claim[0].run.id}")
+                thread.start()
+                threads.append(thread)
+            else:
+                self._freed.wait(IDLE_SECONDS)
+        for thread in threads:
+            thread.join()
 
     def iterate(self) -> bool:
-        """Register if necessary, deliver what dead processes left, then claim and execute one run.
+        """Do what the loop does for one run, in this thread: claim it and execute it to its end.
 
         Returns:
             Whether there was a run.
@@ -110,9 +121,40 @@ class Worker:
         claim = self._claim(registration)
         if claim is None:
             return False
-        log.info("run %s: claimed (%s, seed %d)", claim.run.id, claim.run.config.optimizer.kind, claim.run.config.seed)
         self._execute(claim, registration)
         return True
+
+    def _next_claim(self) -> tuple[Claim, Registration] | None:
+        """Register if necessary, deliver what dead processes left, then claim a run; None if that failed."""
+        try:
+            registration = self._registered()
+            self._retry(self._deliver)
+            claim = self._claim(registration)
+            return None if claim is None else (claim, registration)
+        except BackendUnavailable:  # already logged by each retry; also raised when stopped
+            pass
+        except NotFound:
+            log.warning("the backend does not know this worker; registering again")
+            self._registration = None
+            self._freed.set()
+        except BlockHFError as error:
+            log.error("backend refused: %s", error)
+        except Exception:
+            log.exception("unexpected error; worker continues")
+        return None
+
+    def _execute_safely(self, claim: Claim, registration: Registration) -> None:
+        """Execute a run; log whatever goes wrong. The run is requeued then when its lease expires."""
+        try:
+            self._execute(claim, registration)
+        except BackendUnavailable:  # as above
+            pass
+        except BlockHFError as error:
+            log.error("run %s: backend refused: %s", claim.run.id, error)
+        except Exception:
+            log.exception("run %s: unexpected error; worker continues", claim.run.id)
+        finally:
+            self._freed.set()
 
     def _registered(self) -> Registration:
         if self._registration is None:
@@ -128,14 +170,42 @@ class Worker:
 
     def _execute(self, claim: Claim, registration: Registration) -> None:
         """Execute a run; if it crashes, or has to be killed, report its end in its place."""
+        config = claim.run.config
+        log.info("run %s: claimed (%s, seed %d)", claim.run.id, config.optimizer.kind, config.seed)
+        with self._placed_on(config.device) as chosen:
+            turn = self._gate.join(
+                claim.run.experiment_id, device=chosen, threads=config.threads or self._info.threads,
+                priority=claim.run.priority, by=claim.race_by,
+            )  # fmt: skip
+            try:
+                self._execute_on(chosen, turn, claim, registration)
+            finally:
+                turn.leave()
+
+    @contextmanager
+    def _placed_on(self, name: str) -> Iterator[str]:
+        """Choose the device of a run: with `auto` or `cuda` the GPU that has the fewest runs."""
+        with self._placing:
+            if self._info.gpus and name in {"auto", "cuda"}:
+                name = min(self._info.gpus, key=self._placed.count)
+            chosen = "cpu" if name == "auto" else name
+            self._placed.append(chosen)
+        try:
+            yield chosen
+        finally:
+            with self._placing:
+                self._placed.remove(chosen)
+
+    def _execute_on(self, chosen: str, turn: Turn, claim: Claim, registration: Registration) -> None:
         run_id = claim.run.id
         try:
-            execution = self._executor.start(self._spec(claim))
+            execution = self._executor.start(self._spec(claim, chosen), turn)
         except OSError as error:
             self._finish(claim, RunStatus.FAILED, error=RunError(message=f"the training process cannot start: {error}"))
             return
         with Heartbeat(self._client, claim, registration) as heartbeat:
-            end = self._watch(execution, heartbeat, StallDetector(execution, self._settings.stall_timeout_seconds))
+            stalls = StallDetector(execution, self._settings.stall_timeout_seconds)
+            end = self._watch(execution, turn, heartbeat, stalls)
         lost = heartbeat.lost.is_set()
         reason = "it ended, or another worker has it" if lost else end.reason
         log.info("run %s: %s", run_id, "ended" if end.code == EXIT_REPORTED else reason)
@@ -158,21 +228,24 @@ class Worker:
         def remove_checkpoints(run_id: str, claim_number: int) -> None:
             Checkpoints(self._home / CHECKPOINTS, run_id, claim_number, limit=0).remove_all()
 
-        deliver_all(self._home / OUTBOXES, self._client, on_finished=remove_checkpoints)
+        with self._delivering:  # another thread that delivers an outbox must have done so before its run is ended
+            deliver_all(self._home / OUTBOXES, self._client, on_finished=remove_checkpoints)
 
-    def _spec(self, claim: Claim) -> ExecutionSpec:
+    def _spec(self, claim: Claim, chosen: str) -> ExecutionSpec:
         return ExecutionSpec(
             claim=claim,
             api=self._settings.api,
             home=self._home,
             checkpoint_seconds=self._settings.checkpoint_seconds,
             checkpoint_quota_bytes=self._settings.checkpoint_quota_bytes,
+            device=chosen,
         )
 
-    def _watch(self, execution: Execution, heartbeat: Heartbeat, stalls: StallDetector) -> Exit:
+    def _watch(self, execution: Execution, turn: Turn, heartbeat: Heartbeat, stalls: StallDetector) -> Exit:
         """Wait for the end of a run; escalate its shutdown once it must end; kill it if it stalls."""
         shutdown: Shutdown | None = None
         while (end := execution.wait(WATCH_SECONDS)) is None:
+            self._gate.grant_slices()
             if self._stopped.is_set() or heartbeat.lost.is_set():
                 return _abandoned(execution)
             if heartbeat.cancelled.is_set() and (shutdown is None or shutdown.patience > INTERRUPT_SECONDS):
@@ -184,7 +257,7 @@ class Worker:
                 shutdown = Shutdown(PAUSE_SECONDS, PAUSE_SECONDS + KILL_SECONDS)
             if shutdown is not None:
                 shutdown.escalate(execution)
-            elif reason := stalls.check(WATCH_SECONDS):
+            elif reason := stalls.check(0 if turn.waiting else WATCH_SECONDS):
                 execution.kill()
                 return replace(_abandoned(execution), reason=reason)
         return end

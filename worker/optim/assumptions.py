@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from worker.optim.errors import BatchError, LossError, ModelError
-from worker.optim.losses import Loss
+from worker.optim.losses import Loss, RootedLoss
 
 EXAMPLES = 64
 """at most this number of examples is checked"""
@@ -75,7 +75,7 @@ def check_loss(loss: Loss, outputs: Tensor, targets: Tensor) -> None:
         LossError: a method has the wrong shape, the methods do not fit each other, the loss is no mean, or it is not
             convex; the text has the factor by which a method is off.
     """
-    if hasattr(loss, "root") and not hasattr(loss, "hessian_square_root"):
+    if hasattr(loss, "root") and not isinstance(loss, RootedLoss):
         raise LossError("the loss's root() is called hessian_square_root() now: rename it")
     few = max(2, min(EXAMPLES, _NUMBERS // (PROBES * outputs[0].numel())))
     f, t = outputs[:few].detach(), targets[:few]
@@ -143,7 +143,7 @@ def _check_derivatives(loss: Loss, f: Tensor, t: Tensor, gradient: Tensor, v: Te
 
 def _check_square_root(loss: Loss, f: Tensor, t: Tensor, v: Tensor) -> None:
     few = min(len(f), _NUMBERS // f[0].numel() ** 2)
-    if not few or not hasattr(loss, "hessian_square_root"):
+    if not few or not isinstance(loss, RootedLoss):
         return
     f, t, v = f[:few], t[:few], v[:, :few]
     root = loss.hessian_square_root(f, t)

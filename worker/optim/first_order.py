@@ -60,7 +60,7 @@ class FirstOrder:
         with torch.enable_grad(), native.single_backward():
             outputs = check_outputs(call(self._model, inputs), count)
         value = self._loss.value(outputs.detach(), targets)
-        outputs.backward(self._loss.gradient(outputs.detach(), targets))
+        torch.autograd.backward(outputs, self._loss.gradient(outputs.detach(), targets))
         phases.mark()
         norm = torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
         before = self._remember(parameters)

@@ -1,6 +1,6 @@
 """Losses in closed form: value, gradient, Hessian by the outputs and a square root of it."""
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -28,11 +28,18 @@ class Loss(Protocol):
         """Return H_l times the vectors (N x ..., or a stack K x N x ...), H_l the Hessian of `value` by the outputs."""
         ...
 
+
+@runtime_checkable
+class RootedLoss(Loss, Protocol):
+    """A loss that also has a square root of its Hessian.
+
+    Without one the methods "explicit" and, for wide interfaces, "interface" are not available.
+    """
+
     def hessian_square_root(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Return S (K x N x ...) with H_l = sum over k of S_k S_k', for each example alone.
 
-        Optional: without it the methods "explicit" and, for wide interfaces, "interface" are not available. Each of
-        the K columns costs a backward pass where it is used.
+        Each of the K columns costs a backward pass where it is used.
         """
         ...
 

@@ -35,7 +35,7 @@ class BlockResult:
     Attributes:
         cg_iterations: iterations of this solve.
         stop_reason: why it stopped.
-        residual: |(G_b + d I) x + g|.
+        residual: norm of (G_b + d I) x + g.
         model_decrease: decrease of the quadratic model from x = 0: -q(x), q(x) = x'(G_b + d I) x / 2 + g'x.
         product_method: how G_b was multiplied, one of `ProductMethod`.
         note: why a faster method was not used; empty where there is no reason.

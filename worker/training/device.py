@@ -34,6 +34,30 @@ def choose_device(name: str) -> torch.device:
     return device
 
 
+def available() -> list[str]:
+    """Return the devices of this machine: cpu, then cuda:0 and so on."""
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    return ["cpu", *(f"cuda:{i}" for i in range(count))]
+
+
+def cores() -> int:
+    """Return the number of processor cores that this process may use; hyperthreads of one core count once."""
+    if sys.platform != "linux":
+        return os.cpu_count() or 1
+    usable = os.sched_getaffinity(0)
+    topology = [Path(f"/sys/devices/system/cpu/cpu{number}/topology/thread_siblings_list") for number in usable]
+    try:
+        return len({path.read_text() for path in topology})
+    except OSError:  # the system does not tell
+        return len(usable)
+
+
+def prepare() -> None:
+    """Make the CUDA context, which takes seconds, if there is one GPU; with several, the run's is not known yet."""
+    if len(available()) == 2:
+        torch.zeros(1, device="cuda")
+
+
 @contextmanager
 def threads(count: int | None) -> Iterator[None]:
     """Compute with this many CPU threads; None: torch's default."""

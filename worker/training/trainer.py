@@ -53,6 +53,14 @@ class Report(Protocol):
         ...
 
 
+AwaitSlice = Callable[[int, float], None]
+"""Receives the number of updates and the training time [s] so far; returns once the run may train, or must end."""
+
+
+def _train_on(updates: int, seconds: float) -> None:
+    """Let a run train that shares its cores with no other."""
+
+
 @dataclass(frozen=True)
 class Outcome:
     """How a run ended that did not fail: its status, and the reason for users."""
@@ -70,6 +78,7 @@ def train(
     registry: Registry,
     folder: Path,
     policy: CheckpointPolicy | None = None,
+    await_slice: AwaitSlice = _train_on,
 ) -> Outcome:
     """Train one run to its end.
 
@@ -85,6 +94,7 @@ def train(
         registry: the problems and data sets.
         folder: folder of the data sets.
         policy: loads the state to continue from and saves checkpoints; None: neither.
+        await_slice: called before the first update and after each one; returns once the run may train, or must end.
 
     Returns:
         How the run ended.
@@ -105,7 +115,7 @@ def train(
             environment=devices.environment(device), blocks=trainer.blocks, parameters=trainer.parameters,
             resumed_from=trainer.state.updates, note=note,
         )  # fmt: skip
-        return trainer.run(report, cancelled, policy)
+        return trainer.run(report, cancelled, policy, await_slice)
 
 
 class Trainer:
@@ -150,18 +160,30 @@ class Trainer:
         """Number of trainable parameters."""
         return sum(p.numel() for p in self.state.model.parameters() if p.requires_grad)
 
-    def run(self, report: Report, cancelled: Callable[[], bool], policy: CheckpointPolicy | None = None) -> Outcome:
+    def run(
+        self,
+        report: Report,
+        cancelled: Callable[[], bool],
+        policy: CheckpointPolicy | None = None,
+        await_slice: AwaitSlice = _train_on,
+    ) -> Outcome:
         """Update until a limit of the budget is reached, or the user cancels or pauses the run.
 
         Args:
             report: receives each update.
             cancelled: called after each update; returns whether to stop.
             policy: saves checkpoints and final weights; None: neither.
+            await_slice: called before the first update and after each one, outside the training time.
 
         Raises:
             RunFailed: a loss, gradient or step is not finite.
         """
         state = self.state
+        await_slice(state.updates, state.seconds)
+        if cancelled():
+            return Outcome(RunStatus.CANCELLED, f"cancelled after {state.updates} updates")
+        if policy is not None and policy.pause_requested():  # what there is to save, is saved
+            return Outcome(RunStatus.PAUSED, f"paused after {state.updates} updates")
         while True:
             row = self.update()
             ended_by = state.stopping.reached(row)
@@ -178,6 +200,7 @@ class Trainer:
                 if policy is not None:
                     policy.save_weights(state.weights())
                 return Outcome(RunStatus.FINISHED, ended_by)
+            await_slice(state.updates, state.seconds)
             if cancelled():
                 return Outcome(RunStatus.CANCELLED, f"cancelled after {state.updates} updates")
             if policy is not None and (policy.due() or policy.pause_requested()):

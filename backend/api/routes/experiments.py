@@ -10,7 +10,7 @@ from backend.api.examples import CHANGE, DELETED, EXPERIMENT, PLAN, SPEC
 from backend.api.openapi import body_example, errors, example
 from backend.api.routes.parameters import ExperimentId, Limit
 from backend.api.services import Services, ServicesOfRequest
-from backend.experiments.experiments import Wanted
+from backend.experiments.experiments import ListFilter
 from backend.schemas.api import ExperimentChange, ExperimentList, Plan, TagList
 from backend.schemas.base import Id, Slug
 from backend.schemas.experiments import ExperimentSpec
@@ -59,14 +59,14 @@ async def list_experiments(
     deleted: Annotated[bool, Query(description="include deleted experiments")] = False,
 ) -> Response:
     """Experiments with their runs, newest first."""
-    wanted = Wanted(limit=limit, before=before, tag=tag, archived=archived, deleted=deleted)
+    filters = ListFilter(limit=limit, before=before, tag=tag, archived=archived, deleted=deleted)
     if limit > _MANY:
-        return await services.in_thread(_listed, wanted)
-    return await run_in_threadpool(_listed, services, wanted)
+        return await services.in_thread(_listed, filters)
+    return await run_in_threadpool(_listed, services, filters)
 
 
-def _listed(services: Services, wanted: Wanted) -> Response:
-    with services.experiments.each(**wanted) as found:
+def _listed(services: Services, filters: ListFilter) -> Response:
+    with services.experiments.each(**filters) as found:
         return Response(b"".join(_parts(found)), media_type="application/json")
 
 

@@ -14,7 +14,7 @@ from backend.paper.curves import collect
 from backend.paper.figures import Mode
 from backend.paper.specifications import PaperProblem, Question, mark_of
 from backend.paper.study import answer, empty
-from backend.schemas.paper import Answer, Axis, Own, PaperView, Reproductions, Study
+from backend.schemas.paper import Answer, Axis, OwnRun, PaperView, Reproductions, Study
 
 router = APIRouter(tags=["paper"])
 
@@ -56,11 +56,11 @@ def paper(
 @router.get("/study", responses=errors() | example(STUDY))
 def study(services: ServicesOfRequest, mode: ModeOfRequest = "light") -> Study:
     """The study of settings: for each question the newest sweep of this backend, or else the recorded one."""
-    newest = results_catalog.own(services.database)
+    newest = results_catalog.own_runs(services.database)
     return Study(answers=[_answer(services, question, newest.get(mark_of(question)), mode) for question in Question])
 
 
-def _answer(services: Services, question: Question, own: Own | None, mode: Mode) -> Answer:
+def _answer(services: Services, question: Question, own: OwnRun | None, mode: Mode) -> Answer:
     if own is not None:
         results = collect(services.experiments.get(own.experiment), services.metrics.series)
         return answer(question, results, recorded=False, experiment=own.experiment, mode=mode)

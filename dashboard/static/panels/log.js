@@ -3,7 +3,7 @@
 import { element, sheet } from "../dom.js";
 import { MEASURES } from "../store/measures.js";
 import { get } from "../store/store.js";
-import { number } from "./table.js";
+import { significant, time } from "../store/numbers.js";
 
 const ROWS = 12;
 const FIELDS = ["batch_loss", "train_loss", "test_loss", "gradient_norm", "step_norm"]; // what fits a line
@@ -49,6 +49,6 @@ export function linesOf(columns) {
       return count == null ? null : `${count} ${count === 1 ? "iteration" : "iterations"}, ${block.stop_reason[i]}`;
     });
     const notes = columns.diverged?.[i] ? ["diverged"] : solves.filter(Boolean);
-    return [String(update), `${number(columns.seconds?.[i])} s`, ...FIELDS.map((name) => number(columns[name]?.[i])), notes.join("; ")];
+    return [String(update), time(columns.seconds?.[i]), ...FIELDS.map((name) => significant(columns[name]?.[i])), notes.join("; ")];
   });
 }

@@ -1,14 +1,16 @@
 // The table of runs: status, progress, last and best values, actions. Rows are kept and only their texts change.
 
 import { element, sheet, swatch } from "../dom.js";
+import { aligned, decimals, significant, time } from "../store/numbers.js";
 import { narrowed } from "../store/filter.js";
 import { inOrder, sortableHeader } from "./sortable_header.js";
 import { divergence } from "../store/series.js";
+import { endedAbove } from "../store/time_to_target.js";
 import { style } from "../plot/theme.js";
 
 const STATUS_TEXT = { queued: "Queued", running: "Running", paused: "Paused", finished: "Finished", failed: "Failed", cancelled: "Cancelled" };
 
-const VERBS = { cancel: "Cancel", pause: "Pause", resume: "Resume", retry: "Retry" };
+const VERBS = { pause: "Pause training", resume: "Resume", retry: "Retry", cancel: "Cancel" };
 const DOING = { cancel: "Cancelling", pause: "Pausing", resume: "Resuming", retry: "Queueing" };
 
 /** The requested action that is not done yet: by the user just now, or known to the backend; null if none. */
@@ -17,17 +19,7 @@ function requested(run, pending) {
   return pending ?? (run.pause_requested && run.status === "running" ? "pause" : null);
 }
 
-/** Write a measured number with four digits; a dash if it is missing. */
-export function number(value) {
-  if (value == null) return "–";
-  if (value !== 0 && (Math.abs(value) < 1e-3 || Math.abs(value) >= 1e6)) return value.toExponential(2);
-  return FORMAT.format(Number(value.toPrecision(4)));
-}
-
-const FORMAT = new Intl.NumberFormat("en-US", { maximumFractionDigits: 6 }); // created once: creating it takes longer than using it
-
-const share = (value) => (value == null ? "–" : `${(100 * value).toFixed(2)} %`);
-const time = (value) => (value >= 600 ? `${(value / 60).toFixed(1)} min` : `${value.toFixed(1)} s`);
+const share = (value) => (value == null ? "\u2013" : `${(100 * value).toFixed(2)} %`);
 
 const COLUMNS = [
   { key: "label", title: "Run", value: (run, info) => info.order },
@@ -42,7 +34,7 @@ const COLUMNS = [
   { key: "best_test_accuracy", title: "best", sub: "Accuracy, best", text: share, accuracy: true },
   { key: "seconds", title: "Time", text: time },
   { key: "cost", title: "Cost", sub: "Cost in gradients of one batch" },
-].map((column) => ({ value: (run) => run.summary[column.key], text: number, ...column }));
+].map((column) => ({ value: (run) => run.summary[column.key], text: aligned, measured: !column.text, ...column }));
 
 export class Table {
   /** The user calls `act.ask(verb, id)`, `act.toggle(group)` and `act.set(changes of the view)`. */
@@ -71,6 +63,7 @@ export class Table {
         this.rows.delete(id);
       }
     }
+    this.places = Object.fromEntries(this.columns.filter(({ measured }) => measured).map(({ key, value }) => [key, decimals(known.map(({ run, info }) => value(run, info)))]));
     for (const entry of known) this.drawRow({ ...entry, store, view, theme, pending });
     this.order(known, view.sort);
     const empty = !known.length && narrowed(view);
@@ -91,7 +84,7 @@ export class Table {
       const cell = row.cells[column.key];
       if (column.key === "status") drawStatus(cell, run, store.series.get(run.id), requested(run, pending.get(run.id)));
       else if (column.key === "progress") drawProgress(cell, run);
-      else if (column.key !== "label") put(cell, column.text(column.value(run, info)));
+      else if (column.key !== "label") put(cell, column.text(column.value(run, info), this.places[column.key]));
     }
     if (row.columns !== this.signature) {
       row.columns = this.signature;
@@ -117,7 +110,7 @@ export class Table {
       element("a", { href: `/api/v1/runs/${info.id}/export.csv`, download: `${info.id}.csv`, title: `Every update of ${name}` }, "CSV"),
       element("a", { href: `/api/v1/runs/${info.id}/export.parquet`, download: `${info.id}.parquet`, title: `Every update of ${name} with data types` }, "Parquet"),
     );
-    const row = { title: name, key: group.key, cells, verbs, actions: element("td", { class: "bhf-actions" }, ...Object.values(verbs), links), line: element("tr", { "data-run": info.id }) };
+    const row = { title: name, key: group.key, cells, verbs, actions: element("td", { class: "bhf-actions" }, ...Object.values(verbs), links), line: element("tr", { "data-run": info.id, "data-group": group.key }) };
     row.eye = element("button", { type: "button", class: "bhf-eye", title: "Show or hide its curves", onclick: () => this.act.toggle(group.key) });
     this.rows.set(info.id, row);
     return row;
@@ -144,11 +137,13 @@ function put(cell, text) {
 function drawStatus(cell, run, columns, verb) {
   const at = columns && divergence(columns, "update", "train_loss");
   const text = DOING[verb] ?? STATUS_TEXT[run.status];
-  const detail = run.error?.message ?? (at ? `Diverged at update ${at.update}` : "");
+  const above = endedAbove(run, columns);
+  const rose = above ? `Ended above its start: ${significant(above.first, 3)} to ${significant(above.last, 3)}` : "";
+  const detail = run.error?.message ?? (at ? `Diverged at update ${at.update}` : rose);
   const signature = `${text} ${detail} ${run.ended_by}`;
   if (cell.dataset.signature === signature) return;
   cell.dataset.signature = signature;
-  const badge = element("span", { class: `bhf-badge bhf-is-${run.status}`, title: run.ended_by ? `Ended by ${run.ended_by}` : "" }, text);
+  const badge = element("span", { class: `bhf-badge bhf-is-${above ? "risen" : run.status}`, title: run.ended_by ? `Ended by ${run.ended_by}` : "" }, text);
   cell.replaceChildren(badge);
   if (detail) cell.append(element("span", { class: "bhf-detail", title: run.error?.traceback ?? "" }, detail));
 }

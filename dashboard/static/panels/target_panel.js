@@ -3,7 +3,7 @@
 import { element, labelled, named, sheet } from "../dom.js";
 import { inOrder, sortableHeader } from "./sortable_header.js";
 import { COMPARED, MEASURES, panelsOf, X_AXES } from "../store/measures.js";
-import { number } from "./table.js";
+import { aligned, decimals } from "../store/numbers.js";
 import { compared, costsToShow, defaultTarget, outcome, targetRows } from "../store/time_to_target.js";
 import { style } from "../plot/theme.js";
 
@@ -32,14 +32,14 @@ export class TargetPanel {
     const measure = panelsOf({ panels: COMPARED }, accuracy).includes(view.targetOf) ? view.targetOf : COMPARED[0];
     const runs = shown.flatMap((group) => group.runs);
     const typed = Number.parseFloat(view.target);
-    const target = Number.isFinite(typed) ? typed : defaultTarget(runs, store.series, measure);
+    const target = Number.isFinite(typed) ? typed : defaultTarget(runs, store.series, measure, store.runs);
     options(this.measure, panelsOf({ panels: COMPARED }, accuracy).map((key) => [key, MEASURES[key].label]), measure);
     const rows = target == null ? [] : targetRows(shown, store.series, store.runs, measure, target);
     const baseline = rows.find(({ group }) => group.key === view.baseline) ?? rows[0];
     options(this.baseline, shown.map((group) => [group.key, group.label]), baseline?.group.key);
     if (document.activeElement !== this.value) this.value.value = target == null ? "" : String(Number(target.toPrecision(5)));
     const isTyped = Number.isFinite(typed);
-    const text = isTyped ? "" : "Default target: a value that every run reached. Drag the dashed line or type a value.";
+    const text = isTyped ? "" : "Default target: a value that every finished run reached. Drag the dashed line or type a value.";
     const thin = store.bucket > 1 ? ` Points are ${store.bucket} updates wide, which limits the precision of costs.` : "";
     this.note.textContent = `${text}${thin} Mean over the runs that reached the target (min\u2013max).`;
     const costs = costsToShow(rows);
@@ -50,7 +50,10 @@ export class TargetPanel {
     ];
     sortableHeader(this.head, columns, view.targetSort, (targetSort) => this.set({ targetSort }));
     const sorted = inOrder(rows, view.targetSort, (row, key) => (key === "reached" ? row.reached / row.n : row.costs[key]?.mean));
-    this.body.replaceChildren(...sorted.map((row) => line(row, costs, baseline, theme)));
+    const means = (cost) => rows.flatMap((row) => (row.costs[cost] ? [row.costs[cost].mean] : []));
+    const places = Object.fromEntries(costs.map((cost) => [cost, decimals(means(cost), 3)]));
+    this.body.replaceChildren(...sorted.map((row) => line(row, costs, baseline, theme, places)));
+    this.shown = target == null ? null : { rows, baseline, measure, target };
     return target == null ? null : { measure, value: target };
   }
 }
@@ -65,13 +68,13 @@ export function options(select, choices, chosen) {
   if (chosen != null && select.value !== chosen) select.value = chosen;
 }
 
-function line(row, costs, baseline, theme) {
-  const cells = costs.map((cost) => element("td", {}, row.costs[cost] ? range(row.costs[cost], row.reached) : "–"));
+function line(row, costs, baseline, theme, places) {
+  const cells = costs.map((cost) => element("td", {}, row.costs[cost] ? range(row.costs[cost], row.reached, places[cost]) : "\u2013"));
   const words = row === baseline ? "baseline" : compared(row, baseline);
-  return element("tr", {}, element("td", {}, named(style(row.group, theme), row.group.label)), element("td", {}, outcome(row)), ...cells, element("td", {}, words || "–"));
+  return element("tr", { "data-group": row.group.key }, element("td", {}, named(style(row.group, theme), row.group.label)), element("td", {}, outcome(row)), ...cells, element("td", {}, words || "\u2013"));
 }
 
-/** Write a mean with its minimum and maximum if there are several values. */
-export function range({ mean, low, high }, n) {
-  return n > 1 && low !== high ? `${number(mean)} (${number(low)}–${number(high)})` : number(mean);
+/** Write a mean with its minimum and maximum, if there are several values, with a column's decimals. */
+export function range({ mean, low, high }, n, places) {
+  return n > 1 && low !== high ? `${aligned(mean, places)} (${aligned(low, places)}\u2013${aligned(high, places)})` : aligned(mean, places);
 }

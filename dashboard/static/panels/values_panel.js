@@ -4,6 +4,7 @@ import { element, labelled, named, sheet } from "../dom.js";
 import { inOrder, sortableHeader } from "./sortable_header.js";
 import { COMPARED, MEASURES, panelsOf } from "../store/measures.js";
 import { options, range } from "./target_panel.js";
+import { decimals } from "../store/numbers.js";
 import { get } from "../store/store.js";
 import { rises, spread } from "../store/time_to_target.js";
 import { style } from "../plot/theme.js";
@@ -66,7 +67,8 @@ export class ValuesPanel {
     sortableHeader(this.head, [{ title: "Configuration" }, ...columns], view.atSort, (atSort) => this.set({ atSort }));
     this.early = false;
     const value = (group, step) => spread(this.points(group, Number(step), measure, store).map((point) => point.value))?.mean;
-    this.body.replaceChildren(...inOrder(shown, view.atSort, value).map((group) => this.line(group, steps, measure, store, theme)));
+    const places = steps.map((step) => decimals(shown.flatMap((group) => this.points(group, step, measure, store).map((point) => point.value))));
+    this.body.replaceChildren(...inOrder(shown, view.atSort, value).map((group) => this.line(group, steps, measure, store, theme, places)));
     this.note.textContent = this.words(measure);
     for (const step of steps) this.ask(shown, store, measure, step);
   }
@@ -77,15 +79,15 @@ export class ValuesPanel {
     return `Exact logged values. Mean over runs (min\u2013max); ${better} is better.${early}`;
   }
 
-  line(group, steps, measure, store, theme) {
-    const cells = steps.map((step) => {
+  line(group, steps, measure, store, theme, places) {
+    const cells = steps.map((step, i) => {
       const points = this.points(group, step, measure, store);
       if (points.some(({ update }) => update < step)) this.early = true;
       const values = spread(points.map(({ value }) => value));
       const part = values && points.length < group.runs.length ? element("em", {}, `${points.length} of ${group.runs.length} runs`) : null;
-      return element("td", {}, values ? range(values, points.length) : "–", part);
+      return element("td", {}, values ? range(values, points.length, places[i]) : "–", part);
     });
-    return element("tr", {}, element("td", {}, named(style(group, theme), group.label)), ...cells);
+    return element("tr", { "data-group": group.key }, element("td", {}, named(style(group, theme), group.label)), ...cells);
   }
 
   /** The known values of a group's runs at an update. */

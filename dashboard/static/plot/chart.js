@@ -2,22 +2,28 @@
 
 import { element, script } from "../dom.js";
 import { figure } from "./draw.js";
+import { Crosshair } from "./crosshair.js";
 import { panelsOf } from "../store/measures.js";
-import { savePage, savePicture, tablesOf } from "./save.js";
+import { savePage, savePicture, SIZES, tablesOf } from "./save.js";
 import { readZoom, writeZoom } from "./zoom.js";
 
-const OPTIONS = { displaylogo: false, responsive: false, displayModeBar: false, doubleClick: "autosize", edits: { shapePosition: true } };
+const OPTIONS = { displaylogo: false, responsive: false, displayModeBar: false, doubleClick: false, showTips: false, edits: { shapePosition: true } };
 const MOVES = { "+": [0.25, -0.25], "=": [0.25, -0.25], "-": [-0.5, 0.5], ArrowLeft: [-0.25, -0.25], ArrowRight: [0.25, 0.25] };
 
 export class Chart {
-  /** `change(changes of the view)` reports a zoom or drag; `redraw()` is called after a drag that delayed a drawing. */
-  constructor({ change, redraw }) {
+  /**
+   * `change(changes of the view)` reports a zoom or drag; `redraw()` is called after a drag that delayed a drawing;
+   * `near(group)` is called with the group of the curve at the pointer, or null.
+   */
+  constructor({ change, redraw, near }) {
     this.change = change;
     this.dragging = false;
     this.node = element("div", {
-      class: "bhf-chart", role: "application", tabindex: 0, onkeydown: (event) => this.steer(event),
+      class: "bhf-chart", id: "bhf-chart", role: "application", tabindex: 0, onkeydown: (event) => this.steer(event),
       "aria-label": "Curves of the runs; the table below has their values. Plus and minus zoom, arrows move, 0 resets",
     });
+    this.box = element("div", { class: "bhf-chart-box" }, this.node);
+    this.crosshair = new Crosshair(this.box, this.node, near);
     this.node.addEventListener("pointerdown", () => { this.dragging = true; }, true);
     this.released = () => {
       this.dragging = false;
@@ -40,18 +46,43 @@ export class Chart {
 
   /** Draw the data in `shown`; return the duration in milliseconds. */
   async draw(shown) {
-    [this.view, this.accuracy, this.theme] = [shown.view, shown.accuracy, shown.theme];
+    [this.view, this.accuracy, this.theme, this.asked] = [shown.view, shown.accuracy, shown.theme, shown];
     this.figure = figure(shown);
     this.figure.layout.width = shown.width;
-    const zoomed = readZoom(this.view.zoom); // plotly changes the layout: remember each panel's automatic range
+    const zoomed = readZoom(this.view.zoom); // plotly changes the layout: remember the ranges that nobody chose
     this.given = panelsOf(this.view, this.accuracy).map((measure, panel) => {
       return zoomed[measure] ? "" : String(this.figure.layout[`yaxis${panel ? panel + 1 : ""}`].range);
     });
+    this.givenX = zoomed.x ? "" : String(this.figure.layout.xaxis?.range);
     const began = performance.now();
     await window.Plotly.react(this.node, this.figure.traces, { ...this.figure.layout }, OPTIONS);
-    if (!this.drawn) this.node.on("plotly_relayout", (event) => this.relayout(event));
+    if (!this.drawn) {
+      this.node.on("plotly_relayout", (event) => this.relayout(event));
+      this.node.on("plotly_doubleclick", () => this.change({ zoom: "" }));
+    }
+    this.crosshair.shown = { panels: this.figure.panels, view: this.view };
+    this.light(this.lit);
     this.drawn = true;
     return performance.now() - began;
+  }
+
+  /** Fade every curve but those of a group; with null show all as they are. */
+  light(group) {
+    this.lit = group;
+    for (const node of this.node.querySelectorAll(".scatterlayer .trace")) {
+      const trace = this.figure?.traces[node.__data__?.[0]?.trace?.index];
+      if (!trace) continue;
+      const faded = group && trace.bhf?.group && trace.bhf.group !== group;
+      node.style.opacity = faded ? "0.12" : String(trace.opacity ?? 1);
+    }
+  }
+
+  /** The figure at another width; null keeps the screen's. */
+  sized(width) {
+    if (!width) return this.figure;
+    const drawn = figure({ ...this.asked, width });
+    drawn.layout.width = width;
+    return drawn;
   }
 
   /** Report the zoomed ranges, or the dragged target. */
@@ -63,7 +94,7 @@ export class Chart {
     }
     const full = this.node._fullLayout;
     const zoom = {};
-    if (full.xaxis.autorange === false && !full.xaxis.fixedrange) zoom.x = full.xaxis.range;
+    if (full.xaxis.autorange === false && !full.xaxis.fixedrange && String(full.xaxis.range) !== this.givenX) zoom.x = full.xaxis.range;
     panelsOf(this.view, this.accuracy).forEach((measure, panel) => {
       const axis = full[`yaxis${panel ? panel + 1 : ""}`];
       if (axis?.autorange === false && !axis.fixedrange && String(axis.range) !== this.given[panel]) zoom[measure] = axis.range;
@@ -85,9 +116,9 @@ export class Chart {
   }
 
   /** Save the charts as "png" or "svg", or as "html" with the page's tables and a note. */
-  async save(format, { title, note }) {
+  async save(format, { title, note, size }) {
     await script("/plotly.min.js");
-    if (format !== "html") return savePicture(this.figure, this.theme, format);
+    if (format !== "html") return savePicture(this.sized(SIZES[size]), this.theme, format, title);
     const page = this.node.closest('[data-testid="stMain"]') ?? document.body;
     return savePage(this.figure, this.theme, { title, note, tables: tablesOf(page) });
   }

@@ -10,27 +10,45 @@ function download(href, name) {
   link.click();
 }
 
-function complete({ traces, layout }, theme) {
+/** Widths of a saved picture [px]: as on the screen, on a slide, in a paper's column. */
+export const SIZES = { screen: null, slide: 1280, column: 480 };
+
+/** A title as the name of a file: "Damping sweep" as "damping-sweep". */
+export function fileName(title) {
+  return title.toLowerCase().replaceAll(/[^a-z0-9]+/g, "-").replaceAll(/^-+|-+$/g, "").slice(0, 60) || "comparison";
+}
+
+/** The figure with title and legend: entries in the page's order, in columns as wide as the longest name. */
+export function complete({ traces, layout }, theme, title) {
+  const width = layout.width ?? 1280;
+  const names = traces.filter(({ showlegend, name }) => showlegend && name).map(({ name }) => name);
+  const entry = Math.min(width - 40, 44 + 7.4 * Math.max(0, ...names.map((name) => name.length)));
+  const lines = Math.ceil(names.length / Math.max(1, Math.floor((width - 24) / entry)));
+  const [top, bottom] = [title ? 44 : 12, 30 + 22 * lines];
   return {
     data: traces,
     layout: {
       ...layout,
+      title: title ? { text: plain(title), x: 0.01, y: 1, yref: "container", yanchor: "top", pad: { t: 14 }, font: { size: 18 } } : undefined,
       paper_bgcolor: theme.background,
       plot_bgcolor: theme.background,
       showlegend: true,
-      legend: { orientation: "h", y: -0.08, yanchor: "top", font: { size: 14 } },
-      height: layout.height + 50,
-      margin: { l: 12, r: 12, t: 12, b: 50 },
+      legend: {
+        orientation: "h", x: 0, y: 0, yref: "container", yanchor: "bottom", traceorder: "normal", font: { size: 13 },
+        entrywidth: entry, entrywidthmode: "pixels", itemsizing: "trace",
+      },
+      height: layout.height + top + bottom,
+      margin: { l: 12, r: 12, t: top, b: bottom },
     },
   };
 }
 
 /** Save the charts as a picture; PNG has three times the screen's resolution. */
-export async function savePicture(figure, theme, format) {
-  const whole = complete(figure, theme);
+export async function savePicture(figure, theme, format, title) {
+  const whole = complete(figure, theme, title);
   const { width, height } = whole.layout;
   const url = await window.Plotly.toImage(whole, { format, width, height, scale: format === "png" ? 3 : 1 });
-  download(url, `comparison.${format}`);
+  download(url, `${fileName(title)}.${format}`);
 }
 
 /** Save charts and tables as a page that works without BlockHF and without a network. */
@@ -47,7 +65,7 @@ ${tables.map(written).join("\n")}
 <script>${source.replaceAll("</script", "<\\/script")}</script>
 <script>const whole = ${whole}; Plotly.newPlot("chart", whole.data, whole.layout);</script></body></html>`;
   const url = URL.createObjectURL(new Blob([page], { type: "text/html" }));
-  download(url, "comparison.html");
+  download(url, `${fileName(title)}.html`);
   setTimeout(() => URL.revokeObjectURL(url), 10_000);
 }
 

@@ -2,11 +2,23 @@
 
 export const DASHES = ["solid", "dash", "dot", "dashdot", "longdash", "longdashdot"];
 
-/** Colour and dash of a configuration: colour by optimizer, dash by variant, another shade once all dashes are used. */
+/**
+ * Colour and dash of a configuration. Each optimizer has its own colour, lightness and first dash, so that they differ
+ * in grey. A swept number (`shade` from 0 to 1) goes from light to dark; other variants take the next dash, and another
+ * shade once all dashes are used.
+ */
 export function style(group, theme) {
   const colour = theme.colours[group.kind] ?? theme.others[group.variant % theme.others.length];
+  const first = theme.dashes?.[group.kind] ?? 0;
+  const dash = DASHES[(first + (group.dash ?? group.variant)) % DASHES.length];
+  if (group.shade != null) return { colour: ramp(colour, group.shade, theme), dash };
   const other = [null, theme.text, theme.background][Math.floor(group.variant / DASHES.length) % 3];
-  return { colour: other ? mixed(colour, other, 0.4) : colour, dash: DASHES[group.variant % DASHES.length] };
+  return { colour: other ? mixed(colour, other, 0.4) : colour, dash };
+}
+
+/** A colour's shade from light (0) to dark (1); on a dark page from dark to light, so that larger values stand out. */
+function ramp(colour, shade, theme) {
+  return shade < 0.5 ? mixed(colour, theme.background, 0.9 * (0.5 - shade)) : mixed(colour, theme.text, 0.9 * (shade - 0.5));
 }
 
 /** A mixture of two colours, "#rrggbb", with the given share of the other. */
@@ -23,7 +35,7 @@ export function faint(colour, alpha) {
 }
 
 /** The current colours of the page. */
-export function themeOf(node, { colours, others }) {
+export function themeOf(node, { colours, others, dashes }) {
   const css = getComputedStyle(node);
   const value = (name, other) => css.getPropertyValue(name).trim() || other;
   const background = value("--st-background-color", "#ffffff");
@@ -31,6 +43,7 @@ export function themeOf(node, { colours, others }) {
   return {
     colours: colours[mode],
     others: others[mode],
+    dashes,
     text: value("--st-text-color", "#222222"),
     muted: mode === "dark" ? "#a3adbb" : "#5a6473",
     border: value("--st-border-color", "#cccccc"),

@@ -4,39 +4,44 @@ import { MEASURES, plain } from "../store/measures.js";
 import { divergence, mean, points, smooth, thin } from "../store/series.js";
 import { DASHES, faint, style } from "./theme.js";
 
-/** A group's curves: mean or median with band, individual runs, and marks where one diverged. */
+/**
+ * A group's curves: mean or median with band, individual runs, and marks where one diverged. The property `bhf` of a
+ * trace says to which group it belongs, and whether its values are read out and its end has a label.
+ */
 export function lines({ group, store, measure, axis, view, theme, bands, crowded }) {
   const { colour, dash } = style(group, theme);
   const scale = { logX: view.logX, logY: view.logY && !MEASURES[measure].share };
   const held = group.runs.map((run) => ({ run, columns: store.series.get(run.id) })).filter(({ columns }) => columns);
   const each = held.map(({ run, columns }) => ({ run, columns, line: points(columns, view.x, measure, scale) }));
-  const base = { xaxis: `x${axis}`, yaxis: `y${axis}`, type: "scatter", mode: "lines", showlegend: false, hovertemplate: hover(measure) };
+  const base = { xaxis: `x${axis}`, yaxis: `y${axis}`, type: "scatter", mode: "lines", showlegend: false, hoverinfo: "skip", bhf: { group: group.key } };
+  const main = { ...base, bhf: { ...base.bhf, main: true, label: group.label } };
   const name = plain(group.label);
   const many = each.length > 1 && view.seeds !== "each";
   const traces = [];
-  const faintly = { ...base, hoverinfo: "skip", hovertemplate: undefined };
+  const faintly = base;
   if (many) {
     const open = each.map(({ run }) => store.runs.get(run.id)?.final === false);
     const centre = mean(each.map(({ line }) => line), store.bucket, view, open);
     if (bands) traces.push(...band(centre, base, faint(colour, 0.17)));
     if (view.smooth) traces.push({ ...faintly, ...stroke(centre.x, centre.y, faint(colour, 0.45), "solid", 1.2) });
     traces.push({
-      ...base, ...stroke(centre.x, smooth(centre.y, view.smooth), colour, dash, 2.4), name: `${name} · ${view.centre} of ${centre.n}`, showlegend: !axis,
-      customdata: centre.count, hovertemplate: `${hover(measure)} (n = %{customdata})`,
+      ...main, ...stroke(centre.x, smooth(centre.y, view.smooth), colour, dash, 2.4), name: `${name} · ${view.centre} of ${centre.n}`, showlegend: !axis,
+      customdata: centre.count.map((count) => `n = ${count}`),
     });
   }
   if (many && view.seeds === "both") traces.push({ ...faintly, ...stroke(...joined(each, 0), faint(colour, 0.4), dash, 1) });
   if (crowded) {
     if (view.smooth) traces.push({ ...faintly, ...stroke(...joined(each, 0), faint(colour, 0.25), "solid", 1) });
+    const parts = each.map(({ run, line }) => ({ xs: line.x, ys: smooth(line.y, view.smooth), label: `${group.label} \u00b7 ${run.name}`, group: group.key, colour }));
     const names = gap(each.map(({ run, line }) => new Array(line.x.length).fill(plain(run.name))));
-    const hovertemplate = `${hover(measure)}<extra>${name} · %{customdata}</extra>`;
-    traces.push({ ...base, ...stroke(...joined(each, view.smooth), colour, dash, 1.5), name, showlegend: !axis, customdata: names, hovertemplate });
+    traces.push({ ...base, ...stroke(...joined(each, view.smooth), colour, dash, 1.5), name, showlegend: !axis, customdata: names, bhf: { ...base.bhf, parts } });
   }
   for (const { run, line } of many || crowded ? [] : each) {
     const label = group.runs.length > 1 ? `${name} · ${plain(run.name)}` : name;
     if (bands && store.bucket > 1) traces.push(...band(line, base, faint(colour, 0.15)));
     if (view.smooth) traces.push({ ...faintly, ...stroke(line.x, line.y, faint(colour, 0.25), "solid", 1) });
-    traces.push({ ...base, ...stroke(line.x, smooth(line.y, view.smooth), colour, dash, 2), name: label, showlegend: !axis });
+    const bhf = { ...main.bhf, label: group.runs.length > 1 ? run.name : group.label };
+    traces.push({ ...main, bhf, ...stroke(line.x, smooth(line.y, view.smooth), colour, dash, 2), name: label, showlegend: !axis });
   }
   for (const { run, columns } of each) traces.push(...event({ columns, run, view, measure, base, colour, name }));
   return traces;
@@ -49,12 +54,12 @@ export function blockLines({ group, store, measure, axis, view, theme }) {
   const scale = { logX: view.logX, logY: view.logY && !MEASURES[measure].linear };
   return Array.from({ length: count }, (_, block) => {
     const line = points(columns, view.x, `block${block}_${MEASURES[measure].column ?? measure}`, scale);
-    const base = { type: "scatter", mode: "lines", showlegend: false, xaxis: `x${axis}`, yaxis: `y${axis}` };
+    const base = { type: "scatter", mode: "lines", showlegend: false, xaxis: `x${axis}`, yaxis: `y${axis}`, hoverinfo: "skip", bhf: { group: group.key } };
     const dash = DASHES[block % DASHES.length];
-    const raw = { ...base, ...stroke(line.x, line.y, faint(colour, 0.3), "solid", 1), hoverinfo: "skip" };
+    const raw = { ...base, ...stroke(line.x, line.y, faint(colour, 0.3), "solid", 1) };
     return [...(view.smooth ? [raw] : []), {
       ...base, ...stroke(line.x, smooth(line.y, view.smooth), colour, dash, 1.6), name: nameOf(group, run, count > 1 && block),
-      customdata: solveNotes(columns, block, line.update), hovertemplate: "%{y:.4~g} (%{customdata})",
+      customdata: solveNotes(columns, block, line.update), bhf: { group: group.key, read: true, label: nameOf(group, run, count > 1 && block) },
     }];
   }).flat();
 }
@@ -111,7 +116,7 @@ export function stopReasons({ groups, store, axis, view, theme }) {
       type: "scatter", mode: "markers", showlegend: false, xaxis: `x${axis}`, yaxis: `y${axis}`, name: nameOf(group, run, count > 1 && block),
       x: rows.map((row) => columns[view.x][row]), y: rows.map((row) => height.get(reasons[row]) + apart),
       marker: { color: style(group, theme).colour, size: 5, symbol: MARKS[block % MARKS.length] },
-      customdata: rows.map((row) => reasons[row]), hovertemplate: "%{customdata}",
+      customdata: rows.map((row) => reasons[row]), hovertemplate: "%{customdata}", bhf: { group: group.key },
     };
   });
 }
@@ -128,7 +133,8 @@ export function decreases(asked) {
   const line = points(columns, view.x, "loss_decrease", { logX: view.logX, logY: view.logY });
   const loss = {
     ...stroke(line.x, smooth(line.y, view.smooth), style(group, theme).colour, "solid", 3), type: "scatter", mode: "lines", showlegend: false,
-    xaxis: `x${axis}`, yaxis: `y${axis}`, name: `${plain(group.label)} · loss, whole step`, hovertemplate: "%{y:.4~g}", opacity: 0.55,
+    xaxis: `x${axis}`, yaxis: `y${axis}`, name: `${plain(group.label)} · loss, whole step`, hoverinfo: "skip", opacity: 0.55,
+    bhf: { group: group.key, read: true, label: `${group.label} · loss, whole step` },
   };
   return line.x.length ? [...blocks.map((block) => (block.name ? { ...block, name: `${block.name} · model` } : block)), loss] : blocks;
 }
@@ -153,12 +159,8 @@ function stroke(x, y, color, dash, width) {
 }
 
 function band({ x, low, high }, base, fillcolor) {
-  const quiet = { ...base, x, hoverinfo: "skip", hovertemplate: undefined, line: { width: 0 } };
+  const quiet = { ...base, x, line: { width: 0 } };
   return [{ ...quiet, y: low }, { ...quiet, y: high, fill: "tonexty", fillcolor }];
-}
-
-function hover(measure) {
-  return MEASURES[measure].share ? "%{y:.2%}" : "%{y:.4~g}";
 }
 
 function event({ columns, run, view, measure, base, colour, name }) {
@@ -166,7 +168,8 @@ function event({ columns, run, view, measure, base, colour, name }) {
   if (!at || at.x == null || at.y == null) return [];
   const text = `${name}${run.name ? ` (${plain(run.name)})` : ""} diverged at update ${at.update}`;
   return [{
-    ...base, x: [at.x], y: [at.y], mode: "markers", name: text, text: [text], hovertemplate: "%{text}<extra></extra>",
+    ...base, x: [at.x], y: [at.y], mode: "markers", name: text, text: [text],
+    bhf: { ...base.bhf, run: run.id, event: `diverged at ${at.update}`, note: text },
     marker: { symbol: "x", size: 12, color: colour, line: { width: 1.5, color: "#fff" } },
   }];
 }

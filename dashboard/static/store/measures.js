@@ -16,7 +16,7 @@ const COMPOSITES = {
 export function describe(records) {
   for (const { name, panel, level, kind, label, title, unit, scale, group, better } of records) {
     if (level === "axis") {
-      X_AXES[name] = { label, title: unit ? `${title} [${unit}]` : title };
+      X_AXES[name] = { label, unit, title: unit ? `${title} [${unit}]` : title };
       continue;
     }
     MEASURES[panel] = {

@@ -1,6 +1,8 @@
 // The cost at which each configuration reaches a target. Pure functions.
 
+import { fraction } from "./fractions.js";
 import { costAxes, MEASURES } from "./measures.js";
+import { significant } from "./numbers.js";
 
 
 /** Whether higher is better. */
@@ -18,15 +20,27 @@ export function reach(columns, measure, target) {
   return at < 0 ? null : Object.fromEntries(costAxes().map((name) => [name, columns[name]?.[at] ?? null]));
 }
 
-/** The worst of the runs' best values: the hardest target that every run with values has reached. */
-export function defaultTarget(runs, series, measure) {
+/**
+ * The worst of the runs' best values: the hardest target that every finished run has reached. Runs that failed or ended
+ * above their start do not count; before one has finished, the others do.
+ */
+export function defaultTarget(ids, series, measure, runs = new Map()) {
   const up = rises(measure);
-  const bests = runs
+  const sound = ids.filter(({ id }) => runs.get(id)?.status !== "failed" && !endedAbove(runs.get(id), series.get(id)));
+  const finished = sound.filter(({ id }) => runs.get(id)?.status === "finished");
+  const bests = (finished.length ? finished : sound)
     .map(({ id }) => best(series.get(id), measure).filter((value) => value != null))
     .filter((values) => values.length)
     .map((values) => values.reduce((a, b) => (up ? Math.max(a, b) : Math.min(a, b))));
   if (!bests.length) return null;
   return up ? Math.min(...bests) : Math.max(...bests);
+}
+
+/** The first and last training loss of a finished run that ended above its start; null for every other run. */
+export function endedAbove(run, columns) {
+  if (run?.status !== "finished") return null;
+  const known = (columns?.train_loss ?? []).filter((value) => value != null);
+  return known.length > 1 && known.at(-1) > known[0] ? { first: known[0], last: known.at(-1) } : null;
 }
 
 /** One row per group: how many seeds reached the target, and the mean, minimum and maximum of the costs. */
@@ -61,22 +75,17 @@ export function outcome({ n, reached, open, missed }) {
   return parts.join(", ");
 }
 
-const NOUNS = { update: "updates", seconds: "time", cpu_seconds: "CPU time", cost: "cost" };
+const NOUNS = { update: "updates", seconds: "time", cpu_seconds: "CPU time", cost: "compute" };
 
-/** Compare with the baseline in words: "9.4 times fewer updates, 2.1 times the seconds". */
+/** Compare with the baseline in words: "1/4 of the updates, 2.1 \u00d7 the time". */
 export function compared(row, baseline) {
   const parts = Object.keys(NOUNS).map((name) => {
     const [own, base] = [row.costs[name]?.mean, baseline?.costs[name]?.mean];
     if (!own || !base) return null;
     const ratio = own / base;
-    const fewer = name === "update" ? "fewer" : "less";
     const noun = NOUNS[name];
     if (Math.abs(ratio - 1) < 0.05) return `about equal ${noun}`;
-    return ratio < 1 ? `${digits(1 / ratio)} × ${fewer} ${noun}` : `${digits(ratio)} × the ${noun}`;
+    return ratio < 1 ? `${fraction(ratio)} the ${noun}` : `${significant(ratio, 2)} \u00d7 the ${noun}`;
   });
   return parts.filter(Boolean).join(", ");
-}
-
-function digits(ratio) {
-  return ratio >= 100 ? ratio.toFixed(0) : ratio.toPrecision(2);
 }

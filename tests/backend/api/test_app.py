@@ -17,6 +17,7 @@ from backend.settings import Settings
 from tests.backend.samples import INFO, Clock, catalog, spec, updates
 from tests.clients import BothClient
 from tests.inprocess import backend
+from tests.processes import DEADLINE
 
 
 def test_building_an_application_touches_nothing(tmp_path: Path) -> None:
@@ -28,7 +29,7 @@ def test_building_an_application_touches_nothing(tmp_path: Path) -> None:
 
 
 def test_lost_runs_end_without_any_worker(tmp_path: Path) -> None:
-    """A cancelled run of a lost worker ends by itself, though nobody asks for a run."""
+    """A cancelled run of a lost worker ends, although no worker claims a run."""
     clock = Clock()
     with backend(Settings(home=tmp_path, lease_seconds=0.05, heartbeat_seconds=0.01), clock=clock) as http:
         client = BothClient(http=http)
@@ -38,7 +39,7 @@ def test_lost_runs_end_without_any_worker(tmp_path: Path) -> None:
         assert claim is not None
         client.cancel(claim.run.id)
         clock.now += 1
-        (run,) = client.wait([claim.run.id], timeout=120)
+        (run,) = client.wait([claim.run.id], timeout=DEADLINE)
         assert run.status is RunStatus.CANCELLED
 
 
@@ -66,7 +67,7 @@ def served(home: Path) -> Iterator[tuple[subprocess.Popen[bytes], BothClient]]:
 
 @pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGKILL])
 def test_what_was_acknowledged_is_there_after_a_restart(tmp_path: Path, end: signal.Signals) -> None:
-    """A backend that ends, politely or not, loses no acknowledged row, and the worker goes on with its token."""
+    """A backend that stops or is killed loses no acknowledged row, and the worker continues with its claim."""
     with served(tmp_path) as (process, client):
         worker = client.register(INFO, catalog()).worker_id
         client.launch(spec())

@@ -23,13 +23,13 @@ REPORTS = ["heartbeat", "start", "updates", "finish"]
 
 @pytest.fixture(scope="module")
 def http(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
-    """Start one application for all of these tests, which leave it as it is."""
+    """Start one application for all of these tests, which do not change it."""
     with backend(Settings(home=tmp_path_factory.mktemp("home"))) as http:
         yield http
 
 
 def post(http: httpx.Client, path: str, content: bytes | str) -> httpx.Response:
-    """Send a body as it is."""
+    """Send a raw body."""
     return http.post(f"/api/v1{path}", content=content, headers=JSON)
 
 
@@ -47,12 +47,12 @@ def assert_problem(answer: httpx.Response, *statuses: int) -> dict[str, Any]:
 @pytest.mark.parametrize("path", [*CALLS, *(f"/runs/somerun0/{report}" for report in REPORTS)])
 @pytest.mark.parametrize("content", ["", "{", "[]", "null", "3", '"text"', "{}", "\x00", "{'a': 1}", "[" * 100_000])
 def test_malformed_bodies_are_refused(http: httpx.Client, path: str, content: str) -> None:
-    """What is no JSON, or no object, or nested without end, is a 4xx that says so."""
+    """A body that is not JSON, not an object or nested too deeply is a 4xx with the reason."""
     assert_problem(post(http, path, content), 400, 422)
 
 
 def test_broken_json_names_the_place(http: httpx.Client) -> None:
-    """The error says what is wrong with the JSON, and where."""
+    """The error names the problem and position in the JSON."""
     (error,) = assert_problem(post(http, "/experiments", '{"name": "a'), 422)["errors"]
     assert error == {"field": "body", "value": None, "limit": "not JSON: Unterminated string starting at character 9"}
 
@@ -155,7 +155,7 @@ def test_other_methods_are_not_allowed(http: httpx.Client) -> None:
 def test_our_own_mistakes_hide_their_details(
     http: httpx.Client, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """An error that nobody foresaw is a 500 with an id; its traceback is in the log alone, under that id."""
+    """An unexpected error is a 500 with an ID; its traceback is only in the log, under that ID."""
 
     def broken(_store: Services) -> None:
         raise RuntimeError("secret")
@@ -178,6 +178,6 @@ ANYTHING = st.recursive(
 @settings(max_examples=120, deadline=None)
 @given(document=ANYTHING, field=st.sampled_from(sorted(SPEC)), path=st.sampled_from(CALLS[:2]))
 def test_anything_in_a_field_is_a_clear_answer(http: httpx.Client, document: Any, field: str, path: str) -> None:
-    """Whatever JSON stands in a field of a comparison, the answer is never a server's error."""
+    """No JSON value in a field of a comparison causes a server error."""
     answer = post(http, path, json.dumps(SPEC | {field: document}))
     assert_problem(answer, 422, 503)  # 503 is its good end here: no worker has registered

@@ -86,9 +86,9 @@ def test_a_run_that_begins_again_breaks_the_export(scene: Scene, kind: str, remo
     scene.append(claim, 40)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(reader, "_PAGE", 7)
-        with scene.store.metrics.whole(claim.run.id) as reading:
+        with scene.services.metrics.whole(claim.run.id) as reading:
             parts = KINDS[kind](scene.run(claim), reading)
-        with scene.store.database.write() as connection:
+        with scene.services.database.write() as connection:
             if removed:
                 connection.execute(text("DELETE FROM runs WHERE id = :id"), {"id": claim.run.id})
             else:
@@ -101,14 +101,14 @@ def test_rows_that_come_meanwhile_are_left_out(scene: Scene) -> None:
     """A file ends with the row that was the last when it was begun."""
     claim = scene.claim()
     scene.append(claim, 10)
-    with scene.store.metrics.whole(claim.run.id) as reading:
+    with scene.services.metrics.whole(claim.run.id) as reading:
         pass
     scene.append(claim, 20)
     assert orjson.loads(b"".join(to_json(scene.run(claim), reading)))["columns"]["update"] == list(range(1, 11))
 
 
 def test_a_broken_response_is_no_file() -> None:
-    """After an error behind the first piece the connection breaks: no client takes the part for the whole."""
+    """After an error behind the first chunk the connection breaks, so that no client accepts a partial file."""
 
     def parts() -> Iterator[bytes]:
         yield bytes(file_responses.CHUNK)
@@ -132,7 +132,7 @@ def test_a_broken_response_is_no_file() -> None:
 @pytest.mark.parametrize("size", [0, 1, 2 * file_responses.CHUNK + 7])
 @pytest.mark.anyio
 async def test_an_open_file_is_sent_and_closed(size: int, tmp_path: Path) -> None:
-    """Its content is sent with its length, also where the name is gone, and the file is closed."""
+    """Content and length are sent even if the file was deleted meanwhile, and the file is closed."""
     path = tmp_path / "file"
     path.write_bytes(whole := bytes(range(256)) * (size // 256) + bytes(size % 256))
     with closing(path.open("rb")) as file:
@@ -154,12 +154,12 @@ def anyio_backend() -> str:
 def test_memory_does_not_grow_with_the_export(scene: Scene, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A run of 200,000 rows, whose values and text take 40 MB, is exported with at most 16 MiB."""
     monkeypatch.setattr(exports, "_BUFFERED_VALUES", ROWS)
-    run = scene.store.runs.get(scene.experiment.runs[0].id)
-    with scene.store.database.write() as connection:
+    run = scene.services.runs.get(scene.experiment.runs[0].id)
+    with scene.services.database.write() as connection:
         number = run_number(connection, run.id)
         connection.execute(text(MANY), {"rows": ROWS, "run": number})
         connection.execute(text("UPDATE runs SET updates = :rows WHERE number = :run"), {"rows": ROWS, "run": number})
-    with scene.store.metrics.readings([run.id], fields=FIELDS, points=ROWS) as found:
+    with scene.services.metrics.readings([run.id], fields=FIELDS, points=ROWS) as found:
         parts = KINDS[kind](run, found[0])
     length, largest = len(next(parts)), 0
     before = pyarrow.total_allocated_bytes()

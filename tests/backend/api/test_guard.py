@@ -35,7 +35,7 @@ FOREIGN = {
 
 @pytest.fixture(scope="module")
 def http(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
-    """Start one application for all of these tests, which leave it as it is."""
+    """Start one application for all of these tests, which do not change it."""
     with backend(Settings(home=tmp_path_factory.mktemp("home"))) as http:
         yield http
 
@@ -70,7 +70,7 @@ def test_our_own_requests_pass(http: httpx.Client, headers: dict[str, str]) -> N
 
 
 def test_other_names_can_be_allowed(settings: Settings) -> None:
-    """The setting says by which names the backend may be called, beside the address that it listens on."""
+    """The setting lists accepted host names in addition to the bind address."""
     with backend(settings.model_copy(update={"allowed_hosts": "lab.example, other"})) as http:
         assert http.get("/health", headers={"Host": "lab.example:8700"}).status_code == 200
         assert http.get("/health", headers={"Host": "localhost"}).status_code == 403
@@ -118,7 +118,7 @@ WORKERS = {"workers", "updates"}
 
 @pytest.fixture(scope="module")
 def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[httpx.Client, Tokens]]:
-    """Start an application that has tokens; the tests leave it as it is."""
+    """Start an application with tokens; the tests do not change it."""
     settings = Settings(home=tmp_path_factory.mktemp("guarded"), token=SecretStr(OWN))
     with pytest.MonkeyPatch.context() as patch, backend(settings) as http:
         patch.setattr(guard, "MAX_FAILURES", 10**9)
@@ -227,13 +227,13 @@ def test_a_deleted_token_opens_nothing(guarded: tuple[httpx.Client, Tokens]) -> 
 
 
 def test_whether_it_answers_is_no_secret(guarded: tuple[httpx.Client, Tokens]) -> None:
-    """Health can be asked without a token, by GET alone."""
+    """Health can be requested without a token, by GET only."""
     assert {path: guarded[0].get(path).status_code for path in PUBLIC} == dict.fromkeys(PUBLIC, 200)
     assert guarded[0].post("/health").status_code == 401
 
 
 def test_no_token_gets_into_a_log(guarded: tuple[httpx.Client, Tokens], caplog: pytest.LogCaptureFixture) -> None:
-    """Whatever is asked with a token, right or wrong, in a header or a query, nothing logged at any level has it."""
+    """No log level shows a token, valid or not, in a header or in a query."""
     http, tokens = guarded
     made, wrong = tokens.create("watched", EVERYTHING), "a-wrong-token-that-is-long"
     with caplog.at_level(logging.DEBUG, logger="backend"):
@@ -297,7 +297,7 @@ def test_a_length_must_be_a_number(small: httpx.Client, length: str) -> None:
 
 
 def test_a_page_cannot_post_as_plain_text(http: httpx.Client) -> None:
-    """What a form can send without asking, text/plain, is never read as JSON."""
+    """text/plain, which a form can send without a preflight request, is never read as JSON."""
     answer = http.post("/api/v1/workers", content=b"{}", headers={"Content-Type": "text/plain"})
     assert answer.status_code == 422
     assert answer.json()["errors"][0]["field"] == "body"

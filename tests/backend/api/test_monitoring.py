@@ -37,7 +37,7 @@ def test_metrics_count_what_happened(http: httpx.Client, client: BothClient, cla
 
 
 def test_strangers_make_no_series(http: httpx.Client) -> None:
-    """Paths and methods that do not exist are counted together, so that nobody can fill the memory."""
+    """Unknown paths and methods share one label, so that they cannot exhaust the memory."""
     for n in range(20):
         http.request(f"M{n}", f"/nowhere/{n}")
         http.get(f"/api/v1/runs/somerun{n:02}")

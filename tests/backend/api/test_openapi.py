@@ -30,7 +30,7 @@ def contents(operation: dict[str, Any]) -> dict[str, dict[str, Any]]:
 
 
 def test_the_description_is_served(http: httpx.Client) -> None:
-    """Scripts find the description where the rest of the API is."""
+    """The OpenAPI document is under the prefix of the API."""
     assert http.get("/api/v1/openapi.json").json() == DOCUMENT
 
 

@@ -25,7 +25,7 @@ SECRET = "not for strangers"
 
 @pytest.fixture(scope="module")
 def http(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
-    """Start one application with a worker for all of these tests, which leave it as it is."""
+    """Start one application with a worker for all of these tests, which do not change it."""
     with backend(Settings(home=tmp_path_factory.mktemp("home"))) as http:
         BothClient(http=http).register(INFO, catalog())
         yield http
@@ -64,7 +64,7 @@ def test_every_place_of_an_id_is_known() -> None:
 
 
 def test_no_path_leads_out_of_the_store(tmp_path: Path) -> None:
-    """Each of 500 payloads in each place of an id is a 404, 405 or 422, and no file's content comes back."""
+    """Each of 500 payloads in place of each ID is a 404, 405 or 422, and no file content is returned."""
     secret = tmp_path / "secret.txt"
     secret.write_text(SECRET)
     folder = tmp_path / "checkpoints" / "linkedlink"
@@ -81,7 +81,7 @@ def test_no_path_leads_out_of_the_store(tmp_path: Path) -> None:
 
 
 async def _ask_all(settings: Settings, asked: list[tuple[str, str]]) -> list[tuple[int, bytes]]:
-    """Send requests with targets as they are: a client would tidy them up before."""
+    """Send requests with raw targets, which a client would normalize."""
     app = create_app(settings)
     async with app.router.lifespan_context(app):
         return [await _ask(app, method, target) for method, target in asked]
@@ -139,7 +139,7 @@ GIANTS = {
 @pytest.mark.parametrize("content", GIANTS.values(), ids=GIANTS)
 @pytest.mark.parametrize("path", ["/experiments", "/experiments/check"])
 def test_giants_are_refused(http: httpx.Client, path: str, content: str) -> None:
-    """A configuration that nobody could train gets a short 4xx within half a second of processing."""
+    """A configuration that no worker can train is a short 4xx within half a second of processing."""
     times = []
     for _ in range(5):
         began = time.process_time()
@@ -161,7 +161,7 @@ CODE = [
 @pytest.mark.parametrize("name", CODE)
 @pytest.mark.parametrize("field", ["name", "data"])
 def test_names_are_looked_up_never_run(http: httpx.Client, field: str, name: str) -> None:
-    """A problem or data set that no worker announced is a 422 that names the field, whatever its name says."""
+    """A problem or data set that no worker announced is a 422 with the field, whatever its name contains."""
     answer = http.post("/api/v1/experiments", json=SPEC | {"problem": SPEC["problem"] | {field: name}})
     assert answer.status_code == 422
     assert [error["field"] for error in answer.json()["errors"]] == [f"problem.{field}"]

@@ -62,8 +62,8 @@ def test_every_kind_expands(partition: Partition, blocks: list[list[str]]) -> No
     ("blocks", "field", "value", "limit"),
     [
         ([LAYERS, ["nope"]], "p.blocks.1.0", "nope", "no such layer; the layers are encoder.0, encoder.2, decoder.0"),
-        ([LAYERS, ["encoder.2"]], "p.blocks.1.0", "encoder.2", "layer encoder.2 stands in 2 places"),
-        ([["encoder.0", *LAYERS]], "p.blocks.0.1", "encoder.0", "layer encoder.0 stands in 2 places"),
+        ([LAYERS, ["encoder.2"]], "p.blocks.1.0", "encoder.2", "layer encoder.2 is listed 2 times"),
+        ([["encoder.0", *LAYERS]], "p.blocks.0.1", "encoder.0", "layer encoder.0 is listed 2 times"),
         ([LAYERS[1:]], "p.blocks", "without encoder.0", "each layer belongs to exactly one block"),
     ],
 )

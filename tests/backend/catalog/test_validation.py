@@ -52,7 +52,7 @@ def test_plan_lists_every_run() -> None:
         ({"options": {"code": 1.5}}, "problem.options.code", 1.5, "not of type 'integer'"),
         ({"options": {"output": "relu"}}, "problem.options.output", "relu", "not one of ['linear', 'sigmoid']"),
         ({"options": {"hidden": 10**9}}, "problem.options.hidden", 10**9, "at most 200,000,000"),
-        ({"options": {"hidden": 10**30}}, "problem.options.hidden", str(10**30), "must lie within"),
+        ({"options": {"hidden": 10**30}}, "problem.options.hidden", str(10**30), "must be between"),
         ({"optimizers": [{"kind": "adam", "gradient_batch": 101}]}, "optimizers.0.gradient_batch", 101, "at most 100"),
         (
             {"optimizers": bhf({"kind": "explicit", "blocks": [LAYERS[:3], ["decoder.2", "x"]]})},
@@ -166,12 +166,12 @@ def test_what_no_worker_can_hold_is_refused(optimizer: Optimizer, precision: str
     ],
 )
 def test_the_largest_worker_counts(
-    store: Services, workers: list[tuple[str, int | None]], device: str, refused: bool
+    services: Services, workers: list[tuple[str, int | None]], device: str, refused: bool
 ) -> None:
-    """What one living worker can hold is queued; where a worker does not tell its memory, nothing is refused for it."""
+    """A comparison that fits one live worker is queued; if a worker reports no memory, none is refused for memory."""
     for name, memory in workers:
         info = INFO.model_copy(update={"device": name, "memory": memory})
-        store.workers.register(Announcement(info=info, catalog=catalog()))
+        services.workers.register(Announcement(info=info, catalog=catalog()))
     with pytest.raises(InvalidInput) if refused else nullcontext():
-        store.experiments.launch(spec(device=device))
-    assert len(store.experiments.list()) == (not refused)
+        services.experiments.launch(spec(device=device))
+    assert len(services.experiments.list()) == (not refused)

@@ -9,7 +9,8 @@ from sqlalchemy import insert
 from typer.testing import CliRunner, Result
 
 from backend.api.services import Services
-from backend.cli.main import app, main
+from backend.cli.app import app
+from backend.cli.main import main
 from backend.schemas.optimizers import Adam
 from backend.security.tokens import Scope, Tokens
 from backend.settings import Settings
@@ -39,16 +40,16 @@ def test_tokens_are_made_listed_and_deleted(settings: Settings) -> None:
     assert run("token", "create", "nobody").exit_code == 2
 
 
-@pytest.mark.usefixtures("store")
+@pytest.mark.usefixtures("services")
 def test_the_doctor_speaks() -> None:
-    """All is well says the doctor, and the exit code is 0."""
+    """On a healthy database the exit code is 0."""
     done = run("doctor")
     assert (done.exit_code, done.stdout) == (0, "no problems found\n")
 
 
-def test_the_doctor_repairs(store: Services) -> None:
+def test_the_doctor_repairs(services: Services) -> None:
     """What is wrong is exit code 1 until it is repaired."""
-    with store.database.write() as connection:
+    with services.database.write() as connection:
         connection.execute(insert(EXPERIMENTS).values(number=1, id="someexperiment", name="n", spec="{}", created_at=0))
         values = {"id": "somerun00", "experiment": 1, "problem": "p", "data": "d", "config": "{}", "created_at": 0}
         connection.execute(insert(RUNS).values(values | {"status": "queued", "updates": 3}))
@@ -60,9 +61,9 @@ def test_the_doctor_repairs(store: Services) -> None:
     assert run("doctor").exit_code == 0
 
 
-@pytest.mark.usefixtures("store")
+@pytest.mark.usefixtures("services")
 def test_a_backup_is_made(tmp_path: Path) -> None:
-    """The command says what it wrote."""
+    """The command prints the file that it wrote."""
     target = tmp_path / "copy.sqlite3"
     done = run("backup", str(target))
     assert done.exit_code == 0
@@ -88,6 +89,7 @@ def test_what_is_wrong_is_one_line(
 ) -> None:
     """A wrong argument, variable or folder is a line that names it, and exit code 1; nothing is created."""
     arguments, environment, words = WRONG[case]
+    monkeypatch.delenv("BLOCKHF_LONG", raising=False)
     monkeypatch.chdir(tmp_path)
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
@@ -113,7 +115,7 @@ def test_a_database_that_breaks_is_one_line(
 
 
 def test_an_error_of_ours_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What nobody foresaw keeps its traceback, another document's errors too."""
+    """Unexpected errors keep their traceback, as do validation errors of other documents."""
     monkeypatch.setattr("sys.argv", ["blockhf", "token", "list"])
     for error in (RuntimeError("ours"), OSError("without a file"), _unforeseen()):
         monkeypatch.setattr(Tokens, "list", _raising(error))
@@ -138,7 +140,7 @@ def _raising(error: Exception) -> Callable[[Tokens], None]:
 
 @pytest.mark.parametrize("options", [[], ["--repair"]])
 def test_the_doctor_creates_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: list[str]) -> None:
-    """In a wrong folder it says that there is no database, and leaves no file there."""
+    """In a folder without a database the command reports that and creates no file."""
     monkeypatch.chdir(tmp_path)
     for home in (tmp_path, tmp_path / "none"):
         monkeypatch.setenv("BLOCKHF_HOME", str(home))

@@ -15,7 +15,7 @@ def trained(client: BothClient) -> None:
 
 
 def test_it_is_launched_once(client: BothClient) -> None:
-    """On an empty database, and never again, also once it was put away or deleted."""
+    """The demo is queued once, on an empty database, even if it is archived or deleted later."""
     made = launch_demo(client)
     assert made is not None
     assert made.spec == DEMO

@@ -12,7 +12,7 @@ from tests.backend.samples import spec
 
 
 def test_a_comparison_is_edited_and_listed(run: Run, client: Client, worker: str) -> None:
-    """Name, note, tags and archive are set one by one, and the list says them."""
+    """Name, note, tags and archive status can be set separately, and the list shows them."""
     assert worker
     made = client.launch(spec())
     assert run("edit", made.id, "--name", "[b]old[/b]", "--note", "n", "--tag", "x", "--tag", "y").exit_code == 0
@@ -27,7 +27,7 @@ def test_a_comparison_is_edited_and_listed(run: Run, client: Client, worker: str
 
 
 def test_a_deletion_says_what_it_cancels(run: Run, client: Client, worker: str) -> None:
-    """It asks while runs wait, does nothing on a no, and can be taken back."""
+    """Deletion asks if runs are queued, does nothing on a no, and can be undone."""
     assert worker
     made = client.launch(spec())
     asked = run("delete", made.id, answer="n\n")
@@ -42,7 +42,7 @@ def test_a_deletion_says_what_it_cancels(run: Run, client: Client, worker: str) 
 
 
 def test_a_purge_is_asked_for(run: Run, client: Client, worker: str) -> None:
-    """Deleted experiments are removed for good after a yes, and no others."""
+    """Only deleted experiments are removed permanently, after a yes."""
     assert worker
     made, kept = client.launch(spec()), client.launch(spec())
     client.delete(made.id)

@@ -10,7 +10,7 @@ from backend.schemas.optimizer_registry import OPTIMIZERS
 
 
 def test_every_field_of_an_optimizer_is_a_setting_with_help() -> None:
-    """Damping stands under HF and BHF, betas under Adam, each with bounds, default and help."""
+    """Damping is listed under HF and BHF, betas under Adam, each with bounds, default and help."""
     settings = optimizer_settings()
     assert list(settings) == list(OPTIMIZERS)
     assert "at least 0" in settings["hf"]["damping"].limits

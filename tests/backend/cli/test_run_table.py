@@ -9,6 +9,7 @@ from rich.console import Console
 from backend.cli import run_table
 from backend.errors import BackendUnavailable
 from backend.schemas.api import Claim
+from backend.schemas.optimizers import HessianFree
 from backend.schemas.runs import Run
 from tests.clients import BothClient
 
@@ -27,7 +28,7 @@ def written(console: Console) -> str:
 def test_watching_ends_when_all_that_is_left_is_paused(
     client: BothClient, claim: Claim, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It goes on while a run trains, and once the others are paused it ends and says how they go on."""
+    """Watching continues while a run trains; it ends once the others are paused, and names the command to resume."""
     looks: list[float] = []
 
     def finish(seconds: float) -> None:
@@ -60,7 +61,7 @@ def test_watching_says_nothing_of_pauses_where_there_are_none(client: BothClient
 def test_watching_goes_on_while_the_backend_is_away(
     client: BothClient, claim: Claim, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The screen says so, with what was known last; once the backend is back it says so no longer."""
+    """While the backend is unreachable, the screen shows a message and the last known state."""
     looks: list[float] = []
     monkeypatch.setattr("time.sleep", looks.append)
     shown = Console(file=StringIO(), width=100, force_terminal=True)
@@ -119,3 +120,13 @@ def test_watching_ends_when_the_backend_stays_away(
     assert 300 <= sum(looks) <= 310
     with pytest.raises(BackendUnavailable, match="gone"):
         run_table.watch(fetch, console(), interval=0.5)
+
+
+def test_members_of_a_sweep_are_told_apart(claim: Claim) -> None:
+    """A row has the run's name as the pages have it, also where the terminal is narrow."""
+    config = claim.run.config
+    swept = [config.model_copy(update={"optimizer": HessianFree(damping=damping)}) for damping in (0.1, 0.3)]
+    shown = console()
+    shown.print(run_table.runs_table([claim.run.model_copy(update={"config": one}) for one in swept], width=80))
+    words = " ".join(written(shown).split())
+    assert all(f"HF · damping {damping}" in words for damping in (0.1, 0.3))

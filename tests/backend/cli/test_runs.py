@@ -35,7 +35,7 @@ def finished_meanwhile(client: BothClient, claim: Claim, monkeypatch: pytest.Mon
 def test_a_run_that_ends_meanwhile_keeps_no_other_from_its_turn(
     run: Command, client: BothClient, claim: Claim, finished_meanwhile: list[str], verb: str, status: RunStatus
 ) -> None:
-    """It is said on standard error, and is no failure; the others get what was asked."""
+    """A message goes to standard error and the exit code is 0; the other runs change."""
     done = run(verb, claim.run.experiment_id, "--json")
     assert done.exit_code == 0
     assert f"{finished_meanwhile[0]}: run {finished_meanwhile[0]} is finished" in done.stderr
@@ -44,7 +44,7 @@ def test_a_run_that_ends_meanwhile_keeps_no_other_from_its_turn(
 
 
 def test_what_is_refused_is_a_failure(run: Command, client: BothClient, worker: str) -> None:
-    """Runs of a deleted comparison stay cancelled, and the exit code says so."""
+    """Runs of a deleted comparison stay cancelled, and the exit code is 1."""
     assert worker
     made = client.launch(spec())
     client.delete(made.id)

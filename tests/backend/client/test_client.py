@@ -205,7 +205,7 @@ def test_a_key_may_be_long(client: BothClient, worker: str) -> None:
 
 
 def test_no_worker_is_its_own_error(client: BothClient) -> None:
-    """A launch before any worker came can be told from a backend that is away."""
+    """A launch without a worker raises another error than an unreachable backend."""
     with pytest.raises(NoWorker):
         client.launch(spec())
 
@@ -250,7 +250,7 @@ def test_comparisons_are_kept_in_order(client: BothClient, worker: str) -> None:
 
 
 def test_presets_are_saved_and_deleted(client: BothClient) -> None:
-    """What was saved comes back complete."""
+    """Saved settings are returned completely."""
     saved = client.save_preset("mine", "Mine", spec(budget={"updates": None, "epochs": 2}))
     assert client.presets() == [client.preset("mine")] == [saved]
     assert saved.spec.budget.updates is None

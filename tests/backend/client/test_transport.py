@@ -1,4 +1,4 @@
-"""Tests of how the client's requests travel: against servers that are slow, break, or are away."""
+"""Tests of the client's requests to servers that are slow, fail or are unreachable."""
 
 import itertools
 import socket
@@ -90,7 +90,7 @@ def test_following_reads_only_what_is_new(no_pause: list[float]) -> None:
 
 
 def test_following_reads_rewritten_rows_again(no_pause: list[float]) -> None:
-    """Where a run was rolled back, all of its rows come again, also where none are left."""
+    """After a rollback all rows of the run are read again, even if none are left."""
     answers = [
         series("running", 1, 2, 3), series("running", 4, generation=2), series("running", 1, 2, 3, 4, generation=2),
         series("queued", generation=3), series("queued", generation=3), series("finished", 1, generation=3),
@@ -126,7 +126,7 @@ def test_a_follower_gives_up_after_minutes(no_pause: list[float]) -> None:
 
 @pytest.mark.parametrize("status", [401, 403, 404])
 def test_a_refusal_is_no_absence(no_pause: list[float], status: int) -> None:
-    """A token that is refused, or a run that is gone, ends a wait and a stream at once."""
+    """A refused token or a deleted run ends waiting and following at once."""
     kinds = {401: Unauthorized, 403: Forbidden, 404: NotFound}
     refusal = httpx.Response(status, json=kinds[status]("no").body())
     for begin in (
@@ -141,7 +141,7 @@ def test_a_refusal_is_no_absence(no_pause: list[float], status: int) -> None:
 
 
 def test_waiting_goes_on_while_the_backend_is_away(no_pause: list[float], client: BothClient, claim: Claim) -> None:
-    """A wait survives a restart; after minutes it raises what it always raised, and its own time holds before."""
+    """Waiting survives a restart; after minutes it raises the error, or earlier after its own timeout."""
     training = client.run(claim.run.id).model_dump(mode="json")
     client.finish(claim.run.id, claim.claim_number, "finished")
     ended = client.run(claim.run.id).model_dump(mode="json")
@@ -169,7 +169,7 @@ def test_reads_are_repeated(no_pause: list[float], error: type[httpx.TransportEr
 
 
 def test_the_fourth_failure_is_reported(no_pause: list[float]) -> None:
-    """A backend that stays away is an error that names it."""
+    """A backend that stays unreachable is an error with its URL."""
     client, seen = unreliable(9, httpx.ConnectError, httpx.Response(200))
     with pytest.raises(BackendUnavailable, match=r"no answer from http://127\.0\.0\.1.*: broken"):
         client.runs()
@@ -186,7 +186,7 @@ def test_slow_answers_are_not_asked_for_again(no_pause: list[float]) -> None:
 
 
 class _Slow(BaseHTTPRequestHandler):
-    """Makes all of an answer before it sends the first byte, and takes a while."""
+    """A server that computes the whole response before the first byte, slowly."""
 
     def do_GET(self) -> None:
         """Answer after half a second."""
@@ -197,12 +197,12 @@ class _Slow(BaseHTTPRequestHandler):
             self.wfile.write(b'{"runs": {}}')
 
     def log_message(self, *_: object) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
 
 @pytest.fixture
 def slow() -> Iterator[BothClient]:
-    """Speak to a server that is slow, by a client that waits a tenth of a second."""
+    """Return a client with a timeout of 0.1 s and a slow server."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), _Slow)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
@@ -226,7 +226,7 @@ def test_files_may_take_long_to_begin(slow: BothClient) -> None:
 
 @pytest.mark.parametrize(("mine", "read"), [(7.0, 600.0), (1000.0, 1000.0), (None, None)])
 def test_only_reading_takes_longer(mine: float | None, read: float | None) -> None:
-    """Connecting is given up as soon as for any call; a patience that is longer yet is kept."""
+    """Connecting has the usual timeout; a longer timeout of the client is kept."""
     seen: list[dict[str, float | None]] = []
 
     def handle(request: httpx.Request) -> httpx.Response:
@@ -244,7 +244,7 @@ def test_only_reading_takes_longer(mine: float | None, read: float | None) -> No
 
 
 def test_claims_are_not_repeated(no_pause: list[float]) -> None:
-    """A claim whose answer is lost may have taken a run; the lease brings it back, a second claim would take two."""
+    """A claim is not retried: a lost response may have claimed a run, whose lease will expire."""
     client, seen = unreliable(9, httpx.ReadError, httpx.Response(204))
     with pytest.raises(BackendUnavailable):
         client.claim("someworker")
@@ -275,7 +275,7 @@ def test_launches_are_repeated_with_their_key(no_pause: list[float]) -> None:
     ],
 )
 def test_answers_that_are_not_ours(answer: httpx.Response, kind: type[BlockHFError]) -> None:
-    """A proxy's page or its way elsewhere, or an error of a newer backend, is an error too."""
+    """A proxy's page, a redirect or an unknown error of a newer backend is an error, too."""
     client, _ = unreliable(0, httpx.ReadError, answer)
     with pytest.raises(BlockHFError) as caught:
         client.catalog()
@@ -283,7 +283,7 @@ def test_answers_that_are_not_ours(answer: httpx.Response, kind: type[BlockHFErr
 
 
 def test_a_closed_port_is_unhealthy() -> None:
-    """Where nobody listens, health is False and a call is BackendUnavailable."""
+    """Without a server, health is False and a call raises BackendUnavailable."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -296,7 +296,7 @@ def test_a_closed_port_is_unhealthy() -> None:
 @pytest.mark.parametrize("letter", ["x", "é", '"'])
 @pytest.mark.parametrize("blocks", [0, 4, 64])
 def test_batches_are_let_in(blocks: int, letter: str) -> None:
-    """Rows of many blocks with long notes are cut so that the backend takes each batch; none is left out."""
+    """Rows of many blocks with long notes are split into batches that the backend accepts; none is lost."""
     full = [block(30, note=500 * letter, residual=1 / 3, model_decrease=-2e-300 / 3) for _ in range(blocks)]
     rows = [update(number).model_copy(update={"blocks": full}) for number in range(1, 501)]
     cut = list(batches(rows))

@@ -18,10 +18,10 @@ BAD = spec(problem={"name": "squeeze", "data": "nowhere"})
 
 
 @pytest.fixture
-def ready(store: Services) -> Services:
+def ready(services: Services) -> Services:
     """Register a worker, so that there is a catalog."""
-    store.workers.register(Announcement(info=INFO, catalog=catalog()))
-    return store
+    services.workers.register(Announcement(info=INFO, catalog=catalog()))
+    return services
 
 
 def test_launch_queues_every_run(ready: Services) -> None:
@@ -35,9 +35,9 @@ def test_launch_queues_every_run(ready: Services) -> None:
     assert ready.experiments.get(made.id) == made
 
 
-def test_nothing_is_launched_before_a_worker_came(store: Services) -> None:
-    """Without a catalog nothing can be checked or queued, and the error says what is missing."""
-    for verb in (store.experiments.launch, store.experiments.check):
+def test_nothing_is_launched_before_a_worker_came(services: Services) -> None:
+    """Without a catalog nothing can be checked or queued."""
+    for verb in (services.experiments.launch, services.experiments.check):
         with pytest.raises(NoWorker, match="no worker has registered yet"):
             verb(spec())
 
@@ -52,7 +52,7 @@ def test_bad_input_queues_nothing(ready: Services) -> None:
 
 
 def test_check_queues_nothing(ready: Services) -> None:
-    """A check says what would be queued and leaves no trace."""
+    """A check returns what would be queued and stores nothing."""
     assert len(ready.experiments.check(spec()).runs) == 2
     assert ready.experiments.list() == []
 
@@ -96,19 +96,19 @@ def test_a_key_launches_once_from_many_threads(ready: Services) -> None:
 
 def test_the_queue_has_a_limit(settings: Settings, clock: Clock) -> None:
     """A comparison that does not fit into the queue is refused as a whole."""
-    store = Services(settings.model_copy(update={"max_queued": 3}), clock=clock)
-    store.workers.register(Announcement(info=INFO, catalog=catalog()))
-    store.experiments.launch(spec())
+    services = Services(settings.model_copy(update={"max_queued": 3}), clock=clock)
+    services.workers.register(Announcement(info=INFO, catalog=catalog()))
+    services.experiments.launch(spec())
     with pytest.raises(QueueFull, match="BLOCKHF_MAX_QUEUED"):
-        store.experiments.launch(spec())
-    assert len(store.runs.list()) == 2
-    store.queue.cancel(store.runs.list()[0].id)
-    store.experiments.launch(spec())
-    store.close()
+        services.experiments.launch(spec())
+    assert len(services.runs.list()) == 2
+    services.queue.cancel(services.runs.list()[0].id)
+    services.experiments.launch(spec())
+    services.close()
 
 
 def test_experiments_are_listed_newest_first(ready: Services) -> None:
-    """A list goes on where the one before ended."""
+    """A list continues where the previous one ended."""
     made = [ready.experiments.launch(spec(name=f"number {i}")) for i in range(5)]
     first = ready.experiments.list(limit=2)
     second = ready.experiments.list(limit=10, before=first[-1].id)
@@ -116,7 +116,7 @@ def test_experiments_are_listed_newest_first(ready: Services) -> None:
 
 
 def test_an_unknown_experiment_is_not_found(ready: Services) -> None:
-    """The error names what was asked for."""
+    """The error names the requested ID."""
     with pytest.raises(NotFound, match="no experiment nowhere"):
         ready.experiments.get("nowhere")
     with pytest.raises(NotFound, match="no experiment nowhere"):
@@ -136,7 +136,7 @@ def test_name_note_and_tags_are_changed(ready: Services) -> None:
 
 
 def test_lists_are_by_tag_and_leave_out_what_is_put_away(ready: Services) -> None:
-    """A tag is matched whole; archived and deleted experiments are listed where asked for, by each its own word."""
+    """A tag must match exactly; archived and deleted experiments are listed on request, by separate filters."""
     first, second, third, fourth = (ready.experiments.launch(spec(name=f"number {i}")) for i in range(4))
     ready.experiments.change(first.id, ExperimentChange(tags=["a_b", "paper"]))
     ready.experiments.change(second.id, ExperimentChange(tags=["axb", "paper-2"], archived=True))

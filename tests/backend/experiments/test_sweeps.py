@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from backend.cli.main import app
+from backend.cli.app import app
 from backend.errors import InvalidInput
 from backend.experiments.sweeps import expand, parse
 from backend.schemas.api import Sweep
 from backend.schemas.experiments import ExperimentSpec
-from backend.schemas.optimizers import Adam, BlockHessianFree, EqualPartition
+from backend.schemas.optimizers import Adam, BlockHessianFree, EqualPartition, LayerPartition, ProblemPartition
 from tests.backend.samples import INFO, catalog, spec
 from tests.clients import BothClient
 from tests.processes import Processes
@@ -46,9 +46,26 @@ def test_a_list_keeps_settings_together() -> None:
 
 
 def test_grid_and_list_together() -> None:
-    """A grid is taken at each point; a knob within a knob is set where the rest of it fits."""
+    """A grid is combined with each point; a nested setting is set if its parent allows it."""
     found = expanded(grid={"bhf.partition.count": [2, 3]}, points=[{"bhf.partition.kind": "equal"}])
     assert found[1:] == [bhf(partition=EqualPartition(count=2)), bhf(partition=EqualPartition(count=3))]
+
+
+def test_blocks_are_swept_as_people_write_them() -> None:
+    """A number, one per layer and default are partitions, on the command line, in the API and in a file."""
+    wanted = [
+        bhf(partition=EqualPartition(count=1)),
+        bhf(partition=EqualPartition(count=2)),
+        bhf(partition=LayerPartition()),
+        bhf(partition=ProblemPartition()),
+    ]
+    for name in ("blocks", "partition"):
+        assert expand(parse(spec(), [f"bhf.{name}=1, 2,one per layer,default"])).optimizers[1:] == wanted
+        assert expanded(grid={f"bhf.{name}": [1, 2, "layers", "problem"]})[1:] == wanted
+    assert bhf(partition="4") == bhf(blocks=4) == bhf(partition=EqualPartition(count=4))
+    with pytest.raises(InvalidInput) as caught:
+        expanded(grid={"bhf.blocks": ["many"]})
+    assert caught.value.errors[0].field == "optimizers.1.partition"
 
 
 def test_nothing_to_sweep_changes_nothing() -> None:
@@ -78,7 +95,7 @@ def test_what_cannot_be_swept_is_named(fields: dict[str, Any], field: str) -> No
 
 
 def test_a_terminal_writes_a_grid_as_text() -> None:
-    """Values are told apart by commas and read as numbers or words."""
+    """Values are separated by commas and parsed as numbers or words."""
     sweep = parse(spec(), ["bhf.damping=0,1e-1", "bhf.cg_stop=martens"])
     assert sweep.grid == {"bhf.damping": [0, 0.1], "bhf.cg_stop": ["martens"]}
     assert expand(sweep).optimizers[1:] == [bhf(damping=d, cg_stop="martens") for d in (0, 0.1)]
@@ -94,7 +111,7 @@ def test_a_terminal_writes_ranges_as_the_form_does() -> None:
 
 
 def test_a_terminal_writes_points_as_text() -> None:
-    """Settings of a point are told apart by spaces; each point is one optimizer, or more where there is a grid."""
+    """Settings of a point are separated by spaces; each point is one optimizer, or several with a grid."""
     points = ["bhf.damping=0.1 bhf.cg_stop=martens", "bhf.damping=1"]
     sweep = parse(spec(), [], points)
     assert sweep.points == [{"bhf.damping": 0.1, "bhf.cg_stop": "martens"}, {"bhf.damping": 1}]
@@ -116,7 +133,7 @@ def test_a_sweep_is_launched_once(client: BothClient, worker: str) -> None:
 
 
 def test_a_terminal_launches_a_grid(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """`blockhf launch --grid` queues each value, and says so before with --dry-run."""
+    """`blockhf launch --grid` queues each value; --dry-run lists them first."""
     processes = Processes(tmp_path)
     try:
         monkeypatch.setenv("BLOCKHF_BACKEND_URL", processes.backend_url)
@@ -136,10 +153,10 @@ def test_a_terminal_launches_a_grid(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 
 def test_a_knob_is_given_once() -> None:
-    """A knob that stands twice in a grid, or in a point, is an error: neither of its values is dropped."""
-    with pytest.raises(InvalidInput, match=r"grid.bhf.damping is '1': is given twice"):
+    """A setting that is repeated in a grid or a point is an error; no value is dropped."""
+    with pytest.raises(InvalidInput, match=r"grid.bhf.damping is '1': is set twice"):
         parse(spec(), ["bhf.damping=0", "bhf.damping=1"])
-    with pytest.raises(InvalidInput, match=r"points.bhf.damping is '1': is given twice"):
+    with pytest.raises(InvalidInput, match=r"points.bhf.damping is '1': is set twice"):
         parse(spec(), [], ["bhf.damping=1 bhf.damping=1"])
 
 

@@ -19,53 +19,53 @@ pytestmark = pytest.mark.every_database
 
 
 @pytest.fixture
-def held(store: Services) -> Claim:
+def held(services: Services) -> Claim:
     """Claim a run of a fresh database."""
-    worker = store.workers.register(Announcement(info=INFO, catalog=catalog())).worker_id
-    store.experiments.launch(spec())
-    claim = store.queue.claim(worker)
+    worker = services.workers.register(Announcement(info=INFO, catalog=catalog())).worker_id
+    services.experiments.launch(spec())
+    claim = services.queue.claim(worker)
     assert claim is not None
     return claim
 
 
-def append(store: Services, held: Claim, rows: list[Update]) -> int:
+def append(services: Services, held: Claim, rows: list[Update]) -> int:
     """Report rows of the run that is held."""
-    return store.metrics.append(held.run.id, Append(claim_number=held.claim_number, rows=rows))
+    return services.metrics.append(held.run.id, Append(claim_number=held.claim_number, rows=rows))
 
 
-def columns(store: Services, held: Claim, **query: Any) -> dict[str, Any]:
+def columns(services: Services, held: Claim, **query: Any) -> dict[str, Any]:
     """Read the run that is held."""
     if "above" in query:
         query["after"] = [query.pop("above")]
-    return store.metrics.series([held.run.id], **query)[held.run.id]
+    return services.metrics.series([held.run.id], **query)[held.run.id]
 
 
-def test_what_was_appended_is_read(store: Services, held: Claim) -> None:
-    """Every value of every row comes back, in columns."""
+def test_what_was_appended_is_read(services: Services, held: Claim) -> None:
+    """Every value of every row is returned in columns."""
     rows = [update(1), update(2, test_accuracy=0.5, train_loss=None, diverged=True)]
-    assert append(store, held, rows) == 2
-    found = columns(store, held)
+    assert append(services, held, rows) == 2
+    found = columns(services, held)
     head = {name: found.pop(name) for name in ("status", "row_generation", "last_update")}
     assert head == {"status": "running", "row_generation": 1, "last_update": 2}
     assert found == {name: [getattr(row, name) for row in rows] for name in Update.model_fields if name != "blocks"}
 
 
-def test_blocks_are_read_in_step(store: Services, held: Claim) -> None:
+def test_blocks_are_read_in_step(services: Services, held: Claim) -> None:
     """Each block has its own columns, as long as the run's; what an update does not have is null."""
-    append(store, held, [update(1, blocks=[]), update(2), update(3, blocks=[block(7, residual=None)])])
-    found = columns(store, held, blocks=True, fields=["cost"], above=1)["blocks"]
+    append(services, held, [update(1, blocks=[]), update(2), update(3, blocks=[block(7, residual=None)])])
+    found = columns(services, held, blocks=True, fields=["cost"], above=1)["blocks"]
     assert [part["cg_iterations"] for part in found] == [[2, 7], [3, None]]
     assert found[0]["stop_reason"] == ["iterations", "iterations"]
     assert found[0]["residual"] == [0.5, None]
 
 
-def test_a_replay_changes_nothing(store: Services, held: Claim) -> None:
+def test_a_replay_changes_nothing(services: Services, held: Claim) -> None:
     """Rows that are stored already are skipped, whatever they say now; new ones beside them are stored."""
-    append(store, held, updates(1, 3))
-    assert append(store, held, [update(2, cost=999), update(3, cost=999), update(4)]) == 4
-    assert append(store, held, updates(1, 2)) == 4
-    assert append(store, held, []) == 4
-    assert columns(store, held)["cost"] == [2.0, 4.0, 6.0, 8.0]
+    append(services, held, updates(1, 3))
+    assert append(services, held, [update(2, cost=999), update(3, cost=999), update(4)]) == 4
+    assert append(services, held, updates(1, 2)) == 4
+    assert append(services, held, []) == 4
+    assert columns(services, held)["cost"] == [2.0, 4.0, 6.0, 8.0]
 
 
 @pytest.mark.parametrize(
@@ -77,17 +77,17 @@ def test_a_replay_changes_nothing(store: Services, held: Claim) -> None:
         ([1, 3], "rows.1.update", 2),
     ],
 )
-def test_no_update_is_left_out(store: Services, held: Claim, numbers: list[int], field: str, due: int) -> None:
+def test_no_update_is_left_out(services: Services, held: Claim, numbers: list[int], field: str, due: int) -> None:
     """A gap, a repetition or a wrong order is refused as a whole, and the next update is named."""
-    append(store, held, [update(1)])
+    append(services, held, [update(1)])
     with pytest.raises(InvalidInput) as caught:
-        append(store, held, [update(n) for n in numbers])
+        append(services, held, [update(n) for n in numbers])
     assert caught.value.errors[0].field == field
     assert caught.value.errors[0].limit.endswith(f"the next one is {due}")
-    assert columns(store, held)["update"] == [1]
+    assert columns(services, held)["update"] == [1]
 
 
-def test_the_summary_follows_the_rows(store: Services, held: Claim) -> None:
+def test_the_summary_follows_the_rows(services: Services, held: Claim) -> None:
     """Last and best values are those of all rows, batch by batch; what is null does not count."""
     losses = [5.0, 3.0, None, 4.0, None]
     accuracy = [0.1, 0.5, 0.4, None, None]
@@ -95,10 +95,10 @@ def test_the_summary_follows_the_rows(store: Services, held: Claim) -> None:
         update(i, train_loss=a, test_loss=None, test_accuracy=b)
         for i, (a, b) in enumerate(zip(losses, accuracy, strict=True), 1)
     ]
-    append(store, held, rows[:2])
-    append(store, held, rows[2:4])
-    append(store, held, rows[4:])
-    assert store.runs.get(held.run.id).summary == Summary(
+    append(services, held, rows[:2])
+    append(services, held, rows[2:4])
+    append(services, held, rows[4:])
+    assert services.runs.get(held.run.id).summary == Summary(
         updates=5,
         epoch=0.5,
         seconds=2.5,
@@ -110,47 +110,47 @@ def test_the_summary_follows_the_rows(store: Services, held: Claim) -> None:
     )
 
 
-def test_only_what_is_new_is_read(store: Services, held: Claim) -> None:
-    """`after` leaves out what the reader has; `last_update` tells how far the run is."""
-    append(store, held, updates(1, 5))
-    assert columns(store, held, above=3)["update"] == [4, 5]
-    nothing = columns(store, held, above=5)
+def test_only_what_is_new_is_read(services: Services, held: Claim) -> None:
+    """`after` omits updates that the reader has; `last_update` is the last stored update."""
+    append(services, held, updates(1, 5))
+    assert columns(services, held, above=3)["update"] == [4, 5]
+    nothing = columns(services, held, above=5)
     assert (nothing["update"], nothing["train_loss"], nothing["last_update"]) == ([], [], 5)
 
 
-def test_only_the_wanted_fields_are_read(store: Services, held: Claim) -> None:
-    """Fields that were not asked for are not in the answer."""
-    append(store, held, updates(1, 2))
-    found = columns(store, held, fields=["train_loss"])
+def test_only_the_wanted_fields_are_read(services: Services, held: Claim) -> None:
+    """Fields that were not requested are not in the response."""
+    append(services, held, updates(1, 2))
+    found = columns(services, held, fields=["train_loss"])
     assert set(found) == {"status", "row_generation", "last_update", "update", "train_loss"}
 
 
-def test_many_runs_are_read_at_once(store: Services, held: Claim) -> None:
+def test_many_runs_are_read_at_once(services: Services, held: Claim) -> None:
     """Each run has its own `after`; one that does not exist is an error."""
-    other = next(run.id for run in store.runs.list() if run.id != held.run.id)
-    append(store, held, updates(1, 3))
-    found = store.metrics.series([other, held.run.id], after=[0, 2])
+    other = next(run.id for run in services.runs.list() if run.id != held.run.id)
+    append(services, held, updates(1, 3))
+    found = services.metrics.series([other, held.run.id], after=[0, 2])
     assert [found[other]["update"], found[held.run.id]["update"]] == [[], [3]]
     with pytest.raises(NotFound, match="no run nowhere"):
-        store.metrics.series([held.run.id, "nowhere"])
+        services.metrics.series([held.run.id, "nowhere"])
 
 
-def test_an_answer_has_a_limit(store: Services, held: Claim, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_answer_has_a_limit(services: Services, held: Claim, monkeypatch: pytest.MonkeyPatch) -> None:
     """A long run comes in several answers, each going on where the one before ended."""
     monkeypatch.setattr(writer, "MAX_POINTS", 4)
-    append(store, held, updates(1, 10))
-    assert columns(store, held)["update"] == [1, 2, 3, 4]
-    assert columns(store, held, above=8)["update"] == [9, 10]
-    assert columns(store, held, bucket=2)["update"] == [1, 3, 5, 7]
-    assert columns(store, held, points=3)["update"] == [1, 2, 3]
+    append(services, held, updates(1, 10))
+    assert columns(services, held)["update"] == [1, 2, 3, 4]
+    assert columns(services, held, above=8)["update"] == [9, 10]
+    assert columns(services, held, bucket=2)["update"] == [1, 3, 5, 7]
+    assert columns(services, held, points=3)["update"] == [1, 2, 3]
 
 
-def test_a_part_of_a_run_is_read(store: Services, held: Claim) -> None:
-    """`until` ends the answer; with buckets, with the whole bucket that it stands in."""
-    append(store, held, updates(1, 10))
-    rows = store.metrics.series([held.run.id], after=[2], until=[5])[held.run.id]
+def test_a_part_of_a_run_is_read(services: Services, held: Claim) -> None:
+    """`until` is the last update; with buckets, its whole bucket is included."""
+    append(services, held, updates(1, 10))
+    rows = services.metrics.series([held.run.id], after=[2], until=[5])[held.run.id]
     assert (rows["update"], rows["last_update"]) == ([3, 4, 5], 10)
-    points = store.metrics.series([held.run.id], after=[2], until=[5], bucket=4)[held.run.id]
+    points = services.metrics.series([held.run.id], after=[2], until=[5], bucket=4)[held.run.id]
     assert points["update"] == [3, 7]
 
 
@@ -160,15 +160,17 @@ LOSSES = st.lists(st.one_of(st.none(), st.floats(0, 1e6)), min_size=1, max_size=
 @example(losses=[None, 5e-324, 0.0], bucket=2, above=0)
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(losses=LOSSES, bucket=st.sampled_from([2, 4, 16]), above=st.integers(0, 21))
-def test_buckets_summarize_their_updates(store: Services, losses: list[float | None], bucket: int, above: int) -> None:
+def test_buckets_summarize_their_updates(
+    services: Services, losses: list[float | None], bucket: int, above: int
+) -> None:
     """A bucket has its last update's axes and mean, least and largest of each measure; it is always complete."""
-    worker = store.workers.register(Announcement(info=INFO, catalog=catalog())).worker_id
-    store.experiments.launch(spec())
-    held = store.queue.claim(worker)
+    worker = services.workers.register(Announcement(info=INFO, catalog=catalog())).worker_id
+    services.experiments.launch(spec())
+    held = services.queue.claim(worker)
     assert held is not None
-    append(store, held, [update(n, train_loss=loss, diverged=loss is None) for n, loss in enumerate(losses, 1)])
+    append(services, held, [update(n, train_loss=loss, diverged=loss is None) for n, loss in enumerate(losses, 1)])
     found = columns(
-        store, held, bucket=bucket, above=above, fields=["train_loss", "seconds", "cpu_seconds", "diverged"]
+        services, held, bucket=bucket, above=above, fields=["train_loss", "seconds", "cpu_seconds", "diverged"]
     )
 
     numbers = range(1, len(losses) + 1)
@@ -185,13 +187,13 @@ def test_buckets_summarize_their_updates(store: Services, losses: list[float | N
     assert found["train_loss"] == [mean if mean is None else pytest.approx(mean) for mean in means]
 
 
-def test_every_measure_of_a_block_is_kept(store: Services, held: Claim) -> None:
-    """What a block reports comes back; what it does not report is null."""
+def test_every_measure_of_a_block_is_kept(services: Services, held: Claim) -> None:
+    """Values that a block reports are returned; others are null."""
     told = block(
         3, product_method="samples", note="n", cost=1.5, predicted_cost=2.5, ritz_min=0.1, ritz_max=9.0, step_norm=2.0
     )
-    append(store, held, [update(1, blocks=[told, block(4)])])
-    found = columns(store, held, blocks=True)["blocks"]
+    append(services, held, [update(1, blocks=[told, block(4)])])
+    found = columns(services, held, blocks=True)["blocks"]
     assert [{name: values[0] for name, values in part.items()} for part in found] == [
         told.model_dump(), block(4).model_dump()
     ]  # fmt: skip
@@ -199,14 +201,14 @@ def test_every_measure_of_a_block_is_kept(store: Services, held: Claim) -> None:
 
 
 @pytest.mark.parametrize("page", [1, 2, 3, 5])
-def test_pages_are_the_whole(store: Services, held: Claim, monkeypatch: pytest.MonkeyPatch, page: int) -> None:
+def test_pages_are_the_whole(services: Services, held: Claim, monkeypatch: pytest.MonkeyPatch, page: int) -> None:
     """Read in pages of any length a run is what it is read as one: its part, its points, its blocks."""
-    append(store, held, [update(n, blocks=[block(n)] * (n % 3)) for n in range(1, 14)])
+    append(services, held, [update(n, blocks=[block(n)] * (n % 3)) for n in range(1, 14)])
     parts = list(product([0, 3, 12, 15], [0, 4, 13, 99], [1, 4, 99], [(1, True), (1, False), (2, False), (4, False)]))
 
     def read() -> list[dict[str, Any]]:
         return [
-            columns(store, held, above=above, until=[until], bucket=bucket, points=points, blocks=blocks)
+            columns(services, held, above=above, until=[until], bucket=bucket, points=points, blocks=blocks)
             for above, until, points, (bucket, blocks) in parts
         ]
 
@@ -216,22 +218,24 @@ def test_pages_are_the_whole(store: Services, held: Claim, monkeypatch: pytest.M
     assert read() == wanted
 
 
-def test_a_run_without_rows_has_every_column(store: Services, held: Claim) -> None:
+def test_a_run_without_rows_has_every_column(services: Services, held: Claim) -> None:
     """A run that has not begun is a header alone."""
-    with store.metrics.whole(held.run.id) as reading:
+    with services.metrics.whole(held.run.id) as reading:
         assert list(reading.names) == [name for name in Update.model_fields if name != "blocks"]
         assert (reading.blocks, list(reading.pages())) == (0, [])
 
 
-def test_what_is_read_is_one_view(store: Services, held: Claim, monkeypatch: pytest.MonkeyPatch, clock: Clock) -> None:
-    """Rows of two attempts are never mixed: a run that begins again while it is read is read as it was."""
+def test_what_is_read_is_one_view(
+    services: Services, held: Claim, monkeypatch: pytest.MonkeyPatch, clock: Clock
+) -> None:
+    """Rows of two generations are never mixed: a run that restarts during a read is read as before."""
     monkeypatch.setattr(reader, "_PAGE", 2)
-    append(store, held, updates(1, 4))
-    with store.metrics.whole(held.run.id) as reading:
+    append(services, held, updates(1, 4))
+    with services.metrics.whole(held.run.id) as reading:
         pages = reading.pages()
         assert next(pages)[0] == [1, 2]
         clock.now += 1000
         assert held.run.worker_id is not None
-        store.queue.claim(held.run.worker_id)
+        services.queue.claim(held.run.worker_id)
         assert next(pages)[0] == [3, 4]
-    assert columns(store, held)["update"] == []
+    assert columns(services, held)["update"] == []

@@ -19,16 +19,16 @@ from tests.backend.samples import INFO, catalog, spec, updates
 BATCHES = 40
 
 
-def test_a_copy_under_writes_is_of_one_moment(store: Services, settings: Settings, tmp_path: Path) -> None:
+def test_a_copy_under_writes_is_of_one_moment(services: Services, settings: Settings, tmp_path: Path) -> None:
     """While rows pour in, each copy holds a prefix of them, agrees with the runs' summaries and passes the doctor."""
-    worker = store.workers.register(Announcement(info=INFO, catalog=catalog())).worker_id
-    store.experiments.launch(spec(optimizers=[Adam(gradient_batch=10)]))
-    claim = store.queue.claim(worker)
+    worker = services.workers.register(Announcement(info=INFO, catalog=catalog())).worker_id
+    services.experiments.launch(spec(optimizers=[Adam(gradient_batch=10)]))
+    claim = services.queue.claim(worker)
     assert claim is not None
 
     def write() -> None:
         for n in range(BATCHES):
-            store.metrics.append(
+            services.metrics.append(
                 claim.run.id, Append(claim_number=claim.claim_number, rows=updates(n * 50 + 1, n * 50 + 50))
             )
 
@@ -47,7 +47,7 @@ def test_a_copy_under_writes_is_of_one_moment(store: Services, settings: Setting
 
 
 def restored(settings: Settings) -> int:
-    """Open a database as a backend does; return how many rows it has, which is what the summary says."""
+    """Open a database as a backend does; return its number of rows, which the summary must match."""
     assert examine(settings) == []
     opened = Services(settings)
     try:
@@ -59,12 +59,12 @@ def restored(settings: Settings) -> int:
         opened.close()
 
 
-def test_a_failed_copy_leaves_the_old_one(store: Services, settings: Settings, tmp_path: Path) -> None:
+def test_a_failed_copy_leaves_the_old_one(services: Services, settings: Settings, tmp_path: Path) -> None:
     """A source that is damaged makes no copy, and the one of yesterday stays."""
     target = tmp_path / "copy.sqlite3"
     backup(settings, target)
     before = target.read_bytes()
-    store.close()
+    services.close()
     path = settings.home / "blockhf.sqlite3"
     content = bytearray(path.read_bytes())
     content[4096 * 2 :] = b"\x5a" * (len(content) - 4096 * 2)
@@ -75,12 +75,12 @@ def test_a_failed_copy_leaves_the_old_one(store: Services, settings: Settings, t
     assert not list(tmp_path.glob(".copy*"))
 
 
-def test_a_database_without_tables_makes_no_copy(store: Services, settings: Settings, tmp_path: Path) -> None:
+def test_a_database_without_tables_makes_no_copy(services: Services, settings: Settings, tmp_path: Path) -> None:
     """An empty file in the place of the database does not replace a good copy."""
     target = tmp_path / "copy.sqlite3"
     backup(settings, target)
     before = target.read_bytes()
-    store.close()
+    services.close()
     for path in settings.home.glob("blockhf.sqlite3*"):
         path.unlink()
     (settings.home / "blockhf.sqlite3").touch()
@@ -93,10 +93,10 @@ def test_a_database_without_tables_makes_no_copy(store: Services, settings: Sett
 @pytest.mark.parametrize("ending", ["", "-wal", "-shm", "-journal", ".lock"])
 @pytest.mark.parametrize("way", ["plain", "relative", "roundabout", "symlink", "hardlink", "linked folder"])
 def test_the_database_is_no_target(
-    store: Services, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ending: str, way: str
+    services: Services, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ending: str, way: str
 ) -> None:
     """A copy onto the live file, or onto one beside it, is refused by whatever name; all stay as they are."""
-    store.experiments.list()
+    services.experiments.list()
     live = settings.home / f"blockhf.sqlite3{ending}"
     live.touch()
     monkeypatch.chdir(settings.home)
@@ -122,7 +122,7 @@ def test_the_database_is_no_target(
     assert (live.stat().st_ino, live.read_bytes()) == before
 
 
-@pytest.mark.usefixtures("store")
+@pytest.mark.usefixtures("services")
 def test_a_folder_is_no_target(settings: Settings, tmp_path: Path) -> None:
     """A copy needs a file's name; the folder stays as it was."""
     for target in (Path(), Path("/"), tmp_path):
@@ -131,9 +131,9 @@ def test_a_folder_is_no_target(settings: Settings, tmp_path: Path) -> None:
     assert not list(tmp_path.glob(".*"))
 
 
-def test_a_linked_database_is_no_target_either(store: Services, settings: Settings, tmp_path: Path) -> None:
+def test_a_linked_database_is_no_target_either(services: Services, settings: Settings, tmp_path: Path) -> None:
     """Where BLOCKHF_DATABASE_URL names a link, the file behind it is refused too."""
-    assert store.experiments.list() == []
+    assert services.experiments.list() == []
     link = tmp_path / "link.sqlite3"
     link.symlink_to(settings.home / "blockhf.sqlite3")
     linked = settings.model_copy(update={"database_url": f"sqlite:///{link}"})

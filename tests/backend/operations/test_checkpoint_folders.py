@@ -33,7 +33,7 @@ def root(settings: Settings) -> Path:
 def saved(scene: Scene) -> Claim:
     """Claim a run that has five rows and a checkpoint of the fifth, whose file the test writes, or not."""
     claim = scene.claim()
-    scene.store.metrics.append(
+    scene.services.metrics.append(
         claim.run.id, Append(claim_number=claim.claim_number, rows=updates(1, 5), checkpoint=NAMED)
     )
     return claim
@@ -60,14 +60,14 @@ OLD = 2 * RECENT_SECONDS
 
 
 def test_checkpoints_of_finished_runs_are_dropped(
-    store: Services, settings: Settings, root: Path, saved: Claim
+    services: Services, settings: Settings, root: Path, saved: Claim
 ) -> None:
-    """What only a run that goes on needs goes once the run has finished; weights and what is no run's folder stay."""
+    """Checkpoints are deleted once the run has finished; weights and unknown folders stay."""
     names = [f"{saved.run.id}/5-1.safetensors", f"{saved.run.id}/weights.safetensors", "elsewhere/5-1.safetensors"]
     for name in names:
         write(root / name, age=OLD)
     assert examine(settings) == []
-    store.queue.finish(saved.run.id, Finish(claim_number=saved.claim_number, status=RunStatus.FINISHED))
+    services.queue.finish(saved.run.id, Finish(claim_number=saved.claim_number, status=RunStatus.FINISHED))
     (finding,) = examine(settings)
     assert saved.run.id in finding.text
     assert "2.0 MB" in finding.text
@@ -93,11 +93,11 @@ def test_a_checkpoint_to_go_on_from_is_looked_for(
     """While a run has not ended, the file that its row names must be there, by its SHA-256; no repair is offered."""
     write(root / saved.run.id / f"{name}.safetensors", content)
     if status is not RunStatus.RUNNING:
-        scene.store.queue.pause(saved.run.id)
+        scene.services.queue.pause(saved.run.id)
         scene.lose()
-        scene.store.queue.sweep()
+        scene.services.queue.sweep()
     if status is RunStatus.QUEUED:
-        scene.store.queue.resume(saved.run.id)
+        scene.services.queue.resume(saved.run.id)
     assert scene.run(saved).status is status
     findings = examine(scene.settings)
     assert len(findings) == bool(fault)
@@ -126,7 +126,7 @@ def test_a_checkpoint_that_is_replaced_meanwhile_is_not_missed(
 
     def late(folder: Path, named: Checkpoint) -> str:
         later = Checkpoint(update=6, sha256=NAMED.sha256)
-        scene.store.metrics.append(
+        scene.services.metrics.append(
             saved.run.id, Append(claim_number=saved.claim_number, rows=updates(6, 6), checkpoint=later)
         )
         file.unlink()

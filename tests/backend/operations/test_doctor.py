@@ -1,4 +1,4 @@
-"""Tests of the doctor: it finds each kind of damage, mends what it can, and leaves the healthy alone."""
+"""Tests of the doctor: it finds each kind of damage, repairs what it can, and changes nothing else."""
 
 import sqlite3
 from contextlib import closing
@@ -14,13 +14,13 @@ from tests.backend.samples import INFO, catalog, spec, updates
 
 
 @pytest.fixture
-def claim(store: Services) -> Claim:
+def claim(services: Services) -> Claim:
     """Claim a run that has five rows."""
-    worker = store.workers.register(Announcement(info=INFO, catalog=catalog())).worker_id
-    store.experiments.launch(spec())
-    claim = store.queue.claim(worker)
+    worker = services.workers.register(Announcement(info=INFO, catalog=catalog())).worker_id
+    services.experiments.launch(spec())
+    claim = services.queue.claim(worker)
     assert claim is not None
-    store.metrics.append(claim.run.id, Append(claim_number=claim.claim_number, rows=updates(1, 5)))
+    services.metrics.append(claim.run.id, Append(claim_number=claim.claim_number, rows=updates(1, 5)))
     return claim
 
 
@@ -48,7 +48,7 @@ DAMAGES = {
 @pytest.mark.usefixtures("claim")
 @pytest.mark.parametrize(("statement", "words"), DAMAGES.values(), ids=DAMAGES)
 def test_what_can_be_mended_is(settings: Settings, statement: str, words: str) -> None:
-    """Orphans and wrong summaries are found, and gone after the repair."""
+    """Orphans and wrong summaries are found and repaired."""
     damage(settings, statement)
     findings = examine(settings)
     assert any(words in finding.text for finding in findings)
@@ -57,7 +57,7 @@ def test_what_can_be_mended_is(settings: Settings, statement: str, words: str) -
 
 
 def test_missing_rows_are_found(settings: Settings, claim: Claim) -> None:
-    """A gap in a run's rows is named and cannot be mended."""
+    """A gap in the rows of a run is reported and cannot be repaired."""
     damage(settings, *(f'DELETE FROM {table} WHERE "update" = 3' for table in ("blocks", "updates")))
     (finding,) = examine(settings)
     assert finding.text.startswith(f"run {claim.run.id} has 4 rows up to update 5")
@@ -65,9 +65,9 @@ def test_missing_rows_are_found(settings: Settings, claim: Claim) -> None:
 
 
 @pytest.mark.usefixtures("claim")
-def test_a_damaged_file_is_found(store: Services, settings: Settings) -> None:
+def test_a_damaged_file_is_found(services: Services, settings: Settings) -> None:
     """Bytes that were overwritten are noticed."""
-    store.close()
+    services.close()
     path = settings.home / "blockhf.sqlite3"
     content = bytearray(path.read_bytes())
     content[4096 * 3 : 4096 * 6] = b"\x5a" * 4096 * 3
@@ -75,7 +75,7 @@ def test_a_damaged_file_is_found(store: Services, settings: Settings) -> None:
     assert any("damaged" in finding.text or "cannot be read" in finding.text for finding in examine(settings))
 
 
-@pytest.mark.usefixtures("store")
+@pytest.mark.usefixtures("services")
 def test_another_version_is_found(settings: Settings) -> None:
     """Tables of another version are not judged."""
     damage(settings, "UPDATE alembic_version SET version_num = 'older'")
@@ -83,15 +83,15 @@ def test_another_version_is_found(settings: Settings) -> None:
     assert finding.text.startswith("the tables have version older")
 
 
-@pytest.mark.usefixtures("store")
+@pytest.mark.usefixtures("services")
 def test_a_full_disk_is_found(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Little room on the disk is said before it is none."""
+    """Low disk space is reported."""
     monkeypatch.setattr(doctor, "MIN_FREE_BYTES", 10**18)
     (finding,) = examine(settings)
     assert "free on the disk" in finding.text
 
 
-@pytest.mark.usefixtures("store")
+@pytest.mark.usefixtures("services")
 @pytest.mark.parametrize(
     ("content", "mode", "words"), [("{", 0o600, "cannot read"), ('{"tokens":[]}', 0o644, "chmod 600")]
 )

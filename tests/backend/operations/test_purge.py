@@ -34,18 +34,18 @@ def ended(scene: Scene) -> list[Claim]:
     claims = [scene.claim() for _ in range(2)]
     for claim in claims:
         scene.append(claim, 40)
-        scene.store.queue.finish(claim.run.id, Finish(claim_number=claim.claim_number, status=RunStatus.FINISHED))
+        scene.services.queue.finish(claim.run.id, Finish(claim_number=claim.claim_number, status=RunStatus.FINISHED))
         folder = scene.settings.home / "checkpoints" / claim.run.id
         folder.mkdir(parents=True)
         (folder / "weights.safetensors").write_bytes(b"weights")
-    scene.store.experiments.delete(scene.experiment.id)
+    scene.services.experiments.delete(scene.experiment.id)
     return claims
 
 
-def count(store: Services) -> list[tuple[int, int]]:
+def count(services: Services) -> list[tuple[int, int]]:
     """Count each run's rows, and of how many its summary speaks."""
     rows = select(func.count()).where(UPDATES.c.run == RUNS.c.number).scalar_subquery()
-    with store.database.read() as connection:
+    with services.database.read() as connection:
         return [(row[0], row[1]) for row in connection.execute(select(rows, RUNS.c.updates).order_by(RUNS.c.number))]
 
 
@@ -58,14 +58,14 @@ def test_a_purge_goes_in_portions(
     seen: list[list[tuple[int, int]]] = []
 
     def look(_seconds: float) -> None:
-        seen.append(count(scene.store))
+        seen.append(count(scene.services))
         assert [finding.text for finding in examine(settings) if not finding.note] == []
-        (one,) = scene.store.experiments.list(deleted=True)
+        (one,) = scene.services.experiments.list(deleted=True)
         assert one.deleted_at is not None
         with pytest.raises(Conflict, match="being purged"):
-            scene.store.experiments.restore(one.id)
+            scene.services.experiments.restore(one.id)
         with pytest.raises(Conflict, match="deleted"):
-            scene.store.queue.retry(ended[0].run.id)
+            scene.services.queue.retry(ended[0].run.id)
 
     monkeypatch.setattr(time, "sleep", look)
     assert purge(settings, 0, clock=clock) == 1
@@ -74,7 +74,7 @@ def test_a_purge_goes_in_portions(
     assert all(0 <= before - after <= 15 for before, after in pairwise(totals))
     assert totals[-1] == 0
     assert all(rows == told for runs in seen for rows, told in runs)
-    assert scene.store.experiments.list(deleted=True) == []
+    assert scene.services.experiments.list(deleted=True) == []
     assert list((settings.home / "checkpoints").iterdir()) == []
     assert examine(settings) == []
 
@@ -88,7 +88,7 @@ class _Killed(Exception):
 def test_a_purge_that_was_broken_off_goes_on(
     scene: Scene, settings: Settings, clock: Clock, monkeypatch: pytest.MonkeyPatch, after: int
 ) -> None:
-    """The next purge removes the rest, however long ago it should have been deleted; until then it is remarked on."""
+    """The next purge removes the rest, whatever its limit of days; until then a warning is shown."""
     monkeypatch.setattr(purge_module, "BATCH_ROWS", 45)
     left = [after]
 
@@ -104,9 +104,9 @@ def test_a_purge_that_was_broken_off_goes_on(
     assert finding.note
     assert "`blockhf purge`" in finding.text
     with pytest.raises(Conflict, match="being purged"):
-        scene.store.experiments.restore(scene.experiment.id)
+        scene.services.experiments.restore(scene.experiment.id)
     assert purge(settings, 1000, clock=clock) == 1
-    assert count(scene.store) == []
+    assert count(scene.services) == []
     assert examine(settings) == []
 
 
@@ -121,14 +121,14 @@ def test_a_purge_survives_a_kill(scene: Scene, settings: Settings, ended: list[C
     )
     process = subprocess.Popen([sys.executable, "-c", code, str(settings.home)])
     deadline = time.monotonic() + 60
-    while sum(rows for rows, _ in count(scene.store)) == 80 and time.monotonic() < deadline:
+    while sum(rows for rows, _ in count(scene.services)) == 80 and time.monotonic() < deadline:
         time.sleep(0.05)
     os.kill(process.pid, signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL
-    assert count(scene.store) == [(38, 38), (40, 40)]
+    assert count(scene.services) == [(38, 38), (40, 40)]
     assert [finding.note for finding in examine(settings)] == [True]
     assert purge(settings, 1000) == 1
-    assert count(scene.store) == []
+    assert count(scene.services) == []
     assert list((settings.home / "checkpoints").iterdir()) == []
     assert examine(settings) == []
 
@@ -137,7 +137,7 @@ def test_a_purge_survives_a_kill(scene: Scene, settings: Settings, ended: list[C
 def test_others_write_between_portions(
     scene: Scene, settings: Settings, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Another process' writer, which asks for SQLite's lock again and again, gets it before the purge is done."""
+    """A writer in another process that retries SQLite's lock gets it before the purge ends."""
     monkeypatch.setattr(purge_module, "BATCH_ROWS", 6)  # 40 portions
     monkeypatch.setattr(purge_module, "PAUSE_SECONDS", 0.02)
     writes: list[float] = []
@@ -161,15 +161,15 @@ def test_others_write_between_portions(
     over.set()
     thread.join()
     assert sum(begun < moment < ended for moment in writes) >= 5
-    assert count(scene.store) == []
+    assert count(scene.services) == []
 
 
-def test_only_a_database_of_this_version_is_purged(store: Services, settings: Settings, tmp_path: Path) -> None:
+def test_only_a_database_of_this_version_is_purged(services: Services, settings: Settings, tmp_path: Path) -> None:
     """Where there is none, or one of an older program, that is said, and nothing is created."""
     with pytest.raises(Unusable):
         purge(settings.model_copy(update={"home": tmp_path / "none"}), 0)
     assert not (tmp_path / "none").exists()
-    with store.database.write() as connection:
+    with services.database.write() as connection:
         connection.exec_driver_sql("UPDATE alembic_version SET version_num = '0006'")
     with pytest.raises(Unusable, match="version 0006"):
         purge(settings, 0)
@@ -181,39 +181,39 @@ def test_rows_without_blocks_and_runs_without_rows_are_purged(
     """A portion counts what there is: rows of an optimizer without blocks, none of a run that never started."""
     monkeypatch.setattr(purge_module, "BATCH_ROWS", 4)
     monkeypatch.setattr(purge_module, "PAUSE_SECONDS", 0)
-    with scene.store.database.write() as connection:
+    with scene.services.database.write() as connection:
         numbers = connection.scalars(select(RUNS.c.number).order_by(RUNS.c.number)).all()
         rows = [{"run": numbers[1], "update": n, **dict.fromkeys(_REQUIRED, 0)} for n in range(1, 10)]
         connection.execute(insert(UPDATES), rows)
         connection.execute(RUNS.update().where(RUNS.c.number == numbers[1]).values(updates=9))
-    scene.store.experiments.delete(scene.experiment.id)
+    scene.services.experiments.delete(scene.experiment.id)
     assert purge(settings, 0, clock=clock) == 1
-    assert count(scene.store) == []
+    assert count(scene.services) == []
     assert examine(settings) == []
 
 
 _REQUIRED = ("epoch", "samples", "seconds", "cost", "diverged")
 
 
-def test_only_what_was_deleted_long_ago_is_removed(store: Services, settings: Settings, clock: Clock) -> None:
-    """A kept one, one deleted lately, and one whose run is still held stay; the rows of the purged one go with it."""
-    worker = store.workers.register(Announcement(info=INFO, catalog=catalog())).worker_id
-    old, held, late, kept = (store.experiments.launch(spec(name=name)) for name in ("old", "held", "late", "kept"))
+def test_only_what_was_deleted_long_ago_is_removed(services: Services, settings: Settings, clock: Clock) -> None:
+    """Experiments that are not deleted, deleted recently or still running stay; the purged one loses its rows."""
+    worker = services.workers.register(Announcement(info=INFO, catalog=catalog())).worker_id
+    old, held, late, kept = (services.experiments.launch(spec(name=name)) for name in ("old", "held", "late", "kept"))
     for _ in range(3):
-        claim = store.queue.claim(worker)
+        claim = services.queue.claim(worker)
         assert claim is not None
-        store.metrics.append(claim.run.id, Append(claim_number=claim.claim_number, rows=updates(1, 4)))
+        services.metrics.append(claim.run.id, Append(claim_number=claim.claim_number, rows=updates(1, 4)))
         if claim.run.experiment_id == old.id:
-            store.queue.finish(claim.run.id, Finish(claim_number=claim.claim_number, status=RunStatus.FINISHED))
+            services.queue.finish(claim.run.id, Finish(claim_number=claim.claim_number, status=RunStatus.FINISHED))
     for one in (old, held):
-        store.experiments.delete(one.id)
+        services.experiments.delete(one.id)
     clock.now += 30 * DAY
-    store.experiments.delete(late.id)
+    services.experiments.delete(late.id)
     assert purge(settings, 31, clock=clock) == 0
     assert purge(settings, 30, clock=clock) == 1
-    left = store.experiments.list(archived=True, deleted=True)
+    left = services.experiments.list(archived=True, deleted=True)
     assert [one.id for one in left] == [kept.id, late.id, held.id]
-    with store.database.read() as connection:
+    with services.database.read() as connection:
         assert connection.scalar(select(func.count()).select_from(UPDATES)) == 4
         assert connection.scalar(select(func.count()).select_from(BLOCKS)) == 8
     assert examine(settings) == []

@@ -7,10 +7,19 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
 
 import pytest
 
-from backend.operations.supervisor import PortTaken, ServiceName, StartError, answers, check_port, stop_signals
+from backend.operations.supervisor import (
+    PortTaken,
+    Service,
+    ServiceName,
+    StartError,
+    answers,
+    check_port,
+    stop_signals,
+)
 from backend.settings import Settings
 from tests.processes import free_port
 
@@ -30,7 +39,7 @@ def test_a_taken_port_is_said_in_one_line() -> None:
 
 
 def test_a_free_port_passes() -> None:
-    """A port that nobody listens on is accepted."""
+    """A free port is accepted."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -57,7 +66,7 @@ def answering(status: int, body: bytes) -> Iterator[int]:
             self.wfile.write(body)
 
         def log_message(self, *_: object) -> None:
-            """Say nothing."""
+            """Log nothing."""
 
     with HTTPServer(("127.0.0.1", 0), Here) as server:
         thread = threading.Thread(target=server.handle_request)
@@ -78,7 +87,7 @@ def test_no_proxy_is_asked(name: ServiceName, monkeypatch: pytest.MonkeyPatch) -
 @pytest.mark.parametrize("name", [ServiceName.BACKEND, ServiceName.WORKER])
 @pytest.mark.parametrize("status", [401, 403])
 def test_a_refusal_is_not_waited_for(name: ServiceName, status: int) -> None:
-    """A backend that is there and lets nobody in will not do so later: its words are said at once."""
+    """If the backend responds but refuses access, starting fails at once with its message."""
     with answering(status, b"Host is not allowed") as port, pytest.raises(StartError, match="Host is not allowed"):
         answers(name, Settings(port=port, backend_url=""))
 
@@ -106,3 +115,16 @@ def test_nohup_outlives_its_terminal() -> None:
             assert not stopped()
     finally:
         signal.signal(signal.SIGHUP, before)
+
+
+def test_a_folder_named_worker_is_not_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a folder with its own package `worker` the supervisor starts BlockHF's worker, which refuses its settings."""
+    own = tmp_path / "worker"
+    own.mkdir()
+    (own / "__init__.py").touch()
+    (own / "__main__.py").write_text("raise SystemExit(7)")
+    monkeypatch.chdir(tmp_path)
+    service = Service(ServiceName.WORKER)
+    service.start(os.environ | {"BLOCKHF_PORT": "none"})
+    assert service.process is not None
+    assert service.process.wait(120) == 1

@@ -42,7 +42,7 @@ def test_a_diverging_run_leaves_the_frame() -> None:
 
 
 def test_what_differs_is_in_the_label() -> None:
-    """Two settings with the same curvature batch are told apart."""
+    """Labels distinguish two settings with the same curvature batch."""
     made = results(GOOD)
     damped = made.spec.optimizers[2].model_copy(update={"damping": 0.1})
     curve = replace(made.of(made.spec.optimizers[2])[0])

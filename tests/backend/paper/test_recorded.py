@@ -1,18 +1,14 @@
-"""What ships as recorded results: complete, of the experiments it claims to be, and what README says of it."""
-
-from pathlib import Path
+"""Tests of the recorded results: complete, and of the right experiments."""
 
 import pytest
 
 from backend.client import Client
-from backend.paper.claims import findings
+from backend.paper.claims import judge_claims
 from backend.paper.results_catalog import recorded
 from backend.paper.specifications import PaperProblem, Question, Scale, reproduction, study
 from backend.paper.study import answer
 from backend.schemas.paper import Verdict
-from tests.benchmarks.paper import PICTURES, table
-
-README = Path(__file__).parents[3] / "README.md"
+from tests.benchmarks.paper import PICTURES
 
 
 @pytest.mark.parametrize("problem", PaperProblem)
@@ -23,14 +19,9 @@ def test_recorded_results_are_the_laptop_experiments(problem: PaperProblem) -> N
     assert results.spec == reproduction(problem, Scale.LAPTOP)
     assert [curve.config for curve in results.curves] == results.spec.runs()
     assert results.ended == len(results.curves)
-    assert Verdict.PENDING not in {finding.verdict for finding in findings(results)}
+    assert Verdict.PENDING not in {finding.verdict for finding in judge_claims(results)}
     assert {"torch", "device"} <= results.environment.keys()
     assert (PICTURES / f"paper-{problem.value}.svg").is_file()
-
-
-def test_the_readme_says_what_the_data_say() -> None:
-    """The verdict table of the README is the one that follows from the recorded runs."""
-    assert table() in README.read_text()
 
 
 @pytest.mark.parametrize("question", Question)
@@ -47,12 +38,12 @@ def test_recorded_results_are_served(client: Client) -> None:
     """Page and scripts get them without a run."""
     view = client.recorded_paper("lstm", axis="epoch")
     assert view.recorded
-    assert view.findings == findings(recorded(PaperProblem.LSTM) or pytest.fail("no results"))
+    assert view.findings == judge_claims(recorded(PaperProblem.LSTM) or pytest.fail("no results"))
     assert all(answer.recorded for answer in client.study().answers if recorded(Question(answer.question)))
 
 
 def test_the_open_question_is_answered_in_float64_by_its_one_setting() -> None:
-    """A sweep of one setting says what that one shows, and compares it with nothing else."""
+    """A sweep with one setting reports this setting and compares it with nothing."""
     results = recorded(Question.WHOLE_FLOAT64)
     assert results is not None
     assert answer(Question.WHOLE_FLOAT64, results, recorded=True).advice == "BHF ends below HF with paper's settings."

@@ -5,7 +5,7 @@ import pytest
 from sqlalchemy import update
 
 from backend.api.services import Services
-from backend.paper.results_catalog import own
+from backend.paper.results_catalog import own_runs
 from backend.paper.specifications import LONG, PaperProblem, Question, Scale, reproduction, study
 from backend.schemas.api import Announcement, ExperimentChange
 from backend.schemas.experiments import ExperimentSpec
@@ -18,10 +18,10 @@ SWEEP = study(Question.WARM_START)
 
 
 @pytest.fixture
-def able(store: Services) -> Services:
+def able(services: Services) -> Services:
     """Announce the paper's problems."""
-    store.workers.register(Announcement(info=INFO, catalog=discover().catalog()))
-    return store
+    services.workers.register(Announcement(info=INFO, catalog=discover().catalog()))
+    return services
 
 
 def test_every_mark_is_its_own() -> None:
@@ -32,12 +32,12 @@ def test_every_mark_is_its_own() -> None:
 
 
 def test_a_renamed_launch_is_found(able: Services) -> None:
-    """The mark tells it, not the name, which is the one it has now."""
+    """The mark identifies a launch, not the name, which may have changed."""
     made = able.experiments.launch(SWEEP)
     able.experiments.change(made.id, ExperimentChange(name="mine"))
-    (found,) = own(able.database).values()
+    (found,) = own_runs(able.database).values()
     assert (found.experiment, found.name, found.total, found.ended) == (made.id, "mine", 18, 0)
-    assert own(able.database).keys() == {"study.warm_start"}
+    assert own_runs(able.database).keys() == {"study.warm_start"}
 
 
 def test_it_is_found_behind_many_others(able: Services) -> None:
@@ -46,19 +46,19 @@ def test_it_is_found_behind_many_others(able: Services) -> None:
     for number in range(120):
         able.experiments.launch(ExperimentSpec(name=f"other {number}", optimizers=[Adam()]))
     able.experiments.change(able.experiments.list(limit=1)[0].id, ExperimentChange(name=SWEEP.name))
-    assert own(able.database)["study.warm_start"].experiment == made.id
+    assert own_runs(able.database)["study.warm_start"].experiment == made.id
 
 
 def test_the_newest_that_is_not_deleted_counts_its_runs(able: Services, clock: Clock) -> None:
-    """A later launch comes first; where it is deleted, the one before stands in; runs that ended are counted."""
+    """The newest launch is returned, or the one before if it is deleted; runs that ended are counted."""
     first = able.experiments.launch(SWEEP)
     clock.now += 1
     second = able.experiments.launch(SWEEP)
     able.queue.cancel(second.runs[0].id)
-    found = own(able.database)["study.warm_start"]
+    found = own_runs(able.database)["study.warm_start"]
     assert (found.experiment, found.ended) == (second.id, 1)
     able.experiments.delete(second.id)
-    assert own(able.database)["study.warm_start"].experiment == first.id
+    assert own_runs(able.database)["study.warm_start"].experiment == first.id
 
 
 def test_a_launch_from_before_the_marks_is_found(able: Services) -> None:
@@ -72,4 +72,4 @@ def test_a_launch_from_before_the_marks_is_found(able: Services) -> None:
     able.experiments.launch(unmarked)
     mine = ExperimentSpec(name='Study: my own "reproduces":"study.damping"', optimizers=[Adam()])
     able.experiments.launch(mine)
-    assert {mark: one.experiment for mark, one in own(able.database).items()} == {"study.warm_start": made.id}
+    assert {mark: one.experiment for mark, one in own_runs(able.database).items()} == {"study.warm_start": made.id}

@@ -23,7 +23,7 @@ def made(question: Question, ends: dict[str, list[float]], *, status: RunStatus 
 
 
 def test_the_lowest_is_advised() -> None:
-    """The warm start with the lowest median loss is chosen, and both ends of the range are told."""
+    """The warm start with the lowest median loss is chosen, and lowest and highest losses are reported."""
     ends = {"bhf": [20.0, 15.0, 10.0], "hf": [30.0, 20.0, 15.0]}
     said = answer(Question.WARM_START, made(Question.WARM_START, ends), recorded=False)
     assert said.advice == "For BHF choose 0.95: it ends lowest."
@@ -63,7 +63,7 @@ def test_settings_that_collapse_are_not_compared() -> None:
 
 
 def test_the_figure_keeps_the_sweeps_order_and_what_diverged_outside() -> None:
-    """HF, the first of the blocks' sweep, stands first; the axis ends at 1.5 times where the best began, 60."""
+    """HF is the first in the blocks' sweep; the axis ends at 1.5 times the first loss of the best, 60."""
     ends = {"hf": [20.0], "bhf": [15.0, 10.0, 1e30]}
     layout = answer(Question.BLOCKS, made(Question.BLOCKS, ends), recorded=False).figure.layout
     assert layout["xaxis"]["categoryarray"] == ["1 (HF)", "2", "4", "one per layer"]

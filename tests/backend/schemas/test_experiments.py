@@ -1,4 +1,4 @@
-"""Tests of what a user may ask for."""
+"""Tests of specifications."""
 
 from typing import Any
 

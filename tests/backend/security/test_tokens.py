@@ -1,4 +1,4 @@
-"""Tests of tokens: kept as hashes, told apart by scope, and needed wherever other machines can come."""
+"""Tests of tokens: stored as hashes, limited by scope, and required if other machines can connect."""
 
 import json
 import os
@@ -15,6 +15,7 @@ from backend.errors import Conflict, NotFound
 from backend.operations.supervisor import Stack
 from backend.security.tokens import EVERYTHING, Scope, Tokens, Unsafe, check_address
 from backend.settings import Settings
+from tests.processes import DEADLINE
 
 OWN = "a-token-of-the-environment"
 
@@ -29,7 +30,7 @@ def test_without_any_token_none_is_needed(settings: Settings) -> None:
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0"])
 def test_the_last_tokens_end_opens_nothing(settings: Settings, host: str) -> None:
-    """A backend that needed a token goes on to need one, whoever deletes the last one, or the file."""
+    """A backend that required a token continues to require one after the last token or the file is deleted."""
     chosen = settings.model_copy(update={"host": host})
     running, command = Tokens(chosen), Tokens(settings)
     secret = command.create("me", EVERYTHING)
@@ -113,7 +114,7 @@ def test_other_machines_need_a_token(settings: Settings, host: str) -> None:
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "::1"])
 def test_this_machine_needs_none(settings: Settings, host: str) -> None:
-    """On loopback the backend starts as it is; a token that could be guessed is refused everywhere."""
+    """On loopback the backend needs no token; a short token is refused everywhere."""
     check_address(settings.model_copy(update={"host": host}))
     with pytest.raises(Unsafe, match="at least 20"):
         check_address(settings.model_copy(update={"host": host, "token": SecretStr("password")}))
@@ -128,7 +129,7 @@ def test_the_process_refuses_to_start(tmp_path: Path) -> None:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("BLOCKHF_")}
     environment |= {"BLOCKHF_HOST": "0.0.0.0", "BLOCKHF_PORT": str(port), "BLOCKHF_HOME": str(home)}
     done = subprocess.run(
-        [sys.executable, "-m", "backend"], env=environment, capture_output=True, text=True, timeout=60
+        [sys.executable, "-m", "backend"], env=environment, capture_output=True, text=True, timeout=DEADLINE
     )
     assert done.returncode == 1
     assert done.stderr.startswith("error: BLOCKHF_HOST is 0.0.0.0")

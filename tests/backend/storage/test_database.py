@@ -44,9 +44,9 @@ def _differ(_: object, __: object, ___: object, found: TypeEngine[Any], wanted: 
 
 
 @pytest.mark.every_database
-def test_migrations_make_the_tables_that_the_code_uses(store: Services) -> None:
+def test_migrations_make_the_tables_that_the_code_uses(services: Services) -> None:
     """The history of changes, applied from nothing, leaves no difference to the tables of the code."""
-    with store.database.read() as connection:
+    with services.database.read() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": _differ})
         assert compare_metadata(context, METADATA) == []
 
@@ -94,17 +94,17 @@ def check_upgraded(database: Database) -> None:
         connection.execute(update(RUNS).values(status="paused"))
 
 
-def test_rows_of_a_run_lie_together(store: Services) -> None:
+def test_rows_of_a_run_lie_together(services: Services) -> None:
     """The key of the rows is the table itself, in the migrations as in the code."""
-    with store.database.read() as connection:
+    with services.database.read() as connection:
         made = connection.exec_driver_sql("SELECT sql FROM sqlite_master WHERE name = 'updates'").scalar_one()
     assert "WITHOUT ROWID" in made
 
 
-def test_every_connection_is_durable(store: Services) -> None:
+def test_every_connection_is_durable(services: Services) -> None:
     """WAL, synchronous FULL, foreign keys and a busy timeout hold on each connection of the pool."""
     pragmas = {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1, "busy_timeout": 30000}
-    with store.database.read() as one, store.database.read() as two:
+    with services.database.read() as one, services.database.read() as two:
         for connection in (one, two):
             found = {name: connection.exec_driver_sql(f"PRAGMA {name}").scalar_one() for name in pragmas}
             assert found == pragmas
@@ -126,45 +126,45 @@ def test_a_database_is_opened_again(tmp_path: Path) -> None:
 
 
 @pytest.mark.every_database
-def test_an_exception_rolls_back(store: Services) -> None:
+def test_an_exception_rolls_back(services: Services) -> None:
     """Nothing of a transaction stays when something in it raises."""
 
     def write() -> None:
-        with store.database.write() as connection:
+        with services.database.write() as connection:
             connection.execute(insert(WORKERS).values(id="gone", **ROW))
             raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
         write()
-    with store.database.read() as connection:
+    with services.database.read() as connection:
         assert list(connection.scalars(select(WORKERS.c.id))) == []
 
 
 @pytest.mark.every_database
-def test_rows_need_their_run(store: Services) -> None:
+def test_rows_need_their_run(services: Services) -> None:
     """A row of a run that does not exist is refused by the database itself."""
     row = dict.fromkeys((column.name for column in UPDATES.columns), 1)
-    with pytest.raises(IntegrityError), store.database.write() as connection:
+    with pytest.raises(IntegrityError), services.database.write() as connection:
         connection.execute(insert(UPDATES).values(row))
 
 
 @pytest.mark.every_database
-def test_a_reader_keeps_its_view(store: Services) -> None:
+def test_a_reader_keeps_its_view(services: Services) -> None:
     """What is written while someone reads does not change what they read."""
-    with store.database.read() as reader:
+    with services.database.read() as reader:
         assert list(reader.scalars(select(WORKERS.c.id))) == []
-        with store.database.write() as connection:
+        with services.database.write() as connection:
             connection.execute(insert(WORKERS).values(id="late", **ROW))
         assert list(reader.scalars(select(WORKERS.c.id))) == []
 
 
 @pytest.mark.every_database
-def test_writers_wait_for_each_other(store: Services) -> None:
+def test_writers_wait_for_each_other(services: Services) -> None:
     """Many threads that write at once all succeed."""
 
     def write(thread: int) -> None:
         for i in range(20):
-            with store.database.write() as connection:
+            with services.database.write() as connection:
                 connection.execute(insert(WORKERS).values(id=f"{thread}-{i}", **ROW))
 
     threads = [threading.Thread(target=write, args=(n,)) for n in range(8)]
@@ -172,12 +172,12 @@ def test_writers_wait_for_each_other(store: Services) -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    with store.database.read() as connection:
+    with services.database.read() as connection:
         assert len(list(connection.scalars(select(WORKERS.c.id)))) == 160
 
 
 def test_a_file_is_for_one_backend(tmp_path: Path) -> None:
-    """A second one on the same SQLite file is told so in one line, and may have it once the first has ended."""
+    """A second backend on the same SQLite file is refused in one line, until the first has ended."""
     settings = Settings(home=tmp_path / "home")
     with reserved(settings.url):
         ended = run(

@@ -38,81 +38,81 @@ def url(server: Cluster) -> Iterator[str]:
 
 
 def opened(tmp_path: Path, url: str) -> Services:
-    """Open a store as a backend does, with the database's own clock."""
+    """Open the services as a backend does, with the database's own clock."""
     return Services(Settings(home=tmp_path, database_url=url))
 
 
-def announce(store: Services) -> str:
+def announce(services: Services) -> str:
     """Register a worker."""
-    return store.workers.register(Announcement(info=INFO, catalog=catalog())).worker_id
+    return services.workers.register(Announcement(info=INFO, catalog=catalog())).worker_id
 
 
 def test_backends_that_start_together_make_the_tables_once(tmp_path: Path, url: str) -> None:
     """Each waits for the one before, and all of them work."""
     with ThreadPoolExecutor(4) as pool:
-        stores = list(pool.map(lambda _: opened(tmp_path, url), range(4)))
-    for store in stores:
-        store.database.check()
-        store.close()
+        instances = list(pool.map(lambda _: opened(tmp_path, url), range(4)))
+    for services in instances:
+        services.database.check()
+        services.close()
 
 
 def test_every_run_is_claimed_once_by_many_backends(tmp_path: Path, url: str) -> None:
-    """Workers that ask several backends at the same time never get the same run, nor wait for one another's."""
-    stores = [opened(tmp_path, url) for _ in range(3)]
-    worker = announce(stores[0])
+    """Workers that claim from several backends at once never get the same run and never block each other."""
+    instances = [opened(tmp_path, url) for _ in range(3)]
+    worker = announce(instances[0])
     seeds = list(range(20))
-    made = stores[0].experiments.launch(spec(optimizers=[Adam(gradient_batch=10)], seeds=seeds))
+    made = instances[0].experiments.launch(spec(optimizers=[Adam(gradient_batch=10)], seeds=seeds))
 
-    def claim_all(store: Services) -> list[str]:
+    def claim_all(services: Services) -> list[str]:
         found = []
-        while claim := store.queue.claim(worker):
+        while claim := services.queue.claim(worker):
             found.append(claim.run.id)
-            store.metrics.append(claim.run.id, Append(claim_number=claim.claim_number, rows=updates(1, 5)))
+            services.metrics.append(claim.run.id, Append(claim_number=claim.claim_number, rows=updates(1, 5)))
         return found
 
     with ThreadPoolExecutor(6) as pool:
-        claimed = [run_id for ids in pool.map(claim_all, stores * 2) for run_id in ids]
+        claimed = [run_id for ids in pool.map(claim_all, instances * 2) for run_id in ids]
     assert sorted(claimed) == sorted(run.id for run in made.runs)
-    with stores[0].database.read() as connection:
+    with instances[0].database.read() as connection:
         assert connection.scalar(select(func.count()).select_from(UPDATES)) == 100
-    for store in stores:
-        store.close()
+    for services in instances:
+        services.close()
 
 
 def test_a_key_launches_once_over_many_backends(tmp_path: Path, url: str) -> None:
     """Requests with one key that reach several backends together queue one comparison."""
-    stores = [opened(tmp_path, url) for _ in range(3)]
-    announce(stores[0])
+    instances = [opened(tmp_path, url) for _ in range(3)]
+    announce(instances[0])
     with ThreadPoolExecutor(6) as pool:
-        made = list(pool.map(lambda s: s.experiments.launch(spec(), idempotency_key="k").id, stores * 4))
+        made = list(pool.map(lambda s: s.experiments.launch(spec(), idempotency_key="k").id, instances * 4))
     assert len(set(made)) == 1
-    for store in stores:
-        store.close()
+    for services in instances:
+        services.close()
 
 
 def test_a_claim_passes_over_a_row_that_is_being_written(tmp_path: Path, url: str) -> None:
-    """A transaction that holds the first run in line makes nobody wait: the next one is given away."""
-    store = opened(tmp_path, url)
-    worker = announce(store)
-    first, second = store.experiments.launch(spec()).runs
-    with store.database.write() as connection:
+    """A transaction that locks the first run does not block claims: the next run is claimed."""
+    services = opened(tmp_path, url)
+    worker = announce(services)
+    first, second = services.experiments.launch(spec()).runs
+    with services.database.write() as connection:
         connection.execute(text("SELECT 1 FROM runs WHERE id = :id FOR UPDATE"), {"id": first.id})
-        claim = store.queue.claim(worker)
+        claim = services.queue.claim(worker)
         assert claim is not None
         assert claim.run.id == second.id
-    store.close()
+    services.close()
 
 
 def test_leases_run_on_the_database_clock(tmp_path: Path, url: str) -> None:
     """Backends on machines whose clocks differ agree on when a lease is over."""
-    store = opened(tmp_path, url)
-    assert store.clock() == pytest.approx(time(), abs=5)
-    assert store.clock == store.database.now
-    store.close()
+    services = opened(tmp_path, url)
+    assert services.clock() == pytest.approx(time(), abs=5)
+    assert services.clock == services.database.now
+    services.close()
 
 
 def test_an_idle_transaction_holds_nobody_up(url: str) -> None:
-    """Limits end transactions that wait, or rest, for longer than a writer may; a URL can set others."""
+    """Time limits end transactions that wait or idle for too long; a URL can set other limits."""
     asked = [text("SHOW lock_timeout"), text("SHOW idle_in_transaction_session_timeout")]
     for address, expected in ((url, ["30s", "30s"]), (f"{url}?options=-c%20lock_timeout%3D5s", ["5s", "0"])):
         database = Database(address, migrate=False)
@@ -130,7 +130,7 @@ def test_a_reader_writes_nothing(url: str) -> None:
 
 
 def test_a_server_that_dies_is_an_absence(tmp_path: Path) -> None:
-    """While it is away calls are answered by 503, nothing acknowledged is lost, and work goes on once it is back."""
+    """While PostgreSQL is down calls get 503; nothing acknowledged is lost, and work continues afterwards."""
     with cluster() as server, backend(Settings(home=tmp_path, database_url=server.create())) as http:
         client = BothClient(http=http)
         worker = client.register(INFO, catalog()).worker_id
@@ -148,7 +148,7 @@ def test_a_server_that_dies_is_an_absence(tmp_path: Path) -> None:
 
 
 def test_a_server_that_cannot_be_had_is_said_at_the_start(tmp_path: Path, server: Cluster) -> None:
-    """A backend does not start without its database, and says which one in one line, without the password."""
+    """A backend does not start without its database; one line names it, without the password."""
     address = server.url("nowhere").replace("blockhf@", "blockhf:secret@")
     with pytest.raises(Unusable, match=r'cannot be reached.*"nowhere" does not exist') as caught, reserved(address):
         pass
@@ -186,12 +186,12 @@ def test_a_deletion_waits_for_claims_and_retries(
     tmp_path: Path, url: str, monkeypatch: pytest.MonkeyPatch, other: str
 ) -> None:
     """A run that is being claimed, or queued again, while its comparison is deleted does not outlive it."""
-    stores = [opened(tmp_path, url) for _ in range(2)]
-    worker = announce(stores[0])
-    made = stores[0].experiments.launch(spec(optimizers=[Adam(gradient_batch=10)], seeds=[0]))
+    instances = [opened(tmp_path, url) for _ in range(2)]
+    worker = announce(instances[0])
+    made = instances[0].experiments.launch(spec(optimizers=[Adam(gradient_batch=10)], seeds=[0]))
     run_id = made.runs[0].id
     if other == "retry":
-        stores[0].queue.cancel(run_id)
+        instances[0].queue.cancel(run_id)
     inside, go = Event(), Event()
 
     def slow(connection: Connection, name: str) -> Run:
@@ -201,22 +201,22 @@ def test_a_deletion_waits_for_claims_and_retries(
 
     with ThreadPoolExecutor(2) as pool:
         monkeypatch.setattr("backend.queue.queue.get_run", slow)  # the last step of both
-        queue = stores[0].queue
+        queue = instances[0].queue
         act = pool.submit(lambda: queue.claim(worker) if other == "claim" else queue.retry(run_id))
         assert inside.wait(30)
         monkeypatch.undo()
-        deletion = pool.submit(stores[1].experiments.delete, made.id)
+        deletion = pool.submit(instances[1].experiments.delete, made.id)
         waits = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
-        with stores[1].database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        with instances[1].database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
             while not deletion.done() and not connection.scalar(text(waits)):
                 sleep(0.01)
         go.set()
         act.result(30)
         deletion.result(30)
-    run = stores[0].runs.get(run_id)
+    run = instances[0].runs.get(run_id)
     assert run.cancel_requested if other == "claim" else run.status is RunStatus.CANCELLED
-    for store in stores:
-        store.close()
+    for services in instances:
+        services.close()
 
 
 def test_what_the_tables_cannot_hold_is_refused(tmp_path: Path, url: str) -> None:

@@ -10,17 +10,17 @@ from tests.backend.samples import INFO, catalog, spec
 
 
 @pytest.fixture
-def full(store: Services) -> Services:
+def full(services: Services) -> Services:
     """Queue two comparisons of two runs and cancel the oldest run."""
-    store.workers.register(Announcement(info=INFO, catalog=catalog()))
-    first = store.experiments.launch(spec())
-    store.experiments.launch(spec())
-    store.queue.cancel(first.runs[0].id)
-    return store
+    services.workers.register(Announcement(info=INFO, catalog=catalog()))
+    first = services.experiments.launch(spec())
+    services.experiments.launch(spec())
+    services.queue.cancel(first.runs[0].id)
+    return services
 
 
 def test_runs_are_listed_newest_first(full: Services) -> None:
-    """A list goes on where the one before ended."""
+    """A list continues where the previous one ended."""
     everything = full.runs.list()
     assert [run.id for run in everything] == [run.id for made in full.experiments.list() for run in reversed(made.runs)]
     page = full.runs.list(limit=3)
@@ -36,7 +36,7 @@ def test_runs_are_chosen_by_experiment_and_status(full: Services) -> None:
 
 
 def test_an_unknown_run_is_not_found(full: Services) -> None:
-    """The error names what was asked for."""
+    """The error names the requested ID."""
     with pytest.raises(NotFound, match="no run nowhere"):
         full.runs.get("nowhere")
     with pytest.raises(NotFound, match="no run nowhere"):

@@ -36,7 +36,7 @@ FAULTS: dict[str, dict[str, Any]] = {
 
 
 class Room:
-    """The room that SQLite has: where full, it takes no further page, and raises SQLITE_FULL by itself."""
+    """A limit on the size of the database: SQLite raises SQLITE_FULL when it is reached."""
 
     full = False
 
@@ -69,7 +69,7 @@ def test_a_locked_database_is_said(
 
 
 def test_nothing_is_lost_on_a_full_disk(client: BothClient, claim: Claim, disk: Room) -> None:
-    """Rows that do not fit are refused as a whole; the worker's way of sending stores them once there is room."""
+    """Rows that do not fit are refused completely; the worker's retries store them once there is space."""
     client.append(claim.run.id, claim.claim_number, updates(1, 3))
     rows = updates(4, 900)
     disk.full = True
@@ -83,7 +83,7 @@ def test_nothing_is_lost_on_a_full_disk(client: BothClient, claim: Claim, disk: 
 
 
 def test_a_worker_takes_it_for_an_absence() -> None:
-    """So it spools and tries again, as when the backend is away."""
+    """The worker stores rows and retries, as if the backend were unreachable."""
     assert issubclass(StorageUnavailable, BackendUnavailable)
 
 
@@ -110,7 +110,7 @@ def test_each_write_may_fail(tmp_path: Path, how: dict[str, Any]) -> None:
 
 @pytest.mark.random
 def test_a_log_cut_anywhere_holds_what_was_acknowledged(tmp_path: Path) -> None:
-    """Where the log is cut, or goes on with zeros or noise, all whole writes are there, nothing else; work goes on."""
+    """If the log is truncated or ends in zeros or noise, exactly the complete writes remain, and work continues."""
     logged = record(tmp_path / "home")
     random = Random(0)
     places = [random.randint(0, len(logged.log)) for _ in range(CUTS)] + logged.ends[1:8]

@@ -28,9 +28,9 @@ def old(tmp_path: Path) -> Iterator[Services]:
     connection = sqlite3.connect(tmp_path / "blockhf.sqlite3")
     connection.executescript((Path(__file__).parent / "version_0_1.sql").read_text())
     connection.close()
-    store = Services(Settings(home=tmp_path), clock=lambda: NOW)
-    yield store
-    store.close()
+    services = Services(Settings(home=tmp_path), clock=lambda: NOW)
+    yield services
+    services.close()
 
 
 def test_specifications_have_todays_names(old: Services) -> None:

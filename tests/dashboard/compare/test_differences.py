@@ -4,21 +4,30 @@ from typing import Any
 
 import pytest
 
-from backend.schemas.optimizers import Adam, CgStop, HessianFree
+from backend.schemas.optimizers import Adam, BlockHessianFree, CgStop, HessianFree
 from dashboard.compare import differences, groups
 from tests.dashboard.compare.test_groups import with_optimizers
 from tests.dashboard.samples import SPEC, experiment
 
 
 def test_differences_list_what_is_not_alike() -> None:
-    """Only settings that differ are listed; one that an optimizer lacks is a dash."""
+    """Only settings that differ are listed; one that an optimizer lacks is a dash, and no difference by itself."""
     found = groups.group_runs([experiment(with_optimizers(HessianFree(), HessianFree(damping=0.5), Adam()))])
     rows = {row.setting: row.values for row in differences.differences(found)}
     assert rows["damping"] == ["0", "0.5", "\u2013"]
-    assert rows["\u03b2\u2081"] == ["\u2013", "\u2013", "0.9"]
+    assert "\u03b2\u2081" not in rows
     assert "gradient batch" not in rows
     assert "budget: updates" not in rows
     assert "optimizer" not in rows
+
+
+def test_blocks_are_named_where_they_differ() -> None:
+    """The layers of each block of the runs that have started are a row of their own."""
+    found = groups.group_runs([experiment(with_optimizers(HessianFree(), BlockHessianFree()))])
+    for group, blocks in zip(found, ([["first", "second"]], [["first"], ["second"]]), strict=True):
+        group.runs[:] = [run.model_copy(update={"blocks": blocks}) for run in group.runs]
+    rows = {row.setting: row.values for row in differences.differences(found)}
+    assert rows["blocks that were trained"] == ["1: first+second", "2: first | second"]
 
 
 def test_comparable_runs_have_no_warning() -> None:

@@ -50,10 +50,10 @@ def test_live_groups_number_the_runs() -> None:
     one = experiment(with_optimizers(Adam(), HessianFree()))
     rows = groups.live_groups(groups.group_runs([one]))
     assert [(run["seed"], run["order"], run["title"]) for row in rows for run in row["runs"]] == [
-        (0, 0, "Adam, seed 0"),
-        (1, 1, "Adam, seed 1"),
-        (0, 2, "HF, seed 0"),
-        (1, 3, "HF, seed 1"),
+        (0, 0, "Adam · seed 0"),
+        (1, 1, "Adam · seed 1"),
+        (0, 2, "HF · seed 0"),
+        (1, 3, "HF · seed 1"),
     ]
     assert {run["id"] for row in rows for run in row["runs"]} == {run.id for run in one.runs}
 
@@ -85,12 +85,12 @@ def test_runs_are_averaged_over_chosen_settings() -> None:
     ]
     rows = groups.live_groups(found, ("seed", "damping"))
     assert [run["name"] for run in rows[0]["runs"]] == [
-        "damping 0, seed 0",
-        "damping 0, seed 1",
-        "damping 0.5, seed 0",
-        "damping 0.5, seed 1",
+        "damping 0 · seed 0",
+        "damping 0 · seed 1",
+        "damping 0.5 · seed 0",
+        "damping 0.5 · seed 1",
     ]
-    assert (rows[0]["unit"], rows[1]["runs"][0]["title"], rows[1]["runs"][0]["detail"]) == ("runs", "Adam, seed 0", "")
+    assert (rows[0]["unit"], rows[1]["runs"][0]["title"], rows[1]["runs"][0]["detail"]) == ("runs", "Adam · seed 0", "")
 
 
 def test_each_run_can_have_its_own_line() -> None:
@@ -120,4 +120,31 @@ def test_what_can_be_averaged_over_differs_within_an_optimizer() -> None:
     assert groups.average_choices([experiment(with_optimizers(HessianFree(), Adam(), HessianFree(damping=1)))]) == [
         "seed",
         "damping",
+    ]
+
+
+def test_a_swept_number_has_its_shades_and_a_second_one_its_dashes() -> None:
+    """Three values or more go from light to dark in their order; what differs otherwise keeps the optimizer's look."""
+    swept = [BlockHessianFree(damping=damping, curvature_batch=batch) for batch in (250, 62) for damping in (1, 0, 0.1)]
+    found = groups.group_runs([experiment(with_optimizers(Adam(), *swept))])
+    shown = [groups.looks(found).get(group.key) for group in found]
+    assert shown[0] is None
+    assert [(look["shade"], look["dash"]) for look in shown[1:] if look] == [
+        *((shade, 1) for shade in (1, 0, 0.5)),
+        *((shade, 0) for shade in (1, 0, 0.5)),
+    ]
+    two = groups.group_runs([experiment(with_optimizers(HessianFree(damping=0), HessianFree(damping=1)))])
+    assert groups.looks(two) == {}
+    blocks = [BlockHessianFree(), BlockHessianFree(partition=LayerPartition()), BlockHessianFree(damping=1)]
+    assert groups.looks(groups.group_runs([experiment(with_optimizers(*blocks))])) == {}
+
+
+def test_the_settings_that_differ_have_columns() -> None:
+    """A leaderboard's row has numbers as such and others as text; another optimizer's settings are no difference."""
+    swept = [BlockHessianFree(damping=0.1), BlockHessianFree(partition=LayerPartition())]
+    found = groups.group_runs([experiment(with_optimizers(Adam(), *swept))])
+    assert groups.differing_settings(found) == [
+        {},
+        {"damping": 0.1, "blocks": "problem"},
+        {"damping": 0, "blocks": "layers"},
     ]

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from backend.schemas.optimizers import Adam, BlockHessianFree, HessianFree
-from dashboard.launch.draft import Draft, clone, convert, problem_presets, seeds_of
+from dashboard.launch.draft import Draft, clone, convert, problem_presets, seeds_of, will_it_help
 from tests.dashboard.samples import CATALOG, SPEC, experiment
 
 
@@ -13,7 +13,7 @@ def test_a_draft_begins_with_the_optimizers_of_its_specification() -> None:
     """Each optimizer is an entry with its settings, and entries have names that never repeat."""
     held = Draft(SPEC)
     assert [(entry.id, entry.kind) for entry in held.entries] == [("adam0", "adam"), ("hf1", "hf"), ("bhf2", "bhf")]
-    assert held.entries[1].values["curvature_batch"] == 250
+    assert held.entries[1].values["curvature_batch"] == [250]
     held.remove(held.entries[0])
     held.add("adam")
     assert [entry.id for entry in held.entries] == ["hf1", "bhf2", "adam3"]
@@ -45,10 +45,24 @@ def test_a_clone_holds_the_run_alone() -> None:
 
 
 def test_presets_are_valid_and_named_apart() -> None:
-    """Each problem offers its paper's settings and a quick look, both of which can be launched."""
+    """Each problem offers its paper's settings, a quick look and a first test of BHF."""
     found = problem_presets(CATALOG)
-    assert list(found) == ["The sample's settings", "Sample, a quick look"]
+    assert list(found) == ["The sample's settings", "Sample, a quick look", "Sample: will BHF help?"]
     assert found["Sample, a quick look"].budget.updates == 15
+
+
+def test_will_bhf_help_compares_the_main_optimizers_in_two_minutes() -> None:
+    """Adam, HF and BHF with three seeds train two minutes in all, also where the network's preset has Adam alone."""
+    preset = SPEC.model_copy(update={"optimizers": [Adam(gradient_batch=100)]})
+    spec = will_it_help(preset, "Sample")
+    assert spec.optimizers == [
+        Adam(gradient_batch=100),
+        HessianFree(gradient_batch=100, curvature_batch=25),
+        BlockHessianFree(gradient_batch=100, curvature_batch=25),
+    ]
+    runs = spec.runs()
+    assert len(runs) == 9
+    assert sum(run.budget.seconds or 0 for run in runs) == pytest.approx(120, rel=0.01)
 
 
 def test_the_same_with_another_optimizer() -> None:

@@ -1,7 +1,10 @@
 """How long planned runs will train."""
 
+import pytest
+
+from backend.schemas.experiments import Budget
 from backend.schemas.optimizers import Adam, HessianFree
-from dashboard.launch.estimate import estimate
+from dashboard.launch.estimate import RATES, START_SECONDS, estimate, wall_seconds
 from tests.dashboard.samples import SPEC, experiment
 
 
@@ -20,3 +23,29 @@ def test_the_duration_is_judged_by_earlier_runs() -> None:
     assert estimate(SPEC.model_copy(update={"optimizers": [HessianFree()], "budget": short}), 83, paced) == 15
     assert estimate(SPEC, 83, paced) is None
     assert estimate(SPEC.model_copy(update={"optimizers": [Adam()]}), 84, paced) is None
+
+
+def test_the_whole_time_is_known_without_any_run() -> None:
+    """HF's update is more work than Adam's; every run has its start, workers share, and a budget in seconds bounds."""
+    images, cpu = (5000, 100), ["cpu"]
+    adam, hf = (SPEC.model_copy(update={"optimizers": [one]}) for one in (Adam(), HessianFree()))
+    first, second = (wall_seconds(spec, 100_000, images, [], cpu) for spec in (adam, hf))
+    assert START_SECONDS < first < second
+    assert wall_seconds(hf, 100_000, images, [], ["cpu", "cpu"]) == second / 2
+    assert wall_seconds(hf, 100_000, images, [], ["cuda"]) < second
+    epochs = hf.model_copy(update={"budget": Budget(updates=None, epochs=20)})  # 100 updates of 1,000 of 5,000 images
+    assert wall_seconds(epochs, 100_000, images, [], cpu) == second
+    short = hf.model_copy(update={"budget": Budget(updates=None, seconds=1.0)})
+    assert START_SECONDS + 1 < wall_seconds(short, 100_000, images, [], cpu) < second
+
+
+def test_other_runs_say_how_fast_the_machine_is() -> None:
+    """A machine on which another optimizer was ten times as slow as assumed is ten times as slow."""
+    spec = SPEC.model_copy(update={"optimizers": [HessianFree()]})
+    other = experiment(SPEC.model_copy(update={"optimizers": [Adam()]})).runs[0]
+    work = 6 * 100_000 * 1000
+    summary = other.summary.model_copy(update={"updates": 10, "seconds": 10 * work / (RATES["cpu"] / 10)})
+    slow = other.model_copy(update={"parameters": 100_000, "summary": summary})
+    images = (5000, 100)
+    fast = wall_seconds(spec, 100_000, images, [], ["cpu"]) - START_SECONDS
+    assert wall_seconds(spec, 100_000, images, [slow], ["cpu"]) - START_SECONDS == pytest.approx(10 * fast)

@@ -1,9 +1,12 @@
 """The page "Guide", without a browser."""
 
+from xml.etree import ElementTree
+
+import pytest
+
 from backend.schemas.optimizers import BlockHessianFree
 from dashboard.launch.form import form_fields
-from dashboard.pages.guide import PICTURES
-from tests.benchmarks.pages import VIEWS
+from dashboard.pages.guide import PICTURE, SHOWN
 from tests.dashboard.conftest import OpenPage
 
 
@@ -17,10 +20,21 @@ def test_every_setting_is_explained(open_page: OpenPage) -> None:
     assert "False" not in written
 
 
-def test_it_shows_pictures_of_runs(open_page: OpenPage) -> None:
-    """Axes and blocks are shown by real runs, each picture with words for those who do not see it."""
-    assert len(open_page("guide").get("image")) == len(VIEWS)
-    assert {f"{name}-{mode}.png" for name in VIEWS for mode in ("light", "dark")} <= {
-        file.name for file in PICTURES.iterdir()
-    }
-    assert all(file.stat().st_size < 130_000 for file in PICTURES.iterdir())
+def test_it_begins_with_a_picture_of_what_bhf_does(open_page: OpenPage) -> None:
+    """The picture is drawn in the page's colour, and has words for those who do not see it."""
+    [picture] = open_page("guide").get("image")
+    assert picture.proto.imgs[0].alt == SHOWN
+    drawing = PICTURE.read_text()
+    assert ElementTree.fromstring(drawing).tag.endswith("svg")
+    assert "currentColor" in drawing
+
+
+@pytest.mark.parametrize(
+    ("setting", "rows"), [("damping", 1), ("learning_rate", 3), ("blocks", 1), ("polyak_decay", 1), ("nothing", 0)]
+)
+def test_a_setting_is_explained_first_where_the_address_asks_for_it(
+    open_page: OpenPage, setting: str, rows: int
+) -> None:
+    """A question mark of the launch form leads to the setting, once for each optimizer that has another default."""
+    first = open_page("guide", query={"setting": setting}).get("html")[0].proto.body
+    assert first.count("<tr><th scope='row'>") == rows

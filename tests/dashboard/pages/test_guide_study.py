@@ -4,7 +4,8 @@ import html
 
 from backend.client import Client
 from backend.schemas.paper import Answer, PlotlyFigure
-from dashboard.pages.guide_study import numbers, origin, training
+from dashboard.pages.guide_study import ADVICE, numbers, origin, training
+from dashboard.ui.text import escape
 from tests.dashboard.conftest import OpenPage
 from tests.processes import Processes
 
@@ -47,9 +48,11 @@ def test_every_question_is_answered_and_can_be_run(own: Processes, able: Client,
     """Each question has its advice and a button; a press queues its sweep, and the answer is of it from then on."""
     answers = able.study().answers
     page = open_page("guide", url=own.backend_url)
-    assert [found.value for found in page.subheader][-len(answers) :] == [one.title for one in answers]
+    marked = "\n".join(found.value for found in page.markdown)
+    assert all(f"**{escape(one.title)}**" in marked for one in answers)
+    assert all(escape(ADVICE[one.question][0]) in marked for one in answers)
     written = "\n".join(found.proto.body for found in page.get("html"))
-    assert all(f"<b>{html.escape(one.advice)}</b>" in written for one in answers)
+    assert all(html.escape(one.text) in written for one in answers)
     drawn = [one for one in answers if one.figure.data]
     assert len(page.get("bidi_component")) == len(drawn)
     assert all(html.escape(f"{one.title} Table") in written for one in drawn)

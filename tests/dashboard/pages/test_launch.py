@@ -1,5 +1,6 @@
 """The launch page, without a browser."""
 
+import re
 from typing import Any, Literal
 
 import pytest
@@ -12,19 +13,53 @@ from backend.schemas.base import setting
 from backend.schemas.catalog import WorkerInfo
 from backend.schemas.experiments import ExperimentSpec
 from backend.schemas.optimizer_registry import OPTIMIZERS
-from backend.schemas.optimizers import BlockHessianFree, ExplicitPartition
+from backend.schemas.optimizers import (
+    BlockHessianFree,
+    CgStop,
+    EqualPartition,
+    ExplicitPartition,
+    HessianFree,
+    LayerPartition,
+    ProblemPartition,
+)
 from backend.schemas.runs import Experiment
 from dashboard.launch.form import form_fields
 from tests.clients import BothClient
 from tests.dashboard.conftest import OpenPage
 from tests.dashboard.samples import CATALOG, SPEC
 
-KINDS = ("number_input", "text_input", "selectbox", "multiselect", "toggle", "checkbox", "button_group", "button")
+KINDS = (
+    "number_input",
+    "text_input",
+    "text_area",
+    "selectbox",
+    "multiselect",
+    "toggle",
+    "checkbox",
+    "button_group",
+    "button",
+)
+
+
+PARTS = (EqualPartition(count=2), ProblemPartition())
+CURVATURE = ["learning_rate", "curvature_batch", "damping"]
 
 
 def widget(page: AppTest, key: str) -> Any:
     """Find a widget of the form."""
-    return next(found for kind in KINDS for found in page.get(kind) if getattr(found, "key", None) == f"launch0.{key}")
+    (one,) = found(page, key)
+    return one
+
+
+def found(page: AppTest, key: str) -> list[Any]:
+    """Find the widgets with a key: one, or none."""
+    return [one for kind in KINDS for one in page.get(kind) if getattr(one, "key", None) == f"launch0.{key}"]
+
+
+def launched(api: BothClient, page: AppTest) -> ExperimentSpec:
+    """Press the launch button; return what was queued. It then opens Compare, which a test of one page has not."""
+    widget(page, "launch").click().run()
+    return api.experiments()[0].spec
 
 
 def texts(page: AppTest) -> str:
@@ -34,15 +69,77 @@ def texts(page: AppTest) -> str:
 
 @pytest.mark.usefixtures("api")
 def test_every_setting_is_drawn_with_the_presets_value(open_page: OpenPage) -> None:
-    """Each optimizer's card holds every setting of the contract, at the value of the problem's preset."""
+    """Each optimizer's column holds every setting of the contract, at the value of the problem's preset."""
     page = open_page("launch")
+    widget(page, "same_batch").uncheck().run()
     for position, optimizer in enumerate(SPEC.optimizers):
         for one in form_fields(OPTIMIZERS[optimizer.kind]):
             held = widget(page, f"{optimizer.kind}{position}.{one.name}")
             value = getattr(optimizer, one.name)
-            assert held.value == (" ".join(map(str, value)) if one.kind == "numbers" else value)
+            numeric = isinstance(value, float)
+            written = {"choice": [value], "switch": [value], "numbers": ""}.get(one.kind or "", str(value))
+            assert held.value == (f"{value:g}" if numeric else written)
             if one.paper is not None:
                 assert f"(paper: {one.paper:g})" in held.label
+
+
+@pytest.mark.usefixtures("api")
+def test_ten_entries_stand_before_the_others(open_page: OpenPage) -> None:
+    """Network, data, the table, updates, seeds and the name come first; what is under Advanced is not needed."""
+    page = open_page("launch")
+    inputs = ("number_input", "text_input", "selectbox", "multiselect", "toggle", "text_area")
+    inside = {found.key for box in page.expander for kind in inputs for found in box.get(kind)}
+    first = {found.key for kind in inputs for found in page.get(kind)} - inside
+    table = {"adam0": ["learning_rate", "gradient_batch"], "hf1": CURVATURE, "bhf2": [*CURVATURE, "blocks"]}
+    cells = {f"launch0.{entry}.{name}" for entry, names in table.items() for name in names}
+    shared = {f"launch0.{name}" for name in ("problem.name", "problem.data", "budget.updates", "seeds", "name")}
+    assert first == cells | shared | {"start0", "launch0.preset"}
+    assert len(inside) > 30
+
+
+@pytest.mark.usefixtures("api")
+def test_advanced_settings_that_differ_are_counted(open_page: OpenPage) -> None:
+    """What differs from its default is counted and named; with the defaults nothing is said."""
+    page = open_page("launch")
+    widget(page, "budget.updates").set_value(50).run()
+    assert "bhf-differs" not in texts(page)
+    widget(page, "hf1.max_cg_iterations").set_value("10").run()
+    widget(page, "bhf2.line_search").set_value([True]).run()
+    widget(page, "sample.options.hidden").set_value(20).run()
+    assert "3 advanced settings differ" in texts(page)
+    assert "HF Max CG iterations" in texts(page)
+
+
+@pytest.mark.usefixtures("api")
+def test_one_gradient_batch_serves_all_until_it_is_unlinked(api: BothClient, open_page: OpenPage) -> None:
+    """All optimizers have the first one's gradient batch; a fitting curvature batch is offered when it changes."""
+    page = open_page("launch")
+    assert not found(page, "hf1.gradient_batch")
+    widget(page, "adam0.gradient_batch").set_value("200").run()
+    assert widget(page, "launch").disabled
+    assert "HF: curvature batch" in texts(page)
+    widget(page, "fit").click().run()
+    assert [widget(page, f"{entry}.curvature_batch").value for entry in ("hf1", "bhf2")] == ["50", "50"]
+    widget(page, "same_batch").uncheck().run()
+    widget(page, "hf1.gradient_batch").set_value("400").run()
+    assert not found(page, "launch")[0].disabled
+    assert [one.gradient_batch for one in launched(api, page).optimizers] == [200, 400, 200]
+
+
+@pytest.mark.usefixtures("api")
+def test_the_name_is_made_from_what_differs(api: BothClient, open_page: OpenPage) -> None:
+    """The preset's name holds for the preset alone; a name that was typed stays."""
+    page = open_page("launch")
+    assert ": The sample&#x27;s settings</p>" in texts(page)
+    widget(page, "bhf2.damping").set_value("0, 0.1").run()
+    assert ": Sample \u00b7 BHF damping 0, 0.1</p>" in texts(page)
+    assert launched(api, page).name == "Sample \u00b7 BHF damping 0, 0.1"
+
+
+@pytest.mark.usefixtures("api")
+def test_a_duration_is_there_on_a_first_visit(open_page: OpenPage) -> None:
+    """Without any earlier run, the work of the runs says how long they take."""
+    assert re.search(r"about <b>\d+ (s|min)</b>", texts(open_page("launch")))
 
 
 def test_it_says_what_will_be_queued(api: BothClient, open_page: OpenPage) -> None:
@@ -60,6 +157,7 @@ def test_an_option_changes_the_blocks_sizes(open_page: OpenPage) -> None:
     """The blocks' sizes follow the problem's options."""
     page = open_page("launch")
     assert "2 blocks, the largest block has 1.20 times the mean size" in texts(page)
+    assert 'aria-label="2 blocks: 60%, 40%"' in texts(page)
     widget(page, "sample.options.hidden").set_value(100).run()
     assert "<td>500</td>" in texts(page)
 
@@ -68,10 +166,11 @@ def test_an_option_changes_the_blocks_sizes(open_page: OpenPage) -> None:
 def test_refusals_stand_under_their_fields(open_page: OpenPage) -> None:
     """The API's message is shown, the launch button is off, and both go when the input is mended."""
     page = open_page("launch")
-    widget(page, "hf1.curvature_batch").set_value(1000).run()
-    assert "optimizers.1.curvature_batch is 1000: must be smaller than gradient_batch, which is 1000" in texts(page)
+    widget(page, "hf1.curvature_batch").set_value("1000").run()
+    assert "HF: curvature batch is 1000: must be smaller than gradient_batch, which is 1000" in texts(page)
+    assert 'data-field="st-key-launch0-hf1-curvature_batch">HF: curvature batch</a>' in texts(page)
     assert widget(page, "launch").disabled
-    widget(page, "hf1.curvature_batch").set_value(100).run()
+    widget(page, "hf1.curvature_batch").set_value("100").run()
     assert "bhf-error" not in texts(page)
     assert not widget(page, "launch").disabled
 
@@ -90,7 +189,7 @@ def test_a_further_configuration_can_be_added_and_removed(open_page: OpenPage) -
     page = open_page("launch")
     widget(page, "add.adam").click().run()
     assert "duplicate optimizer" in texts(page)
-    widget(page, "adam3.learning_rate").set_value(0.01).run()
+    widget(page, "adam3.learning_rate").set_value("0.01").run()
     assert "<b>4 runs</b>" in texts(page)
     widget(page, "remove.adam3").click().run()
     assert "<b>3 runs</b>" in texts(page)
@@ -103,36 +202,44 @@ def test_without_a_backend_the_page_says_so(open_page: OpenPage) -> None:
 
 
 @pytest.mark.usefixtures("api")
-def test_a_sweep_adds_a_configuration_per_value(open_page: OpenPage) -> None:
-    """Each value of a setting becomes a configuration that is otherwise the same."""
+def test_cells_with_several_values_are_a_sweep(api: BothClient, open_page: OpenPage) -> None:
+    """Each combination of lists, ranges and partitions is a configuration, and a row of a table."""
     page = open_page("launch")
-    widget(page, "hf1.warm_start").set_value(0.5).run()
-    widget(page, "sweep.entry.3").set_value(1).run()
-    widget(page, "sweep.settings.hf").set_value(["damping"]).run()
-    widget(page, "sweep.values.hf.damping").set_value("0, 0.1..1/2").run()
-    assert widget(page, "sweep.add").label == "Add 2 configurations"
-    widget(page, "sweep.add").click().run()
-    assert [widget(page, f"hf{i}.damping").value for i in (3, 4)] == [0.1, 1.0]
-    assert [widget(page, f"hf{i}.warm_start").value for i in (3, 4)] == [0.5, 0.5]
-    assert "<b>5 runs</b>" in texts(page)
+    widget(page, "hf1.damping").set_value("0, 0.1..1/2").run()
+    widget(page, "bhf2.blocks").set_value("1, 2, one per layer").run()
+    widget(page, "bhf2.cg_stop").set_value(["iterations", "martens"]).run()
+    assert "10 configurations" in texts(page)
+    assert "BHF \u00b7 CG stop criterion martens \u00b7 1 block</th>" in texts(page)
+    optimizers = launched(api, page).optimizers
+    assert [one.damping for one in optimizers if isinstance(one, HessianFree)] == [0, 0.1, 1]
+    blocks = [(one.cg_stop, one.partition) for one in optimizers if isinstance(one, BlockHessianFree)]
+    partitions = [EqualPartition(count=1), EqualPartition(count=2), LayerPartition()]
+    assert sorted(blocks, key=str) == sorted(
+        [(stop, one) for stop in (CgStop.ITERATIONS, CgStop.MARTENS) for one in partitions], key=str
+    )
 
 
 @pytest.mark.usefixtures("api")
-def test_a_sweep_takes_every_combination(open_page: OpenPage) -> None:
-    """Two numbers and two choices are four combinations, one of which exists; too many are refused."""
+def test_too_many_combinations_are_refused(open_page: OpenPage) -> None:
+    """Millions of combinations are refused in words, and are not built."""
     page = open_page("launch")
-    widget(page, "sweep.entry.3").set_value(1).run()
-    widget(page, "sweep.settings.hf").set_value(["damping", "cg_stop"]).run()
-    widget(page, "sweep.values.hf.cg_stop").set_value(["iterations", "martens"]).run()
-    widget(page, "sweep.values.hf.damping").set_value("0 1").run()
-    widget(page, "sweep.add").click().run()
+    for name in ("learning_rate", "damping", "cg_tolerance", "warm_start"):
+        widget(page, f"hf1.{name}").set_value("0.1..0.9/200").run()
     assert not page.exception
-    stops = [(widget(page, f"hf{i}.damping").value, widget(page, f"hf{i}.cg_stop").value) for i in (3, 4, 5)]
-    assert stops == [(0, "martens"), (1, "iterations"), (1, "martens")]
-    widget(page, "sweep.entry.6").set_value(1).run()
-    widget(page, "sweep.values.hf.damping").set_value("0..1/40").run()
-    assert widget(page, "sweep.add").disabled
-    assert "you can add 26 more" in "".join(caption.value for caption in page.caption)
+    assert widget(page, "launch").disabled
+    assert "optimizers" in texts(page)
+
+
+def test_a_sweep_fills_its_cells_again(api: BothClient, open_page: OpenPage) -> None:
+    """A comparison that was swept comes back as lists in cells, with one column per optimizer."""
+    swept = [BlockHessianFree(damping=damping, partition=part) for damping in (0.1, 1) for part in PARTS]
+    one = api.launch(SPEC.model_copy(update={"optimizers": [*SPEC.optimizers[:1], *swept], "name": "Swept"}))
+    page = open_page("launch")
+    page.selectbox(key="start0").set_value(f"Swept ({one.id})").run()
+    assert page.text_input(key="launch1.bhf1.damping").value == "0.1, 1"
+    assert page.text_input(key="launch1.bhf1.blocks").value == "2, default"
+    assert "<b>5 runs</b>" in texts(page)
+    api.delete(one.id)
 
 
 def test_the_same_with_another_optimizer_fills_the_form(api: BothClient, open_page: OpenPage) -> None:
@@ -140,43 +247,28 @@ def test_the_same_with_another_optimizer_fills_the_form(api: BothClient, open_pa
     run = api.launch(SPEC.model_copy(update={"seeds": [3], "name": "first"})).runs[1]
     page = open_page("launch", query={"from": run.id, "optimizer": "bhf"})
     assert page.text_input(key="launch0.name").value == "first, with BHF"
-    assert widget(page, "bhf0.max_cg_iterations").value == run.config.optimizer.model_dump()["max_cg_iterations"]
+    assert widget(page, "bhf0.max_cg_iterations").value == str(run.config.optimizer.model_dump()["max_cg_iterations"])
     assert "<b>1 run</b>" in texts(page)
 
 
 @pytest.mark.usefixtures("api")
-def test_layers_are_assigned_by_a_pattern(open_page: OpenPage) -> None:
-    """Every layer whose name matches goes into the chosen block, the others stay where they are."""
+def test_custom_blocks_are_lines_of_layers(api: BothClient, open_page: OpenPage) -> None:
+    """Each line is a block of names and patterns; a layer without a block is refused beside the lines."""
     page = open_page("launch")
-    scope = "bhf2.partition"
-    widget(page, f"{scope}.kind").set_value("explicit").run()
-    assert widget(page, f"{scope}.2.second").value == 2
-    widget(page, f"{scope}.2.pattern").set_value("s*").run()
-    widget(page, f"{scope}.2.pattern.assign").click().run()
-    assert not page.exception
-    assert [widget(page, f"{scope}.2.{layer}").value for layer in ("first", "second")] == [1, 1]
-
-
-@pytest.mark.usefixtures("api")
-def test_selected_layers_are_moved_together(open_page: OpenPage) -> None:
-    """Every selected layer moves to the chosen block, the button counts them, and the selection is cleared."""
-    page = open_page("launch")
-    scope = "bhf2.partition"
-    widget(page, f"{scope}.kind").set_value("explicit").run()
-    for layer in ("first", "second"):
-        widget(page, f"{scope}.tick.{layer}").check().run()
-    widget(page, f"{scope}.2.into").set_value(2).run()
-    assert widget(page, f"{scope}.2.pattern.assign").label == "Move 2 layers"
-    widget(page, f"{scope}.2.pattern.assign").click().run()
-    assert not page.exception
-    assert [widget(page, f"{scope}.2.{layer}").value for layer in ("first", "second")] == [2, 2]
-    assert widget(page, f"{scope}.2.pattern.assign").label == "Move"
+    widget(page, "bhf2.blocks").set_value("custom").run()
+    assert widget(page, "bhf2.custom").value == "first\nsecond"
+    widget(page, "bhf2.custom").set_value("s*").run()
+    assert "without first" in texts(page)
+    assert widget(page, "launch").disabled
+    widget(page, "bhf2.custom").set_value("s*\n*").run()
+    [*_, optimizer] = launched(api, page).optimizers
+    assert optimizer.blocks == ExplicitPartition(blocks=[["second"], ["first"]])
 
 
 def test_the_forms_settings_are_saved_picked_and_deleted(api: BothClient, open_page: OpenPage) -> None:
     """What the form holds comes back as it was; a deleted preset is offered no more, and comes back by its undo."""
     page = open_page("launch")
-    widget(page, "hf1.damping").set_value(0.25).run()
+    widget(page, "hf1.damping").set_value("0.25").run()
     widget(page, "preset").set_value("Two <blocks>!").run()
     widget(page, "save").click().run()
     saved = api.preset("two-blocks")
@@ -186,9 +278,9 @@ def test_the_forms_settings_are_saved_picked_and_deleted(api: BothClient, open_p
     start = again.selectbox(key="start0")
     assert start.options[0] == "Mine: Two <blocks>!"
     start.set_value("Mine: Two <blocks>!").run()
-    assert again.number_input(key="launch1.hf1.damping").value == 0.25
+    assert again.text_input(key="launch1.hf1.damping").value == "0.25"
     again.text_input(key="launch1.preset").set_value("two BLOCKS").run()
-    assert again.button(key="launch1.save").label == "Replace"
+    assert again.button(key="launch1.save").label == "Replace preset"
     again.button(key="delete-preset-two-blocks").click().run()
     assert api.presets() == []
     again.button(key="undo-preset").click().run()
@@ -201,7 +293,7 @@ def test_settings_that_are_refused_are_not_saved(api: BothClient, open_page: Ope
     page = open_page("launch")
     widget(page, "save").click().run()
     assert api.presets() == []
-    widget(page, "hf1.curvature_batch").set_value(1000).run()
+    widget(page, "hf1.curvature_batch").set_value("1000").run()
     assert widget(page, "save").disabled
 
 
@@ -213,18 +305,6 @@ def test_a_comparison_is_started_from_under_its_new_name(api: BothClient, open_p
     page.selectbox(key="start0").set_value(f"Renamed ({one.id})").run()
     assert page.text_input(key="launch1.name").value == "Renamed"
     api.delete(one.id)
-
-
-@pytest.mark.usefixtures("api")
-def test_a_sweep_keeps_the_forms_blocks(open_page: OpenPage) -> None:
-    """Every configuration of a sweep has the blocks that the form shows, not those that it began with."""
-    page = open_page("launch")
-    widget(page, "bhf2.partition.kind").set_value("layers").run()
-    widget(page, "sweep.entry.3").set_value(2).run()
-    widget(page, "sweep.settings.bhf").set_value(["damping"]).run()
-    widget(page, "sweep.values.bhf.damping").set_value("0, 0.1, 0.2").run()
-    widget(page, "sweep.add").click().run()
-    assert [widget(page, f"bhf{i}.partition.kind").value for i in (3, 4)] == ["layers", "layers"]
 
 
 class OddOptions(Options):
@@ -277,8 +357,9 @@ def test_a_clone_keeps_its_one_block(api: BothClient, open_page: OpenPage) -> No
     one = ExplicitPartition(kind="explicit", blocks=[["first", "second"]])
     run = api.launch(SPEC.model_copy(update={"optimizers": [BlockHessianFree(partition=one)]})).runs[0]
     page = open_page("launch", query={"from": run.id})
-    assert widget(page, "bhf0.partition.blocks").value == 1
-    assert "1 blocks" in texts(page)
+    assert widget(page, "bhf0.blocks").value == "custom"
+    assert widget(page, "bhf0.custom").value == "first second"
+    assert "1 block, balanced" in texts(page)
 
 
 def test_a_launch_without_an_answer_is_not_called_none(

@@ -4,7 +4,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from backend.client import Client
-from backend.schemas.paper import Evidence, Finding, Reproduction, Verdict
+from backend.schemas.paper import ClaimResult, Evidence, Reproduction, Verdict
 from backend.schemas.runs import Experiment
 from dashboard.pages.paper import VERDICTS, PaperPageView, evidence_row, read_view, summary
 from tests.dashboard.conftest import OpenPage
@@ -42,7 +42,7 @@ def test_verdicts_are_told_by_word_and_sign() -> None:
     """Each verdict has its own sign, and the sentence above counts them."""
     assert len({sign for _, sign in VERDICTS.values()}) == len(VERDICTS) == len(Verdict)
     verdicts = [Verdict.REPRODUCED, Verdict.NOT, Verdict.REPRODUCED]
-    findings = [Finding(number=i, claim="c", rule="r", verdict=v, text="t") for i, v in enumerate(verdicts, 1)]
+    findings = [ClaimResult(number=i, claim="c", rule="r", verdict=v, text="t") for i, v in enumerate(verdicts, 1)]
     assert summary(findings) == "Of 3 claims: 2 reproduced, 1 not reproduced."
 
 

@@ -45,7 +45,7 @@ def test_runs_stand_in_the_order_in_which_they_start(empty: BothClient, open_pag
     empty.register(WorkerInfo(name="large", device="cpu", threads=1, memory=3 * 2**30), CATALOG)
     page = open_page("queue")
     assert any("<td>3 GiB</td>" in found.proto.body for found in page.get("html"))
-    assert names(page)[:3] == ["1. Adam, seed 0", "2. HF, seed 0", "3. BHF, seed 0"]
+    assert names(page)[:3] == ["1. Adam · seed 0", "2. HF · seed 0", "3. BHF · seed 0"]
     assert any("<td>idle</td>" in found.proto.body for found in page.get("html"))
 
 
@@ -54,7 +54,7 @@ def test_a_run_of_higher_priority_stands_first(empty: BothClient, open_page: Ope
     runs = empty.launch(SPEC).runs
     empty.prioritize(runs[2].id, 1)
     page = open_page("queue")
-    assert names(page)[:3] == ["1. BHF, seed 0", "2. Adam, seed 0", "3. HF, seed 0"]
+    assert names(page)[:3] == ["1. BHF · seed 0", "2. Adam · seed 0", "3. HF · seed 0"]
     assert "priority 1" in "".join(found.proto.body for found in page.get("html"))
 
 
@@ -71,10 +71,10 @@ def test_a_run_can_be_paused_and_resumed(empty: BothClient, open_page: OpenPage)
 
 
 def test_selected_runs_are_cancelled_together(empty: BothClient, open_page: OpenPage) -> None:
-    """The button under the list concerns the selected runs, or all if none is selected."""
+    """The button under the list concerns the selected runs, or all if none is selected; it asks twice."""
     first, second, third = empty.launch(SPEC).runs
     page = open_page("queue")
-    assert page.button(key="cancel-Queued").label == "Cancel all 3"
+    assert page.button(key="cancel-Queued").label == "Really cancel 3 runs"
     page.checkbox(key=f"tick-{first.id}").check().run()
     page.checkbox(key=f"tick-{third.id}").check().run()
     page.button(key="cancel-Queued").click().run()

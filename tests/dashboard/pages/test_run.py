@@ -4,6 +4,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from backend.schemas.catalog import WorkerInfo
+from backend.schemas.optimizers import BlockHessianFree
 from backend.schemas.runs import Checkpoint, RunError, RunStatus
 from tests.clients import BothClient
 from tests.dashboard.conftest import OpenPage
@@ -20,10 +21,17 @@ def test_it_tells_what_the_run_is(api: BothClient, open_page: OpenPage) -> None:
     """Title, state and every setting of a waiting run are shown."""
     run = api.launch(SPEC).runs[2]
     page = open_page("run", query={"id": run.id})
-    assert page.title[0].value == "Block\\-diagonal Hessian\\-free \\(BHF\\), seed 0"
+    assert "<h1 title='BHF · seed 0'>BHF · seed 0</h1>" in texts(page)
     for name in ("max CG iterations", "blocks", "budget: updates", "evaluation: train subset"):
         assert f"<th scope='row'>{name}</th>" in texts(page)
     assert page.caption[-1].value == "The run has not started."
+
+
+def test_a_run_has_the_name_that_it_has_in_its_comparison(api: BothClient, open_page: OpenPage) -> None:
+    """The settings that tell it apart from the others of its optimizer are in the title."""
+    optimizers = [BlockHessianFree(damping=damping) for damping in (0, 0.1)]
+    run = api.launch(SPEC.model_copy(update={"optimizers": optimizers})).runs[1]
+    assert "<h1 title='BHF · damping 0.1 · seed 0'>" in texts(open_page("run", query={"id": run.id}))
 
 
 def test_a_failure_is_told_with_its_reason(api: BothClient, open_page: OpenPage) -> None:

@@ -25,7 +25,7 @@ def test_a_runs_history_is_told() -> None:
     queued, started, note, ended = wording.history(run, "one")
     assert queued.startswith("Queued ")
     assert queued.endswith(", with priority 3.")
-    assert started.endswith(" on worker one, cpu (attempt 2).")
+    assert started.endswith(" on worker one, cpu (claim 2).")
     assert note == "It began again: its checkpoint was gone."
     assert ended.startswith("Finished ")
     assert ended.endswith(": patience, after 0 of 100 updates.")

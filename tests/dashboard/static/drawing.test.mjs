@@ -8,7 +8,7 @@ import { load } from "./modules.mjs";
 const { figure, logTicks } = await load("draw");
 const { fieldsOf, plain } = await load("measures");
 const { picked } = await load("filter");
-const { inOrder } = await load("heads");
+const { inOrder } = await load("order");
 const { style } = await load("theme");
 const { readZoom, writeZoom } = await load("zoom");
 
@@ -23,9 +23,10 @@ const seeds = (count) => [...Array(count).keys()].map((i) => ({ id: `r${i}`, see
 function drawn(view, runs, blocks) {
   const series = new Map(runs.map(({ id }) => [id, { update: [1, 2, 3], train_loss: [3, 2, 1] }]));
   const store = { series, runs: new Map(), blocks: new Map(blocks ? [[runs[0].id, blocks]] : []), bucket: 1 };
-  const theme = { colours: { bhf: "#000000" }, others: ["#111111"], text: "#222222" };
+  const theme = { colours: { bhf: "#000000" }, others: ["#111111"], text: "#222222", background: "#ffffff" };
   const groups = [{ key: "g", label: "BHF", kind: "bhf", variant: 0, runs }];
-  return figure({ groups, store, view: { ...VIEW, ...view }, theme, width: 900 });
+  const found = figure({ groups, store, view: { ...VIEW, ...view }, theme, width: 900 });
+  return { ...found, traces: found.traces.filter((trace) => trace.bhf), dots: found.traces.filter((trace) => !trace.bhf) };
 }
 
 for (const shown of ["both", "band", "each"]) {
@@ -111,6 +112,43 @@ test("a logarithmic axis has ticks at 1, 2 and 5 within three decades, else at p
 
 test("markup is plain for plotly", () => {
   assert.equal(plain("<b>&amp;</b>"), "&lt;b&gt;&amp;amp;&lt;/b&gt;");
+});
+
+test("a curve's end has a dot, and its name and value stand beside it", () => {
+  const { dots, layout, panels } = drawn({ seeds: "band" }, seeds(2));
+  assert.deepEqual(dots.map(({ x, y, mode }) => [x, y, mode]), [[[3], [1], "markers"]]);
+  const label = layout.annotations.find(({ text }) => text.endsWith(" 1"));
+  assert.deepEqual([label.text, label.x, label.y], ["<b>BHF</b> 1", 3, 0]);
+  assert.deepEqual(panels.map(({ measure, lines }) => [measure, lines.map((line) => [line.label, line.ys])]), [["train_loss", [["BHF", [3, 2, 1]]]]]);
+});
+
+test("a diverged run's curve leaves through the top with a mark at its update; the range is the other run's", () => {
+  const series = new Map([
+    ["good", { update: [1, 2, 3], train_loss: [3, 2, 1] }],
+    ["lost", { update: [1, 2, 3], train_loss: [3, 1e9, null], diverged: [false, false, true] }],
+  ]);
+  const runs = new Map([["good", "finished"], ["lost", "failed"]].map(([id, status]) => [id, { status, final: true, config: { budget: {} } }]));
+  const theme = { colours: { bhf: "#000000", hf: "#333333" }, others: ["#111111"], text: "#222222", background: "#ffffff" };
+  const groups = [["good", "bhf"], ["lost", "hf"]].map(([id, kind]) => ({ key: id, label: kind, kind, variant: 0, runs: [{ id, name: "seed 0" }] }));
+  const { layout, traces, clipped } = figure({ groups, store: { series, runs, blocks: new Map(), bucket: 1 }, view: VIEW, theme, width: 900 });
+  const [mark] = traces.filter(({ marker }) => marker?.symbol === "triangle-up");
+  assert.ok(clipped);
+  assert.ok(10 ** layout.yaxis.range[1] < 4);
+  assert.deepEqual([mark.x, mark.name], [[2], "hf (seed 0) diverged at update 3"]);
+  assert.ok(layout.annotations.some(({ text }) => text === "diverged at 3"));
+  const full = figure({ groups, store: { series, runs, blocks: new Map(), bucket: 1 }, view: { ...VIEW, full: true }, theme, width: 900 });
+  assert.ok(10 ** full.layout.yaxis.range[1] > 1e9);
+  assert.deepEqual(full.traces.filter(({ marker }) => marker?.symbol === "x").map(({ x, y }) => [x, y]), [[[3], [1e9]]]);
+});
+
+test("optimizers differ in dash; a swept number goes from light to dark with the optimizer's dash", () => {
+  const theme = { colours: { adam: "#c8500a", bhf: "#00825f" }, dashes: { bhf: 0, adam: 2 }, others: [], text: "#1b2330", background: "#ffffff" };
+  assert.deepEqual([style({ kind: "bhf", variant: 0 }, theme).dash, style({ kind: "adam", variant: 0 }, theme).dash], ["solid", "dot"]);
+  const lightness = (colour) => [1, 3, 5].reduce((sum, i) => sum + Number.parseInt(colour.slice(i, i + 2), 16), 0);
+  const ramp = [0, 0.5, 1].map((shade, variant) => style({ kind: "bhf", variant, shade, dash: 0 }, theme));
+  assert.deepEqual(ramp.map(({ dash }) => dash), ["solid", "solid", "solid"]);
+  const levels = ramp.map(({ colour }) => lightness(colour));
+  assert.ok(levels[0] > levels[1] && levels[1] > levels[2]);
 });
 
 test("18 configurations of one optimizer differ by dash and shade", () => {

@@ -2,11 +2,19 @@
 
 const ROOT = new URL(process.env.BLOCKHF_STATIC ? `file://${process.env.BLOCKHF_STATIC}/` : "../../../dashboard/static/", import.meta.url);
 const PATHS = {
+  answer: "store/answer.js",
   detail: "store/zoom_detail.js",
   draw: "plot/draw.js",
+  extent: "plot/extent.js",
   filter: "store/filter.js",
-  heads: "panels/sortable_header.js",
+  heads: "plot/heads.js",
   measures: "store/measures.js",
+  numbers: "store/numbers.js",
+  order: "panels/sortable_header.js",
+  progress: "store/progress.js",
+  ranking: "store/ranking.js",
+  readout: "plot/readout.js",
+  save: "plot/save.js",
   series: "store/series.js",
   store: "store/store.js",
   target: "store/time_to_target.js",

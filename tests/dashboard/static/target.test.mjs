@@ -5,7 +5,7 @@ import { test } from "node:test";
 
 import { load } from "./modules.mjs";
 
-const { compared, defaultTarget, outcome, targetRows } = await load("target");
+const { compared, defaultTarget, endedAbove, outcome, targetRows } = await load("target");
 const { timeOf } = await load("time");
 
 const SERIES = new Map(Object.entries({
@@ -28,8 +28,20 @@ test("the costs of a target of 5: a's two seeds, b's first one while its second 
   assert.deepEqual(rows.map(outcome), [
     "reached by 2 of 2", "reached by 1 of 2, 1 still running", "not reached within the budget",
   ]);
-  assert.match(compared(rows[1], rows[0]), /^2\.5 × fewer .*, 2\.3 × .*, 2\.8 × /);
+  assert.match(compared(rows[1], rows[0]), /^0\.4 × .*, 2\.3 × .*, 2\.8 × /);
   assert.equal(compared(rows[2], rows[0]), "");
+});
+
+test("the default target is that of finished runs; a failed run and one that ended above its start do not count", () => {
+  const series = new Map([["a", [9, 4]], ["b", [9, 6]], ["failed", [9, 8]], ["risen", [7, 70]]].map(([id, train_loss]) => [id, { update: [1, 2], train_loss }]));
+  const state = (status) => ({ status, final: status !== "running" });
+  const runs = new Map([["a", state("finished")], ["b", state("running")], ["failed", state("failed")], ["risen", state("finished")]]);
+  const ids = [...series.keys()].map((id) => ({ id }));
+  assert.equal(defaultTarget(ids, series, "train_loss", runs), 4);
+  runs.set("a", state("running"));
+  assert.equal(defaultTarget(ids, series, "train_loss", runs), 6, "before a run has finished the others count");
+  assert.deepEqual(endedAbove(runs.get("risen"), series.get("risen")), { first: 7, last: 70 });
+  assert.equal(endedAbove(runs.get("a"), series.get("a")), null);
 });
 
 test("the default target is what every run with values has reached", () => {

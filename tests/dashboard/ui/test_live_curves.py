@@ -2,7 +2,7 @@
 
 import pytest
 
-from dashboard.ui.live_curves import LiveView, read_view
+from dashboard.ui.live_curves import LiveView, optimizer_records, read_view
 
 
 def test_a_view_survives_its_url() -> None:
@@ -13,7 +13,8 @@ def test_a_view_survives_its_url() -> None:
         logX=True,
         logY=False,
         seeds="band",
-        centre="median",
+        centre="mean",
+        full=True,
         band="confidence",
         layout="stack",
         smooth=0.9,
@@ -70,3 +71,10 @@ def test_panels_survive_a_reload(panels: tuple[str, ...], accuracy: bool) -> Non
     """What is shown at first depends on whether there is an accuracy; the URL says what differs from that."""
     view = LiveView(panels=panels)
     assert read_view(view.query(accuracy=accuracy), accuracy=accuracy) == view
+
+
+def test_optimizers_differ_in_dash() -> None:
+    """The optimizer with blocks has the first dash, then the others with curvature, then the first-order ones."""
+    dashes = optimizer_records()["dashes"]
+    assert (dashes["bhf"], dashes["hf"]) == (0, 1)
+    assert len(set(dashes.values())) == len(dashes)

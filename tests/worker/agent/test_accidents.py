@@ -16,10 +16,11 @@ from backend.schemas.optimizers import Adam
 from backend.schemas.runs import RunStatus
 from backend.security.tokens import Scope, Tokens
 from tests.clients import BothClient
-from tests.processes import SHORT_LEASE, Processes
+from tests.processes import DEADLINE, SHORT_LEASE, Processes
 from tests.worker.cases import small_run
 from tests.worker.conftest import launch, make_worker
 from worker.agent.executor import ExecutionSpec, Exit
+from worker.agent.gate import Turn
 from worker.agent.local_process import LocalProcess
 
 
@@ -40,14 +41,14 @@ class Failing:
         self.started = 0
         self._dying = dying
 
-    def start(self, spec: ExecutionSpec) -> LocalProcess:
+    def start(self, spec: ExecutionSpec, turn: Turn) -> LocalProcess:
         """Fail, or start a child."""
         self.started += 1
         if self._dying:
-            return Dying(spec)
+            return Dying(spec, turn)
         if self.started == 1:
             raise LookupError("unexpected")
-        return LocalProcess(spec)
+        return LocalProcess(spec, turn)
 
 
 def test_long_output_is_cut(processes: Processes) -> None:
@@ -69,7 +70,7 @@ def test_an_unexpected_error_does_not_end_the_loop(short_leases: Processes, capl
     thread = threading.Thread(target=make_worker(short_leases, executor, stopped).loop)
     thread.start()
     (run,) = launch(short_leases, [Adam(gradient_batch=30)]).runs
-    (ended,) = short_leases.client.wait([run.id], timeout=120)
+    (ended,) = short_leases.client.wait([run.id], timeout=DEADLINE)
     stopped.set()
     thread.join()
     assert (ended.status, ended.claims, executor.started) == (RunStatus.FINISHED, 2, 2)
@@ -110,7 +111,7 @@ def test_a_token_refused_for_a_while_does_not_end_the_run(guarded: Processes, ca
             tokens.rename(aside)
             guarded.wait_until(lambda: "backend refused" in caplog.text)
             aside.rename(tokens)
-            (ended,) = user.wait([run], timeout=120)
+            (ended,) = user.wait([run], timeout=DEADLINE)
         finally:
             stopped.set()
             thread.join()

@@ -14,7 +14,13 @@ from backend.schemas.runs import Run, RunStatus
 from tests.processes import free_port
 from tests.worker.cases import small_run
 from worker.agent.executor import EXIT_GAVE_UP, ExecutionSpec
+from worker.agent.gate import Gate, Turn
 from worker.agent.local_process import LINE_CHARACTERS, OUTPUT_LINES, LocalProcess, LocalProcessExecutor
+
+
+def a_turn() -> Turn:
+    """Let a run join a gate of one core."""
+    return Gate(1).join("abcdefgh", by="updates")
 
 
 @pytest.fixture
@@ -26,7 +32,7 @@ def child(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> LocalProcess:
         status=RunStatus.RUNNING, created_at=datetime.now(UTC),
     )  # fmt: skip
     spec = ExecutionSpec(claim=Claim(run=run, claim_number=1), api=f"http://127.0.0.1:{free_port()}", home=tmp_path)
-    execution = LocalProcessExecutor().start(spec)
+    execution = LocalProcessExecutor().start(spec, a_turn())
     assert isinstance(execution, LocalProcess)
     return execution
 
@@ -73,7 +79,7 @@ def test_the_output_of_a_child_that_cannot_start_is_returned(
     (tmp_path / "torch").mkdir()
     (tmp_path / "torch" / "__init__.py").write_text("raise SystemError('the installation is broken')")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    broken = LocalProcessExecutor().start(child.spec)
+    broken = LocalProcessExecutor().start(child.spec, a_turn())
     end = broken.wait(60)
     assert end is not None
     assert end.code == 1
@@ -87,7 +93,38 @@ def test_the_output_of_a_child_is_limited(tmp_path: Path, monkeypatch: pytest.Mo
     (tmp_path / "torch").mkdir()
     (tmp_path / "torch" / "__init__.py").write_text("raise SystemExit(print('x' * 1_000_000 + 'last line') or 9)")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    end = LocalProcessExecutor().start(child.spec).wait(60)
+    end = LocalProcessExecutor().start(child.spec, a_turn()).wait(60)
     assert end is not None
     assert end.output.endswith("last line")
     assert len(end.output) < OUTPUT_LINES * (LINE_CHARACTERS + 1)
+
+
+def test_a_spare_process_takes_the_next_run(child: LocalProcess) -> None:
+    """A run gets the process that waits, and another one waits then; it ends with the executor, or with its pipe."""
+    child.kill()
+    child.wait(60)
+    executor = LocalProcessExecutor(spare=True)
+    first = executor._spare
+    assert first is not None
+    execution = executor.start(child.spec, a_turn())
+    second = executor._spare
+    assert second is not None
+    assert (execution.pid, second.process.poll()) == (first.process.pid, None)
+    assert execution.wait(0.01) is None
+    execution.abandon()
+    end = execution.wait(60)
+    assert end is not None
+    assert end.code == EXIT_GAVE_UP
+    second.process.kill()
+    second.process.wait(60)
+    third = executor.start(child.spec, a_turn())
+    assert third.pid not in {first.process.pid, second.process.pid}
+    third.kill()
+    third.wait(60)
+    last = executor._spare
+    assert last is not None
+    assert last.process.stdin is not None
+    last.process.stdin.close()
+    assert last.process.wait(60) == EXIT_GAVE_UP
+    executor.close()
+    executor.close()

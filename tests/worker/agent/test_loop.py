@@ -15,7 +15,7 @@ from backend.schemas.optimizers import Adam, BlockHessianFree, HessianFree
 from backend.schemas.runs import Run, RunStatus
 from backend.settings import Settings
 from tests.clients import BothClient
-from tests.processes import Processes
+from tests.processes import DEADLINE, Processes
 from tests.worker.background import Background
 from tests.worker.cases import OPTIMIZERS, small_run, trained
 from tests.worker.conftest import launch, make_worker, updates
@@ -77,7 +77,8 @@ def test_failed_runs_have_an_error(processes: Processes) -> None:
 
 def test_cancel_ends_a_run_after_its_update(processes: Processes, monkeypatch: pytest.MonkeyPatch) -> None:
     """A child that reacts is asked once; the run ends as cancelled, with the rows it had."""
-    monkeypatch.setattr(loop, "INTERRUPT_SECONDS", 120)
+    for patience in ("INTERRUPT_SECONDS", "KILL_SECONDS", "ABANDON_SECONDS"):
+        monkeypatch.setattr(loop, patience, DEADLINE)
     background = Background(processes)
     (run,) = launch(processes, [Adam(gradient_batch=30)], budget=ENDLESS).runs
     background.begin(run)
@@ -105,7 +106,7 @@ def test_a_long_update_is_interrupted(
 ) -> None:
     """A run in an update that takes minutes is cancelled, or paused, by the child itself."""
     monkeypatch.setattr(loop, patience, 0.3)
-    monkeypatch.setattr(loop, "KILL_SECONDS", 120)
+    monkeypatch.setattr(loop, "KILL_SECONDS", DEADLINE)
     background = Background(processes)
     (run,) = launch(processes, [ONE_LONG_UPDATE], problem=Problem()).runs
     background.begin(run, rows=0)
@@ -251,7 +252,7 @@ def test_a_stalled_child_is_killed(processes: Processes, monkeypatch: pytest.Mon
     assert "BLOCKHF_STALL_TIMEOUT_SECONDS" in ended.error.message
     processes.client.retry(run.id)
     patient = make_worker(processes)
-    assert [patient.iterate() for _ in range(2)] == [False, True]
+    processes.wait_until(patient.iterate)
     assert processes.client.run(run.id).status is RunStatus.FINISHED
 
 

@@ -1,5 +1,6 @@
 """Tests of what is refused before the first update: outputs and losses that break what the method assumes."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -168,7 +169,7 @@ class Unscaled(SquaredError):
 
     def hessian_square_root(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Forget the mean."""
-        return super().hessian_square_root(outputs, targets) * len(outputs) ** 0.5
+        return super().hessian_square_root(outputs, targets) * math.sqrt(len(outputs))
 
 
 class Ascending(SquaredError):

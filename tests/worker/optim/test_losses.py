@@ -6,7 +6,7 @@ from torch import Tensor
 from torch.func import grad, jacrev
 
 from worker.optim import BatchError, SoftmaxCrossEntropy, SquaredError
-from worker.optim.losses import Loss
+from worker.optim.losses import Loss, RootedLoss
 
 N, C = 5, 4
 CASES = [
@@ -37,7 +37,7 @@ def test_hessian_product_is_the_second_derivative(loss: Loss, targets: Tensor) -
 
 
 @pytest.mark.parametrize(("loss", "targets"), CASES)
-def test_root_squared_is_the_hessian(loss: Loss, targets: Tensor) -> None:
+def test_root_squared_is_the_hessian(loss: RootedLoss, targets: Tensor) -> None:
     """The sum of S_k S_k' equals H_l, example by example."""
     root = loss.hessian_square_root(outputs(), targets)
     for i in range(N):

@@ -135,9 +135,9 @@ def test_negative_log_likelihood_after_log_softmax_is_cross_entropy() -> None:
 
 def test_losses_get_what_fits_them() -> None:
     """Closed forms for exactly torch's classes; what has all methods stays as it is."""
-    assert type(as_loss(functional.mse_loss)) is ElementwiseLoss
-    assert type(as_loss(nn.CrossEntropyLoss())) is CrossEntropy
-    assert type(as_loss(lambda f, t: (f - t).square().mean())) is FunctionLoss
+    assert isinstance(as_loss(functional.mse_loss), ElementwiseLoss)
+    assert isinstance(as_loss(nn.CrossEntropyLoss()), CrossEntropy)
+    assert isinstance(as_loss(lambda f, t: (f - t).square().mean()), FunctionLoss)
     own = FunctionLoss(focal)
     assert as_loss(own) is own
 

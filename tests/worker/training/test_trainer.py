@@ -1,6 +1,7 @@
 """Tests of the loop over updates."""
 
 import math
+import time
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,18 @@ from backend.schemas.measures import Update
 from backend.schemas.optimizer_registry import Optimizer
 from backend.schemas.optimizers import Adam, BlockHessianFree, ExplicitPartition, HessianFree, ProductMethod
 from backend.schemas.runs import RunStatus
-from tests.worker.cases import CLASSIFIER, CLOCKS, NOWHERE, OPTIMIZERS, SMALL, Rows, registry, small_run, trained
+from tests.worker.cases import (
+    CLASSIFIER,
+    CLOCKS,
+    NOWHERE,
+    OPTIMIZERS,
+    SMALL,
+    Rows,
+    planned_blocks,
+    registry,
+    small_run,
+    trained,
+)
 from worker.problems.data import mnist_5k
 from worker.training.trainer import initial_model, train
 
@@ -277,3 +289,41 @@ def test_the_default_generator_is_left_alone() -> None:
     torch.manual_seed(5)
     trained(small_run(OPTIMIZERS["adam"], problem=CLASSIFIER))
     assert torch.equal(torch.rand(3), expected)
+
+
+def test_waiting_for_a_slice_is_not_training_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The clock of the training time stands still while other runs train; the rows are those of a run alone."""
+    clock = {"now": 0.0}
+
+    def tick() -> float:
+        clock["now"] += 0.001
+        return clock["now"]
+
+    def wait(updates: int, seconds: float) -> None:
+        asked.append((updates, seconds))
+        clock["now"] += 1000
+
+    asked: list[tuple[int, float]] = []
+    _, alone = trained(small_run(OPTIMIZERS["hf"]))
+    monkeypatch.setattr(time, "perf_counter", tick)
+    rows, config = Rows(), small_run(OPTIMIZERS["hf"])
+    blocks = planned_blocks(config, registry())
+    train(config, rows, lambda: False, blocks=blocks, registry=registry(), folder=NOWHERE, await_slice=wait)
+    assert clock["now"] > 7000
+    assert rows.rows[-1].seconds < 100
+    assert rows.rows[-1].evaluation_seconds is not None
+    assert rows.rows[-1].evaluation_seconds < 100
+    assert [updates for updates, _ in asked] == list(range(7))
+    assert asked[-1][1] == rows.rows[-2].seconds
+    assert without_seconds(rows.rows) == without_seconds(alone.rows)
+
+
+def test_a_run_that_is_cancelled_while_it_waits_makes_no_update() -> None:
+    """Where the wait ended because the user has cancelled the run, it ends at once."""
+    asked: list[int] = []
+    rows, config = Rows(), small_run(OPTIMIZERS["adam"])
+    outcome = train(
+        config, rows, lambda: bool(asked), blocks=[], registry=registry(), folder=NOWHERE,
+        await_slice=lambda updates, _: asked.append(updates),
+    )  # fmt: skip
+    assert (outcome.status, rows.rows, asked) == (RunStatus.CANCELLED, [], [0])

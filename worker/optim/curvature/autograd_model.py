@@ -69,8 +69,8 @@ class AutogradModel:
         if any(t._version for t in tensors(inputs)):
             raise ModelError("the forward pass changes its input in place: let it work on a copy")
         check_loss(self.loss, outputs, targets)
-        few = [self.outputs(mapped(first(inputs, 2), lambda t: t.clone())).detach() for _ in range(2)]
-        check_independence(*few, outputs.detach())
+        few, again = (self.outputs(mapped(first(inputs, 2), lambda t: t.clone())).detach() for _ in range(2))
+        check_independence(few, again, outputs.detach())
         self.checked = True
         return AutogradBatch(self, inputs, targets, outputs)
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from worker.optim.blocks import Block
 from worker.optim.curvature.graph import Path
 from worker.optim.curvature.linearization import Linearization
-from worker.optim.losses import Loss
+from worker.optim.losses import Loss, RootedLoss
 
 
 class LossCurvature(Protocol):
@@ -131,19 +131,24 @@ class TracedBatch:
         """
         outputs = self.linearization.outputs
         # One example's root has at most about as many columns as outputs.
-        if not hasattr(self.loss, "hessian_square_root") or outputs[0].numel() ** 2 * outputs.element_size() > memory:
+        if not isinstance(self.loss, RootedLoss) or outputs[0].numel() ** 2 * outputs.element_size() > memory:
             return 0
         return self.columns if self.columns * outputs.numel() * outputs.element_size() <= memory else 0
+
+    @property
+    def _rooted(self) -> RootedLoss:
+        assert isinstance(self.loss, RootedLoss)
+        return self.loss
 
     @cached_property
     def columns(self) -> int:
         """The number of columns of the loss's square root, from one example."""
-        return len(self.loss.hessian_square_root(self.linearization.outputs[:1], self.targets[:1]))
+        return len(self._rooted.hessian_square_root(self.linearization.outputs[:1], self.targets[:1]))
 
     @cached_property
     def square_root(self) -> Tensor:
         """S, K x N x ..., with H_l = sum over k of S_k S_k'."""
-        return self.loss.hessian_square_root(self.linearization.outputs, self.targets)
+        return self._rooted.hessian_square_root(self.linearization.outputs, self.targets)
 
     def product(self, block: Block, vector: Tensor, out: Tensor, *, curvature: LossCurvature | None = None) -> None:
         """Write G_b v into out: v -> J v -> M J v -> J' M J v, all of it within the block's path.

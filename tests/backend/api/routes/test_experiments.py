@@ -71,7 +71,7 @@ def test_a_list_is_made_piece_by_piece(
 
 
 def test_before_a_worker_came(http: httpx.Client) -> None:
-    """Without a catalog a launch is a 503 that says what is missing."""
+    """Without a catalog a launch is a 503 with the reason."""
     answer = http.post("/api/v1/experiments", json=BODY)
     assert (answer.status_code, answer.json()["type"]) == (503, "urn:blockhf:no-worker")
 
@@ -85,7 +85,7 @@ def test_before_a_worker_came(http: httpx.Client) -> None:
         ({"note": "a\u0000b"}, "note", "match pattern"),
         ({"note": "a\u202eb"}, "note", "match pattern"),
         ({"tags": ["Not A Slug"]}, "tags.0", "match pattern"),
-        ({"tags": ["twice", "twice"]}, "tags", "each tag may stand there once"),
+        ({"tags": ["twice", "twice"]}, "tags", "tags must be unique"),
         ({"tags": [f"t{i}" for i in range(21)]}, "tags", "at most 20 items"),
         ({"archived": "perhaps"}, "archived", "valid boolean"),
         ({"deleted_at": None}, "deleted_at", "not permitted"),

@@ -13,7 +13,7 @@ from tests.clients import BothClient
 
 
 def test_final_weights_are_fetched(client: BothClient, claim: Claim, settings: Settings) -> None:
-    """They are there once the run has finished and the file is the one that the worker wrote; else 404 says why."""
+    """Weights exist once the run has finished and the file matches; otherwise 404 gives the reason."""
     with pytest.raises(NotFound, match="has not finished"):
         client.weights(claim.run.id)
     sha256 = hashlib.sha256(b"weights").hexdigest()
@@ -30,7 +30,7 @@ def test_final_weights_are_fetched(client: BothClient, claim: Claim, settings: S
 
 
 def test_the_checkpoint_is_fetched(client: BothClient, claim: Claim, settings: Settings) -> None:
-    """It is there while the run may go on from it, and only as the file that the worker named."""
+    """A checkpoint exists while the run can continue from it, and only if the file matches."""
     run, token = claim.run.id, claim.claim_number
     with pytest.raises(NotFound, match="none has been written yet"):
         client.checkpoint(run)

@@ -20,7 +20,7 @@ def test_a_good_backend_is_ok(http: httpx.Client, prefix: str, path: str) -> Non
 
 
 def test_a_broken_database_is_not_ready(tmp_path: Path) -> None:
-    """A backend whose database cannot be read says so; its process is still healthy."""
+    """A backend that cannot read its database is not ready; its process is still healthy."""
     with backend(Settings(home=tmp_path)) as http:
         with closing(sqlite3.connect(tmp_path / "blockhf.sqlite3")) as other:
             other.execute("DROP TABLE alembic_version")

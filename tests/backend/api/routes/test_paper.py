@@ -48,7 +48,7 @@ def test_an_unknown_experiment(client: BothClient) -> None:
 
 
 def test_the_study_takes_own_sweeps_first(client: BothClient) -> None:
-    """A sweep that was launched here stands in for the recorded one, as long as it is not deleted."""
+    """A sweep launched here replaces the recorded one, unless it is deleted."""
     client.register(INFO, discover().catalog())
     launched = client.launch(study(Question.WARM_START))
     answers = {answer.question: answer for answer in client.study().answers}

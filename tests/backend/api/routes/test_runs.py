@@ -43,7 +43,7 @@ def test_cancel_of_an_ended_run_is_a_conflict(http: httpx.Client, client: BothCl
 
 
 def test_exports_leave_room_for_others(http: httpx.Client, claim: Claim, monkeypatch: pytest.MonkeyPatch) -> None:
-    """However many files are asked for, few are made at a time, and other calls are answered meanwhile."""
+    """Of many requested files, few are generated at a time, and other calls are answered meanwhile."""
     begun, go_on = Semaphore(0), Event()
 
     def slow(_reading: object) -> Iterator[bytes]:

@@ -8,7 +8,7 @@ from tests.clients import BothClient
 
 
 def test_columns_of_several_runs(http: httpx.Client, client: BothClient, claim: Claim) -> None:
-    """Each run answers after its own update, in the order asked for; a flag may be 0 or 1."""
+    """Each run is read after its own update, in the requested order; a flag may be 0 or 1."""
     client.append(claim.run.id, claim.claim_number, updates(1, 3))
     other = next(run.id for run in client.runs() if run.id != claim.run.id)
     query = {"runs": f"{other},{claim.run.id}", "after": "0,1", "fields": "cost,train_loss", "blocks": "0"}

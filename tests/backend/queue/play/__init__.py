@@ -1,1 +1,1 @@
-"""Hypothesis plays with the queue, beside a model of it: whatever happens, they agree."""
+"""Stateful tests: hypothesis runs random actions on the queue and on a model of it, and compares them."""

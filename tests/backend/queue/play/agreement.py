@@ -18,7 +18,7 @@ class Agreement(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.store, self.model = self.stage.store, Model(self.stage.clock)
+        self.services, self.model = self.stage.services, Model(self.stage.clock)
         self.steps = 0
         self.stage.clear()
 
@@ -68,21 +68,21 @@ class Agreement(RuleBasedStateMachine):
 
     @invariant()
     def agree_now_and_then(self) -> None:
-        """What users are told is read less often: it takes longer."""
+        """The API's answers are compared less often, as that takes longer."""
         self.steps += 1
         if self.steps % _WHOLE_EVERY == 0:
             self.agree_in_words()
 
     def agree_in_words(self) -> None:
-        """What users are told is what the tables hold."""
+        """The API's answers match the tables."""
         if not self.has_runs():
             return
-        found = {run.id: run for run in self.store.runs.list(limit=1000)}
+        found = {run.id: run for run in self.services.runs.list(limit=1000)}
         shown = {run.id for run in self.model.runs if run.experiment not in self.model.deleted or run.id in found}
         assert set(found) == shown
-        rows = self.store.metrics.series([run.id for run in self.model.runs], fields=["samples"], blocks=True)
+        rows = self.services.metrics.series([run.id for run in self.model.runs], fields=["samples"], blocks=True)
         for run in self.model.runs:
-            told = found.get(run.id) or self.store.runs.get(run.id)
+            told = found.get(run.id) or self.services.runs.get(run.id)
             assert (told.status, told.cancel_requested, told.claims) == (run.status, run.cancel, run.claim_number)
             assert (told.checkpoint.update if told.checkpoint else 0) == run.kept
             assert (told.summary.updates, rows[run.id]["row_generation"]) == (run.rows, run.row_generation)

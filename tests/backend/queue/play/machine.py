@@ -30,7 +30,7 @@ class Queueing(Workers):
 
 
 def play(scene: Stage, plays: settings = PLAYS) -> int:
-    """Let hypothesis play; return how many plays it took. Raises what the first play that failed did."""
+    """Let hypothesis run; return the number of sequences. Raises the error of the first failing one."""
     count = 0
 
     class Play(Queueing):

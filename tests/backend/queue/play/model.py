@@ -6,7 +6,7 @@ from backend.schemas.runs import RunStatus
 from tests.backend.samples import Clock
 
 LEASE = 30.0
-MAX_ATTEMPTS = 3
+MAX_CLAIMS = 3
 MAX_QUEUED = 4
 
 
@@ -59,21 +59,21 @@ class Model:
         return run.status is RunStatus.RUNNING and run.lease_until < self.clock.now
 
     def full(self, count: int = 1) -> bool:
-        """Tell whether so many more may not wait."""
+        """Return whether this many more runs would exceed the limit."""
         return sum(run.status is RunStatus.QUEUED for run in self.runs) + count > MAX_QUEUED
 
     def sweep(self) -> None:
-        """End what nobody may claim."""
+        """End the runs that no worker may claim."""
         for run in filter(self.lease_expired, self.runs):
             if run.cancel:
                 run.end(RunStatus.CANCELLED)
             elif run.pause:
                 run.end(RunStatus.PAUSED)
-            elif run.claims_without_progress >= MAX_ATTEMPTS and run.rows <= run.best_update:
+            elif run.claims_without_progress >= MAX_CLAIMS and run.rows <= run.best_update:
                 run.end(RunStatus.FAILED, "attempts")
 
     def claim(self, worker: str) -> Expected | None:
-        """Give away the first run in line that waits or is lost."""
+        """Claim the first run that is queued or lost."""
         self.sweep()
         waiting = [run for run in self.runs if run.status is RunStatus.QUEUED or self.lease_expired(run)]
         run = max(waiting, key=lambda run: run.priority, default=None)

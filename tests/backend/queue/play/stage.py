@@ -12,7 +12,7 @@ from backend.api.services import Services
 from backend.schemas.api import Announcement
 from backend.settings import Settings
 from backend.storage.tables import EXPERIMENTS
-from tests.backend.queue.play.model import LEASE, MAX_ATTEMPTS, MAX_QUEUED
+from tests.backend.queue.play.model import LEASE, MAX_CLAIMS, MAX_QUEUED
 from tests.backend.samples import INFO, Clock, catalog
 
 
@@ -54,20 +54,20 @@ class Stage:
     reach the disk.
     """
 
-    store: Services
+    services: Services
     clock: Clock
     workers: list[str]
 
     def clear(self) -> None:
         """Remove every run."""
-        with self.store.database.write() as connection:
+        with self.services.database.write() as connection:
             connection.execute(delete(EXPERIMENTS))
 
     def tables(self) -> tuple[dict[str, Kept], dict[int, list[Any]], dict[int, list[Any]]]:
         """Read runs by id, updates and blocks by run; as plain text, since this is done after every step."""
         rows: dict[int, list[Any]] = defaultdict(list)
         blocks: dict[int, list[Any]] = defaultdict(list)
-        with self.store.database.read() as connection:
+        with self.services.database.read() as connection:
             runs = [Kept(*values) for values in connection.exec_driver_sql(_RUNS)]
             for run, *values in connection.exec_driver_sql(_UPDATES):
                 rows[run].append(tuple(values))
@@ -80,13 +80,13 @@ class Stage:
 def stage(chosen: Settings) -> Iterator[Stage]:
     """Open a database for the machine."""
     clock = Clock()
-    bounds = {"lease_seconds": LEASE, "max_attempts": MAX_ATTEMPTS, "max_queued": MAX_QUEUED}
-    store = Services(chosen.model_copy(update=bounds), clock=clock)
-    if store.database.sqlite:
-        store.database.engine.dispose()
+    bounds = {"lease_seconds": LEASE, "max_claims_without_progress": MAX_CLAIMS, "max_queued": MAX_QUEUED}
+    services = Services(chosen.model_copy(update=bounds), clock=clock)
+    if services.database.sqlite:
+        services.database.engine.dispose()
         event.listen(
-            store.database.engine, "connect", lambda connection, _: connection.execute("PRAGMA synchronous=OFF")
+            services.database.engine, "connect", lambda connection, _: connection.execute("PRAGMA synchronous=OFF")
         )
     announced = Announcement(info=INFO, catalog=catalog())
-    yield Stage(store, clock, [store.workers.register(announced).worker_id for _ in range(2)])
-    store.close()
+    yield Stage(services, clock, [services.workers.register(announced).worker_id for _ in range(2)])
+    services.close()

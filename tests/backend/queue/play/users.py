@@ -1,4 +1,4 @@
-"""What users do: launch, cancel, pause, resume, retry, move in line, delete and restore."""
+"""Actions of users: launch, cancel, pause, resume, retry, prioritize, delete and restore."""
 
 import pytest
 from hypothesis import strategies as st
@@ -21,9 +21,9 @@ class Users(Agreement):
         wanted = spec(optimizers=[Adam(gradient_batch=10)], seeds=list(range(count)))
         if self.model.full(count):
             with pytest.raises(QueueFull):
-                self.store.experiments.launch(wanted)
+                self.services.experiments.launch(wanted)
             return
-        made = self.store.experiments.launch(wanted)
+        made = self.services.experiments.launch(wanted)
         self.model.runs += [Expected(run.id, made.id) for run in made.runs]
 
     @precondition(Agreement.has_runs)
@@ -33,12 +33,12 @@ class Users(Agreement):
         run = self.pick(which)
         if run.status in {RunStatus.FINISHED, RunStatus.FAILED}:
             with pytest.raises(Conflict):
-                self.store.queue.cancel(run.id)
+                self.services.queue.cancel(run.id)
             return
         run.cancel = run.cancel or run.status is not RunStatus.CANCELLED
         if run.status in {RunStatus.QUEUED, RunStatus.PAUSED} or self.model.lease_expired(run):
             run.end(RunStatus.CANCELLED)
-        self.store.queue.cancel(run.id)
+        self.services.queue.cancel(run.id)
 
     @precondition(Agreement.has_runs)
     @rule(which=PICK)
@@ -47,32 +47,32 @@ class Users(Agreement):
         run = self.pick(which)
         if run.status.final:
             with pytest.raises(Conflict):
-                self.store.queue.pause(run.id)
+                self.services.queue.pause(run.id)
             return
         if run.status is RunStatus.QUEUED or self.model.lease_expired(run):
             run.end(RunStatus.PAUSED)
         elif run.status is RunStatus.RUNNING:
             run.pause = True
-        self.store.queue.pause(run.id)
+        self.services.queue.pause(run.id)
 
     @precondition(Agreement.has_runs)
     @rule(which=PICK)
     def resume(self, which: tuple[bool, int]) -> None:
-        """A user lets a run go on, or takes a pause back."""
+        """A user resumes a run, or withdraws a pause."""
         run = self.pick(which)
         if run.status.final:
             with pytest.raises(Conflict):
-                self.store.queue.resume(run.id)
+                self.services.queue.resume(run.id)
             return
         if run.status is RunStatus.PAUSED and self.model.full():
             with pytest.raises(QueueFull):
-                self.store.queue.resume(run.id)
+                self.services.queue.resume(run.id)
             return
         if run.status is RunStatus.PAUSED:
             run.end(RunStatus.QUEUED, "")
             run.claims_without_progress = 0
         run.pause = False
-        self.store.queue.resume(run.id)
+        self.services.queue.resume(run.id)
 
     @precondition(Agreement.has_runs)
     @rule(which=PICK)
@@ -81,32 +81,32 @@ class Users(Agreement):
         run = self.pick(which)
         if run.experiment in self.model.deleted:
             with pytest.raises(Conflict):
-                self.store.queue.retry(run.id)
+                self.services.queue.retry(run.id)
             return
         if run.status in {RunStatus.FAILED, RunStatus.CANCELLED}:
             if self.model.full():
                 with pytest.raises(QueueFull):
-                    self.store.queue.retry(run.id)
+                    self.services.queue.retry(run.id)
                 return
             run.end(RunStatus.QUEUED, "")
             run.cancel, run.claims_without_progress, run.best_update = False, 0, 0
         elif run.status is not RunStatus.QUEUED:
             with pytest.raises(Conflict):
-                self.store.queue.retry(run.id)
+                self.services.queue.retry(run.id)
             return
-        self.store.queue.retry(run.id)
+        self.services.queue.retry(run.id)
 
     @precondition(Agreement.has_runs)
     @rule(which=PICK, priority=st.integers(-1, 1))
     def prioritize(self, which: tuple[bool, int], priority: int) -> None:
-        """A user moves a run in line."""
+        """A user changes the priority of a run."""
         run = self.pick(which)
         if run.status.final:
             with pytest.raises(Conflict):
-                self.store.queue.prioritize(run.id, priority)
+                self.services.queue.prioritize(run.id, priority)
             return
         run.priority = priority
-        self.store.queue.prioritize(run.id, priority)
+        self.services.queue.prioritize(run.id, priority)
 
     @precondition(Agreement.has_runs)
     @rule(which=PICK, sure=st.sampled_from([True, False, False, False]))
@@ -115,7 +115,7 @@ class Users(Agreement):
         if not sure:
             return
         experiment = self.pick(which).experiment
-        self.store.experiments.delete(experiment)
+        self.services.experiments.delete(experiment)
         self.model.deleted.add(experiment)
         for run in (run for run in self.model.runs if run.experiment == experiment and not run.status.final):
             run.cancel, run.pause = True, False
@@ -127,5 +127,5 @@ class Users(Agreement):
     def restore(self, which: tuple[bool, int]) -> None:
         """A user takes that back; what was cancelled stays so."""
         experiment = self.pick(which).experiment
-        self.store.experiments.restore(experiment)
+        self.services.experiments.restore(experiment)
         self.model.deleted.discard(experiment)

@@ -21,16 +21,16 @@ class Workers(Users):
 
     @rule(which=st.integers(0, 1))
     def claim(self, which: int) -> None:
-        """A worker asks for a run; where all have ended, a user has launched another one."""
+        """A worker claims a run; if all have ended, a user launches another one first."""
         if all(run.status.final for run in self.model.runs):
             self.launch(1)
         worker = self.stage.workers[which]
-        claim, run = self.store.queue.claim(worker), self.model.claim(worker)
+        claim, run = self.services.queue.claim(worker), self.model.claim(worker)
         assert (claim and (claim.run.id, claim.claim_number)) == (run and (run.id, run.claim_number))
 
     @rule()
     def take_over(self) -> None:
-        """Every worker is lost, and another one asks for a run."""
+        """Every worker is lost, and another one claims a run."""
         self.model.clock.now += LEASE + 1
         self.claim(1)
 
@@ -42,29 +42,29 @@ class Workers(Users):
     @rule()
     def sweep(self) -> None:
         """The backend looks after lost runs."""
-        self.store.queue.sweep()
+        self.services.queue.sweep()
         self.model.sweep()
 
     @precondition(Users.has_runs)
     @rule(which=PICK, age=AGE, later=st.sampled_from([0.0, 1.0]))
     def heartbeat(self, which: tuple[bool, int], age: int, later: float) -> None:
-        """A worker says that it lives, perhaps a moment later, and hears what is asked."""
+        """A worker sends a heartbeat, possibly late, and receives the user's requests."""
         self.model.clock.now += later
         run = self.pick(which)
         claim_number = max(1, run.claim_number - age)
         if run.held(claim_number):
-            assert self.store.queue.heartbeat(run.id, claim_number) == HeartbeatAnswer(
+            assert self.services.queue.heartbeat(run.id, claim_number) == HeartbeatAnswer(
                 cancel=run.cancel, pause=run.pause
             )
             run.lease_until = self.model.clock.now + LEASE
         else:
             with pytest.raises(LeaseLost):
-                self.store.queue.heartbeat(run.id, claim_number)
+                self.services.queue.heartbeat(run.id, claim_number)
 
     @rule()
     def restart(self) -> None:
-        """The backend comes back, and gives every worker a lease's time to be heard of."""
-        self.store.queue.renew_all_leases()
+        """The backend restarts and renews all leases."""
+        self.services.queue.renew_all_leases()
         for run in self.model.runs:
             if run.status is RunStatus.RUNNING:
                 run.lease_until = max(run.lease_until, self.model.clock.now + LEASE)
@@ -72,16 +72,16 @@ class Workers(Users):
     @precondition(Users.has_runs)
     @rule(which=PICK, age=AGE, at_hand=st.booleans())
     def start(self, which: tuple[bool, int], age: int, at_hand: bool) -> None:
-        """A worker begins, from the checkpoint if it has the file, or says again that it began."""
+        """A worker starts from the checkpoint, if it has the file, or repeats the report of its start."""
         run = self.pick(which)
         claim_number = max(1, run.claim_number - age)
         origin = run.kept if at_hand else 0
         body = Start(claim_number=claim_number, environment={}, blocks=[], parameters=1, resumed_from=origin)
         if not run.held(claim_number):
             with pytest.raises(LeaseLost):
-                self.store.queue.start(run.id, body)
+                self.services.queue.start(run.id, body)
             return
-        self.store.queue.start(run.id, body)
+        self.services.queue.start(run.id, body)
         run.lease_until = self.model.clock.now + LEASE
         if run.started_claim < claim_number:
             run.started_claim = claim_number
@@ -100,19 +100,19 @@ class Workers(Users):
         body = Append(claim_number=claim_number, rows=updates(first, last), checkpoint=named)
         if run.held(claim_number) and named and named.update > last:
             with pytest.raises(InvalidInput):
-                self.store.metrics.append(run.id, body)
+                self.services.metrics.append(run.id, body)
         elif run.held(claim_number):
-            assert self.store.metrics.append(run.id, body) == last
+            assert self.services.metrics.append(run.id, body) == last
             run.rows, run.lease_until, run.started_claim = last, self.model.clock.now + LEASE, claim_number
             run.kept = named.update if named else run.kept
         else:
             with pytest.raises(LeaseLost):
-                self.store.metrics.append(run.id, body)
+                self.services.metrics.append(run.id, body)
 
     @precondition(Users.has_running)
     @rule(number=st.integers(0, 30), count=st.integers(1, 3), saved=st.integers(0, 3))
     def train(self, number: int, count: int, saved: int) -> None:
-        """The worker that has a run goes on: without rows the other rules have little to lose."""
+        """A worker appends rows: without rows the other rules have little effect."""
         self.append((True, number), 0, 0, count, saved)
 
     @precondition(Users.has_runs)
@@ -124,14 +124,14 @@ class Workers(Users):
         error = RunError(message=word) if status is RunStatus.FAILED else None
         body = Finish(claim_number=claim_number, status=status, ended_by=word, weights=word * 64, error=error)
         if run.held(claim_number):
-            self.store.queue.finish(run.id, body)
+            self.services.queue.finish(run.id, body)
             if status is RunStatus.PAUSED and (run.cancel or not run.pause):
                 status = RunStatus.CANCELLED if run.cancel else RunStatus.QUEUED
             run.end(status, word)
             run.kept = 0 if status is RunStatus.FINISHED else run.kept
             run.weights = word * 64
         elif run.status is status and run.claim_number == claim_number:
-            self.store.queue.finish(run.id, body)
+            self.services.queue.finish(run.id, body)
         else:
             with pytest.raises(LeaseLost):
-                self.store.queue.finish(run.id, body)
+                self.services.queue.finish(run.id, body)

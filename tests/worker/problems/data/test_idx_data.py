@@ -94,7 +94,19 @@ def write(path: Path, header: bytes, numbers: bytes) -> Path:
 def test_shape_and_numbers_are_read(tmp_path: Path) -> None:
     """Dimensions come from the header, numbers in row-major order."""
     path = write(tmp_path / "x", struct.pack(">HBBII", 0, 8, 2, 2, 3), bytes(range(6)))
+    numbers = read_idx(path)
+    assert numbers.tolist() == [[0, 1, 2], [3, 4, 5]]
+    numbers[0, 0] = 9
     assert read_idx(path).tolist() == [[0, 1, 2], [3, 4, 5]]
+
+
+@pytest.mark.skipif(not Path("/proc/self/maps").is_file(), reason="mapped files are listed in /proc")
+def test_a_file_is_mapped(tmp_path: Path) -> None:
+    """Processes that read the same file share its memory."""
+    path = write(tmp_path / "shared", bytes([0, 0, 8, 1, 0, 0, 0, 6]), bytes(range(6)))
+    numbers = read_idx(path)
+    assert str(path) in Path("/proc/self/maps").read_text()
+    assert len(numbers) == 6
 
 
 @pytest.mark.parametrize(
