@@ -47,7 +47,8 @@ def test_a_race_goes_to_one_worker(services: Services) -> None:
     """Another worker passes over a comparison that a worker with a free slot races, and takes the next one."""
     one, other = register(services), register(services)
     first, second = launch(services), launch(services)
-    assert [claim(services, worker) for worker in (one, other, one, other)] == [first.id, second.id, first.id, second.id]
+    claimed = [claim(services, worker) for worker in (one, other, one, other)]
+    assert claimed == [first.id, second.id, first.id, second.id]
 
 
 def test_a_worker_without_free_slots_is_helped(services: Services) -> None:
