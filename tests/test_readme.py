@@ -73,6 +73,9 @@ def test_client_examples_run(
             assert url == "http://127.0.0.1:8700"
             super().__init__(http=http)
 
+        def close(self) -> None:
+            """Leave the connections open for the worker."""
+
     monkeypatch.setattr("backend.client.Client", Local)
     thread = Thread(target=work)
     thread.start()

@@ -52,7 +52,7 @@ def test_plan_lists_every_run() -> None:
         ({"options": {"code": 1.5}}, "problem.options.code", 1.5, "not of type 'integer'"),
         ({"options": {"output": "relu"}}, "problem.options.output", "relu", "not one of ['linear', 'sigmoid']"),
         ({"options": {"hidden": 10**9}}, "problem.options.hidden", 10**9, "at most 200,000,000"),
-        ({"options": {"hidden": 10**30}}, "problem.options.hidden", str(10**30), "must lie within"),
+        ({"options": {"hidden": 10**30}}, "problem.options.hidden", str(10**30), "must be between"),
         ({"optimizers": [{"kind": "adam", "gradient_batch": 101}]}, "optimizers.0.gradient_batch", 101, "at most 100"),
         (
             {"optimizers": bhf({"kind": "explicit", "blocks": [LAYERS[:3], ["decoder.2", "x"]]})},

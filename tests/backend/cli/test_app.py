@@ -79,9 +79,9 @@ def test_an_unknown_command_gets_the_nearest() -> None:
 @pytest.mark.parametrize(
     ("arguments", "field", "hint"),
     [
-        (["--optimizer", "bfh"], "optimizer", "bhf"),
-        (["--optimizer", "bhf dampin=0.1"], "optimizers.0.dampin", "damping"),
-        (["--set", "budget.update=3"], "budget.update", "updates"),
+        (["--optimizer", "bfh", "--set", "problem.name=squeeze"], "optimizer", "bhf"),
+        (["--optimizer", "bhf dampin=0.1", "--set", "problem.name=squeeze"], "optimizers.0.dampin", "damping"),
+        (["--set", "budget.update=3", "--set", "problem.name=squeeze"], "budget.update", "updates"),
         (["--set", "problem.name=squeze"], "problem.name", "squeeze"),
     ],
 )

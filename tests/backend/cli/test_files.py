@@ -90,7 +90,7 @@ def test_a_mistake_is_named(
 def test_a_file_of_several_runs_is_none(run: Run, client: BothClient, history: Path, tmp_path: Path) -> None:
     """Two optimizers cannot have made one history."""
     (tmp_path / "spec.yaml").write_text("optimizers: [{kind: hf}, {kind: adam}]\n")
-    with pytest.raises(InvalidInput, match=r"^optimizers is 2: at most 1: .*give one optimizer and one seed$"):
+    with pytest.raises(InvalidInput, match=r"^optimizers is 2: at most 1"):
         run("import", str(history), "--spec", str(tmp_path / "spec.yaml"))
     assert client.experiments() == []
 

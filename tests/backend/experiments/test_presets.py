@@ -31,6 +31,6 @@ def test_there_is_a_limit(services: Services, monkeypatch: pytest.MonkeyPatch) -
     body = PresetBody(title="t", spec=spec())
     for slug in ("a", "b"):
         services.presets.save(slug, body)
-    with pytest.raises(Conflict, match="there are 2 presets already"):
+    with pytest.raises(Conflict, match="there are already 2 presets"):
         services.presets.save("c", body)
     services.presets.save("a", body)

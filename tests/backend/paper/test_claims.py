@@ -25,9 +25,9 @@ def test_fewer_updates_by_hand() -> None:
     """BHF reaches Adam's 10.0 at update 2, Adam with small batches at 40; with large ones it ends at 12.0, update 4."""
     finding = judge_claims(results(GOOD))[0]
     values = {evidence.what: evidence for evidence in finding.evidence}
-    assert values["updates of Adam with small batches for each of BHF's"].middle == 20
-    assert values["updates of Adam with large batches for each of BHF's"].middle == 2
-    gap = values["BHF's end, curvature batch 50, above Adam's with small batches"]
+    assert values["updates of Adam with small batches per update of BHF, to the same loss"].middle == 20
+    assert values["updates of Adam with large batches per update of BHF, to the same loss"].middle == 2
+    gap = values["BHF's final loss, curvature batch 50, above Adam's with small batches"]
     assert (gap.middle, gap.low, gap.high, gap.n) == pytest.approx((-17.5, -20, -15, 2))
     assert "Adam needs 20 times the updates" in finding.text
 
@@ -75,8 +75,8 @@ def test_cost_by_hand() -> None:
     """BHF takes 4 seconds for Adam's one; to the loss 10 that is 8 seconds against 40."""
     finding = judge_claims(results(GOOD))[3]
     values = {evidence.what: evidence.middle for evidence in finding.evidence}
-    assert values["BHF's update for Adam's on the same batch, seconds, curvature batch 50"] == 4
-    assert values["seconds of Adam with small batches for each of BHF's, to the same loss"] == 5
+    assert values["BHF's update / Adam's on the same batch, seconds, curvature batch 50"] == 4
+    assert values["seconds of Adam with small batches / of BHF, to the same loss"] == 5
 
 
 def test_processor_time_is_preferred() -> None:
@@ -91,7 +91,7 @@ def test_processor_time_is_preferred() -> None:
     whole = judge_claims(replace(made, curves=curves))[3]
     values = {evidence.what: evidence.middle for evidence in whole.evidence}
     assert whole.text.startswith("CPU seconds of one BHF update")
-    assert values["BHF's update for Adam's on the same batch, CPU seconds, curvature batch 50"] == 8
+    assert values["BHF's update / Adam's on the same batch, CPU seconds, curvature batch 50"] == 8
     curves[0] = replace(curves[0], columns={**curves[0].columns, "cpu_seconds": [None] * 40})
     assert judge_claims(replace(made, curves=curves))[3].text.startswith("Seconds of one BHF update")
 
@@ -112,7 +112,7 @@ def test_too_little_data() -> None:
     assert {finding.verdict for finding in running} == {Verdict.PENDING}
     assert running[0].text == "11 of 12 runs have ended."
     cancelled = judge_claims(results(GOOD, hf10=[RunStatus.FINISHED, RunStatus.CANCELLED]))
-    assert "2 runs that ended by themselves" in cancelled[0].text
+    assert "2 runs that were not cancelled" in cancelled[0].text
     alone = judge_claims(results({name: GOOD[name] for name in ("small", "bhf50", "hf50")}))
     assert "two mini-batches" in alone[0].text
 

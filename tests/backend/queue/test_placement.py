@@ -18,88 +18,89 @@ pytestmark = pytest.mark.every_database
 CUDA = {"device": "cuda:0 (a)", "devices": ["cpu", "cuda:0"]}
 
 
-def register(store: Services, **info: Any) -> str:
+def register(services: Services, **info: Any) -> str:
     """Add a worker."""
     body = Announcement(info=INFO.model_validate(INFO.model_dump() | {"slots": 2} | info), catalog=catalog())
-    return store.workers.register(body).worker_id
+    return services.workers.register(body).worker_id
 
 
-def launch(store: Services, **changes: Any) -> Experiment:
+def launch(services: Services, **changes: Any) -> Experiment:
     """Queue two runs."""
-    return store.experiments.launch(spec(**changes))
+    return services.experiments.launch(spec(**changes))
 
 
-def claim(store: Services, worker: str) -> str | None:
+def claim(services: Services, worker: str) -> str | None:
     """Claim a run; return the id of its comparison."""
-    claimed = store.queue.claim(worker)
+    claimed = services.queue.claim(worker)
     return claimed.run.experiment_id if claimed else None
 
 
-def finish(store: Services, claimed: Claim | None) -> None:
+def finish(services: Services, claimed: Claim | None) -> None:
     """End a run."""
     assert claimed is not None
-    store.queue.finish(
+    services.queue.finish(
         claimed.run.id, Finish(claim_number=claimed.claim_number, status=RunStatus.FINISHED, ended_by="updates")
     )
 
 
-def test_a_race_goes_to_one_worker(store: Services) -> None:
+def test_a_race_goes_to_one_worker(services: Services) -> None:
     """Another worker passes over a comparison that a worker with a free slot races, and takes the next one."""
-    one, other = register(store), register(store)
-    first, second = launch(store), launch(store)
-    assert [claim(store, worker) for worker in (one, other, one, other)] == [first.id, second.id, first.id, second.id]
+    one, other = register(services), register(services)
+    first, second = launch(services), launch(services)
+    claimed = [claim(services, worker) for worker in (one, other, one, other)]
+    assert claimed == [first.id, second.id, first.id, second.id]
 
 
-def test_a_worker_without_free_slots_is_helped(store: Services) -> None:
+def test_a_worker_without_free_slots_is_helped(services: Services) -> None:
     """What does not fit the slots of the worker that races, another worker takes."""
-    one, other = register(store), register(store)
-    queued = launch(store, seeds=[0, 1])
-    assert [claim(store, worker) for worker in (one, one, other, other)] == [queued.id] * 4
+    one, other = register(services), register(services)
+    queued = launch(services, seeds=[0, 1])
+    assert [claim(services, worker) for worker in (one, one, other, other)] == [queued.id] * 4
 
 
-def test_a_lost_worker_is_not_waited_for(store: Services, clock: Clock, settings: Settings) -> None:
+def test_a_lost_worker_is_not_waited_for(services: Services, clock: Clock, settings: Settings) -> None:
     """The runs of a comparison go to another worker when the one that raced it is not heard of any more."""
-    one, other = register(store), register(store)
-    queued = launch(store)
-    assert claim(store, one) == queued.id
-    assert claim(store, other) is None
+    one, other = register(services), register(services)
+    queued = launch(services)
+    assert claim(services, one) == queued.id
+    assert claim(services, other) is None
     clock.now += settings.lease_seconds + 1
-    assert claim(store, other) == queued.id
+    assert claim(services, other) == queued.id
 
 
-def test_a_sequence_is_trained_one_after_another(store: Services) -> None:
+def test_a_sequence_is_trained_one_after_another(services: Services) -> None:
     """A worker gets the next run of such a comparison after the one before; meanwhile it gets other runs."""
-    worker = register(store)
-    sequence, race = launch(store, schedule="sequential"), launch(store)
-    first = store.queue.claim(worker)
+    worker = register(services)
+    sequence, race = launch(services, schedule="sequential"), launch(services)
+    first = services.queue.claim(worker)
     assert first is not None
     assert (first.run.experiment_id, first.schedule) == (sequence.id, "sequential")
-    assert [claim(store, worker) for _ in range(3)] == [race.id, race.id, None]
-    finish(store, first)
-    assert claim(store, worker) == sequence.id
+    assert [claim(services, worker) for _ in range(3)] == [race.id, race.id, None]
+    finish(services, first)
+    assert claim(services, worker) == sequence.id
 
 
-def test_a_sequence_is_shared_by_workers(store: Services) -> None:
+def test_a_sequence_is_shared_by_workers(services: Services) -> None:
     """Two workers train two runs of it at the same time, as they always did."""
-    workers = [register(store), register(store)]
-    queued = launch(store, schedule="sequential")
-    assert [claim(store, worker) for worker in workers] == [queued.id] * 2
+    workers = [register(services), register(services)]
+    queued = launch(services, schedule="sequential")
+    assert [claim(services, worker) for worker in workers] == [queued.id] * 2
 
 
-def test_a_priority_goes_first(store: Services) -> None:
+def test_a_priority_goes_first(services: Services) -> None:
     """A run with a higher priority is claimed before the rest of a race that has begun."""
-    worker = register(store)
-    first, second = launch(store), launch(store)
-    assert claim(store, worker) == first.id
-    store.queue.prioritize(second.runs[1].id, 1)
-    assert [claim(store, worker) for _ in range(2)] == [second.id, first.id]
+    worker = register(services)
+    first, second = launch(services), launch(services)
+    assert claim(services, worker) == first.id
+    services.queue.prioritize(second.runs[1].id, 1)
+    assert [claim(services, worker) for _ in range(2)] == [second.id, first.id]
 
 
-def test_a_claim_carries_how_to_race(store: Services) -> None:
+def test_a_claim_carries_how_to_race(services: Services) -> None:
     """The claim has the comparison's schedule, and what decides who is behind."""
-    worker = register(store)
-    launch(store, race_by="seconds")
-    claimed = store.queue.claim(worker)
+    worker = register(services)
+    launch(services, race_by="seconds")
+    claimed = services.queue.claim(worker)
     assert claimed is not None
     assert (claimed.schedule, claimed.race_by) == ("race", "seconds")
 
@@ -117,60 +118,60 @@ def test_a_claim_carries_how_to_race(store: Services) -> None:
     ],
 )
 def test_a_run_goes_to_a_worker_with_its_device(
-    store: Services, device: str, info: dict[str, Any], given: bool
+    services: Services, device: str, info: dict[str, Any], given: bool
 ) -> None:
     """A run that asks for a GPU goes only to a worker that has it."""
-    register(store, devices=["cpu", "cuda:0", "cuda:1"])
-    worker = register(store, **info)
-    launch(store, device=device)
-    assert (claim(store, worker) is not None) == given
+    register(services, devices=["cpu", "cuda:0", "cuda:1"])
+    worker = register(services, **info)
+    launch(services, device=device)
+    assert (claim(services, worker) is not None) == given
 
 
-def test_the_runs_of_a_comparison_share_a_kind_of_device(store: Services, clock: Clock, settings: Settings) -> None:
+def test_the_runs_of_a_comparison_share_a_kind_of_device(services: Services, clock: Clock, settings: Settings) -> None:
     """With `auto`, the kind that trains the first run trains all, while a worker that has it is alive."""
-    cpu, gpu = register(store, slots=1), register(store, slots=1, **CUDA)
-    first = launch(store)
-    assert claim(store, cpu) == first.id
-    assert claim(store, gpu) is None
-    second = launch(store)
-    assert claim(store, gpu) == second.id
+    cpu, gpu = register(services, slots=1), register(services, slots=1, **CUDA)
+    first = launch(services)
+    assert claim(services, cpu) == first.id
+    assert claim(services, gpu) is None
+    second = launch(services)
+    assert claim(services, gpu) == second.id
     clock.now += settings.lease_seconds + 1
-    store.workers.heartbeat(gpu)
-    assert claim(store, gpu) == first.id
+    services.workers.heartbeat(gpu)
+    assert claim(services, gpu) == first.id
 
 
 @pytest.mark.parametrize(("lacking", "held"), [(0, 2), (1, 1)])
-def test_the_runs_of_a_worker_fit_its_memory(store: Services, lacking: int, held: int) -> None:
+def test_the_runs_of_a_worker_fit_its_memory(services: Services, lacking: int, held: int) -> None:
     """A second run is claimed if both fit by the estimate of the launch; one run always is."""
     queued = spec(optimizers=[Adam(gradient_batch=10), HessianFree(gradient_batch=10, curvature_batch=5)])
-    register(store)
-    needed = sum(run.memory for run in store.experiments.check(queued).runs)
+    register(services)
+    needed = sum(run.memory for run in services.experiments.check(queued).runs)
     assert needed > 0
-    worker = register(store, memory=needed + 2 * PROCESS_BYTES - lacking)
-    store.experiments.launch(queued)
-    claims = [claim(store, worker) for _ in range(2)]
+    worker = register(services, memory=needed + 2 * PROCESS_BYTES - lacking)
+    services.experiments.launch(queued)
+    claims = [claim(services, worker) for _ in range(2)]
     assert sum(found is not None for found in claims) == held
 
 
-def test_a_device_that_no_worker_has_is_refused(store: Services, clock: Clock, settings: Settings) -> None:
+def test_a_device_that_no_worker_has_is_refused(services: Services, clock: Clock, settings: Settings) -> None:
     """A launch names the field before anything is queued; with every worker lost it is queued for the next one."""
-    register(store)
+    register(services)
     with pytest.raises(InvalidInput) as caught:
-        launch(store, device="cuda")
+        launch(services, device="cuda")
     assert [(error.field, error.value) for error in caught.value.errors] == [("device", "cuda")]
-    assert not store.experiments.list()
+    assert not services.experiments.list()
     clock.now += settings.lease_seconds + 1
-    launch(store, device="cuda")
-    worker = register(store, **CUDA)
-    assert claim(store, worker) is not None
+    launch(services, device="cuda")
+    worker = register(services, **CUDA)
+    assert claim(services, worker) is not None
 
 
-def test_a_worker_shows_all_its_runs(store: Services) -> None:
+def test_a_worker_shows_all_its_runs(services: Services) -> None:
     """A worker stands in the list once, with every run that it holds."""
-    worker = register(store)
-    queued = launch(store)
-    claim(store, worker)
-    claim(store, worker)
-    (shown,) = store.workers.catalog().workers
+    worker = register(services)
+    queued = launch(services)
+    claim(services, worker)
+    claim(services, worker)
+    (shown,) = services.workers.catalog().workers
     assert shown.run_ids == [run.id for run in queued.runs]
     assert shown.run_id == queued.runs[0].id

@@ -193,8 +193,9 @@ class SampleSystem(FlatInner):
 
     def _setup_flops(self, layer: _Layer) -> int:
         count, width = layer.x.shape
-        response = self._linearization.rules[layer.step].flops
-        return 2 * count * count * width + response + 2 * count * layer.size + self._finish_flops(layer)
+        projection = self._linearization.rules[layer.step].flops + 2 * count * layer.size + self._finish_flops(layer)
+        twice = layer.factor.dtype == torch.float64 or not all(other.triangular for other in self._layers)
+        return 2 * count * count * width + projection * (1 + twice)
 
     def _finish_flops(self, layer: _Layer) -> int:
         return 2 * len(layer.x) * (layer.size + layer.x.shape[1] * layer.out)
@@ -223,17 +224,24 @@ class SampleSystem(FlatInner):
         for name, view in self._views(b).items():
             view.add_(self._outside[name])
         whole = self._square_outside()
-        for layer, part in zip(self._layers, self._parts(b), strict=True):
-            self._project(layer, part)
-        rest = self._square_outside()
+        rest = self._project(b)
         negligible = rest <= (_NEGLIGIBLE * self.eps) ** 2 * whole
+        if b.dtype == torch.float64 or not all(layer.triangular for layer in self._layers):
+            # What a second projection removes was rounding of the first one: e lies within the span then.
+            again = self._project(b)
+            negligible, rest = negligible | (again < rest / 4), again
         length = rest.sqrt().masked_fill(negligible, 0)
         self._unit = torch.where(negligible, 0, 1 / length).item()
         b[self._flat] = length
         b.neg_()
 
-    def _project(self, layer: _Layer, coordinates: Tensor) -> None:
-        """Move the part of e that the examples span from `_outside` to the coordinates."""
+    def _project(self, coordinates: Tensor) -> Tensor:
+        """Move what the examples span from `_outside` to the coordinates; return the square of what is left."""
+        for layer, part in zip(self._layers, self._parts(coordinates), strict=True):
+            self._project_layer(layer, part)
+        return self._square_outside()
+
+    def _project_layer(self, layer: _Layer, coordinates: Tensor) -> None:
         # In float64: the inverse multiplies the rounding of directions along which the inputs hardly vary.
         response = torch.mm(layer.x.double(), self._outside[layer.names["weight"]].double().t())
         if "bias" in layer.names:

@@ -128,5 +128,5 @@ def test_bands_of_a_triangular_factor_change_nothing(damping: float, monkeypatch
     for _ in range(2):
         made.step(x, x[:, :3])
     found.append(torch.cat([p.detach().flatten() for p in model.parameters()]))
-    torch.testing.assert_close(found[0], found[1], rtol=1e-10, atol=1e-12)
+    torch.testing.assert_close(found[0], found[1], rtol=1e-7, atol=1e-9)
     torch.testing.assert_close(found[0], found[2], rtol=1e-7, atol=1e-9)
