@@ -141,7 +141,7 @@ def _pattern(_validator: Any, pattern: str, value: object, _schema: Any) -> Iter
             yield ValidationError(f"{value!r} does not match {pattern!r}")
 
 
-_OptionValidator = extend(Draft202012Validator, {"pattern": _pattern})
+_OptionValidator = extend(Draft202012Validator, {"pattern": _pattern})  # type: ignore[no-untyped-call]
 
 
 def _validator(info: ProblemInfo, name: str) -> Any:
