@@ -12,7 +12,11 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 GROUPS = {
     "quiet": ["tests/e2e/test_compare", "tests/e2e/test_hostile", "tests/e2e/test_keeping"],
     "service": [f"tests/e2e/test_{name}" for name in ("commands", "launching", "notebook", "queue", "reproduce")],
+    "loop": ["tests/worker/agent/test_loop"],
+    "main": ["tests/worker/test_main"],
     "dashboard": ["tests/dashboard/"],
+    "accessibility": ["tests/e2e/test_accessibility"],
+    "race": ["tests/worker/agent/test_race"],
 }
 """Tests that share the processes of a session fixture, by the start of their path; the longest group first."""
 STARTING = {"backend", "browser", "own", "processes", "own_processes", "quiet", "service", "short_leases", "guarded"}

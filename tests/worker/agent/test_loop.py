@@ -184,7 +184,7 @@ def weights(processes: Processes, run: Run) -> bytes:
 def test_a_paused_run_continues_bit_for_bit(processes: Processes) -> None:
     """A run that was paused and resumed has the rows and final weights of one that was not."""
     background = Background(processes)
-    (run,) = launch(processes, [Adam(gradient_batch=30)], budget=Budget(updates=2000)).runs
+    (run,) = launch(processes, [Adam(gradient_batch=30)], budget=Budget(updates=400)).runs
     background.begin(run)
     processes.client.pause(run.id)
     background.end()
@@ -192,10 +192,10 @@ def test_a_paused_run_continues_bit_for_bit(processes: Processes) -> None:
     updates_then = paused.summary.updates
     assert paused.status is RunStatus.PAUSED
     assert paused.checkpoint is not None
-    assert paused.checkpoint.update == updates_then < 2000
+    assert paused.checkpoint.update == updates_then < 400
     assert not background.worker.iterate()
     processes.client.resume(run.id)
-    (other,) = launch(processes, [Adam(gradient_batch=30)], budget=Budget(updates=2000)).runs
+    (other,) = launch(processes, [Adam(gradient_batch=30)], budget=Budget(updates=400)).runs
     assert background.worker.iterate()
     assert background.worker.iterate()
     one, two = processes.client.run(run.id), processes.client.run(other.id)
@@ -260,7 +260,7 @@ def test_a_stalled_child_is_killed(processes: Processes, monkeypatch: pytest.Mon
 def test_a_run_without_its_checkpoint_restarts(processes: Processes) -> None:
     """A worker without the checkpoint trains from the start and adds a note; each row is stored once."""
     background = Background(processes)
-    (run,) = launch(processes, [Adam(gradient_batch=30)], budget=Budget(updates=2000)).runs
+    (run,) = launch(processes, [Adam(gradient_batch=30)], budget=Budget(updates=400)).runs
     background.begin(run)
     processes.client.pause(run.id)
     background.end()
@@ -269,7 +269,7 @@ def test_a_run_without_its_checkpoint_restarts(processes: Processes) -> None:
     assert background.worker.iterate()
     ended = processes.client.run(run.id)
     assert len(ended.notes) == 1
-    assert updates(processes, run) == list(range(1, 2001))
+    assert updates(processes, run) == list(range(1, 401))
 
 
 def test_the_quota_protects_a_paused_run(processes: Processes) -> None:
