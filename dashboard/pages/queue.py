@@ -43,7 +43,9 @@ def _now() -> None:
     if known["catalog"] is None:
         return
     running: list[Run] = known["running"] or []
-    queued = queue_order(known["queued"] or [])
+    # The lists are read one after another: a run that was claimed meanwhile is in both.
+    begun = {run.id for run in running}
+    queued = queue_order([run for run in known["queued"] or [] if run.id not in begun])
     paused: list[Run] = known["paused"] or []
     workers: list[Worker] = known["catalog"].workers if known["catalog"] else []
     _fresh([running, known["queued"] or [], paused], workers)

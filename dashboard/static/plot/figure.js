@@ -18,7 +18,7 @@ class Figure {
     this.box = element("div", { class: "bhf-figure", role: "figure" });
     this.zoomed = new Map();
     host.replaceChildren(this.box);
-    const sizes = new ResizeObserver(() => this.drawn && window.Plotly.Plots.resize(this.box));
+    const sizes = new ResizeObserver(() => this.drawn && this.box.offsetParent && window.Plotly.Plots.resize(this.box));
     sizes.observe(host);
     this.dispose = () => {
       sizes.disconnect();

@@ -43,6 +43,6 @@ def test_the_checkpoint_is_fetched(client: BothClient, claim: Claim, settings: S
     (folder / "5-1.safetensors").write_bytes(b"another's state")
     (folder / "5-2.safetensors").write_bytes(b"state")
     assert client.checkpoint(run) == b"state"
-    client.finish(run, token, RunStatus.FINISHED, ended_by="updates = 5 reached")
+    client.finish(run, token, RunStatus.FINISHED, ended_by="updates = 5 reached", weights=named.sha256)
     with pytest.raises(NotFound, match="the run has finished"):
         client.checkpoint(run)
