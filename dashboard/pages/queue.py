@@ -116,6 +116,8 @@ def worker_state(worker: Worker, run: Run | None) -> str:
         return "offline"
     if worker.silent:
         return "not responding"
+    if len(worker.run_ids) > 1:
+        return f"training {len(worker.run_ids)} runs"
     return f"training {name_of(run)}" if run else "idle"
 
 

@@ -1,12 +1,16 @@
 """The queue page, without a browser."""
 
+from datetime import UTC, datetime
+
 import pytest
 from streamlit.testing.v1 import AppTest
 
 from backend.client import Client
 from backend.errors import Forbidden
+from backend.schemas.api import Worker
 from backend.schemas.catalog import WorkerInfo
 from backend.schemas.runs import RunStatus
+from dashboard.pages.queue import worker_state
 from tests.clients import BothClient
 from tests.dashboard.conftest import OpenPage
 from tests.dashboard.samples import CATALOG, SPEC
@@ -159,3 +163,15 @@ def test_what_is_refused_to_all_is_asked_once(
     page = AppTest.from_string(f"from dashboard.runs.actions import perform\nperform('cancel', {ids})\n").run()
     assert asked == ids[:1]
     assert [toast.value for toast in page.toast] == ["this needs a token with the scope launch"]
+
+
+@pytest.mark.parametrize(
+    ("held", "state"), [([], "idle"), (["aaaaaaaaaaaaaaaa", "bbbbbbbbbbbbbbbb"], "training 2 runs")]
+)
+def test_a_workers_state_counts_its_runs(held: list[str], state: str) -> None:
+    """A worker that races several runs is not shown as training one of them."""
+    info, now = WorkerInfo(name="by hand", device="cpu", threads=1), datetime.now(UTC)
+    worker = Worker(
+        id="wwwwwwwwwwwwwwww", info=info, registered_at=now, seen_at=now, alive=True, silent=False, run_ids=held
+    )
+    assert worker_state(worker, None) == state
