@@ -30,9 +30,9 @@ def binary(name: str) -> str | None:
 def lacking() -> str:
     """Say why no server can be started here; nothing where it can."""
     if binary("initdb") is None or binary("postgres") is None:
-        return "PostgreSQL's server (initdb, postgres) is not installed"
+        return "initdb or postgres is neither on PATH nor in /usr/lib/postgresql"
     if find_spec("psycopg") is None:
-        return "psycopg is not installed: pip install 'blockhf[postgres]'"
+        return "the package psycopg is not installed: pip install 'blockhf[postgres]'"
     if os.getuid() == 0 and _user() is None:
         return "PostgreSQL does not run as root, and there is no user postgres or nobody"
     return ""

@@ -15,7 +15,7 @@ PROCESS_BYTES = 500_000_000
 
 
 class Placement:
-    """What the running runs and the living workers allow one worker to claim.
+    """Which runs a worker may claim, given the running runs and the other workers.
 
     - A run that asks for a device goes only to a worker that has it. Runs with `auto` of one comparison all train on
       the same kind of device, as long as a worker that has it is alive.
@@ -66,8 +66,8 @@ class Placement:
             RUNS.c.experiment.not_in(sorted(excluded)),
         ]
         if self._own and self._announced.info.memory is not None:
-            room = self._announced.info.memory - _memory(self._own)
-            conditions.append(func.coalesce(RUNS.c.memory, 0) + PROCESS_BYTES <= room)
+            free = self._announced.info.memory - _memory(self._own)
+            conditions.append(func.coalesce(RUNS.c.memory, 0) + PROCESS_BYTES <= free)
         return and_(*conditions)
 
     def settle_device(self, experiment: Row[Any]) -> bool:

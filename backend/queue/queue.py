@@ -65,7 +65,7 @@ class Queue:
     def claim(self, worker_id: str) -> Claim | None:
         """Claim the first run in line that the worker may have: a queued one, or one with an expired lease.
 
-        Runs of one comparison stand side by side in the queue, so a worker with free slots gets them all, and races
+        Runs of one comparison follow each other in the queue, so a worker with free slots gets them all, and races
         them. See `Placement` for what a worker may have.
 
         Raises:

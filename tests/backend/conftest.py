@@ -23,7 +23,7 @@ from tests.postgres import Cluster, cluster, lacking
 Run = Callable[..., Result]
 POSTGRES = pytest.param(
     "postgres",
-    marks=[pytest.mark.postgres, pytest.mark.skipif(bool(lacking()), reason=f"no PostgreSQL server: {lacking()}")],
+    marks=[pytest.mark.postgres, pytest.mark.skipif(bool(lacking()), reason=f"PostgreSQL: {lacking()}")],
 )
 
 

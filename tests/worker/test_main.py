@@ -13,7 +13,7 @@ from backend.schemas.runs import Run, RunStatus
 from tests.processes import DEADLINE, Processes
 from tests.worker.conftest import alive, launch, updates
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="children are found in /proc")
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="not Linux: children are found in its /proc")
 
 LONG = Budget(updates=None, seconds=4)
 ADAM = Adam(gradient_batch=30)

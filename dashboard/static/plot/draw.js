@@ -7,7 +7,7 @@ import { points } from "../store/series.js";
 import { blockLines, decreases, lines, reasonsOf, stopReasons } from "./traces.js";
 import { power, significant } from "../store/numbers.js";
 import { budgetEnd, extent, leaves, padded } from "./extent.js";
-import { apart, LABEL_GAP, labelWidth, MAX_LABELS, shortened } from "./heads.js";
+import { apart, LABEL_GAP, labelWidth, MAX_LABELS, shortened } from "./line_ends.js";
 import { range, readZoom } from "./zoom.js";
 
 const MAX_BANDS = 24; // filled areas dominate the time of a redraw

@@ -1,14 +1,13 @@
 """Tests of the fast health check: it asks the same addresses as the complete one, and gives the same answers."""
 
 import socket
-import threading
-from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
 from backend.cli import health
 from backend.cli.main import main
 from backend.settings import Settings
+from tests.one_answer import answering
 
 ENVIRONMENTS = [
     {},
@@ -46,22 +45,10 @@ def test_answers(
 ) -> None:
     """A service is ready, not ready, or refuses the request, which the complete command explains."""
 
-    class Here(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.send_response(status)
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *_: object) -> None:
-            """Log nothing."""
-
-    with HTTPServer(("127.0.0.1", 0), Here) as server:
-        thread = threading.Thread(target=server.handle_request)
-        thread.start()
+    with answering(status, body) as port:
         for name in ("BLOCKHF_PORT", "BLOCKHF_DASHBOARD_PORT"):
-            monkeypatch.setenv(name, str(server.server_port))
+            monkeypatch.setenv(name, str(port))
         assert health.check(service) is expected
-        thread.join()
 
 
 def test_the_exit_code_tells_a_missing_service(monkeypatch: pytest.MonkeyPatch) -> None:

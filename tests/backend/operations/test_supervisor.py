@@ -3,10 +3,6 @@
 import os
 import signal
 import socket
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
@@ -21,6 +17,7 @@ from backend.operations.supervisor import (
     stop_signals,
 )
 from backend.settings import Settings
+from tests.one_answer import answering
 from tests.processes import free_port
 
 
@@ -53,26 +50,6 @@ def test_nothing_answers_where_nothing_runs(name: ServiceName) -> None:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     assert not answers(name, Settings(port=port, dashboard_port=port, backend_url=""))
-
-
-@contextmanager
-def answering(status: int, body: bytes) -> Iterator[int]:
-    """Answer one request on a port."""
-
-    class Here(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.send_response(status)
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *_: object) -> None:
-            """Log nothing."""
-
-    with HTTPServer(("127.0.0.1", 0), Here) as server:
-        thread = threading.Thread(target=server.handle_request)
-        thread.start()
-        yield server.server_port
-        thread.join()
 
 
 @pytest.mark.parametrize("name", list(ServiceName))

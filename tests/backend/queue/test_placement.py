@@ -167,7 +167,7 @@ def test_a_device_that_no_worker_has_is_refused(services: Services, clock: Clock
 
 
 def test_a_worker_shows_all_its_runs(services: Services) -> None:
-    """A worker stands in the list once, with every run that it holds."""
+    """The list has each worker once, with every run that it trains."""
     worker = register(services)
     queued = launch(services)
     claim(services, worker)

@@ -25,7 +25,7 @@ def test_the_queue_agrees_with_its_model(tmp_path: Path) -> None:
 
 
 @pytest.mark.postgres
-@pytest.mark.skipif(bool(lacking()), reason=f"no PostgreSQL server: {lacking()}")
+@pytest.mark.skipif(bool(lacking()), reason=f"PostgreSQL: {lacking()}")
 def test_the_queue_agrees_on_postgres(tmp_path: Path, server: Cluster) -> None:
     """Fewer plays: each statement is another trip to a server."""
     chosen = Settings(home=tmp_path, database_url=server.create(like="test0"))

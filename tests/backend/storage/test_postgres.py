@@ -26,7 +26,7 @@ from tests.clients import BothClient
 from tests.inprocess import backend
 from tests.postgres import Cluster, cluster, lacking
 
-pytestmark = [pytest.mark.postgres, pytest.mark.skipif(bool(lacking()), reason=f"no PostgreSQL server: {lacking()}")]
+pytestmark = [pytest.mark.postgres, pytest.mark.skipif(bool(lacking()), reason=f"PostgreSQL: {lacking()}")]
 
 
 @pytest.fixture

@@ -88,7 +88,7 @@ def test_a_worker_takes_it_for_an_absence() -> None:
 
 
 @pytest.mark.skipif(
-    not replaceable(), reason="the calls of this Python's SQLite cannot be replaced, so its writes cannot fail"
+    not replaceable(), reason="no shared SQLite library, or a probe's write did not reach the replaced calls"
 )
 @pytest.mark.parametrize("how", FAULTS.values(), ids=FAULTS)
 def test_each_write_may_fail(tmp_path: Path, how: dict[str, Any]) -> None:

@@ -11,7 +11,7 @@ from tests.dashboard.samples import SPEC, experiment
 
 
 def test_differences_list_what_is_not_alike() -> None:
-    """Only settings that differ are listed; one that an optimizer lacks is a dash, and no difference by itself."""
+    """Only settings that differ are listed. A setting that an optimizer lacks is a dash, not a difference."""
     found = groups.group_runs([experiment(with_optimizers(HessianFree(), HessianFree(damping=0.5), Adam()))])
     rows = {row.setting: row.values for row in differences.differences(found)}
     assert rows["damping"] == ["0", "0.5", "\u2013"]

@@ -11,6 +11,6 @@ def test_an_empty_page_shows_the_papers_figure_and_runs_it(own: Processes, able:
     assert len(page.get("bidi_component")) == 2  # the figure, and what watches for the first comparison
     button = page.button(key="run-live")
     assert button.label.startswith("Run this live: quick")
-    button.click().run()  # goes on to the comparison, which a test of one page has not
+    button.click().run()  # opens the comparison, which is a page that this test does not have
     [made] = able.experiments()
     assert made.spec.reproduces == "paper.autoencoder.quick"

@@ -7,7 +7,7 @@ const PATHS = {
   draw: "plot/draw.js",
   extent: "plot/extent.js",
   filter: "store/filter.js",
-  heads: "plot/heads.js",
+  lineEnds: "plot/line_ends.js",
   measures: "store/measures.js",
   numbers: "store/numbers.js",
   order: "panels/sortable_header.js",

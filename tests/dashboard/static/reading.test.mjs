@@ -6,7 +6,7 @@ import { test } from "node:test";
 import { load, near } from "./modules.mjs";
 
 const { budgetEnd, extent, leaves, padded } = await load("extent");
-const { apart, labelWidth, shortened } = await load("heads");
+const { apart, labelWidth, shortened } = await load("lineEnds");
 const { readout } = await load("readout");
 const { complete, fileName } = await load("save");
 

@@ -20,7 +20,7 @@ NODE = shutil.which("node")
 def same(body: object, read: WatchedQuery, tmp_path: Path) -> bool:
     """Ask the browser's script whether an answer says what the page shows."""
     if NODE is None:
-        pytest.skip("no node on PATH")
+        pytest.skip("no node (package nodejs) on PATH")
     shutil.copytree(STATIC, tmp_path, dirs_exist_ok=True)
     (tmp_path / "package.json").write_text('{"type": "module"}')
     arguments = f"{json.dumps(body)}, {json.dumps(read.data())}"

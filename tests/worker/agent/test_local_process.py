@@ -46,7 +46,7 @@ def test_abandoned_child_ends(child: LocalProcess) -> None:
     assert end.code == EXIT_GAVE_UP
 
 
-@pytest.mark.skipif(not Path("/proc").is_dir(), reason="a process's environment is read from /proc")
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="no /proc, from which a process's environment is read")
 def test_waiting_threads_sleep(child: LocalProcess) -> None:
     """A child's waiting threads sleep, so that other processes can use the cores."""
     environment, deadline = b"", time.monotonic() + 30

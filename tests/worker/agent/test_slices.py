@@ -58,7 +58,7 @@ def waits(pair: Pair) -> None:
 
 
 def test_children_train_in_turns(pairs: tuple[Pair, Pair], monkeypatch: pytest.MonkeyPatch) -> None:
-    """A child goes on within its slice without a question, and waits after it while the other one trains."""
+    """A child continues without a question during its slice. Afterwards it waits while the other one trains."""
     monkeypatch.setattr(slices_module, "SLICE_SECONDS", 1000)
     one, other = pairs
     first = one.wait(0)

@@ -33,9 +33,9 @@ def mlp(outputs: int = 3) -> Any:
     return nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, outputs))
 
 
-def hf(model: Any, loss: Any = None, **knobs: Any) -> HessianFree:
+def hf(model: Any, loss: Any = None, **options: Any) -> HessianFree:
     """Make an optimizer."""
-    return HessianFree(model, loss or nn.CrossEntropyLoss(), **{"curvature_batch": 6, "damping": 0.1, **knobs})
+    return HessianFree(model, loss or nn.CrossEntropyLoss(), **{"curvature_batch": 6, "damping": 0.1, **options})
 
 
 @METHODS
@@ -155,11 +155,11 @@ def test_inputs_that_are_no_batch_are_refused(inputs: Any) -> None:
 
 
 @METHODS
-@pytest.mark.parametrize("knobs", [{}, {"line_search": True, "adaptive_damping": True, "backtracking": True}])
-def test_a_batch_with_nan_changes_nothing(method: str, knobs: dict[str, Any]) -> None:
+@pytest.mark.parametrize("options", [{}, {"line_search": True, "adaptive_damping": True, "backtracking": True}])
+def test_a_batch_with_nan_changes_nothing(method: str, options: dict[str, Any]) -> None:
     """Weights, state and settings stay, the result says so, and the next batch is as if it had not been."""
     one, other = mlp(), mlp()
-    first, second = (hf(m, product_method=method, **knobs) for m in (one, other))
+    first, second = (hf(m, product_method=method, **options) for m in (one, other))
     assert first.step(X, T) == second.step(X, T)
     bad = X.clone()
     bad[11] = math.nan
@@ -220,8 +220,8 @@ def test_a_part_that_the_curvature_batch_does_not_reach_has_no_curvature(blocks:
     model = Optional().double()
     x = torch.rand(12, 3, dtype=torch.float64)
     x = x[x[:, 0].argsort()]
-    knobs: dict[str, Any] = {"curvature_batch": 4, "learning_rate": 1.0, "damping": 0.1, "max_cg_iterations": 100}
-    made = BlockHessianFree(model, nn.CrossEntropyLoss(), blocks, **knobs, warm_start=0.0)
+    options: dict[str, Any] = {"curvature_batch": 4, "learning_rate": 1.0, "damping": 0.1, "max_cg_iterations": 100}
+    made = BlockHessianFree(model, nn.CrossEntropyLoss(), blocks, **options, warm_start=0.0)
     (gradient,) = torch.autograd.grad(nn.functional.cross_entropy(model(x), T), model.extra.weight)
     before = model.extra.weight.detach().clone()
     made.step(x, T)

@@ -55,7 +55,7 @@ def test_counted_operations_are_torchs(name: str) -> None:
         assert system.finish_flops == pytest.approx(counter.flops, rel=0.05)
 
 
-def least_squares(condition: float, dtype: torch.dtype, **knobs: Any) -> tuple[Any, Tensor, Tensor, nn.Linear]:
+def least_squares(condition: float, dtype: torch.dtype, **given: Any) -> tuple[Any, Tensor, Tensor, nn.Linear]:
     """Make an optimizer for 16 examples of 64 features whose singular values fall from 4 to 4 / condition."""
     torch.manual_seed(0)
     left, _ = torch.linalg.qr(torch.randn(16, 16, dtype=torch.float64))
@@ -64,7 +64,7 @@ def least_squares(condition: float, dtype: torch.dtype, **knobs: Any) -> tuple[A
     x = (left * values) @ right.t()
     x, t = x.to(dtype), x.sum(1, keepdim=True).to(dtype)
     model = nn.Linear(64, 1, bias=False, dtype=dtype)
-    made = HessianFree(model, SquaredError(), curvature_batch=16, learning_rate=1.0, product_method="samples", **knobs)
+    made = HessianFree(model, SquaredError(), curvature_batch=16, learning_rate=1.0, product_method="samples", **given)
     return made, x, t, model
 
 
