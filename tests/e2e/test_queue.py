@@ -50,7 +50,7 @@ def test_the_queue_follows_without_a_press(page: Page, tmp_path: Path) -> None:
         expect(page.get_by_role("heading", name="Queued: 1")).to_be_visible()
         [(_, token)] = claims(service.client, worker)
         expect(page.get_by_role("heading", name="Running: 1")).to_be_visible()
-        line = page.locator(".bhf-layer").first
+        line = page.locator(".bhf-layer")
         expect(line).to_contain_text("0 of 50 updates")
 
         def says(shown: Locator, text: str) -> bool:
