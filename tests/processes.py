@@ -8,11 +8,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Self
 
 import httpx
+import psutil
 
 from backend.settings import Settings
 from tests.clients import BothClient
@@ -33,6 +35,15 @@ def free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
+
+
+def training_process(worker: int) -> int | None:
+    """Find the process of a worker that trains a run: it has an outbox open, the spare process has none."""
+    for process in psutil.Process(worker).children(recursive=True):
+        with suppress(psutil.Error):  # it has ended
+            if any("spool" in file.path for file in process.open_files()):
+                return process.pid
+    return None
 
 
 def wait_until(condition: Callable[[], object], what: str = "", *, seconds: float = DEADLINE) -> None:

@@ -9,7 +9,6 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -19,7 +18,7 @@ from backend.schemas.measures import BLOCK_FIELDS, SERIES_FIELDS, Update
 from backend.schemas.optimizer_registry import Optimizer
 from backend.schemas.optimizers import Adam, BlockHessianFree, HessianFree
 from backend.schemas.runs import Run, RunStatus
-from tests.processes import Processes
+from tests.processes import Processes, training_process
 from tests.recorder import Recorder
 from tests.worker.cases import planned_blocks
 from worker.checkpoints.files import Snapshot
@@ -144,7 +143,7 @@ class Storm:
             self._servers[fault](self._chance.uniform(0, 1))
             return True
         pid = self._holder(run)
-        child = child_of(pid) if pid else None
+        child = training_process(pid) if pid else None
         if pid is None or child is None:
             return False
         if fault == "child":
@@ -184,16 +183,6 @@ class Storm:
                 self._asleep.remove(entry)
                 for pid in pids:
                     os.kill(pid, signal.SIGCONT)
-
-
-def child_of(pid: int) -> int | None:
-    """Find the training process of a worker: it has an outbox open, the spare process has none."""
-    pids = [p for tasks in Path(f"/proc/{pid}/task").glob("*/children") for p in tasks.read_text().split()]
-    for child in pids:
-        with suppress(OSError):  # it has ended
-            if any("spool" in str(fd.readlink()) for fd in Path(f"/proc/{child}/fd").iterdir()):
-                return int(child)
-    return None
 
 
 def compare(run: Run, processes: Processes, expected: Uninterrupted) -> str:

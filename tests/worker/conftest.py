@@ -103,4 +103,5 @@ def plugins(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     root = Path(__file__).parents[2]
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", os.pathsep.join([str(package.parent), str(root)]))
+        patch.syspath_prepend(package.parent)  # children that are forked have this process's path
         yield

@@ -2,33 +2,18 @@
 
 import os
 import signal
-import sys
-from pathlib import Path
 
 import pytest
 
 from backend.schemas.experiments import Budget
 from backend.schemas.optimizers import Adam
 from backend.schemas.runs import Run, RunStatus
-from tests.processes import DEADLINE, Processes
+from tests.processes import DEADLINE, Processes, training_process
 from tests.worker.cases import PACED
 from tests.worker.conftest import alive, launch, updates
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="not Linux: children are found in its /proc")
-
 LONG = Budget(updates=None, seconds=4)
 ADAM = Adam(gradient_batch=30)
-
-
-def child_of(pid: int) -> int | None:
-    """Find the child process of a worker that executes a run: it has an outbox open, the spare process has none."""
-    pids = [p for tasks in Path(f"/proc/{pid}/task").glob("*/children") for p in tasks.read_text().split()]
-    return next((int(p) for p in pids if any("spool" in str(fd.readlink()) for fd in open_files(p))), None)
-
-
-def open_files(pid: str) -> list[Path]:
-    """List the links to the open files of a process; none if it has ended."""
-    return [fd for fd in Path(f"/proc/{pid}/fd").glob("*") if fd.is_symlink()]
 
 
 def wait_for_rows(processes: Processes, run: Run, *, attempt: int = 1) -> None:
@@ -54,7 +39,7 @@ def test_killed_worker_loses_no_run(short_leases: Processes) -> None:
     first = short_leases.start("worker")
     (run,) = launch(short_leases, [ADAM], budget=LONG, problem=PACED).runs
     wait_for_rows(short_leases, run)
-    child = child_of(first.pid)
+    child = training_process(first.pid)
     assert child is not None
     first.kill()
     first.wait()
@@ -68,7 +53,7 @@ def test_woken_worker_writes_nothing_more(short_leases: Processes) -> None:
     first = short_leases.start("worker")
     (run,) = launch(short_leases, [ADAM], budget=LONG, problem=PACED).runs
     wait_for_rows(short_leases, run)
-    child = child_of(first.pid)
+    child = training_process(first.pid)
     assert child is not None
     for pid in (first.pid, child):
         os.kill(pid, signal.SIGSTOP)
@@ -106,7 +91,7 @@ def test_signal_ends_the_worker_cleanly(processes: Processes, number: signal.Sig
     worker = processes.start("worker")
     (run,) = launch(processes, [ADAM], budget=Budget(updates=None, seconds=600), problem=PACED).runs
     wait_for_rows(processes, run)
-    child = child_of(worker.pid)
+    child = training_process(worker.pid)
     assert child is not None
     worker.send_signal(number)
     assert worker.wait(60) == 0

@@ -1,8 +1,4 @@
-"""`python -m worker.agent.child PIPE`: trains the run that the worker sends on standard input, and reports it.
-
-Everything is imported before the run is there, so that a process that waits for its run starts it at once. PIPE is the
-descriptor by which it asks for time slices.
-"""
+"""A training process: trains the run that the worker sends, and reports it."""
 
 import logging
 import os
@@ -12,7 +8,9 @@ import threading
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from multiprocessing.connection import Connection
 from types import FrameType
+from typing import TextIO
 
 from backend.client import WorkerClient
 from backend.errors import BlockHFError, InvalidInput, LeaseLost, RunFailed
@@ -75,18 +73,36 @@ class Signals:
         return self.paused.is_set() or self.stopped.is_set()
 
 
-def main() -> int:
-    """Train the run that is sent on standard input; return the exit code."""
+def run(commands: Connection, output: Connection, asks: Connection, environment: Mapping[str, str]) -> None:
+    """Train the run that is sent, as a process of its own.
+
+    Args:
+        commands: sends the specification, then signals and grants of time slices; closes when the worker dies.
+        output: receives what the process prints.
+        asks: receives requests for time slices.
+        environment: the worker's environment variables.
+    """
+    os.setsid()  # Ctrl-C in a terminal must reach the worker only
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    os.dup2(output.fileno(), 1)
+    os.dup2(output.fileno(), 2)
+    output.close()
+    os.environ.update(environment)
+    sys.exit(main(os.fdopen(os.dup(commands.fileno())), os.fdopen(os.dup(asks.fileno()), "w")))
+
+
+def main(commands: TextIO, asks: TextIO) -> int:
+    """Train the run that is sent; return the exit code."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)
     device.prepare()
-    line = sys.stdin.readline()
+    line = commands.readline()
     if not line:  # the worker has ended, or needs no more process
         return EXIT_GAVE_UP
     spec = ExecutionSpec.model_validate_json(line)
     signals = Signals()
-    slices = Slices(os.fdopen(int(sys.argv[1]), "w"), signals.await_answer)
-    threading.Thread(target=_listen, args=(signals,), daemon=True).start()
+    slices = Slices(asks, signals.await_answer)
+    threading.Thread(target=_listen, args=(commands, signals), daemon=True).start()
     _interrupt_on_sigterm(signals)
     claim = spec.claim
     with WorkerClient(spec.api, headers=Settings().authorization) as client:
@@ -173,9 +189,9 @@ def execute(
     return status
 
 
-def _listen(signals: Signals) -> None:
+def _listen(commands: TextIO, signals: Signals) -> None:
     """Receive the worker's signals. Exit when the worker is gone, because no process renews the lease then."""
-    for line in sys.stdin:
+    for line in commands:
         signals.receive(line.strip())
     os._exit(EXIT_GAVE_UP)
 
@@ -190,7 +206,3 @@ def _interrupt_on_sigterm(signals: Signals) -> None:
         threading.Thread(target=signals.receive, args=("stop",), daemon=True).start()
 
     signal.signal(signal.SIGTERM, interrupt)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

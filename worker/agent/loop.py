@@ -202,12 +202,13 @@ class Worker:
 
     def _execute_on(self, chosen: str, turn: Turn, claim: Claim, registration: Registration) -> None:
         run_id = claim.run.id
-        try:
-            execution = self._executor.start(self._spec(claim, chosen), turn)
-        except OSError as error:
-            self._finish(claim, RunStatus.FAILED, error=RunError(message=f"the training process cannot start: {error}"))
-            return
-        with Heartbeat(self._client, claim, registration) as heartbeat:
+        with Heartbeat(self._client, claim, registration) as heartbeat:  # first: the first start takes seconds
+            try:
+                execution = self._executor.start(self._spec(claim, chosen), turn)
+            except OSError as error:
+                message = f"the training process cannot start: {error}"
+                self._finish(claim, RunStatus.FAILED, error=RunError(message=message))
+                return
             stalls = StallDetector(execution, self._settings.stall_timeout_seconds)
             end = self._watch(execution, turn, heartbeat, stalls)
         lost = heartbeat.lost.is_set()

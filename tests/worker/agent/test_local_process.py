@@ -1,21 +1,26 @@
 """Tests of executing runs in child processes."""
 
+import json
 import os
 import signal
-import time
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from multiprocessing.connection import Connection
 from pathlib import Path
 
+import psutil
 import pytest
 
 from backend.schemas.api import Claim
 from backend.schemas.optimizers import Adam
 from backend.schemas.runs import Run, RunStatus
-from tests.processes import free_port
+from tests.processes import free_port, wait_until
 from tests.worker.cases import small_run
 from worker.agent.executor import EXIT_GAVE_UP, ExecutionSpec
 from worker.agent.gate import Gate, Turn
-from worker.agent.local_process import LINE_CHARACTERS, OUTPUT_LINES, LocalProcess, LocalProcessExecutor
+from worker.agent.local_process import LINE_CHARACTERS, OUTPUT_LINES, ChildProcess, LocalProcess, LocalProcessExecutor
 
 
 def a_turn() -> Turn:
@@ -24,7 +29,7 @@ def a_turn() -> Turn:
 
 
 @pytest.fixture
-def child(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> LocalProcess:
+def child(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalProcess]:
     """Start a child that waits for an unreachable backend."""
     monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)  # the executor sets it
     run = Run(
@@ -34,7 +39,9 @@ def child(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> LocalProcess:
     spec = ExecutionSpec(claim=Claim(run=run, claim_number=1), api=f"http://127.0.0.1:{free_port()}", home=tmp_path)
     execution = LocalProcessExecutor().start(spec, a_turn())
     assert isinstance(execution, LocalProcess)
-    return execution
+    yield execution
+    execution.kill()
+    assert execution.wait(60)
 
 
 def test_abandoned_child_ends(child: LocalProcess) -> None:
@@ -44,17 +51,6 @@ def test_abandoned_child_ends(child: LocalProcess) -> None:
     end = child.wait(60)
     assert end is not None
     assert end.code == EXIT_GAVE_UP
-
-
-@pytest.mark.skipif(not Path("/proc").is_dir(), reason="no /proc, from which a process's environment is read")
-def test_waiting_threads_sleep(child: LocalProcess) -> None:
-    """A child's waiting threads sleep, so that other processes can use the cores."""
-    environment, deadline = b"", time.monotonic() + 30
-    while not environment and time.monotonic() < deadline:  # empty until the program is loaded
-        environment = Path(f"/proc/{child.pid}/environ").read_bytes()
-    child.abandon()
-    assert b"OMP_WAIT_POLICY=PASSIVE" in environment.split(b"\0")
-    assert child.wait(60) is not None
 
 
 @pytest.mark.parametrize(
@@ -70,61 +66,84 @@ def test_killed_child_has_a_reason(child: LocalProcess, number: signal.Signals, 
     child.abandon()
 
 
-def test_the_output_of_a_child_that_cannot_start_is_returned(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, child: LocalProcess
-) -> None:
-    """The exit has the last lines that the child printed."""
-    child.kill()
-    child.wait(60)
-    (tmp_path / "torch").mkdir()
-    (tmp_path / "torch" / "__init__.py").write_text("raise SystemError('the installation is broken')")
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    broken = LocalProcessExecutor().start(child.spec, a_turn())
-    end = broken.wait(60)
+def mistaken(*pipes: Connection) -> None:
+    """Print a megabyte without a line break, then raise, in the place of a training process."""
+    os.dup2(pipes[1].fileno(), 1)
+    os.dup2(pipes[1].fileno(), 2)
+    print("x" * 1_000_000, flush=True)  # noqa: T201 - a child's output
+    raise SystemError("the installation is broken")
+
+
+def test_the_end_of_a_childs_output_is_returned(child: LocalProcess) -> None:
+    """The exit of a child that cannot start has the last lines that it printed, of limited length."""
+    end = LocalProcess(child.spec, a_turn(), ChildProcess(mistaken)).wait(60)
     assert end is not None
     assert end.code == 1
-    assert "the installation is broken" in end.output
-
-
-def test_the_output_of_a_child_is_limited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, child: LocalProcess) -> None:
-    """Of a megabyte without a line break only the end is returned."""
-    child.kill()
-    child.wait(60)
-    (tmp_path / "torch").mkdir()
-    (tmp_path / "torch" / "__init__.py").write_text("raise SystemExit(print('x' * 1_000_000 + 'last line') or 9)")
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    end = LocalProcessExecutor().start(child.spec, a_turn()).wait(60)
-    assert end is not None
-    assert end.output.endswith("last line")
+    assert end.output.endswith("the installation is broken")
     assert len(end.output) < OUTPUT_LINES * (LINE_CHARACTERS + 1)
 
 
 def test_a_spare_process_takes_the_next_run(child: LocalProcess) -> None:
     """A run gets the process that waits, and another one waits then; it ends with the executor, or with its pipe."""
-    child.kill()
-    child.wait(60)
     executor = LocalProcessExecutor(spare=True)
-    first = executor._spare
-    assert first is not None
+    first = spare(executor)
     execution = executor.start(child.spec, a_turn())
-    second = executor._spare
-    assert second is not None
-    assert (execution.pid, second.process.poll()) == (first.process.pid, None)
+    second = spare(executor)
+    assert (execution.pid, second.wait(0)) == (first.pid, None)
     assert execution.wait(0.01) is None
     execution.abandon()
     end = execution.wait(60)
     assert end is not None
     assert end.code == EXIT_GAVE_UP
-    second.process.kill()
-    second.process.wait(60)
+    second.kill()
+    assert second.wait(60)
     third = executor.start(child.spec, a_turn())
-    assert third.pid not in {first.process.pid, second.process.pid}
+    assert third.pid not in {first.pid, second.pid}
     third.kill()
     third.wait(60)
-    last = executor._spare
-    assert last is not None
-    assert last.process.stdin is not None
-    last.process.stdin.close()
-    assert last.process.wait(60) == EXIT_GAVE_UP
+    last = spare(executor)
+    last.commands.close()
+    assert last.wait(60) == EXIT_GAVE_UP
     executor.close()
     executor.close()
+
+
+def spare(executor: LocalProcessExecutor) -> ChildProcess:
+    """Wait for the process that waits for its run."""
+    wait_until(lambda: executor._spare)
+    assert executor._spare is not None
+    return executor._spare
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="not Linux: each process imports torch itself")
+def test_a_child_is_forked_from_a_server(child: LocalProcess) -> None:
+    """It has torch when it starts, its waiting threads sleep, and SIGTERM does not end the server."""
+    server = psutil.Process(child.pid).ppid()
+    os.kill(server, signal.SIGTERM)
+    other = ChildProcess(report)
+    assert psutil.Process(other.pid).ppid() == server
+    assert json.loads(other.output.readline()) == [True, "PASSIVE"]
+    assert other.wait(60) == 0
+    other.discard()
+
+
+def report(*pipes: Connection) -> None:
+    """Send whether torch was imported, and an environment variable."""
+    os.write(
+        pipes[1].fileno(), json.dumps(["torch" in sys.modules, os.environ.get("OMP_WAIT_POLICY")]).encode() + b"\n"
+    )
+
+
+def test_many_threads_get_their_childs_exit_code() -> None:
+    """Threads that start and wait at the same time see the code of their own child."""
+    children = [ChildProcess() for _ in range(8)]
+    with ThreadPoolExecutor(2 * len(children)) as pool:
+        starting = [pool.submit(ChildProcess) for _ in children]
+        codes = [pool.submit(one.wait, 60) for one in children]
+        for one in children:
+            one.commands.close()
+        assert [code.result() for code in codes] == [EXIT_GAVE_UP] * len(children)
+        for started in starting:
+            started.result().discard()
+    for one in children:
+        one.discard()
