@@ -67,7 +67,7 @@ class FirstOrder:
         parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
         found: list[tuple[Tensor, Tensor]] = []
 
-        def evaluate() -> Tensor:
+        def evaluate() -> Any:  # torch's types say float, its documentation a tensor
             self.optimizer.zero_grad(set_to_none=True)
             value = self._differentiate(parameters, inputs, targets, count)
             norm = torch.nn.utils.get_total_norm([p.grad.detach() for p in parameters if p.grad is not None])

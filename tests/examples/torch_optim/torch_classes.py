@@ -16,8 +16,8 @@ def find(name: str, rate: float, arguments: str) -> Callable[..., torch.optim.Op
     call = ast.parse(f"f({arguments})", mode="eval").body
     if not isinstance(call, ast.Call) or call.args:
         raise ValueError("arguments must have the form name=value, name=value")
-    given: Any = {one.arg: ast.literal_eval(one.value) for one in call.keywords}
-    return partial(found, lr=rate, **given)
+    given: dict[Any, Any] = {one.arg: ast.literal_eval(one.value) for one in call.keywords}
+    return partial(found, **{"lr": rate} | given)
 
 
 @cache
