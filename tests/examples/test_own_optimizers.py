@@ -108,7 +108,7 @@ def test_each_trains_in_a_real_worker(answers: list[dict[str, Any]]) -> None:
 def test_what_torch_refuses_is_refused_at_the_launch(started: Processes) -> None:
     """A name or an argument that torch does not have is refused before anything is queued, with torch's reason."""
     before = len(started.client.runs())
-    arguments = ["foo=1", "momentum=-1", "momentum=", "0.9", "momentum=open('x')", "momentum=0.9); g(a=1"]
+    arguments = ["foo=1", "lr=1", "momentum=-1", "momentum=", "0.9", "momentum=open('x')", "momentum=0.9); g(a=1"]
     wrong = [{"name": name} for name in ("Nope", "SparseAdam", "Optimizer", "lr_scheduler", "__dict__")]
     for one in wrong + [{"arguments": text} for text in arguments]:
         body = {"problem": CLASSIFIER.model_dump(), "optimizers": [{"kind": "torch"} | one]}

@@ -17,7 +17,10 @@ def find(name: str, rate: float, arguments: str) -> Callable[..., torch.optim.Op
     if not isinstance(call, ast.Call) or call.args:
         raise ValueError("arguments must have the form name=value, name=value")
     given: dict[Any, Any] = {one.arg: ast.literal_eval(one.value) for one in call.keywords}
-    return partial(found, **{"lr": rate} | given)
+    if "lr" in given:
+        raise ValueError("set learning_rate in the place of lr")
+    make: Any = found  # torch's base class has no lr
+    return partial(make, **given, lr=rate)
 
 
 @cache
