@@ -1,5 +1,6 @@
 """A backend inside the test's own process: the real application over a real file, reached without a socket."""
 
+import copy
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -34,9 +35,14 @@ class _Transport(httpx.BaseTransport):
         return httpx.Response(answer.status_code, headers=answer.headers, content=await answer.aread())
 
 
-@cache
 def api_description() -> dict[str, Any]:
-    """Return the API's description. It takes a second to make, and several modules need it."""
+    """Return a copy of the API's description: schemathesis changes the one that it gets."""
+    return copy.deepcopy(_api_description())
+
+
+@cache
+def _api_description() -> dict[str, Any]:
+    """Make the description, which takes a second and is needed by several modules."""
     return create_app(Settings()).openapi()
 
 

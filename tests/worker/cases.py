@@ -19,7 +19,8 @@ OPTIMIZERS: dict[str, Optimizer] = {
     "bhf": BlockHessianFree(gradient_batch=30, curvature_batch=10, max_cg_iterations=4),
 }
 CLASSIFIER = Problem(name="classifier", train_size=100, test_size=40)
-PLUGINS = ["classifier", "zero", "slow_evaluation", "slow_gradient", "crash"]
+PACED = Problem(name="paced", train_size=100, test_size=40)
+PLUGINS = ["classifier", "zero", "slow_evaluation", "slow_gradient", "paced", "crash"]
 NOWHERE = Path("nowhere")
 CLOCKS = {"seconds", "cpu_seconds", "gradient_seconds", "curvature_seconds", "evaluation_seconds"}
 """the figures of a row that may differ between two trainings of one run"""

@@ -7,17 +7,17 @@ from pathlib import Path
 
 import pytest
 
-from backend.schemas.experiments import Budget, Problem
+from backend.schemas.experiments import Budget
 from backend.schemas.optimizers import Adam
 from backend.schemas.runs import Run, RunStatus
 from tests.processes import DEADLINE, Processes
+from tests.worker.cases import PACED
 from tests.worker.conftest import alive, launch, updates
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="not Linux: children are found in its /proc")
 
 LONG = Budget(updates=None, seconds=4)
 ADAM = Adam(gradient_batch=30)
-WIDE = Problem(train_size=100, test_size=40)  # some tens of updates per second
 
 
 def child_of(pid: int) -> int | None:
@@ -52,7 +52,7 @@ def check_complete(processes: Processes, run: Run, *, attempts: int) -> None:
 def test_killed_worker_loses_no_run(short_leases: Processes) -> None:
     """After SIGKILL the child ends too, another worker takes the run up, and each update is there exactly once."""
     first = short_leases.start("worker")
-    (run,) = launch(short_leases, [ADAM], budget=LONG, problem=WIDE).runs
+    (run,) = launch(short_leases, [ADAM], budget=LONG, problem=PACED).runs
     wait_for_rows(short_leases, run)
     child = child_of(first.pid)
     assert child is not None
@@ -66,7 +66,7 @@ def test_killed_worker_loses_no_run(short_leases: Processes) -> None:
 def test_woken_worker_writes_nothing_more(short_leases: Processes) -> None:
     """A worker and its child that slept past the lease find their run taken: they drop it, and no row is doubled."""
     first = short_leases.start("worker")
-    (run,) = launch(short_leases, [ADAM], budget=LONG, problem=WIDE).runs
+    (run,) = launch(short_leases, [ADAM], budget=LONG, problem=PACED).runs
     wait_for_rows(short_leases, run)
     child = child_of(first.pid)
     assert child is not None
@@ -84,7 +84,7 @@ def test_woken_worker_writes_nothing_more(short_leases: Processes) -> None:
 def test_backend_may_restart(own_processes: Processes) -> None:
     """While the backend is away training goes on and the rows wait; afterwards each is there exactly once."""
     own_processes.start("worker")
-    (run,) = launch(own_processes, [ADAM], budget=LONG, problem=WIDE).runs
+    (run,) = launch(own_processes, [ADAM], budget=LONG, problem=PACED).runs
     wait_for_rows(own_processes, run)
     own_processes.restart_backend(after=1)
     check_complete(own_processes, run, attempts=1)
@@ -104,7 +104,7 @@ def test_worker_waits_for_its_backend(own_processes: Processes) -> None:
 def test_signal_ends_the_worker_cleanly(processes: Processes, number: signal.Signals) -> None:
     """SIGTERM and SIGINT end worker and child with exit code 0; the run is queued again with all its updates saved."""
     worker = processes.start("worker")
-    (run,) = launch(processes, [ADAM], budget=Budget(updates=None, seconds=600)).runs
+    (run,) = launch(processes, [ADAM], budget=Budget(updates=None, seconds=600), problem=PACED).runs
     wait_for_rows(processes, run)
     child = child_of(worker.pid)
     assert child is not None

@@ -17,7 +17,7 @@ from backend.settings import Settings
 from tests.clients import BothClient
 from tests.processes import DEADLINE, Processes
 from tests.worker.background import Background
-from tests.worker.cases import OPTIMIZERS, small_run, trained
+from tests.worker.cases import OPTIMIZERS, PACED, small_run, trained
 from tests.worker.conftest import launch, make_worker, updates
 from worker.agent import loop, watchdog
 from worker.agent.executor import OUTBOXES
@@ -80,7 +80,7 @@ def test_cancel_ends_a_run_after_its_update(processes: Processes, monkeypatch: p
     for patience in ("INTERRUPT_SECONDS", "KILL_SECONDS", "ABANDON_SECONDS"):
         monkeypatch.setattr(loop, patience, DEADLINE)
     background = Background(processes)
-    (run,) = launch(processes, [Adam(gradient_batch=30)], budget=ENDLESS).runs
+    (run,) = launch(processes, [Adam(gradient_batch=30)], problem=PACED, budget=ENDLESS).runs
     background.begin(run)
     processes.client.cancel(run.id)
     background.end()
@@ -123,7 +123,7 @@ def test_a_pause_kills_a_child_that_does_not_react(processes: Processes, monkeyp
     monkeypatch.setattr(loop, "PAUSE_SECONDS", 0.1)
     monkeypatch.setattr(loop, "KILL_SECONDS", 0.5)
     background = Background(processes)
-    (run,) = launch(processes, [Adam(gradient_batch=30)], budget=Budget(updates=None, seconds=3)).runs
+    (run,) = launch(processes, [Adam(gradient_batch=30)], problem=PACED, budget=Budget(updates=None, seconds=3)).runs
     background.begin(run)
     os.kill(background.executor.last.pid, signal.SIGSTOP)
     processes.client.pause(run.id)
@@ -141,7 +141,7 @@ def test_cancel_kills_a_child_that_hangs(processes: Processes, monkeypatch: pyte
     monkeypatch.setattr(loop, "INTERRUPT_SECONDS", 0.1)
     monkeypatch.setattr(loop, "KILL_SECONDS", 0.5)
     background = Background(processes)
-    (run,) = launch(processes, [Adam(gradient_batch=30)], budget=ENDLESS).runs
+    (run,) = launch(processes, [Adam(gradient_batch=30)], problem=PACED, budget=ENDLESS).runs
     background.begin(run)
     os.kill(background.executor.last.pid, signal.SIGSTOP)
     processes.client.cancel(run.id)
@@ -162,9 +162,8 @@ def test_a_cancelled_run_ends_within_12_seconds() -> None:
 def test_a_killed_child_fails_only_its_run(processes: Processes) -> None:
     """If the system kills a child, its run fails with an error, and the worker continues."""
     background = Background(processes)
-    killed, good = launch(
-        processes, [OPTIMIZERS["hf"], OPTIMIZERS["adam"]], budget=Budget(updates=None, seconds=3)
-    ).runs
+    seconds = Budget(updates=None, seconds=3)
+    killed, good = launch(processes, [Adam(gradient_batch=30)], seeds=[0, 1], problem=PACED, budget=seconds).runs
     background.begin(killed)
     os.kill(background.executor.last.pid, signal.SIGKILL)
     background.end()
@@ -184,7 +183,7 @@ def weights(processes: Processes, run: Run) -> bytes:
 def test_a_paused_run_continues_bit_for_bit(processes: Processes) -> None:
     """A run that was paused and resumed has the rows and final weights of one that was not."""
     background = Background(processes)
-    (run,) = launch(processes, [Adam(gradient_batch=30)], budget=Budget(updates=400)).runs
+    (run,) = launch(processes, [Adam(gradient_batch=30)], problem=PACED, budget=Budget(updates=150)).runs
     background.begin(run)
     processes.client.pause(run.id)
     background.end()
@@ -192,10 +191,10 @@ def test_a_paused_run_continues_bit_for_bit(processes: Processes) -> None:
     updates_then = paused.summary.updates
     assert paused.status is RunStatus.PAUSED
     assert paused.checkpoint is not None
-    assert paused.checkpoint.update == updates_then < 400
+    assert paused.checkpoint.update == updates_then < 150
     assert not background.worker.iterate()
     processes.client.resume(run.id)
-    (other,) = launch(processes, [Adam(gradient_batch=30)], budget=Budget(updates=400)).runs
+    (other,) = launch(processes, [Adam(gradient_batch=30)], problem=PACED, budget=Budget(updates=150)).runs
     assert background.worker.iterate()
     assert background.worker.iterate()
     one, two = processes.client.run(run.id), processes.client.run(other.id)
@@ -243,8 +242,8 @@ def test_a_stalled_child_is_killed(processes: Processes, monkeypatch: pytest.Mon
     """A child that makes no more updates is killed and its run fails; after a retry it finishes."""
     monkeypatch.setattr(watchdog, "LONGEST_UPDATE_FACTOR", 2)
     background = Background(processes, stall_timeout_seconds=10)
-    (run,) = launch(processes, [Adam(gradient_batch=30)], budget=Budget(updates=None, seconds=3)).runs
-    background.begin(run, rows=30)
+    (run,) = launch(processes, [Adam(gradient_batch=30)], problem=PACED, budget=Budget(updates=None, seconds=3)).runs
+    background.begin(run, rows=10)
     os.kill(background.executor.last.pid, signal.SIGSTOP)
     background.end()
     ended = processes.client.run(run.id)
@@ -260,7 +259,7 @@ def test_a_stalled_child_is_killed(processes: Processes, monkeypatch: pytest.Mon
 def test_a_run_without_its_checkpoint_restarts(processes: Processes) -> None:
     """A worker without the checkpoint trains from the start and adds a note; each row is stored once."""
     background = Background(processes)
-    (run,) = launch(processes, [Adam(gradient_batch=30)], budget=Budget(updates=400)).runs
+    (run,) = launch(processes, [Adam(gradient_batch=30)], problem=PACED, budget=Budget(updates=150)).runs
     background.begin(run)
     processes.client.pause(run.id)
     background.end()
@@ -269,13 +268,13 @@ def test_a_run_without_its_checkpoint_restarts(processes: Processes) -> None:
     assert background.worker.iterate()
     ended = processes.client.run(run.id)
     assert len(ended.notes) == 1
-    assert updates(processes, run) == list(range(1, 401))
+    assert updates(processes, run) == list(range(1, 151))
 
 
 def test_the_quota_protects_a_paused_run(processes: Processes) -> None:
     """However small the quota, runs that finish meanwhile do not remove a paused run's checkpoint."""
     background = Background(processes)
-    (run,) = launch(processes, [Adam(gradient_batch=30)], budget=Budget(updates=1000)).runs
+    (run,) = launch(processes, [Adam(gradient_batch=30)], problem=PACED, budget=Budget(updates=150)).runs
     background.begin(run)
     processes.client.pause(run.id)
     background.end()
@@ -293,4 +292,4 @@ def test_the_quota_protects_a_paused_run(processes: Processes) -> None:
     ended = processes.client.run(run.id)
     assert (ended.status, ended.claims, ended.notes) == (RunStatus.FINISHED, 2, [])
     assert processes.client.series([run.id])[run.id]["row_generation"] == 1
-    assert then < 1000
+    assert then < 150

@@ -64,16 +64,22 @@ class Zero(Autoencoder):
 
 
 class Slow(nn.Module):
-    """Sleeps for half a second, in evaluation or in training."""
+    """Sleeps, in evaluation or in training.
 
-    def __init__(self, *, when_training: bool) -> None:
+    Args:
+        when_training: which of the two.
+        seconds: for how long.
+    """
+
+    def __init__(self, *, when_training: bool, seconds: float = 0.5) -> None:
         super().__init__()
         self._when_training = when_training
+        self._seconds = seconds
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Pass on the inputs."""
         if self.training == self._when_training:
-            time.sleep(0.5)
+            time.sleep(self._seconds)
         return inputs
 
 
@@ -101,6 +107,18 @@ class SlowGradient(Classifier):
         return model.append(Slow(when_training=True))
 
 
+class Paced(Classifier):
+    """The same network with at most 50 updates per second, for tests in which a run must train for some seconds."""
+
+    name = "paced"
+
+    def build(self, options: Options, data: DataSet) -> nn.Module:
+        """Put the slow layer last."""
+        model = super().build(options, data)
+        assert isinstance(model, nn.Sequential)
+        return model.append(Slow(when_training=True, seconds=0.02))
+
+
 class Crash(Classifier):
     """A problem with a mistake in it."""
 
@@ -122,6 +140,7 @@ CLASSIFIER = Classifier()
 ZERO = Zero()
 SLOW_EVALUATION = SlowEvaluation()
 SLOW_GRADIENT = SlowGradient()
+PACED = Paced()
 CRASH = Crash()
 NO_LAYERS = NoLayers()
 NOT_A_PROBLEM = object()
