@@ -88,9 +88,9 @@ $(STAMP): .venv/bin/python pyproject.toml $(C_SOURCES)
 	@touch $@
 
 # The peers that our tests compare with are installed without their own needs: one of them asks for torchvision.
-$(TEST_STAMP): $(STAMP)
+$(TEST_STAMP): $(STAMP) Makefile
 	$(BIN)/pip install --disable-pip-version-check -q -e '.[dev]' einconv einops linear_operator opt_einsum tqdm
-	$(BIN)/pip install --disable-pip-version-check -q --no-deps curvlinops-for-pytorch backpack-for-pytorch unfoldNd
+	$(BIN)/pip install --disable-pip-version-check -q --no-deps curvlinops-for-pytorch backpack-for-pytorch unfoldNd pytorch_optimizer
 	@touch $@
 
 $(DOCS_STAMP): $(STAMP)

@@ -17,6 +17,7 @@ from worker.agent.local_process import LocalProcessExecutor
 from worker.agent.loop import Worker
 from worker.problems.registry import discover
 from worker.training import device
+from worker.training.optimizer_factory import trainable_kinds
 
 
 def main() -> None:
@@ -37,6 +38,7 @@ def main() -> None:
                 device=device.describe(chosen),
                 devices=device.available(),
                 slots=settings.slots,
+                optimizers=trainable_kinds(),
                 memory=device.memory(chosen),
                 threads=torch.get_num_threads(),
                 versions=device.versions(),

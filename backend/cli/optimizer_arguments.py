@@ -11,7 +11,7 @@ from backend.cli.messages import nearest
 from backend.errors import FieldError, InvalidInput
 from backend.schemas.experiments import Budget, Evaluation, ExperimentSpec, Problem
 from backend.schemas.fields import SettingField, setting_fields
-from backend.schemas.optimizer_registry import OPTIMIZERS
+from backend.schemas.optimizer_registry import FAILURES, OPTIMIZERS
 
 
 def help_line(path: str, field: SettingField) -> str:
@@ -74,7 +74,7 @@ def parse_optimizer(text: str) -> dict[str, Any]:
     """Parse `kind path=value path=value ...`, such as `bhf damping=0.1 partition.kind=layers`."""
     kind, *settings = re.split(r"\s+(?=[\w.]+=)", text.strip())
     if kind not in OPTIMIZERS:
-        limit = f"must be one of {', '.join(OPTIMIZERS)}{nearest(kind, OPTIMIZERS)}"
+        limit = FAILURES.get(kind, f"must be one of {', '.join(OPTIMIZERS)}{nearest(kind, OPTIMIZERS)}")
         raise InvalidInput([FieldError("optimizer", kind, limit)])
     optimizer: dict[str, Any] = {"kind": kind}
     for setting in settings:

@@ -8,14 +8,14 @@ from typing import Any, TypedDict, Unpack
 import orjson
 from sqlalchemy import Connection, Row, Select, insert, select, update
 
+from backend.catalog.capabilities import check_device, check_optimizers, largest_memory
 from backend.catalog.validation import plan
-from backend.errors import Conflict, FieldError, InvalidInput, NotFound, NoWorker
+from backend.errors import Conflict, NotFound, NoWorker
 from backend.queue.leases import cancel_experiment
 from backend.queue.queue import check_queue_limit
 from backend.queue.workers import Workers
 from backend.schemas.api import ExperimentChange, ExperimentName, Plan, RunPlan
-from backend.schemas.catalog import WorkerInfo
-from backend.schemas.experiments import ExperimentSpec
+from backend.schemas.experiments import ExperimentSpec, StoredSpec
 from backend.schemas.runs import Experiment, Run, RunStatus
 from backend.settings import Settings
 from backend.storage.database import Database
@@ -162,8 +162,9 @@ class Experiments:
                 "no worker has registered yet, so nothing can be queued: start one (python -m worker) or wait a moment"
             )
         alive = [one.info for one in answer.workers if one.alive]
-        _check_device(spec.device, alive)
-        return plan(spec, answer.catalog, _memory(alive, spec.device))
+        check_device(spec.device, alive)
+        check_optimizers(spec, alive)
+        return plan(spec, answer.catalog, largest_memory(alive, spec.device))
 
     def _find_earlier(self, spec: ExperimentSpec, key: str | None) -> Experiment | None:
         with self._database.read() as connection:
@@ -171,22 +172,6 @@ class Experiments:
             if number is None:
                 return None
             return _experiments(connection, [_row(connection, EXPERIMENTS.c.number == number)])[0]
-
-
-def _check_device(device: str, workers: Sequence[WorkerInfo]) -> None:
-    """Raise InvalidInput if there are workers, and none has the device that is asked for."""
-    had = sorted({name for one in workers for name in one.accepted})
-    if workers and device not in had:
-        limit = f"no worker has this device: choose one of {', '.join(had)}, or start a worker that has it"
-        raise InvalidInput([FieldError("device", device, limit)])
-
-
-def _memory(workers: Sequence[WorkerInfo], device: str) -> int | None:
-    """Return the largest memory of the workers; None if a worker reports none or has another kind of device."""
-    kind = device.partition(":")[0]
-    of_each = [one.memory if kind == "auto" or one.device.startswith(kind) else None for one in workers]
-    known = [memory for memory in of_each if memory is not None]
-    return max(known) if known and len(known) == len(of_each) else None
 
 
 def _queued_with_key(connection: Connection, spec: ExperimentSpec, key: str | None) -> int | None:
@@ -197,7 +182,10 @@ def _queued_with_key(connection: Connection, spec: ExperimentSpec, key: str | No
     if row is None:
         return None
     # Compare parsed specifications, because a newer version may have added fields with defaults.
-    if row.spec != spec.model_dump_json() and ExperimentSpec.model_validate_json(row.spec) != spec:
+    if (
+        row.spec != spec.model_dump_json()
+        and StoredSpec.model_validate_json(row.spec).model_dump() != spec.model_dump()
+    ):
         raise Conflict(f"the idempotency key {key} was used for another comparison, {row.id}: use a new key")
     return int(row.number)
 
@@ -279,7 +267,7 @@ def _experiments(connection: Connection, rows: Sequence[Row[Any]]) -> list[Exper
             id=row.id,
             name=row.name,
             created_at=moment(row.created_at),
-            spec=ExperimentSpec.model_validate_json(row.spec),
+            spec=StoredSpec.model_validate_json(row.spec),
             runs=runs[row.number],
             note=row.note,
             tags=orjson.loads(row.tags),

@@ -8,7 +8,7 @@ from sqlalchemy import Connection, Row, delete, func, insert, select, update
 
 from backend.errors import Conflict, NotFound
 from backend.schemas.api import PresetBody
-from backend.schemas.experiments import ExperimentSpec
+from backend.schemas.experiments import StoredSpec
 from backend.schemas.runs import Preset
 from backend.storage.database import Database
 from backend.storage.run_rows import moment
@@ -63,5 +63,5 @@ def _find(connection: Connection, slug: str) -> Preset:
 
 
 def _preset(row: Row[Any]) -> Preset:
-    spec = ExperimentSpec.model_validate_json(row.spec)
+    spec = StoredSpec.model_validate_json(row.spec)
     return Preset(slug=row.slug, title=row.title, spec=spec, saved_at=moment(row.saved_at))

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from backend.formats import parquet
-from backend.schemas.experiments import ExperimentSpec, RunConfig
+from backend.schemas.experiments import ExperimentSpec, RunConfig, StoredSpec
 from backend.schemas.optimizer_registry import Optimizer
 from backend.schemas.runs import Experiment, RunStatus
 
@@ -50,7 +50,7 @@ class Curve:
 class Results:
     """An experiment with the curves of its runs, in the order of the specification."""
 
-    spec: ExperimentSpec
+    spec: StoredSpec
     curves: Sequence[Curve]
 
     def of(self, optimizer: Optimizer) -> list[Curve]:

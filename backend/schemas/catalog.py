@@ -67,6 +67,7 @@ class WorkerInfo(Contract):
     threads: int = Field(ge=1)
     devices: list[Device] = Field([], description="all its devices; empty: the one in `device`, and cpu")
     memory: int | None = Field(None, ge=0, le=2**53, description="memory of the device; null: not reported [bytes]")
+    optimizers: list[Slug] | None = Field(None, description="kinds that it can train with; null: not reported")
     slots: int = Field(1, ge=1, description="maximum number of runs at once")
     versions: dict[str, str] = Field({}, description="versions of python, torch and blockhf")
 

@@ -2,10 +2,10 @@
 
 from typing import Annotated, Literal, Self
 
-from pydantic import StringConstraints, ValidationInfo, field_validator, model_validator
+from pydantic import AfterValidator, StringConstraints, ValidationInfo, field_validator, model_validator
 
 from backend.schemas.base import MAX_IMAGES, MAX_RUNS_PER_EXPERIMENT, MAX_UPDATES, Contract, Seed, Slug, Title, setting
-from backend.schemas.optimizer_registry import Optimizer
+from backend.schemas.optimizer_registry import Optimizer, StoredOptimizer, UnavailableOptimizer
 
 OLD_MARKS = {"study.momentum": "study.warm_start"}
 """Values of `reproduces` that version 0.1 stored, with their current names."""
@@ -87,15 +87,18 @@ class _Shared(Contract):
 class RunConfig(_Shared):
     """Complete configuration of one run. On the same machine it gives bit-identical rows."""
 
-    optimizer: Optimizer
+    optimizer: StoredOptimizer
     seed: Seed = setting(0, "determines initial weights and data order, which are equal for every optimizer")
 
 
-class ExperimentSpec(_Shared):
-    """A named comparison: every optimizer with every seed, on the same problem."""
+_OPTIMIZERS = setting(..., "the optimizers to compare", min_length=1, max_length=32)
+
+
+class StoredSpec(_Shared):
+    """A specification as it was launched; its optimizers may be unavailable by now."""
 
     name: Title = setting("comparison", "name of the comparison")
-    optimizers: list[Optimizer] = setting(..., "the optimizers to compare", min_length=1, max_length=32)
+    optimizers: list[StoredOptimizer] = _OPTIMIZERS
     seeds: list[Seed] = setting([0], "one run per optimizer and seed", min_length=1, max_length=100)
     # Comparisons that an earlier version stored have neither field. They race, as new ones do.
     schedule: Schedule = setting("race", "race: a worker trains its runs side by side; sequential: one after another")
@@ -128,3 +131,19 @@ class ExperimentSpec(_Shared):
         """Expand into runs. The seed varies slowest, so that all optimizers show a curve early."""
         shared = {name: getattr(self, name) for name in _Shared.model_fields}
         return [RunConfig(**shared, optimizer=o, seed=s) for s in self.seeds for o in self.optimizers]
+
+    def to_launch(self) -> "ExperimentSpec | None":
+        """Return it as a specification that can be launched again; None if one of its optimizers is unavailable."""
+        if any(isinstance(optimizer, UnavailableOptimizer) for optimizer in self.optimizers):
+            return None
+        return ExperimentSpec(**{name: getattr(self, name) for name in ExperimentSpec.model_fields})
+
+
+class ExperimentSpec(StoredSpec):
+    """A named comparison: every optimizer with every seed, on the same problem."""
+
+    optimizers: list[Optimizer] = _OPTIMIZERS
+
+
+AnySpec = Annotated[StoredSpec, AfterValidator(lambda spec: spec.to_launch() or spec)]
+"""What was launched: an ExperimentSpec if it could be launched again, otherwise a StoredSpec."""

@@ -7,7 +7,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from backend.schemas.base import Contract, Id, Title
-from backend.schemas.experiments import ExperimentSpec
+from backend.schemas.experiments import ExperimentSpec, StoredSpec
 
 Axis = Literal["update", "epoch", "seconds", "cost"]
 """Horizontal axes of the paper's figures."""
@@ -55,7 +55,7 @@ class PaperView(Contract):
     """A figure of the paper, drawn from runs, with a verdict for each claim."""
 
     title: str
-    spec: ExperimentSpec
+    spec: StoredSpec
     total: int = Field(ge=0, description="runs")
     ended: int = Field(ge=0, description="runs that have ended")
     recorded: bool = Field(description="whether the runs ship with BlockHF; otherwise they are in this database")

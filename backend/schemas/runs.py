@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from pydantic import Field, StringConstraints, computed_field, model_validator
 
 from backend.schemas.base import MAX_TAGS, MAX_TRACEBACK, MAX_UPDATES, Contract, Id, Note, Slug, Title
-from backend.schemas.experiments import ExperimentSpec, RunConfig
+from backend.schemas.experiments import AnySpec, RunConfig
 
 
 class RunStatus(StrEnum):
@@ -144,7 +144,7 @@ class Experiment(Contract):
     id: Id
     name: str
     created_at: datetime
-    spec: ExperimentSpec = Field(description="specification at the launch, with the name of that time")
+    spec: AnySpec = Field(description="specification at the launch, with the name of that time")
     runs: list[Run]
     note: Note = Field("", description="the user's note, plain text")
     tags: list[Slug] = Field([], max_length=MAX_TAGS)
@@ -159,5 +159,5 @@ class Preset(Contract):
 
     slug: Slug
     title: Title
-    spec: ExperimentSpec
+    spec: AnySpec
     saved_at: datetime

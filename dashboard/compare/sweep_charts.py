@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import plotly.graph_objects as go
 
-from backend.schemas.optimizer_registry import OPTIMIZERS
+from backend.schemas.optimizer_registry import OPTIMIZERS, optimizer_class
 from dashboard.compare.differences import Outcome, Value
 
 NAMED = 4  # an axis with at most this many values lists them
@@ -16,7 +16,8 @@ def slice_plot(outcomes: Sequence[Outcome], setting: str, measure: str, *, mode:
     figure = go.Figure()
     values = [row.settings[setting] for row in outcomes if setting in row.settings]
     numbers = _numbers(values)
-    for kind, optimizer in OPTIMIZERS.items():
+    for kind in dict.fromkeys([*OPTIMIZERS, *(row.kind for row in outcomes)]):
+        optimizer = optimizer_class(kind)
         colour = getattr(optimizer.colour, mode)
         rows = [row for row in outcomes if row.kind == kind and setting in row.settings]
         rows.sort(key=lambda row: (_number(row.settings[setting]), str(row.settings[setting])))
@@ -57,10 +58,10 @@ def parallel_coordinates(outcomes: Sequence[Outcome], settings: Sequence[str], m
             x=[axis.title for axis in axes],
             y=[axis.heights[value] for axis, value in zip(axes, point, strict=True)],
             mode="lines+markers",
-            line={"color": getattr(OPTIMIZERS[row.kind].colour, mode), "width": 1.5},
+            line={"color": getattr(optimizer_class(row.kind).colour, mode), "width": 1.5},
             opacity=0.6,
             text=[text] * len(axes),
-            hovertemplate=f"{OPTIMIZERS[row.kind].title}, seed {row.seed}: %{{text}}<extra></extra>",
+            hovertemplate=f"{optimizer_class(row.kind).title}, seed {row.seed}: %{{text}}<extra></extra>",
             showlegend=False,
         )
     figure.update_layout(

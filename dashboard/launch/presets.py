@@ -21,10 +21,14 @@ def slug_for(title: str) -> str:
 
 
 def named_specs(saved: Sequence[Preset]) -> dict[str, ExperimentSpec]:
-    """Return the saved specifications by the name in the list, which differs even for presets of equal title."""
+    """Return the saved specifications by the name in the list, which differs even for presets of equal title.
+
+    Those with an unavailable optimizer are omitted.
+    """
     titles = {preset.slug: f"Mine: {preset.title}" for preset in saved}
     name = unique_labels(titles, titles.__getitem__)
-    return {name(preset.slug): preset.spec for preset in saved}
+    specs = {name(preset.slug): preset.spec.to_launch() for preset in saved}
+    return {title: spec for title, spec in specs.items() if spec is not None}
 
 
 def draw_list(saved: Sequence[Preset]) -> None:
@@ -94,7 +98,8 @@ def _save(title: str, spec: ExperimentSpec) -> bool:
 
 
 def _undo(gone: Preset) -> None:
-    _save(gone.title, gone.spec)
+    if (spec := gone.spec.to_launch()) is not None:
+        _save(gone.title, spec)
 
 
 def _delete(preset: Preset) -> None:

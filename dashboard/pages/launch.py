@@ -110,7 +110,8 @@ def _start_from(built_in: Mapping[str, ExperimentSpec], held: Draft) -> list[Pre
     """Offer presets and earlier comparisons to start from; return the user's presets."""
     known = ask(saved=lambda backend: backend.presets(), recent=lambda backend: backend.experiments(limit=20))
     mine: list[Preset] = known["saved"] or []
-    earlier = {f"{one.name} ({one.id})": _named(one) for one in known["recent"] or []}
+    recent = {f"{one.name} ({one.id})": _named(one) for one in known["recent"] or []}
+    earlier = {title: spec for title, spec in recent.items() if spec is not None}
     found = presets.named_specs(mine) | dict(built_in) | earlier
     chosen = st.selectbox(
         "Start from",
@@ -127,9 +128,9 @@ def _start_from(built_in: Mapping[str, ExperimentSpec], held: Draft) -> list[Pre
     return mine
 
 
-def _named(one: Experiment) -> ExperimentSpec:
-    """Return the specification of a comparison under its current name."""
-    return one.spec.model_copy(update={"name": one.name})
+def _named(one: Experiment) -> ExperimentSpec | None:
+    """Return the specification of a comparison under its current name; None if it cannot be launched again."""
+    return one.spec.model_copy(update={"name": one.name}).to_launch()
 
 
 def _no_worker(workers: Sequence[Worker]) -> None:

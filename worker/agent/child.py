@@ -57,12 +57,13 @@ class Signals:
             return
         self._answered.set()
 
-    def await_answer(self, ask: Callable[[], None]) -> None:
-        """Ask for a time slice; wait until it is granted, or the run must end."""
+    def await_answer(self, ask: Callable[[], None]) -> bool:
+        """Ask for a time slice; wait until it is granted, or the run must end; return whether it may train."""
         self._answered.clear()
         ask()
         if not self.stop_requested():
             self._answered.wait()
+        return not self.stop_requested()
 
     def stop_requested(self) -> bool:
         """Return whether the run must end."""

@@ -115,6 +115,8 @@ class Gate:
         with self._lock:
             if turn not in self._turns:
                 return
+            if turn.state is _State.STARTING:
+                self._catch_up(turn.group)
             if turn.state is _State.TRAINING:
                 turn.gain = position - turn.position
                 self._end_slice(turn)
@@ -142,6 +144,12 @@ class Gate:
                     turn.state, turn.since = _State.TRAINING, self._clock()
                     self._trained[turn.group] += SLICE_SECONDS * turn.cores
                     turn.grant()
+
+    def _catch_up(self, group: Group) -> None:
+        """Give a comparison no credit for the time until the first of its runs had started, such as for a download."""
+        begun = [turn.group for turn in self._turns if turn.state is not _State.STARTING]
+        if begun and group not in begun:
+            self._trained[group] = max(self._trained[group], min(self._trained[other] for other in begun))
 
     def _end_slice(self, turn: Turn) -> None:
         """Correct the time that was charged when the slice was granted."""

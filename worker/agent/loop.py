@@ -211,6 +211,7 @@ class Worker:
                 return
             stalls = StallDetector(execution, self._settings.stall_timeout_seconds)
             end = self._watch(execution, turn, heartbeat, stalls)
+        turn.leave()  # now, because what follows waits for the backend while other runs could train
         lost = heartbeat.lost.is_set()
         reason = "it ended, or another worker has it" if lost else end.reason
         log.info("run %s: %s", run_id, "ended" if end.code == EXIT_REPORTED else reason)

@@ -17,10 +17,11 @@ class Slices:
 
     Args:
         pipe: to the worker.
-        await_answer: waits until `GRANT` has come, or the run must end; receives what sends the question.
+        await_answer: waits until `GRANT` has come, or the run must end, and returns whether it is the first; receives
+            what sends the question.
     """
 
-    def __init__(self, pipe: TextIO, await_answer: Callable[[Callable[[], None]], None]) -> None:
+    def __init__(self, pipe: TextIO, await_answer: Callable[[Callable[[], None]], bool]) -> None:
         self._pipe = pipe
         self._await_answer = await_answer
         self._end: float | None = None
@@ -34,8 +35,10 @@ class Slices:
         """
         if self._end is not None and time.monotonic() < self._end:
             return
-        self._await_answer(lambda: self._send(f"{_ASK} {updates} {seconds!r}"))
-        self._end = time.monotonic() + SLICE_SECONDS
+        if self._await_answer(lambda: self._send(f"{_ASK} {updates} {seconds!r}")):
+            self._end = time.monotonic() + SLICE_SECONDS
+        else:
+            self.leave()  # no other run waits while this one saves its state
 
     def leave(self) -> None:
         """Let other runs train from now on."""
@@ -57,11 +60,13 @@ def serve(pipe: TextIO, turn: Turn, grant: Callable[[], None]) -> None:
         turn: the child's run at the gate.
         grant: sends `GRANT` to the child.
     """
-    with pipe:
-        for line in pipe:
-            word, *numbers = line.split()
-            if word == _ASK:
-                turn.ask(int(numbers[0]), float(numbers[1]), grant)
-            else:
-                turn.leave()
-    turn.leave()
+    try:
+        with pipe:
+            for line in pipe:
+                word, *numbers = line.split()
+                if word == _ASK:
+                    turn.ask(int(numbers[0]), float(numbers[1]), grant)
+                else:
+                    turn.leave()
+    finally:
+        turn.leave()

@@ -1,5 +1,6 @@
 """From an optimizer's settings to an optimizer of `worker.optim`: one factory for each kind."""
 
+import logging
 from collections.abc import Callable, Mapping
 from functools import partial
 from importlib.metadata import entry_points
@@ -10,7 +11,10 @@ from torch import Tensor, nn
 
 from backend.errors import RunFailed
 from backend.schemas import optimizers as schemas
+from backend.schemas.optimizer_registry import FAILURES, OPTIMIZERS, UnavailableOptimizer
 from worker.optim import BlockHessianFree, FirstOrder, HessianFree, Loss, StepResult
+
+log = logging.getLogger(__name__)
 
 GROUP = "blockhf.optimizer_factories"
 
@@ -79,12 +83,42 @@ def make_optimizer(
 
     Raises:
         OptimError: the blocks do not fit the model, or the optimizer does not apply to it.
-        RunFailed: neither BlockHF nor an installed package has a factory for this kind.
+        RunFailed: no factory of this kind can be loaded.
     """
-    factory = FACTORIES.get(chosen.kind)
-    if factory is None:
-        found = entry_points(group=GROUP, name=chosen.kind)
-        if not found:
-            raise RunFailed(f"optimizer {chosen.kind!r} is not installed on this worker: install its package here")
-        factory = next(iter(found)).load()
-    return factory(chosen, model, loss, blocks)
+    if isinstance(chosen, UnavailableOptimizer):
+        reason = FAILURES.get(chosen.kind) or "its package is not installed here, or no longer accepts these settings"
+        raise RunFailed(f"this worker cannot train with the optimizer {chosen.kind!r}: {reason}")
+    return _factory(chosen.kind)(chosen, model, loss, blocks)
+
+
+def trainable_kinds() -> list[str]:
+    """Return the optimizers that can be made here; log a warning for each whose factory does not load."""
+    found = []
+    for kind in OPTIMIZERS:
+        try:
+            _factory(kind)
+            found.append(kind)
+        except RunFailed as error:
+            log.warning("skipped an optimizer: %s", error)
+    return found
+
+
+def _factory(kind: str) -> Factory:
+    """Return the factory of a kind. That of a built-in optimizer is never replaced.
+
+    Raises:
+        RunFailed: there is none, or more than one, or it does not load.
+    """
+    if kind in FACTORIES:
+        return FACTORIES[kind]
+    points = {point.value: point for point in entry_points(group=GROUP, name=kind)}
+    if len(points) != 1:
+        count = "several packages have" if points else "no package has"
+        raise RunFailed(f"{count} an entry point {GROUP} of the name {kind!r}: it must be in exactly one package")
+    [point] = points.values()
+    try:
+        factory: Factory = point.load()
+    except Exception as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise RunFailed(f"the factory of the optimizer {kind!r} ({point.value}) does not load: {reason}") from error
+    return factory

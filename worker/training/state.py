@@ -10,6 +10,7 @@ from worker.checkpoints.files import Snapshot
 from worker.optim import EvaluationAverage
 from worker.training import device as devices
 from worker.training.optimizer_factory import Optimizer
+from worker.training.optimizer_state import from_parts, to_parts
 from worker.training.sampling import Sampler
 from worker.training.stopping import StoppingRule
 
@@ -52,8 +53,7 @@ class TrainingState:
         Names of tensors and keys are a file format: checkpoints of version 0.1 have the same. Change them only together
         with `restore`.
         """
-        optimizer = self.optimizer.state_dict()
-        solved = {f"{i}.{name}": t for i, parts in optimizer["state"].items() for name, t in parts.items()}
+        solved, optimizer = to_parts(self.optimizer.state_dict())
         tensors = {
             **_with_prefix("weights", dict(self._named())),
             **_with_prefix("optimizer", solved),
@@ -67,7 +67,7 @@ class TrainingState:
             "cpu_seconds": self.cpu_seconds,
             "cost": self.cost,
             "limits": self.stopping.state_dict(),
-            "groups": optimizer["param_groups"],
+            **optimizer,
             "environment": devices.environment(self.device),
             "data": self.data,
         }
@@ -89,12 +89,7 @@ class TrainingState:
             raise ValueError("the data set has changed since")
         for name, tensor in self._named():
             tensor.copy_(weights[name])
-        # "optimizer.N.NAME" -> {N: {NAME: tensor}}, as torch's optimizers number their parameters.
-        solved: dict[int, dict[str, Tensor]] = {}
-        for name, tensor in _without_prefix("optimizer", snapshot.tensors).items():
-            number, _, part = name.partition(".")
-            solved.setdefault(int(number), {})[part] = tensor
-        self.optimizer.load_state_dict({"state": solved, "param_groups": document["groups"]})
+        self.optimizer.load_state_dict(from_parts(_without_prefix("optimizer", snapshot.tensors), document))
         self.sampler.load_state_dict(_without_prefix("sampler", snapshot.tensors))
         if self.average is not None:
             means = _without_prefix("average", snapshot.tensors)

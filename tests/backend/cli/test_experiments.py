@@ -6,7 +6,6 @@ import pytest
 
 from backend.client import Client
 from backend.errors import InvalidInput
-from backend.schemas.experiments import ExperimentSpec
 from tests.backend.conftest import Run
 from tests.backend.samples import spec
 
@@ -57,7 +56,7 @@ def test_a_launch_starts_from_a_preset(run: Run, client: Client, worker: str) ->
     client.save_preset("mine", "Mine", spec(seeds=[3, 4]))
     assert run("presets").stdout == "mine\tMine\n"
     made = json.loads(run("launch", "--preset", "mine", "--name", "again", "--json").stdout)["id"]
-    launched: ExperimentSpec = client.experiment(made).spec
+    launched = client.experiment(made).spec
     assert launched == spec(seeds=[3, 4], name="again")
     with pytest.raises(InvalidInput, match="preset is 'yours': must be one of mine"):
         run("launch", "--preset", "yours")

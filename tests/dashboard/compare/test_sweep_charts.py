@@ -2,6 +2,7 @@
 
 import pytest
 
+from backend.schemas.optimizer_registry import UnavailableOptimizer
 from dashboard.compare import sweep_charts
 from dashboard.compare.differences import Outcome, Value
 
@@ -51,3 +52,11 @@ def test_an_empty_sweep_is_an_empty_figure() -> None:
 def test_a_wide_span_of_positive_values_is_logarithmic(values: list[float], kind: str) -> None:
     """More than a factor of 20 makes the axis logarithmic, if all values are positive."""
     assert sweep_charts.axis_type(values) == kind
+
+
+def test_runs_of_a_removed_package_are_drawn() -> None:
+    """An optimizer that is not installed has a name and a colour, too."""
+    rows = [Outcome("gone", 0, {"radius": 1.0}, 30.0), Outcome("adam", 0, {"radius": 2.0}, 20.0)]
+    figure = sweep_charts.slice_plot(rows, "radius", "best train loss", mode="light")
+    assert [trace.name for trace in figure.data] == ["Adam", UnavailableOptimizer.title]
+    assert len(sweep_charts.parallel_coordinates(rows, ["radius"], "best train loss", mode="dark").data) == 2

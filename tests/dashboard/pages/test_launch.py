@@ -59,7 +59,9 @@ def found(page: AppTest, key: str) -> list[Any]:
 def launched(api: BothClient, page: AppTest) -> ExperimentSpec:
     """Press the launch button; return what was queued. It then opens Compare, which a test of one page has not."""
     widget(page, "launch").click().run()
-    return api.experiments()[0].spec
+    spec = api.experiments()[0].spec.to_launch()
+    assert spec is not None
+    return spec
 
 
 def texts(page: AppTest) -> str:

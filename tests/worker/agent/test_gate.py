@@ -231,3 +231,18 @@ def test_a_run_that_comes_later_catches_up() -> None:
         assert track.training == [behind]
         track.advance()
     assert behind.updates >= 100
+
+
+def test_a_comparison_gets_no_credit_for_a_slow_start() -> None:
+    """One whose runs need minutes to start, such as for a download, does not stop the others for minutes then."""
+    track = Track(1)
+    early = track.join(0.1)
+    late = track.join(0.1, "b")
+    early.ask()
+    for _ in range(100):
+        track.advance()
+    late.ask()
+    before = early.slices
+    for _ in range(10):
+        track.advance()
+    assert abs((early.slices - before) - late.slices) <= 1

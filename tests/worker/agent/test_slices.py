@@ -8,6 +8,7 @@ from contextlib import suppress
 
 import pytest
 
+from tests.processes import wait_until
 from worker.agent import slices as slices_module
 from worker.agent.child import Signals
 from worker.agent.gate import Gate, Turn
@@ -87,6 +88,10 @@ def test_a_waiting_child_hears_the_user(pairs: tuple[Pair, Pair], request_of_use
     second.join(60)
     assert not second.is_alive()
     assert other.signals.stop_requested()
+    wait_until(lambda: not other.turn.waiting)  # it left before its state is saved, so no other run waits for that
+    third = one.wait(5)
+    third.join(60)
+    assert not third.is_alive()
 
 
 def test_a_child_that_exits_leaves_the_gate(pairs: tuple[Pair, Pair]) -> None:

@@ -247,6 +247,23 @@ def test_runs_train_in_turns(begin: Begin) -> None:
     assert not first.granted.is_set()
 
 
+def test_a_dead_run_holds_no_slice_while_its_end_is_reported(begin: Begin, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Other runs train while the worker waits for the backend, to report that a process was killed."""
+    reachable = threading.Event()
+    stage = begin(cores=1)
+    stage.launch(2)
+    held = stage.hold(2)
+    for execution in held:
+        execution.ask()
+    (first,) = (execution for execution in held if execution.granted.is_set())
+    (second,) = set(held) - {first}
+    monkeypatch.setattr(Worker, "_deliver", lambda _: reachable.wait(60))
+    first.end(None)
+    assert second.granted.wait(60)
+    assert stage.status(first.run_id) is RunStatus.RUNNING
+    reachable.set()
+
+
 def test_a_run_that_waits_for_its_slice_has_not_stalled(begin: Begin, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of two runs without updates only the one that trains is ended as stalled."""
     counting = threading.Event()

@@ -76,3 +76,57 @@ def test_keeps_no_graph() -> None:
     for _ in range(3):
         adam.step(case.inputs, case.targets)
     assert not any(before.requires_grad for before in adam._before.values())
+
+
+def test_a_closure_is_passed_to_an_optimizer_that_needs_one() -> None:
+    """LBFGS evaluates as often as it needs; figures are those before the update, the cost counts each evaluation."""
+    ours, plain = make("autoencoder"), make("autoencoder")
+    lbfgs = partial(torch.optim.LBFGS, lr=0.1, max_iter=4)
+    first, other = FirstOrder(ours.model, ours.loss, lbfgs), lbfgs(plain.model.parameters())
+    losses: list[float] = []
+
+    def closure() -> Any:
+        other.zero_grad()
+        value = plain.loss.value(plain.model(plain.inputs), plain.targets)
+        torch.autograd.backward(value)
+        losses.append(value.item())
+        return value
+
+    result = first.step(ours.inputs, ours.targets)
+    other.step(closure)  # type: ignore[no-untyped-call]  # torch's own has no types
+    assert result.loss == pytest.approx(losses[0])
+    assert (result.cost, result.gradient_seconds) == (len(losses), None)
+    assert result.cost > 1
+    for a, b in zip(ours.model.parameters(), plain.model.parameters(), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-12)
+
+
+class Newton(torch.optim.SGD):
+    """Gradient descent on the gradients' squared norm: w = w - lr H g, whose product needs the gradients' graph."""
+
+    def step(self, closure: None = None) -> None:  # type: ignore[override]  # noqa: ARG002 # it needs no closure
+        """Do one update."""
+        [group] = self.param_groups
+        gradients = [p.grad for p in group["params"]]
+        products = torch.autograd.grad(gradients, group["params"], [g.detach() for g in gradients])
+        with torch.no_grad():
+            for p, product in zip(group["params"], products, strict=True):
+                p.sub_(group["lr"] * product)
+
+
+def test_gradients_have_a_graph_for_products_with_the_hessian() -> None:
+    """The change is the product that torch computes itself; each costs two gradients; no graph is left behind."""
+    case = make("classifier")
+    parameters = list(case.model.parameters())
+    value = case.loss.value(case.model(case.inputs), case.targets)
+    gradients = torch.autograd.grad(value, parameters, create_graph=True)
+    products = torch.autograd.grad(gradients, parameters, [g.detach() for g in gradients])
+    expected = [(p - 0.1 * product).detach() for p, product in zip(parameters, products, strict=True)]
+    result = FirstOrder(case.model, case.loss, partial(Newton, lr=0.1), hessian_products=1).step(
+        case.inputs, case.targets
+    )
+    assert result.loss == pytest.approx(value.item())
+    assert result.cost == 3
+    assert all(p.grad is None for p in parameters)
+    for p, wanted in zip(parameters, expected, strict=True):
+        torch.testing.assert_close(p.detach(), wanted, rtol=1e-12, atol=1e-12)

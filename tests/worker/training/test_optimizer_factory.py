@@ -1,15 +1,19 @@
 """Tests of how settings become an optimizer."""
 
+import logging
+from importlib.metadata import EntryPoint
 from typing import Any
 
 import pytest
 
 from backend.errors import RunFailed
-from backend.schemas.optimizer_registry import OPTIMIZERS
+from backend.schemas.optimizer_registry import OPTIMIZERS, UnavailableOptimizer
 from backend.schemas.optimizers import Adam, AdamW, BlockHessianFree, HessianFree, OptimizerSettings, Sgd
+from tests.examples.sign_sgd.settings import SignSgd
 from worker import optim
 from worker.problems.autoencoder import PROBLEM, AutoencoderOptions
 from worker.problems.data.mnist_5k import INFO
+from worker.training import optimizer_factory
 from worker.training.optimizer_factory import FACTORIES, make_optimizer
 
 CASES: list[tuple[OptimizerSettings, dict[str, object]]] = [
@@ -81,3 +85,25 @@ def test_an_optimizer_that_is_not_installed_is_named() -> None:
     """A run of a package's optimizer fails with its name where the worker lacks the package."""
     with pytest.raises(RunFailed, match="'elsewhere'"):
         made(OptimizerSettings.model_construct(kind="elsewhere"))
+    with pytest.raises(RunFailed, match="'elsewhere'"):
+        made(UnavailableOptimizer(kind="elsewhere"))
+
+
+@pytest.mark.parametrize(
+    "values", [["tests.examples.missing:make"], [], ["tests.examples.sign_sgd.factory:make", "another:make"]]
+)
+def test_a_factory_that_does_not_load_hurts_no_other(
+    values: list[str], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The worker offers the other optimizers, and names this one; a built-in factory is never replaced."""
+
+    def points(*, group: str, name: str) -> list[EntryPoint]:
+        return [EntryPoint(name, value, group) for value in values]
+
+    monkeypatch.setattr(optimizer_factory, "entry_points", points)
+    monkeypatch.setitem(OPTIMIZERS, "sign", SignSgd)
+    with caplog.at_level(logging.WARNING):
+        assert optimizer_factory.trainable_kinds() == [*FACTORIES]
+    assert len(caplog.records) == 1
+    with pytest.raises(RunFailed, match="'sign'"):
+        made(SignSgd())

@@ -1,0 +1,1 @@
+"""A package that adds every optimizer of torch.optim, chosen by its name."""
