@@ -11,6 +11,7 @@ from worker.optim import native
 from worker.optim.assumptions import check_outputs
 from worker.optim.errors import BatchError
 from worker.optim.inputs import Inputs, call
+from worker.optim.outputs import Selector, check_selector, select
 from worker.optim.phases import Phases
 from worker.optim.results import StepResult
 from worker.optim.torch_losses import as_loss
@@ -23,6 +24,7 @@ class FirstOrder:
         model: any module; its trainable parameters are optimized.
         loss: as for `BlockHessianFree`; only value and gradient are used, and it need not be convex.
         make: makes the optimizer of a list of (name, parameter). It must need no closure.
+        outputs: as for `BlockHessianFree`.
 
     Attributes:
         optimizer: what `make` returned; its `param_groups` may be changed between steps.
@@ -33,7 +35,11 @@ class FirstOrder:
         model: nn.Module,
         loss: Any,
         make: Callable[[list[tuple[str, nn.Parameter]]], torch.optim.Optimizer],
+        *,
+        outputs: Selector = None,
     ) -> None:
+        check_selector(outputs)
+        self._selector = outputs
         self._model, self._loss = model, as_loss(loss)
         self.optimizer = make([(name, p) for name, p in model.named_parameters() if p.requires_grad])
         self._before: dict[Tensor, Tensor] = {}
@@ -58,7 +64,7 @@ class FirstOrder:
         self.optimizer.zero_grad(set_to_none=True)
         phases = Phases(parameters[0].device)
         with torch.enable_grad(), native.single_backward():
-            outputs = check_outputs(call(self._model, inputs), count)
+            outputs = check_outputs(select(call(self._model, inputs), self._selector), count)
         value = self._loss.value(outputs.detach(), targets)
         torch.autograd.backward(outputs, self._loss.gradient(outputs.detach(), targets))
         phases.mark()
