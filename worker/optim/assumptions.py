@@ -56,7 +56,8 @@ def check_independence(few: Tensor, again: Tensor, whole: Tensor) -> None:
     if float((few - within).abs().max()) > limit:
         raise ModelError(
             "an example's outputs change with the other examples of its batch, as in batch normalization in training "
-            "mode: call the model's eval() first, or use a normalization that looks at one example at a time"
+            "mode: call the model's eval() first, or use a normalization that looks at one example at a time, such as "
+            "GroupNorm"
         )
 
 

@@ -194,6 +194,8 @@ class BlockHessianFree(Optimizer):
             LossError: the loss is not convex, or its methods do not fit each other; likewise.
             ValueError: a value in `param_groups` is out of bounds.
         """
+        if torch.is_inference_mode_enabled():
+            raise ModelError("a step needs gradients: call it outside of torch.inference_mode()")
         self._check_parameters()
         given = inputs if closure is None else closure
         with _without_autocast(self._solvers[0].x.device.type), self._modes():

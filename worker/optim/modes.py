@@ -1,9 +1,11 @@
 """The modes of a model's modules: which of them the method cannot use, and batch normalization in evaluation mode."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from worker.optim.errors import ModelError
 
@@ -59,6 +61,45 @@ def evaluated_batch_norm(model: nn.Module) -> Iterator[None]:
     finally:
         for module in changed:
             module.training = True
+
+
+def coupled_layer(model: nn.Module, run: Callable[[Any], Any], few: Any, whole: Any) -> str:
+    """Find where two batches with the same first examples differ, for the text of an error.
+
+    Args:
+        model: the module.
+        run: runs its forward pass.
+        few: the first examples.
+        whole: all examples.
+
+    Returns:
+        "layer 'name' (its class): " of the first layer whose outputs at the first examples differ; empty: none is.
+    """
+    seen: dict[str, Tensor] = {}
+    found: list[str] = []
+
+    def watch(name: str, module: nn.Module, outputs: Any) -> None:
+        if not isinstance(outputs, Tensor) or not outputs.dim():
+            return
+        other = seen.setdefault(name, outputs.detach())
+        if other is outputs or other.shape[1:] != outputs.shape[1:] or len(other) >= len(outputs):
+            return
+        limit = torch.finfo(other.dtype).eps ** 0.5 * float(outputs.abs().max()) if other.is_floating_point() else 0.0
+        if float((outputs.detach()[: len(other)] - other).abs().max()) > limit:
+            found.append(f"layer {name!r} ({type(module).__name__}): ")
+
+    handles = [
+        module.register_forward_hook(lambda m, _, outputs, name=name: watch(name, m, outputs))
+        for name, module in model.named_modules()
+        if not any(True for _ in module.children())
+    ]
+    try:
+        run(few)
+        run(whole)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return found[0] if found else ""
 
 
 def _is_batch_norm(module: nn.Module) -> bool:

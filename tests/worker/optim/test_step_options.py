@@ -111,7 +111,7 @@ def test_gradients_can_be_clipped_before_the_solve(method: str) -> None:
     dense = Dense.of(case.model, case.loss, case.inputs, case.targets, curvature_batch=CURVATURE)
     made = optimizer(case, product_method=method, learning_rate=1.0, max_cg_iterations=300)
     first = next(case.model.parameters())
-    kept = first.grad = torch.ones_like(first)
+    stored = first.grad = torch.ones_like(first)
     handle = made.register_gradient_hook(lambda _: nn.utils.clip_grad_norm_(case.model.parameters(), 0.01))
     expected = torch.zeros_like(dense.gradient)
     clipped = dense.gradient * (0.01 / (dense.gradient.norm() + 1e-6))
@@ -122,7 +122,7 @@ def test_gradients_can_be_clipped_before_the_solve(method: str) -> None:
     found, result = moved(case, made)
     torch.testing.assert_close(found, expected, rtol=1e-6, atol=1e-10)
     assert result.gradient_norm == pytest.approx(0.01, rel=1e-4)
-    assert first.grad is kept
+    assert first.grad is stored
     handle.remove()
     case.model.load_state_dict(free.model.state_dict())
     made.state.clear()
@@ -229,3 +229,25 @@ def test_layers_that_couple_examples_are_named() -> None:
     model = nn.Sequential(nn.Linear(3, 3), nn.BatchNorm1d(3, track_running_stats=False))
     with pytest.raises(ModelError, match="'1' is BatchNorm1d"):
         HessianFree(model, nn.CrossEntropyLoss(), curvature_batch=6, batch_norm="eval")
+
+
+class Centred(nn.Module):
+    """Couples the examples without a module of torch that does."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Subtract the batch's mean."""
+        return x - x.mean(0)
+
+
+@pytest.mark.parametrize("count", [2, 3, 12])
+@pytest.mark.parametrize("curvature", [False, True])
+def test_a_layer_that_couples_examples_is_found(count: int, curvature: bool) -> None:
+    """Whatever its class and however small the batch; weights stay."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(3, 4), nn.Sequential(nn.Tanh(), Centred()), nn.Linear(4, 3))
+    before = weights(model)
+    made = HessianFree(model, nn.CrossEntropyLoss(), curvature_batch=1, damping=0.1)
+    with pytest.raises(ModelError, match=r"layer '1\.1' \(Centred\): .* change with the other examples"):
+        made.step(X[:count], T[:count], curvature=(X[:2], T[:2]) if curvature else None)
+    assert torch.equal(weights(model), before)
+    assert not any(module._forward_hooks for module in model.modules())

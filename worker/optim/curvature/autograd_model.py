@@ -14,6 +14,7 @@ from worker.optim.curvature.stored_graph import StoredGraph, differentiable_kern
 from worker.optim.errors import ModelError
 from worker.optim.inputs import Inputs, between, call, count, first, mapped, shapes, tensors
 from worker.optim.losses import Loss
+from worker.optim.modes import coupled_layer
 from worker.optim.outputs import Selector, select
 
 
@@ -68,9 +69,17 @@ class AutogradModel:
         if any(t._version for t in tensors(inputs)):
             raise ModelError("the forward pass changes its input in place: let it work on a copy")
         check_loss(self.loss, outputs, targets)
-        few, again = (self.outputs(mapped(first(inputs, 2), lambda t: t.clone())).detach() for _ in range(2))
-        check_independence(few, again, outputs.detach())
-        self.checked = True
+        number = count(inputs)
+        head = first(inputs, 2 if number > 2 else 1)
+        few, again = (self.outputs(mapped(head, lambda t: t.clone())).detach() for _ in range(2))
+        try:
+            check_independence(few, again, outputs.detach())
+        except ModelError as error:
+            layer = coupled_layer(
+                self.module, lambda x: call(self.module, mapped(x, lambda t: t.clone())), head, inputs
+            )
+            raise ModelError(f"{layer}{error}") from error
+        self.checked = number > 1  # one example says nothing about others
         return AutogradBatch(self, inputs, targets, outputs)
 
     def outputs(self, inputs: Inputs) -> Tensor:
