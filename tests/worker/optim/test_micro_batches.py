@@ -8,8 +8,11 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from tests.worker.optim.cases import make, optimizer, weights
+from tests.worker.optim.networks import NETWORKS
 from tests.worker.optim.reference import Dense
 from worker.optim import BatchError, BlockHessianFree, HessianFree, SoftmaxCrossEntropy, SquaredError, as_loss
+from worker.optim.curvature import traced_model
+from worker.optim.curvature.model_choice import ModelChoice
 
 METHODS = pytest.mark.parametrize("method", ["auto", "autograd"])
 N = 23
@@ -68,6 +71,46 @@ def test_micro_batches_give_the_update_of_the_whole_batch(
     assert (other.scale, other.iteration, other.evaluations) == (one.scale, one.iteration, one.evaluations)
     if method == "auto":
         assert other.cost == pytest.approx(one.cost)
+
+
+@METHODS
+@pytest.mark.parametrize("name", NETWORKS)
+def test_micro_batches_of_other_networks(name: str, method: str) -> None:
+    """Convolutions and recurrences, with micro-batches that are cut further to fit the memory."""
+    found = []
+    for sizes in ([12], [5, 7], [1] * 12):
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            case = NETWORKS[name]()
+        parts = zip(torch.split(case.inputs, sizes), torch.split(case.targets, sizes), strict=True)
+        result = optimizer(case, damping=1.0, product_method=method, line_search=True).step(parts)
+        found.append((weights(case.model), result.loss))
+    for each, loss in found[1:]:
+        torch.testing.assert_close(each, found[0][0], rtol=1e-12, atol=1e-12)
+        assert loss == pytest.approx(found[0][1], rel=1e-12)
+
+
+@pytest.mark.parametrize("given_whole", [False, True])
+def test_trials_take_chunks_that_fit_the_memory(monkeypatch: pytest.MonkeyPatch, given_whole: bool) -> None:
+    """No trial runs on more examples than fit, and the update stays that of the whole batch."""
+    found, seen = [], []
+    outputs = ModelChoice._outputs
+
+    def watched(self: ModelChoice, x: Tensor) -> Tensor:
+        seen.append(len(x))
+        return outputs(self, x)
+
+    batch: Any = (X, CLASSES) if given_whole else ([(X[:13], CLASSES[:13]), (X[13:], CLASSES[13:])],)
+    for limit in (traced_model.ACTIVATION_BYTES, 8 * 8 * (6 + 8 + 8)):
+        monkeypatch.setattr(traced_model, "ACTIVATION_BYTES", limit)
+        monkeypatch.setattr(ModelChoice, "_outputs", watched)
+        seen.clear()
+        model = network()
+        made = HessianFree(model, SoftmaxCrossEntropy(), curvature_batch=3, damping=1.0, line_search=True)
+        assert made.step(*batch).evaluations
+        found.append(weights(model))
+    assert max(seen) == 4
+    torch.testing.assert_close(found[1], found[0], rtol=1e-12, atol=1e-12)
 
 
 @METHODS
