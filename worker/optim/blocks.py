@@ -72,8 +72,9 @@ def layer_partition(model: nn.Module) -> list[list[str]]:
     return [[name] for name in layer_names(model)]
 
 
-BlockMembers = Iterable[str | nn.Parameter]
-"""a block's layers, containers and parameters, by name, or parameters themselves"""
+BlockMembers = Iterable[str | nn.Parameter | tuple[str, nn.Parameter]]
+"""a block's layers, containers and parameters, by name, or parameters themselves, as parameters() and
+named_parameters() give them"""
 
 
 def make_blocks(
@@ -132,6 +133,8 @@ def make_blocks(
 
 def _within(known: Sequence[str], member: Any, names: Mapping[int, str]) -> list[str]:
     """Return the layers of a container, or a parameter's name; another name stays."""
+    if isinstance(member, tuple) and len(member) == 2 and isinstance(member[1], Tensor):
+        member = member[1]
     if isinstance(member, Tensor):
         if id(member) not in names:
             raise PartitionError(f"a parameter of shape {list(member.shape)} is not in the model")

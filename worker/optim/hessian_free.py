@@ -107,7 +107,8 @@ class BlockHessianFree(Optimizer):
         """Add a block, such as a layer that was frozen when the optimizer was made.
 
         Args:
-            param_group: "params" has the block's members, as in `blocks`; other keys are values of its group.
+            param_group: "params" has the block's members, as in `blocks`, or one parameter; other keys are values of
+                its group.
 
         Raises:
             PartitionError: a parameter is in another block already, or not in the model.
@@ -116,7 +117,9 @@ class BlockHessianFree(Optimizer):
         if len(self.param_groups) < len(self._solvers):  # while the optimizer is made
             super().add_param_group(param_group)
             return
-        (block,) = make_blocks(self._model, [param_group["params"]], partial=True, others=self.blocks)
+        members = param_group.get("params", ())
+        members = [members] if isinstance(members, Tensor) else members
+        (block,) = make_blocks(self._model, [members], partial=True, others=self.blocks)
         group = {"damping": dampings.per_block(self.settings.damping, 1)[0]} if "damping" not in param_group else {}
         group = {**self.defaults, **group, **param_group}
         check_group(group)

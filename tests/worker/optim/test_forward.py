@@ -63,12 +63,18 @@ def test_the_update_is_that_of_the_batch(blocks: list[list[str]], options: dict[
     assert found.cost > 1
 
 
-def test_the_curvature_batch_is_the_batch() -> None:
-    """Where no other function is given."""
+@pytest.mark.parametrize("twice", [False, True])
+def test_the_curvature_batch_is_the_batch(twice: bool) -> None:
+    """Where no other function is given; an output that is returned twice counts once."""
     one, other = network(), network()
     a, b = (HessianFree(m, nn.CrossEntropyLoss(), **OPTIONS | {"curvature_batch": 12}) for m in (one, other))
     a.step(X, T)
-    b.step(classify(other))
+
+    def forward() -> tuple[Tensor, Any]:
+        loss, outputs = classify(other)()
+        return loss, (outputs, outputs, outputs.argmax(1)) if twice else outputs
+
+    assert "bypass" not in b.step(forward).blocks[0].note
     torch.testing.assert_close(weights(other), weights(one), rtol=1e-9, atol=1e-10)
 
 

@@ -26,16 +26,15 @@ def bhf(model: nn.Module, blocks: Any, **options: Any) -> BlockHessianFree:
 
 
 @METHODS
-@pytest.mark.parametrize("form", ["parameters", "names", "generator"])
+@pytest.mark.parametrize("form", ["parameters", "names", "named"])
 def test_blocks_by_parameters(form: str, method: str) -> None:
     """They are the blocks by layers; a state goes from one to the other form of the same names."""
     one, other = mlp(), mlp()
     blocks: Any = {
         "parameters": [[other[0].weight, other[0].bias], list(other[2].parameters())],
         "names": [["0.weight", "0.bias"], ["2.weight", "2.bias"]],
-        "generator": (module.parameters() for module in (other[0], other[2])),
+        "named": [module.named_parameters() for module in (other[0], other[2])],
     }[form]
-    blocks = blocks if form != "generator" else list(blocks)
     a, b = bhf(one, [["0"], ["2"]], product_method=method), bhf(other, blocks, product_method=method)
     for _ in range(2):
         assert a.step(X, T) == b.step(X, T)
@@ -107,6 +106,17 @@ def test_an_unfrozen_layer_is_added(method: str) -> None:
     assert torch.equal(weights(model), weights(other))
 
 
+def test_one_parameter_may_be_added() -> None:
+    """As torch's own optimizers take it."""
+    model = mlp()
+    made = bhf(model, [["2"]], partial=True)
+    made.add_param_group({"params": model[0].bias})
+    before = model[0].bias.detach().clone()
+    made.step(X, T)
+    assert [list(block.names) for block in made.blocks] == [["2.weight", "2.bias"], ["0.bias"]]
+    assert not torch.equal(model[0].bias, before)
+
+
 def test_what_is_no_new_block_is_refused() -> None:
     """Parameters of another block or another model, and values out of bounds; nothing is added."""
     model = mlp()
@@ -115,6 +125,7 @@ def test_what_is_no_new_block_is_refused() -> None:
         ({"params": ["2"]}, PartitionError),
         ({"params": mlp()[0].parameters()}, PartitionError),
         ({"params": ["9"]}, PartitionError),
+        ({"lr": 0.5}, PartitionError),
         ({"params": model[0].parameters(), "damping": -1.0}, ValueError),
     ):
         with pytest.raises(error):

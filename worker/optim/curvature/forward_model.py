@@ -87,6 +87,7 @@ class ForwardModel:
         if not isinstance(loss, Tensor) or loss.dim() or not loss.requires_grad:
             raise LossError("the loss that forward() returned must be a scalar tensor with its graph")
         tensors = [f for f in tensors or () if isinstance(f, Tensor) and f.is_floating_point()]
+        tensors = list({id(f): f for f in tensors}.values())
         if not tensors:
             raise BatchError("forward() returned no output: return the tensors from which the loss was computed")
         return loss, tensors
