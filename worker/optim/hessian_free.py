@@ -79,9 +79,8 @@ class BlockHessianFree(Optimizer):
         self._prepare(made)
         groups = [_group_of(block) for block in self.blocks]
         for group, value in zip(groups, dampings.per_block(settings.damping, len(groups)), strict=True):
-            if settings.adaptive_damping and value == 0:
-                raise ValueError("damping is 0: adaptive damping multiplies it, so it must be positive")
             group["damping"] = value
+            dampings.check_adaptive(value, adaptive=settings.adaptive_damping)
         super().__init__(groups, {**settings.group_defaults(), "planned_iterations": None})
 
     def _prepare(self, blocks: Sequence[Block]) -> None:
@@ -123,6 +122,7 @@ class BlockHessianFree(Optimizer):
         group = {"damping": dampings.per_block(self.settings.damping, 1)[0]} if "damping" not in param_group else {}
         group = {**self.defaults, **group, **param_group}
         check_group(group)
+        dampings.check_adaptive(float(group["damping"]), adaptive=group["adaptive_damping"])
         super().add_param_group(_group_of(block) | {k: v for k, v in group.items() if k != "params"})
         self._prepare([*self.blocks, block])
 

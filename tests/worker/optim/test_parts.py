@@ -127,6 +127,7 @@ def test_what_is_no_new_block_is_refused() -> None:
         ({"params": ["9"]}, PartitionError),
         ({"lr": 0.5}, PartitionError),
         ({"params": model[0].parameters(), "damping": -1.0}, ValueError),
+        ({"params": model[0].parameters(), "damping": 0.0, "adaptive_damping": True}, ValueError),
     ):
         with pytest.raises(error):
             made.add_param_group(group)
