@@ -122,7 +122,7 @@ class BlockHessianFree(Optimizer):
         group = {"damping": dampings.per_block(self.settings.damping, 1)[0]} if "damping" not in param_group else {}
         group = {**self.defaults, **group, **param_group}
         check_group(group)
-        dampings.check_adaptive(float(group["damping"]), adaptive=group["adaptive_damping"])
+        dampings.check_adaptive(float(group["damping"]), adaptive=bool(group["adaptive_damping"]))
         super().add_param_group(_group_of(block) | {k: v for k, v in group.items() if k != "params"})
         self._prepare([*self.blocks, block])
 
@@ -132,7 +132,7 @@ class BlockHessianFree(Optimizer):
         Args:
             hook: called with the optimizer. While it runs, p.grad of each parameter is its gradient over S_g, without
                 weight decay, so that torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0) works. It may change
-                p.grad in place or replace it; None stands for zero.
+                p.grad in place or replace it; None means zero.
 
         Returns:
             A handle, whose remove() removes the hook. Copies and pickles have no hooks.

@@ -11,7 +11,7 @@ from worker.optim.settings import INTEGERS
 
 
 class ScheduledValue(Optimizer):
-    """An optimizer's groups, in which another value than the learning rate stands under "lr".
+    """An optimizer's groups, with another value than the learning rate under "lr".
 
     `torch.optim.lr_scheduler.ExponentialLR(ScheduledValue(optimizer, "damping"), 0.9)` changes the damping as that
     scheduler would change the learning rate. `max_cg_iterations` is rounded. What the scheduler stores in the

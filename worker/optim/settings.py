@@ -20,7 +20,7 @@ _OLD_ARGUMENTS = RENAMED | {"lr": "learning_rate", "way": "product_method", "mem
 OF_THE_OPTIMIZER = {
     "curvature_batch", "product_method", "memory_limit", "product_precision", "outputs", "batch_norm", "partial",
 }  # fmt: skip
-"""settings that do not stand in `param_groups`"""
+"""settings that are not in `param_groups`"""
 INTEGERS = {"max_cg_iterations"}
 """numbers in `param_groups` that must be integers"""
 

@@ -146,7 +146,7 @@ def test_several_networks() -> None:
 
 
 def test_terms_that_bypass_the_outputs_are_in_the_gradient_alone() -> None:
-    """The note says so."""
+    """The note states it."""
     model = network()
 
     def forward() -> tuple[Tensor, Tensor]:

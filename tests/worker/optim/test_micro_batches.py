@@ -10,7 +10,15 @@ from torch.utils.data import DataLoader, TensorDataset
 from tests.worker.optim.cases import make, optimizer, weights
 from tests.worker.optim.networks import NETWORKS
 from tests.worker.optim.reference import Dense
-from worker.optim import BatchError, BlockHessianFree, HessianFree, SoftmaxCrossEntropy, SquaredError, as_loss
+from worker.optim import (
+    BatchError,
+    BlockHessianFree,
+    HessianFree,
+    ModelError,
+    SoftmaxCrossEntropy,
+    SquaredError,
+    as_loss,
+)
 from worker.optim.curvature import traced_model
 from worker.optim.curvature.model_choice import ModelChoice
 
@@ -204,3 +212,55 @@ def test_a_micro_batch_with_nan_changes_nothing(method: str) -> None:
     )
     assert result.step_norm == 0
     assert torch.equal(weights(model), weights(network()))
+
+
+class Experts(nn.Module):
+    """A branch that runs only where an example asks for it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.main, self.extra = nn.Linear(6, 4), nn.Linear(6, 4)
+        self.double()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Run it."""
+        flag = x[:, :1] > 0.5
+        h: Tensor = self.main(x)
+        return h + flag * self.extra(x) if bool(flag.any()) else h
+
+
+def test_a_branch_that_one_micro_batch_reaches_is_trained() -> None:
+    """As in the whole batch; one that no micro-batch reaches is named."""
+    x = X[X[:, 0].argsort()]
+    found = []
+    for sizes in ([N], [4, 5, 14]):
+        model = Experts()
+        made = HessianFree(model, nn.CrossEntropyLoss(), curvature_batch=4, damping=0.1)
+        for _ in range(2):
+            made.step(zip(torch.split(x, sizes), torch.split(CLASSES, sizes), strict=True))
+        found.append(weights(model))
+    torch.testing.assert_close(found[1], found[0], rtol=1e-12, atol=1e-12)
+    made = HessianFree(Experts(), nn.CrossEntropyLoss(), curvature_batch=4, damping=0.1)
+    with pytest.raises(ModelError, match=r"'extra\.weight' is not reached"):
+        made.step(zip(torch.split(0.4 * x, 12), torch.split(CLASSES, 12), strict=True))
+
+
+@METHODS
+def test_gradients_of_other_loops_stay(method: str) -> None:
+    """p.grad is not touched, whatever the form of the step."""
+    model = network()
+    torch.autograd.backward(nn.functional.cross_entropy(model(X), CLASSES))
+    before = [(p.grad, p.grad.clone()) for p in model.parameters()]
+    made = HessianFree(model, nn.CrossEntropyLoss(), curvature_batch=5, damping=0.1, product_method=method)
+    made.step(X, CLASSES)
+    made.step([(X, CLASSES), (X, CLASSES)])
+    made.step(lambda: _classified(model), curvature=lambda: _classified(model))
+    for p, (stored, values) in zip(model.parameters(), before, strict=True):
+        assert p.grad is stored
+        assert torch.equal(stored, values)
+
+
+def _classified(model: nn.Module) -> tuple[Tensor, Tensor]:
+    outputs = model(X)
+    return nn.functional.cross_entropy(outputs, CLASSES), outputs

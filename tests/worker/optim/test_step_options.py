@@ -133,7 +133,7 @@ def test_gradients_can_be_clipped_before_the_solve(method: str) -> None:
 
 
 def test_a_gradient_can_be_replaced() -> None:
-    """None stands for zero: without warm start the block stays."""
+    """None means zero: without warm start the block stays."""
     case = make("autoencoder")
     made = optimizer(case)
     seen: list[float] = []

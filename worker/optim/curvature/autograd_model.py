@@ -79,7 +79,7 @@ class AutogradModel:
                 self.module, lambda x: call(self.module, mapped(x, lambda t: t.clone())), head, inputs
             )
             raise ModelError(f"{layer}{error}") from error
-        self.checked = number > 1  # one example says nothing about others
+        self.checked = number > 1  # one example shows no coupling
         return AutogradBatch(self, inputs, targets, outputs)
 
     def outputs(self, inputs: Inputs) -> Tensor:

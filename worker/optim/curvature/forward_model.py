@@ -180,7 +180,7 @@ class ForwardBatch:
             write(out[name], part)
 
     def squares(self, out: Mapping[str, Tensor]) -> None:  # noqa: ARG002 - one interface
-        """Not available: the function does not say which examples its loss is made of.
+        """Not available: the examples of the loss are not known.
 
         Raises:
             BatchError: always.
