@@ -8,6 +8,7 @@ from worker.optim.hessian_free import BlockHessianFree, HessianFree
 from worker.optim.losses import Loss, SoftmaxCrossEntropy, SquaredError
 from worker.optim.lstm import PeepholeLSTM
 from worker.optim.results import BlockResult, StepResult, StopReason
+from worker.optim.schedules import ScheduledValue
 from worker.optim.settings import ProductMethod, Settings
 from worker.optim.torch_losses import FunctionLoss, as_loss
 
@@ -26,6 +27,7 @@ __all__ = [
     "PartitionError",
     "PeepholeLSTM",
     "ProductMethod",
+    "ScheduledValue",
     "Settings",
     "SoftmaxCrossEntropy",
     "SquaredError",

@@ -26,8 +26,9 @@ def check_outputs(outputs: object, count: int) -> Tensor:
     """
     if isinstance(outputs, Tensor) and outputs.dim() and len(outputs) == count:
         return outputs
+    hint = "" if isinstance(outputs, Tensor) else "; choose one output by outputs=..."
     got = list(outputs.shape) if isinstance(outputs, Tensor) else type(outputs).__name__
-    raise BatchError(f"the model returned {got}: must be one tensor with {count} examples in dimension 0")
+    raise BatchError(f"the model returned {got}: must be one tensor with {count} examples in dimension 0{hint}")
 
 
 def check_independence(few: Tensor, again: Tensor, whole: Tensor) -> None:
@@ -55,7 +56,8 @@ def check_independence(few: Tensor, again: Tensor, whole: Tensor) -> None:
     if float((few - within).abs().max()) > limit:
         raise ModelError(
             "an example's outputs change with the other examples of its batch, as in batch normalization in training "
-            "mode: call the model's eval() first, or use a normalization that looks at one example at a time"
+            "mode: call the model's eval() first, or use a normalization that looks at one example at a time, such as "
+            "GroupNorm"
         )
 
 

@@ -3,7 +3,7 @@
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from worker.optim.blocks import Block
 from worker.optim.curvature.systems import BlockProblem, Vectors
@@ -27,6 +27,10 @@ class BlockSolver(FlatInner):
     def fits(self) -> bool:
         """Whether the vectors have the type and device of the parameters, which may have been converted or moved."""
         return all(p.dtype == self.x.dtype and p.device == self.x.device for p in self.block.parameters)
+
+    def gradients(self) -> list[tuple[nn.Parameter, Tensor]]:
+        """Return each parameter with its part of the gradient, a view."""
+        return list(zip(self.block.parameters, self.block.views(self.gradient).values(), strict=True))
 
     def problem(self, damping: float, *, warm: bool) -> BlockProblem:
         """Return what is to be solved."""

@@ -1,7 +1,8 @@
 """Layers, blocks and partitions: which parameters are solved together."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -71,13 +72,22 @@ def layer_partition(model: nn.Module) -> list[list[str]]:
     return [[name] for name in layer_names(model)]
 
 
-def make_blocks(model: nn.Module, partition: Sequence[Sequence[str]]) -> list[Block]:
+BlockMembers = Iterable[str | nn.Parameter | tuple[str, nn.Parameter]]
+"""a block's layers, containers and parameters, by name, or parameters themselves, as parameters() and
+named_parameters() give them"""
+
+
+def make_blocks(
+    model: nn.Module, partition: Sequence[BlockMembers], *, partial: bool = False, others: Sequence[Block] = ()
+) -> list[Block]:
     """Return the blocks of a partition.
 
     Args:
         model: the module.
-        partition: layer names of each block; the name of a container without parameters of its own stands for all
-            layers in it.
+        partition: members of each block: names of layers, the name of a container without parameters of its own for
+            all layers in it, names of parameters, or parameters. Frozen parameters are left out.
+        partial: whether trainable parameters may be in no block.
+        others: blocks that hold parameters already.
 
     Returns:
         One block per list, in its order; a tied parameter occurs once.
@@ -88,12 +98,13 @@ def make_blocks(model: nn.Module, partition: Sequence[Sequence[str]]) -> list[Bl
     """
     known = layer_names(model)
     first_names = {id(p): name for name, p in model.named_parameters()}  # of a tied parameter, the one that torch uses
-    owner: dict[int, tuple[int, str]] = {}
+    owner = {id(p): (i, name) for i, b in enumerate(others) for name, p in zip(b.names, b.parameters, strict=True)}
     blocks = []
-    for index, given in enumerate(partition):
-        if isinstance(given, str):
-            raise PartitionError(f"block {index} is the text {given!r}: must be a list of layer names")
-        layers = [layer for name in given for layer in _within(known, name)]
+    for index, given in enumerate(partition, len(others)):
+        if isinstance(given, str | Tensor):
+            what = f"the text {given!r}" if isinstance(given, str) else "one parameter"
+            raise PartitionError(f"block {index} is {what}: must be a list of layer names")
+        layers = [layer for member in given for layer in _within(known, member, first_names)]
         named = {name: p for layer in layers for name, p in _trainable(model, known, layer)}
         for name, p in named.items():
             other, first = owner.setdefault(id(p), (index, name))
@@ -112,24 +123,37 @@ def make_blocks(model: nn.Module, partition: Sequence[Sequence[str]]) -> list[Bl
             raise PartitionError(f"block {index} names a layer twice: {list(layers)}")
         blocks.append(Block(tuple(layers), names, parameters))
     for name, p in model.named_parameters():
-        if p.requires_grad and id(p) not in owner:
-            raise PartitionError(f"parameter {name!r} is in no block: add its layer to one")
-    check_types(blocks)
+        if p.requires_grad and id(p) not in owner and not partial:
+            raise PartitionError(
+                f"parameter {name!r} is in no block: add its layer to one, or set partial=True to leave it as it is"
+            )
+    check_types([*others, *blocks])
     return blocks
 
 
-def _within(known: Sequence[str], name: str) -> list[str]:
-    """Return the layers of a container; a name that is no container's stays."""
-    inside = [] if name in known else [layer for layer in known if name and layer.startswith(f"{name}.")]
-    return inside or [name]
+def _within(known: Sequence[str], member: Any, names: Mapping[int, str]) -> list[str]:
+    """Return the layers of a container, or a parameter's name; another name stays."""
+    if isinstance(member, tuple) and len(member) == 2 and isinstance(member[1], Tensor):
+        member = member[1]
+    if isinstance(member, Tensor):
+        if id(member) not in names:
+            raise PartitionError(f"a parameter of shape {list(member.shape)} is not in the model")
+        return [names[id(member)]] if member.requires_grad else []
+    if not isinstance(member, str):
+        raise PartitionError(f"a block has a {type(member).__name__}: must have names of layers, or parameters")
+    inside = [] if member in known else [layer for layer in known if member and layer.startswith(f"{member}.")]
+    return inside or [member]
 
 
 def _trainable(model: nn.Module, known: Sequence[str], layer: str) -> list[tuple[str, nn.Parameter]]:
-    if layer not in known:
+    if layer in known:
+        prefix = f"{layer}." if layer else ""
+        own = model.get_submodule(layer).named_parameters(recurse=False)
+        return [(prefix + name, p) for name, p in own if p.requires_grad]
+    parameter = dict(model.named_parameters(remove_duplicate=False)).get(layer)
+    if parameter is None or not parameter.requires_grad:
         raise PartitionError(f"layer {layer!r} is not in the model; its layers are {', '.join(map(repr, known))}")
-    module = model.get_submodule(layer)
-    prefix = f"{layer}." if layer else ""
-    return [(prefix + name, p) for name, p in module.named_parameters(recurse=False) if p.requires_grad]
+    return [(layer, parameter)]
 
 
 def check_types(blocks: Sequence[Block]) -> None:
@@ -146,31 +170,3 @@ def check_types(blocks: Sequence[Block]) -> None:
         raise ModelError(f"parameters have several types or devices: {sorted(map(str, kinds))}; use one")
     if kinds and next(iter(kinds))[0] not in {torch.float32, torch.float64}:
         raise ModelError(f"parameters are {next(iter(kinds))[0]}: must be torch.float32 or torch.float64")
-
-
-def check_modes(model: nn.Module) -> None:
-    """Check the modes of a model's modules.
-
-    Batch normalization in training mode couples the examples of a batch, and active dropout changes the function
-    between products: with either there is no Gauss-Newton matrix to solve with. Sparse gradients are not supported.
-
-    Args:
-        model: the module.
-
-    Raises:
-        ModelError: a module has such a mode; the text names it.
-    """
-    for name, module in model.named_modules():
-        if isinstance(module, nn.modules.batchnorm._BatchNorm) and (module.training or module.running_mean is None):
-            raise ModelError(
-                f"layer {name!r} is {type(module).__name__} in training mode, which couples the examples of a batch: "
-                "call its eval() first, or use GroupNorm or LayerNorm"
-            )
-        if isinstance(module, nn.modules.dropout._DropoutNd) and module.training and module.p > 0:
-            raise ModelError(
-                f"layer {name!r} is active dropout, which is another function at each pass: call its eval() first"
-            )
-        if isinstance(module, nn.Embedding | nn.EmbeddingBag) and module.sparse:
-            raise ModelError(f"layer {name!r} has sparse gradients, which are not supported: make it with sparse=False")
-        if isinstance(module, nn.RNNBase) and module.training and module.dropout > 0:
-            raise ModelError(f"layer {name!r} has active dropout, which is another function at each pass: set it to 0")

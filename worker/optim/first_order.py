@@ -12,6 +12,7 @@ from worker.optim import native
 from worker.optim.assumptions import check_outputs
 from worker.optim.errors import BatchError
 from worker.optim.inputs import Inputs, call
+from worker.optim.outputs import Selector, check_selector, select
 from worker.optim.phases import Phases
 from worker.optim.results import StepResult
 from worker.optim.torch_losses import as_loss
@@ -28,6 +29,7 @@ class FirstOrder:
         make: makes the optimizer of a list of (name, parameter).
         hessian_products: how many products with the Hessian the optimizer computes per step, by differentiating the
             gradients. Above 0 the gradients have a graph; each product counts as 2 gradients in the cost.
+        outputs: as for `BlockHessianFree`.
 
     Attributes:
         optimizer: what `make` returned; its `param_groups` may be changed between steps.
@@ -40,7 +42,10 @@ class FirstOrder:
         make: Callable[[list[tuple[str, nn.Parameter]]], torch.optim.Optimizer],
         *,
         hessian_products: int = 0,
+        outputs: Selector = None,
     ) -> None:
+        check_selector(outputs)
+        self._selector = outputs
         self._model, self._loss = model, as_loss(loss)
         self.optimizer = make([(name, p) for name, p in model.named_parameters() if p.requires_grad])
         self._hessian_products = hessian_products
@@ -99,13 +104,15 @@ class FirstOrder:
         """Set the gradients; return the loss."""
         if self._hessian_products:
             with torch.enable_grad():
-                value = self._loss.value(check_outputs(call(self._model, inputs), count), targets)
+                value = self._loss.value(
+                    check_outputs(select(call(self._model, inputs), self._selector), count), targets
+                )
                 gradients = torch.autograd.grad(value, parameters, create_graph=True, allow_unused=True)
             for p, gradient in zip(parameters, gradients, strict=True):
                 p.grad = gradient
             return value.detach()
         with torch.enable_grad(), native.single_backward():
-            outputs = check_outputs(call(self._model, inputs), count)
+            outputs = check_outputs(select(call(self._model, inputs), self._selector), count)
         value = self._loss.value(outputs.detach(), targets)
         torch.autograd.backward(outputs, self._loss.gradient(outputs.detach(), targets))
         return value

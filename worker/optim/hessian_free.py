@@ -1,39 +1,37 @@
 """Hessian-free and block-diagonal Hessian-free optimization: one method, two partitions."""
 
 import math
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
+from torch.utils.hooks import RemovableHandle
 
-from worker.optim import inputs as batches
+from worker.optim import weight_decay
+from worker.optim.block_solve import Curvature, solve_block
 from worker.optim.block_solver import BlockSolver
-from worker.optim.blocks import Block, check_modes, check_types, layer_names, make_blocks
-from worker.optim.curvature import planner
-from worker.optim.curvature.autograd_model import AutogradBatch
+from worker.optim.blocks import Block, BlockMembers, check_types, layer_names, make_blocks
+from worker.optim.curvature.chunked_batch import ChunkedBatch
+from worker.optim.curvature.forward_model import Forward
 from worker.optim.curvature.model_choice import ModelChoice
-from worker.optim.curvature.systems import BlockProblem, FlatSystem, System
-from worker.optim.curvature.traced_batch import TracedBatch
 from worker.optim.errors import BatchError, ModelError, PartitionError
+from worker.optim.gradient_batch import Examples, GradientBatch
+from worker.optim.gradient_hooks import GradientHook, GradientHooks
 from worker.optim.inputs import Inputs
+from worker.optim.modes import check_modes, evaluated_batch_norm
 from worker.optim.phases import Phases
 from worker.optim.precision import float32_products
 from worker.optim.results import BlockResult, StepResult, StopReason
 from worker.optim.settings import RENAMED, FromKeywords, ProductMethod, Settings, check_group
-from worker.optim.solver import cg
 from worker.optim.solver import damping as dampings
 from worker.optim.solver.acceptance import Acceptance, Part, accept
-from worker.optim.solver.backtracking import Iterates
-from worker.optim.solver.preconditioner import DiagonalPreconditioner
-from worker.optim.solver.stopping import StopRule
 from worker.optim.torch_losses import as_loss
 
-_MIB = 1 << 20
+Linearized = Curvature | ChunkedBatch
 
 
 class BlockHessianFree(Optimizer):
@@ -47,18 +45,18 @@ class BlockHessianFree(Optimizer):
     zero in the first update.
 
     `param_groups` holds one group per block with the keys lr (= learning_rate), damping, max_cg_iterations, warm_start,
-    cg_stop, cg_tolerance, adaptive_damping, backtracking, line_search and preconditioner. They are read at each step,
-    so torch's learning rate schedulers work. planned_iterations there is the block's last count, which the planner
-    expects again. The state holds each parameter's part of the last solution: the last iterate, whatever part of it the
-    step used.
+    cg_stop, cg_tolerance, adaptive_damping, backtracking, line_search, preconditioner, weight_decay and max_step_norm.
+    They are read at each step, so torch's learning rate schedulers work, also on the other numbers, see
+    `worker.optim.ScheduledValue`. planned_iterations there is the block's last count, which the planner expects again.
+    The state holds each parameter's part of the last solution: the last iterate, whatever part of it the step used.
 
     Args:
-        model: any module that maps N examples to one tensor of N outputs, in float32 or float64, parameters on one
-            device.
+        model: any module that maps N examples to one tensor of N outputs (`outputs` selects it from several), in
+            float32 or float64, parameters on one device. For `step(forward)` it only holds the parameters.
         loss: convex in the outputs: a loss module or function of torch, any function (outputs, targets) -> mean loss,
             or an object of `worker.optim.losses`; see `worker.optim.torch_losses.as_loss`.
-        blocks: lists of layer names that hold every trainable parameter exactly once. The name of a container stands
-            for its layers.
+        blocks: lists of layer names that hold every trainable parameter exactly once; with `partial` some of them. The
+            name of a container stands for its layers. Names of parameters and parameters themselves are taken, too.
         settings: every field of `worker.optim.settings.Settings`, passed as keyword arguments.
 
     Raises:
@@ -71,27 +69,26 @@ class BlockHessianFree(Optimizer):
     """
 
     @FromKeywords(Settings)
-    def __init__(self, model: nn.Module, loss: Any, blocks: Sequence[Sequence[str]], settings: Settings) -> None:
+    def __init__(self, model: nn.Module, loss: Any, blocks: Sequence[BlockMembers], settings: Settings) -> None:
         self.settings = settings
         self._model, self._loss = model, as_loss(loss)
-        made = make_blocks(model, blocks)
-        check_modes(model)
+        self._hooks = GradientHooks()
+        made = make_blocks(model, blocks, partial=settings.partial)
+        with self._modes():
+            check_modes(model)
         self._prepare(made)
-        groups: list[dict[str, Any]] = [
-            {"params": list(zip(s.block.names, s.block.parameters, strict=True)), "layers": list(s.block.layers)}
-            for s in self._solvers
-        ]
+        groups = [_group_of(block) for block in self.blocks]
         for group, value in zip(groups, dampings.per_block(settings.damping, len(groups)), strict=True):
-            if settings.adaptive_damping and value == 0:
-                raise ValueError("damping is 0: adaptive damping multiplies it, so it must be positive")
             group["damping"] = value
+            dampings.check_adaptive(value, adaptive=settings.adaptive_damping)
         super().__init__(groups, {**settings.group_defaults(), "planned_iterations": None})
 
     def _prepare(self, blocks: Sequence[Block]) -> None:
         """Make what a step needs and no state holds."""
         self._solvers = [BlockSolver(block) for block in blocks]
         autograd = self.settings.product_method == ProductMethod.AUTOGRAD
-        self._choice = ModelChoice(self._model, self._loss, blocks, autograd=autograd)
+        selector = self.settings.outputs
+        self._choice = ModelChoice(self._model, self._loss, blocks, autograd=autograd, selector=selector)
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what a copy is made of; it is of the copied model if that is copied with it."""
@@ -101,18 +98,46 @@ class BlockHessianFree(Optimizer):
     def __setstate__(self, state: dict[str, Any]) -> None:
         blocks = state.pop("blocks", None)
         super().__setstate__(state)
+        self._hooks = getattr(self, "_hooks", GradientHooks())
         if blocks is not None:  # torch's load_state_dict calls this too, with param_groups and state alone
             self._prepare(blocks)
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
-        """Not supported: a partition holds every trainable parameter from the start.
+        """Add a block, such as a layer that was frozen when the optimizer was made.
+
+        Args:
+            param_group: "params" has the block's members, as in `blocks`, or one parameter; other keys are values of
+                its group.
 
         Raises:
-            PartitionError: always, after the optimizer was made.
+            PartitionError: a parameter is in another block already, or not in the model.
+            ValueError: a value is out of bounds.
         """
-        if len(self.param_groups) == len(self._solvers):
-            raise PartitionError("a block cannot be added: make a new optimizer with the new partition")
-        super().add_param_group(param_group)
+        if len(self.param_groups) < len(self._solvers):  # while the optimizer is made
+            super().add_param_group(param_group)
+            return
+        members = param_group.get("params", ())
+        members = [members] if isinstance(members, Tensor) else members
+        (block,) = make_blocks(self._model, [members], partial=True, others=self.blocks)
+        group = {"damping": dampings.per_block(self.settings.damping, 1)[0]} if "damping" not in param_group else {}
+        group = {**self.defaults, **group, **param_group}
+        check_group(group)
+        dampings.check_adaptive(float(group["damping"]), adaptive=bool(group["adaptive_damping"]))
+        super().add_param_group(_group_of(block) | {k: v for k, v in group.items() if k != "params"})
+        self._prepare([*self.blocks, block])
+
+    def register_gradient_hook(self, hook: GradientHook) -> RemovableHandle:
+        """Register a function that sees, and may change, the gradient before the blocks are solved.
+
+        Args:
+            hook: called with the optimizer. While it runs, p.grad of each parameter is its gradient over S_g, without
+                weight decay, so that torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0) works. It may change
+                p.grad in place or replace it; None means zero.
+
+        Returns:
+            A handle, whose remove() removes the hook. Copies and pickles have no hooks.
+        """
+        return self._hooks.register(hook)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Continue from a state of the same blocks, bit for bit; a state saved by version 0.1 is accepted.
@@ -123,7 +148,10 @@ class BlockHessianFree(Optimizer):
         layers = [list(group["layers"]) for group in state_dict["param_groups"]]
         if layers != [list(block.layers) for block in self.blocks]:
             raise PartitionError(f"the state is of the blocks {layers}: make the optimizer with these")
-        groups = [{RENAMED.get(key, key): v for key, v in group.items()} for group in state_dict["param_groups"]]
+        groups = [
+            self.defaults | {RENAMED.get(key, key): v for key, v in group.items()}
+            for group in state_dict["param_groups"]
+        ]
         super().load_state_dict(state_dict | {"param_groups": groups})
 
     @property
@@ -132,17 +160,33 @@ class BlockHessianFree(Optimizer):
         return [solver.block for solver in self._solvers]
 
     @torch.no_grad()
-    def step(self, inputs: Inputs, targets: Tensor) -> StepResult:  # type: ignore[override]  # a step needs the batch
+    def step(  # type: ignore[override]  # a step needs the batch
+        self,
+        inputs: Inputs | Iterable[Examples] | Forward | None = None,
+        targets: Tensor | None = None,
+        *,
+        curvature: Examples | Forward | None = None,
+        closure: Forward | None = None,
+    ) -> StepResult:
         """Do one update.
 
         The step is computed in the precision of the weights, within `torch.autocast` too. Where the loss or a gradient
         is not finite, weights and state stay as they are and the blocks' stop reason is "diverged".
 
         Args:
-            inputs: S_g, N examples in dimension 0: a tensor, or a tuple or dictionary of tensors, with which the model
-                is called as model(x), model(*inputs) or model(**inputs). The first `curvature_batch` examples are S_c,
-                which the paper takes as a strict subset: shuffle the data.
+            inputs: S_g, in one of three forms.
+                N examples in dimension 0: a tensor, or a tuple or dictionary of tensors, with which the model is called
+                as model(x), model(*inputs) or model(**inputs).
+                Without targets, an iterable of micro-batches (inputs, targets), for a batch whose activations do not
+                fit. It is read once; its micro-batches are moved to the weights' device. The update is that of the
+                whole batch, up to rounding.
+                Without targets, a function forward() -> (loss, outputs), for what is no loss of a model's outputs: the
+                mean loss over S_g with its graph, and the tensors from which it was computed, in which it is convex.
+                It calls no backward(). G is J' H_l J, J the Jacobian of all these tensors, by double backward.
             targets: N targets, in the shape that the loss needs.
+            curvature: S_c, (inputs, targets) or a function. None: the first `curvature_batch` examples of S_g, which
+                the paper takes as a strict subset: shuffle the data. With a function as S_g: S_g.
+            closure: the function, under the name that Lightning passes it by.
 
         Returns:
             Loss, norms and cost of the update, and one result per block.
@@ -153,15 +197,43 @@ class BlockHessianFree(Optimizer):
             LossError: the loss is not convex, or its methods do not fit each other; likewise.
             ValueError: a value in `param_groups` is out of bounds.
         """
-        self._check_batch(inputs, targets)
+        if torch.is_inference_mode_enabled():
+            raise ModelError("a step needs gradients: call it outside of torch.inference_mode()")
         self._check_parameters()
-        with _without_autocast(self._solvers[0].x.device.type):
-            return self._step(inputs, self._as_weights(targets))
+        given = inputs if closure is None else closure
+        with _without_autocast(self._solvers[0].x.device.type), self._modes():
+            if callable(given) and targets is None:
+                return self._step_of_function(given, curvature)
+            return self._step_of_batch(given, targets, curvature)
 
-    def _step(self, inputs: Inputs, targets: Tensor) -> StepResult:
+    def _step_of_batch(self, inputs: Any, targets: Any, curvature: Any) -> StepResult:
+        size = self.settings.curvature_batch
+        batch = GradientBatch.of(inputs, targets, curvature, self._solvers[0].x, curvature_batch=size)
+        return self._step(
+            lambda: self._choice.linearize(batch, curvature_batch=size), lambda: self._choice.evaluate(batch)
+        )
+
+    def _step_of_function(self, forward: Forward, curvature: Any) -> StepResult:
+        if curvature is not None and not callable(curvature):
+            raise BatchError(f"curvature is {type(curvature).__name__}: must be a function, as S_g is given by one")
+        if any(group["preconditioner"] for group in self.param_groups):
+            raise BatchError("preconditioner needs single examples: call step(inputs, targets), or switch it off")
+        return self._step(
+            lambda: self._choice.linearize_forward(forward, curvature), lambda: self._choice.evaluate_forward(forward)
+        )
+
+    def _modes(self) -> AbstractContextManager[None]:
+        """Return the context of a step in which the modules have the modes that the settings ask for."""
+        return evaluated_batch_norm(self._model) if self.settings.batch_norm == "eval" else nullcontext()
+
+    def _step(self, linearize: Callable[[], Linearized], evaluate: Callable[[], Tensor]) -> StepResult:
+        """Do one update; linearize at S_g, evaluate: the mean loss over S_g at the present weights."""
         phases = Phases(self._solvers[0].x.device)
-        batch = self._choice.linearize(inputs, targets, curvature_batch=self.settings.curvature_batch)
+        batch = linearize()
         batch.gradient({k: v for s in self._solvers for k, v in s.block.views(s.gradient).items()})
+        self._choice.check_reached()
+        self._hooks.run(self, lambda: {p: g for s in self._solvers for p, g in s.gradients()})
+        weight_decay.add_to_gradient(self._solvers, self.param_groups)
         value = batch.value
         phases.mark()
         if not math.isfinite(value.item()):
@@ -186,8 +258,8 @@ class BlockHessianFree(Optimizer):
             else:
                 solver.store(self.state)
                 group["planned_iterations"] = max(1, result.cg_iterations)
-        accepted = self._accept(parts, inputs, targets, value)
-        norms = self._apply(accepted)
+        accepted = self._accept(parts, evaluate, value)
+        norms = self._apply(accepted, parts)
         gradient_seconds, curvature_seconds = phases.seconds()
         extra = curvature.squares_flops * preconditioned + accepted.evaluations * batch.forward_flops
         return StepResult(
@@ -225,19 +297,25 @@ class BlockHessianFree(Optimizer):
             curvature_seconds=sum(seconds[1:]),
         )
 
-    def _accept(self, parts: Sequence[Part], inputs: Inputs, targets: Tensor, value: Tensor) -> Acceptance:
+    def _accept(self, parts: Sequence[Part], evaluate: Callable[[], Tensor], value: Tensor) -> Acceptance:
         """Try the step where a setting asks for it; otherwise use the whole step."""
         names = ("backtracking", "adaptive_damping", "line_search")
         asked = {name: any(group[name] for group in self.param_groups) for name in names}
         if not any(asked.values()):
             return Acceptance()
-        return accept(parts, lambda: self._choice.evaluate(inputs, targets), start=value.item(), **asked)
+        start = value + weight_decay.penalty(self._solvers, self.param_groups)
+        return accept(
+            parts,
+            lambda: evaluate() + weight_decay.penalty(self._solvers, self.param_groups),
+            start=start.item(),
+            **asked,
+        )
 
-    def _apply(self, accepted: Acceptance) -> Tensor:
+    def _apply(self, accepted: Acceptance, parts: Sequence[Part]) -> Tensor:
         """Change weights and damping; return the square of each block's step norm, in float64."""
         norms = []
-        for solver, group in zip(self._solvers, self.param_groups, strict=True):
-            size = group["lr"] * accepted.scale
+        for solver, group, part in zip(self._solvers, self.param_groups, parts, strict=True):
+            size = part.rate * accepted.scale
             norms.append(size**2 * solver.inner(solver.x, solver.x))
             for p, x in zip(solver.block.parameters, solver.block.views(solver.x).values(), strict=True):
                 p.add_(x, alpha=size)
@@ -246,90 +324,10 @@ class BlockHessianFree(Optimizer):
         return torch.stack(norms)
 
     def _solve(
-        self, solver: BlockSolver, group: dict[str, Any], curvature: TracedBatch | AutogradBatch, unit: int
+        self, solver: BlockSolver, group: dict[str, Any], curvature: Curvature, unit: int
     ) -> tuple[BlockResult, Part, Tensor]:
         """Solve a block's system; return its result, its part of the step, and g'g. unit: operations of a gradient."""
-        warm = solver.load(self.state, group["warm_start"])
-        expected = group["planned_iterations"] or group["max_cg_iterations"]
-        problem = solver.problem(float(group["damping"]), warm=warm)
-        system, plan, note = self._system(problem, curvature, expected, preconditioned=group["preconditioner"])
-        iterates = Iterates(solver.x, system.add) if group["backtracking"] else None
-        stop = StopRule(group["cg_stop"], group["cg_tolerance"])
-        found = cg.solve(
-            system,
-            system.b,
-            system.y,
-            cg.CgOptions(max_iterations=group["max_cg_iterations"], stop=stop, eps=system.eps),
-            cg.CgHooks(
-                precondition=(
-                    DiagonalPreconditioner(solver.squares(), problem.damping) if group["preconditioner"] else None
-                ),
-                on_iterate=iterates.collect if iterates else None,
-                capture=partial(solver.repeater, expected=expected) if system.steady else None,
-            ),
-            scale=system.scale,
-            model=system.model,
-            workspace=system.work,
-        )
-        system.finish()
-        flops = system.setup_flops + found.products * system.product_flops + system.finish_flops
-        if iterates:
-            flops += len(iterates.collected) * system.finish_flops
-            iterates.end(found.iterations, solver.x, found.model)
-        part = Part(solver.block, solver.x, solver.gradient, group["lr"], problem.damping, found.model, iterates)
-        result = BlockResult(
-            cg_iterations=found.iterations,
-            stop_reason=found.stop_reason,
-            residual=found.residual,
-            model_decrease=-found.model,
-            product_method=plan.product_method if plan else ProductMethod.AUTOGRAD,
-            note="; ".join(filter(None, (note, solver.repeater.note))),
-            cost=flops / max(unit, 1),
-            predicted_cost=plan.work / max(unit, 1) if plan else None,
-            damping=problem.damping,
-            steps=found.steps,
-            ratios=found.ratios,
-        )
-        return result, part, system.scale
-
-    def _system(
-        self, problem: BlockProblem, curvature: TracedBatch | AutogradBatch, iterations: int, *, preconditioned: bool
-    ) -> tuple[System, planner.Plan | None, str]:
-        """Return the system, its plan (None: by autograd), and a note on why no faster method applies."""
-        settings = self.settings
-        bfloat16, memory = settings.product_precision == "bfloat16", settings.memory_limit * _MIB
-        if isinstance(curvature, TracedBatch):
-            plan = planner.plan(
-                curvature, problem.block, product_method=settings.product_method, iterations=iterations,
-                warm=problem.warm, memory=memory, preconditioned=preconditioned, bfloat16=bfloat16,
-            )  # fmt: skip
-            note = plan.note
-            if not note and settings.product_method not in {ProductMethod.AUTO, plan.product_method}:
-                note = f"method {settings.product_method} does not apply to this block"
-            return planner.system(curvature, problem, plan, memory=memory, bfloat16=bfloat16), plan, note
-        block = problem.block
-        # Not steady: backward passes run on streams of autograd's choice, which a CUDA graph would not capture.
-        system = FlatSystem(
-            problem,
-            lambda v, out: curvature.product(block, v, out),
-            lambda: curvature.product_flops(block),
-            steady=False,
-        )
-        note = curvature.model.note
-        return system, None, f"{note}; bfloat16 is not available" if bfloat16 else note
-
-    def _check_batch(self, inputs: Inputs, targets: Tensor) -> None:
-        count = batches.count(inputs)
-        if not isinstance(targets, Tensor) or not targets.dim():
-            raise BatchError(f"targets are {type(targets).__name__}: must be a tensor with one row per example")
-        if count != len(targets):
-            raise BatchError(f"there are {count} inputs and {len(targets)} targets: the numbers must be equal")
-        size = self.settings.curvature_batch
-        if size > count:
-            raise BatchError(
-                f"curvature_batch is {size}: must not be larger than the batch, which has {count}; set a smaller "
-                "curvature_batch, or drop_last=True in a DataLoader"
-            )
+        return solve_block(solver, group, self.state, self.settings, curvature, unit)
 
     def _check_parameters(self) -> None:
         """Check `param_groups` and the parameters, and follow parameters that were converted or moved."""
@@ -343,10 +341,6 @@ class BlockHessianFree(Optimizer):
             check_types(self.blocks)
             self._solvers = [BlockSolver(block) for block in self.blocks]
 
-    def _as_weights(self, targets: Tensor) -> Tensor:
-        """Return floating-point targets in the precision of the weights."""
-        return targets.to(self._solvers[0].x.dtype) if targets.is_floating_point() else targets
-
 
 @contextmanager
 def _without_autocast(device: str) -> Iterator[None]:
@@ -356,6 +350,10 @@ def _without_autocast(device: str) -> Iterator[None]:
             yield
     else:
         yield
+
+
+def _group_of(block: Block) -> dict[str, Any]:
+    return {"params": list(zip(block.names, block.parameters, strict=True)), "layers": list(block.layers)}
 
 
 class HessianFree(BlockHessianFree):

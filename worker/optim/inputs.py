@@ -1,8 +1,9 @@
 """A batch's inputs: one tensor, or several as a tuple, a list or a dictionary, with the examples in dimension 0."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from worker.optim.errors import BatchError
@@ -61,6 +62,22 @@ def first(inputs: Inputs, number: int) -> Inputs:
 def between(inputs: Inputs, start: int, stop: int) -> Inputs:
     """Return the examples from `start` to before `stop`, as views."""
     return mapped(inputs, lambda t: t[start:stop])
+
+
+def moved(inputs: Inputs, device: torch.device) -> Inputs:
+    """Return the inputs on a device."""
+    return mapped(inputs, lambda t: t.to(device))
+
+
+def joined(several: Sequence[Inputs]) -> Inputs:
+    """Return the examples of several inputs, one after the other; what is no tensor is that of the first."""
+    one = several[0]
+    if isinstance(one, Tensor):
+        return torch.cat([t for t in several if isinstance(t, Tensor)])
+    keys: list[Any] = list(one) if isinstance(one, Mapping) else list(range(len(one)))
+    columns: list[Any] = [[each[key] for each in several] for key in keys]
+    values = [torch.cat(column) if isinstance(column[0], Tensor) else column[0] for column in columns]
+    return dict(zip(keys, values, strict=True)) if isinstance(one, Mapping) else tuple(values)
 
 
 def call(model: nn.Module, inputs: Inputs) -> Any:

@@ -28,7 +28,7 @@ class StopReason(StrEnum):
 
 @dataclass(frozen=True)
 class BlockResult:
-    """One block's solve of (G_b + d I) x = -g.
+    """One block's solve of (G_b + d I) x = -g. G_b and g include weight decay.
 
     All of it belongs to the last iterate, even where the step goes back to an earlier one.
 
@@ -104,8 +104,9 @@ class StepResult:
     """One update.
 
     Attributes:
-        loss: mean loss over S_g before the update.
-        gradient_norm: Euclidean norm of the gradient over S_g before the update.
+        loss: mean loss over S_g before the update, without the penalty of weight decay.
+        gradient_norm: Euclidean norm of the gradient over S_g before the update, as it is solved for: after gradient
+            hooks, with weight decay.
         step_norm: Euclidean norm of the change of the weights.
         cost: the update's work, counted as floating-point operations of matrix products [gradients of S_g].
         blocks: one result per block; empty for first-order optimizers.
@@ -113,7 +114,7 @@ class StepResult:
         reduction_ratio: decrease of the loss over that of the quadratic model; None: the damping does not adapt.
         iteration: iterate that backtracking went back to; None: it is off.
         evaluations: losses computed for line search, ratio and backtracking.
-        loss_decrease: decrease of the loss, where the ratio is known.
+        loss_decrease: decrease of the loss with the penalty of weight decay, where the ratio is known.
         gradient_seconds: time of loss and gradient [s], see `worker.optim.phases`; ignored by ==.
         curvature_seconds: time of the solves with their set-up [s]; None: there are none; ignored by ==.
     """

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, overload
 
+from worker.optim.modes import BATCH_NORM
+from worker.optim.outputs import Selector, check_selector
 from worker.optim.precision import PRECISIONS
 from worker.optim.solver.stopping import StopRule
 
@@ -15,7 +17,12 @@ RENAMED = {
 }  # fmt: skip
 """keys of `param_groups` in states that version 0.1 saved -> today's"""
 _OLD_ARGUMENTS = RENAMED | {"lr": "learning_rate", "way": "product_method", "memory": "memory_limit"}
-_OF_THE_OPTIMIZER = {"curvature_batch", "product_method", "memory_limit", "product_precision"}
+OF_THE_OPTIMIZER = {
+    "curvature_batch", "product_method", "memory_limit", "product_precision", "outputs", "batch_norm", "partial",
+}  # fmt: skip
+"""settings that are not in `param_groups`"""
+INTEGERS = {"max_cg_iterations"}
+"""numbers in `param_groups` that must be integers"""
 
 
 class ProductMethod(StrEnum):
@@ -72,9 +79,23 @@ class Settings:
     """precondition with squared gradients, see `solver.preconditioner`; one more backward pass over S_c per update"""
     product_precision: str = "full"
     """precision of the curvature products: "full", "tf32" or "bfloat16", see `worker.optim.precision`"""
+    weight_decay: float = 0.0
+    """l of the penalty l |w|^2 / 2, which adds l w to the gradient and l I to the curvature (at least 0) [loss per
+    weight squared]; see `worker.optim.weight_decay`"""
+    max_step_norm: float | None = None
+    """limit of the Euclidean norm of a block's change, to which a longer one is scaled (positive); None: no limit"""
+    outputs: Selector = None
+    """which of the model's outputs the loss gets: a key, a position, or a function of the outputs; None: the model
+    returns one tensor"""
+    batch_norm: str = "refuse"
+    """batch normalization in training mode: "refuse" is an error; "eval" uses its running statistics for loss, gradient
+    and curvature, and does not update them"""
+    partial: bool = False
+    """whether trainable parameters may be in no block, where another optimizer, or none, changes them"""
 
     def __post_init__(self) -> None:
         StopRule(self.cg_stop, self.cg_tolerance)
+        check_selector(self.outputs)
         limits = [
             ("curvature_batch", self.curvature_batch >= 1, "at least 1"),
             ("learning_rate", 0 < self.learning_rate < math.inf, "positive and finite"),
@@ -82,6 +103,9 @@ class Settings:
             ("warm_start", 0 <= self.warm_start <= 1, "from 0 to 1"),
             ("memory_limit", self.memory_limit >= 1, "at least 1 (MiB)"),
             ("product_method", self.product_method in list(ProductMethod), f"one of {', '.join(ProductMethod)}"),
+            ("weight_decay", 0 <= self.weight_decay < math.inf, "at least 0 and finite"),
+            ("max_step_norm", self.max_step_norm is None or self.max_step_norm > 0, "positive, or None"),
+            ("batch_norm", self.batch_norm in BATCH_NORM, f"one of {', '.join(BATCH_NORM)}"),
             ("product_precision", self.product_precision in PRECISIONS, f"one of {', '.join(PRECISIONS)}"),
         ]
         for name, fits, limit in limits:
@@ -90,7 +114,7 @@ class Settings:
 
     def group_defaults(self) -> dict[str, Any]:
         """Return the settings that stand in `param_groups`, all but damping, which may differ by block."""
-        values = {name: value for name, value in vars(self).items() if name not in _OF_THE_OPTIMIZER | {"damping"}}
+        values = {name: value for name, value in vars(self).items() if name not in OF_THE_OPTIMIZER | {"damping"}}
         return {"lr": values.pop("learning_rate"), **values}
 
 
@@ -108,11 +132,15 @@ def check_group(group: Mapping[str, Any]) -> None:
         ("damping", lambda v: 0 <= v < math.inf, "at least 0 and finite"),
         ("warm_start", lambda v: 0 <= v <= 1, "from 0 to 1"),
         ("max_cg_iterations", lambda v: v >= 1, "an integer, at least 1"),
+        ("weight_decay", lambda v: 0 <= v < math.inf, "at least 0 and finite"),
+        ("max_step_norm", lambda v: v > 0, "positive, or None"),
     ]
     for name, fits, limit in limits:
         value = group[name]
+        if value is None and name == "max_step_norm":
+            continue
         try:
-            good = fits(operator.index(value) if name == "max_cg_iterations" else float(value))
+            good = fits(operator.index(value) if name in INTEGERS else float(value))
         except (TypeError, ValueError):
             good = False
         if not good:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from worker.optim.errors import LossError
+from worker.optim.errors import BatchError, LossError
 from worker.optim.losses import Loss, softmax_columns
 
 
@@ -55,6 +55,18 @@ class FunctionLoss:
 
 class ElementwiseLoss(FunctionLoss):
     """A sum or mean of terms of one output each: H_l is diagonal."""
+
+    def value(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Return the loss, a scalar.
+
+        Raises:
+            BatchError: outputs and targets differ in shape, which torch would broadcast to N x N terms.
+        """
+        if outputs.shape != targets.shape:
+            raise BatchError(
+                f"outputs are {list(outputs.shape)} and targets {list(targets.shape)}: this loss needs equal shapes"
+            )
+        return super().value(outputs, targets)
 
     def hessian_product(self, outputs: Tensor, targets: Tensor, vectors: Tensor) -> Tensor:
         """Return the diagonal of H_l times the vectors."""
@@ -173,6 +185,8 @@ def as_loss(loss: Any) -> Loss:
     Raises:
         LossError: it is none of these, or its reduction is no mean.
     """
+    if isinstance(loss, type):
+        raise LossError(f"the loss is the class {loss.__name__}: give an object, {loss.__name__}()")
     methods = [hasattr(loss, name) for name in ("value", "gradient", "hessian_product")]
     if all(methods):
         found: Loss = loss

@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -35,3 +36,16 @@ def test_example_trains(code: str, capsys: pytest.CaptureFixture[str]) -> None:
     found = re.match(r"loss (\d\.\d+), \d+\.\d gradients per update: [a-z]", capsys.readouterr().out)
     assert found
     assert float(found[1]) < 0.1
+
+
+def test_the_tutorial_runs() -> None:
+    """Its code blocks, one after the other."""
+    tutorial = (README.parent / "docs" / "tutorials" / "library.md").read_text()
+    names: dict[str, Any] = {"__name__": "__main__"}
+    with torch.random.fork_rng():
+        for code in re.findall(r"```python\n(.*?)```", tutorial, re.DOTALL):
+            exec(compile(code, "tutorial", "exec"), names)
+    assert names["result"].loss < 0.2
+    assert len(names["head"].blocks) == 2
+    names["decay"].step()
+    assert names["optimizer"].param_groups[0]["damping"] == pytest.approx(0.0099)

@@ -17,6 +17,7 @@ from worker.optim import (
     BlockHessianFree,
     FirstOrder,
     HessianFree,
+    LossError,
     ModelError,
     PartitionError,
     SquaredError,
@@ -343,6 +344,12 @@ def test_first_contact() -> None:
         hf(mlp()).step(X[:4], T[:4])
     with pytest.raises(BatchError, match="targets are list"):
         hf(mlp()).step(X, [0] * 12)  # type: ignore[arg-type]  # the point
+    with pytest.raises(LossError, match=r"give an object, CrossEntropyLoss\(\)"):
+        hf(mlp(), nn.CrossEntropyLoss)
+    with pytest.raises(BatchError, match="needs equal shapes"):
+        hf(mlp(1), nn.MSELoss()).step(X, X[:, 0])
+    with pytest.raises(ModelError, match="inference_mode"), torch.inference_mode():
+        hf(mlp()).step(X, T)
 
 
 def test_containers_stand_for_their_layers() -> None:

@@ -10,6 +10,7 @@ import torch
 from backend.schemas.measures import StopReason as Reported
 from tests.worker.optim.cases import CURVATURE, make, optimizer, weights
 from worker.optim import BlockHessianFree, HessianFree, Settings, StopReason
+from worker.optim.settings import OF_THE_OPTIMIZER
 
 OLD_GROUP = {
     "max_cg_iterations": "max_cg_iters", "warm_start": "momentum", "cg_stop": "stop", "cg_tolerance": "tolerance",
@@ -20,8 +21,7 @@ def test_every_setting_has_a_place() -> None:
     """A field of Settings is read from the optimizer, or from every block's group."""
     case = make("autoencoder")
     made = optimizer(case)
-    of_the_optimizer = {"curvature_batch", "product_method", "memory_limit", "product_precision"}
-    expected = {field.name for field in fields(Settings)} - of_the_optimizer - {"learning_rate"} | {"lr"}
+    expected = {field.name for field in fields(Settings)} - OF_THE_OPTIMIZER - {"learning_rate"} | {"lr"}
     for group in made.param_groups:
         assert expected <= set(group)
 

@@ -1,18 +1,22 @@
-"""A gradient batch whose activations do not fit the memory limit: processed in chunks; only S_c stays linearized."""
+"""A gradient batch whose activations are not stored together: processed in chunks; only S_c stays linearized."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
 
 from worker.optim.blocks import Block
+from worker.optim.curvature.autograd_model import AutogradBatch
 from worker.optim.curvature.traced_batch import TracedBatch
+from worker.optim.errors import BatchError
+from worker.optim.gradient_batch import Examples
+from worker.optim.losses import Loss
 
 
 @dataclass
 class ChunkedBatch:
-    """S_g of N examples, of which only `first`, S_c, stays linearized.
+    """S_g of N examples in chunks, and S_c, which stays linearized.
 
     With a plain mean over the examples, loss and gradient are l = sum over chunks i of n_i / N l_i and
     g = sum of n_i / N g_i, with l_i, g_i those of a chunk's n_i examples. With any other loss the outputs of all chunks
@@ -21,17 +25,23 @@ class ChunkedBatch:
 
     Args:
         linearize: (inputs, targets) -> the model linearized there.
+        loss: the loss.
         first: S_c.
-        rest: inputs and targets of the other examples.
-        chunk: examples of a chunk of `rest`; the last one may be smaller.
+        rest: inputs and targets of the other chunks of S_g; of all of them where S_c is `apart`.
         plain_mean: whether the loss is the unweighted mean over the examples.
+        apart: whether S_c is no part of S_g.
     """
 
-    linearize: Callable[[Tensor, Tensor], TracedBatch]
-    first: TracedBatch
-    rest: tuple[Tensor, Tensor]
-    chunk: int
+    linearize: Callable[..., TracedBatch | AutogradBatch]
+    loss: Loss
+    first: TracedBatch | AutogradBatch
+    rest: Sequence[Examples]
     plain_mean: bool = True
+    apart: bool = False
+    gradient_flops: int = field(default=0, init=False)
+    """operations of forward and backward pass, without a second forward pass, once `gradient` has been called"""
+    forward_flops: int = field(default=0, init=False)
+    """operations of a forward pass, likewise"""
     _value: Tensor | None = field(default=None, init=False)
 
     @property
@@ -40,63 +50,81 @@ class ChunkedBatch:
         assert self._value is not None
         return self._value
 
-    @property
-    def _scale(self) -> float:
-        """N over the examples of the first chunk."""
-        return 1 + len(self.rest[0]) / len(self.first.targets)
-
-    @property
-    def gradient_flops(self) -> int:
-        """Operations of forward and backward pass, without the second forward pass."""
-        return round(self._scale * self.first.gradient_flops)
-
-    @property
-    def forward_flops(self) -> int:
-        """Operations of a forward pass."""
-        return round(self._scale * self.first.forward_flops)
-
     def gradient(self, out: Mapping[str, Tensor]) -> None:
         """Overwrite `out` with the mean gradient, by parameter name."""
         own = {name: torch.empty_like(part) for name, part in out.items()}
+        for part in out.values():
+            part.zero_()
         if self.plain_mean:
             self._mean_of_chunks(out, own)
         else:
             self._by_outputs(out, own)
 
-    def _chunks(self) -> Iterator[tuple[Tensor, Tensor]]:
-        return zip(*(torch.split(whole, self.chunk) for whole in self.rest), strict=True)
+    def _chunks(self) -> Iterator[TracedBatch | AutogradBatch]:
+        if not self.apart:
+            yield self.first
+        for chunk in self.rest:
+            yield self.linearize(*chunk)
 
     def _mean_of_chunks(self, out: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> None:
-        total = len(self.first.targets) + len(self.rest[0])
-        share = len(self.first.targets) / total
-        self.first.gradient(out)
-        self._value = self.first.value * share
-        for part in out.values():
-            part.mul_(share)
-        for inputs, targets in self._chunks():
-            batch, share = self.linearize(inputs, targets), len(targets) / total
-            batch.gradient(own)
-            self._value += batch.value * share
-            for name, part in out.items():
-                part.add_(own[name], alpha=share)
+        total = sum(len(targets) for _, targets in self.rest) + (0 if self.apart else len(self.first.targets))
+        values = []
+        for batch in self._chunks():
+            share = len(batch.targets) / total
+            cotangent = self.loss.gradient(batch.outputs.detach(), batch.targets)
+            values.append(batch.value * share)
+            self._add(batch, cotangent * share, out, own)
+        self._value = torch.stack(values).sum()
 
     def _by_outputs(self, out: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> None:
-        loss, first = self.first.loss, self.first.linearization.outputs
-        parts = [first, *(self.linearize(*chunk).linearization.outputs for chunk in self._chunks())]
-        outputs, targets = torch.cat(parts), torch.cat([self.first.targets, self.rest[1]])
-        self._value = loss.value(outputs, targets)
-        cotangents = torch.split(loss.gradient(outputs, targets), [len(part) for part in parts])
-        self.first.backward(cotangents[0], out)
-        for cotangent, chunk in zip(cotangents[1:], self._chunks(), strict=True):
-            self.linearize(*chunk).backward(cotangent, own)
-            for name, part in out.items():
-                part.add_(own[name])
+        parts = [(batch.outputs.detach(), batch.targets) for batch in self._chunks()]
+        outputs, targets = joined_outputs(parts)
+        self._value = self.loss.value(outputs, targets)
+        cotangents = torch.split(self.loss.gradient(outputs, targets), [len(part) for part, _ in parts])
+        for cotangent, batch in zip(cotangents, self._chunks(), strict=True):
+            self._add(batch, cotangent, out, own)
 
-    def narrow(self, count: int, blocks: Sequence[Block]) -> TracedBatch:
-        """Return the first examples' part, ready for products.
+    def _add(
+        self,
+        batch: TracedBatch | AutogradBatch,
+        cotangent: Tensor,
+        out: Mapping[str, Tensor],
+        own: Mapping[str, Tensor],
+    ) -> None:
+        batch.backward(cotangent, own)
+        self.gradient_flops += batch.gradient_flops
+        self.forward_flops += batch.forward_flops
+        for name, part in out.items():
+            part.add_(own[name])
+
+    def narrow(self, count: int, blocks: Sequence[Block]) -> TracedBatch | AutogradBatch:  # noqa: ARG002 - one interface
+        """Return S_c, ready for products.
 
         Args:
-            count: their number, at most that of S_c.
+            count: not used.
             blocks: the blocks.
         """
-        return self.first.narrow(count, blocks)
+        found = self.first.narrow(len(self.first.targets), blocks)
+        if self.apart and isinstance(found, TracedBatch):
+            return replace(found, setup_flops=found.forward_flops)
+        return found
+
+
+def joined_outputs(parts: Sequence[Examples]) -> tuple[Tensor, Tensor]:
+    """Return outputs and targets of several chunks, one after the other.
+
+    Args:
+        parts: outputs and targets of each chunk.
+
+    Raises:
+        BatchError: the chunks differ in the shape of an example.
+    """
+    try:
+        outputs = torch.cat([f for f, _ in parts if isinstance(f, Tensor)])
+        return outputs, torch.cat([t for _, t in parts])
+    except RuntimeError as error:
+        shapes = sorted({str(list(f.shape[1:])) for f, _ in parts if isinstance(f, Tensor)})
+        raise BatchError(
+            f"the micro-batches' outputs or targets differ in shape ({', '.join(shapes)} per example): pad them to the "
+            "same length"
+        ) from error

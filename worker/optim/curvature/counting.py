@@ -38,3 +38,27 @@ class Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's is
         if count is not None:
             self.flops += count(*args, **kwargs, out_val=result)
         return result
+
+
+class CountOnce:
+    """Context that counts operations the first time, by key.
+
+    Args:
+        flops: the counts so far; receives this one.
+        key: what is counted, with the shapes that decide its count.
+        refuse_random: see `Counter`.
+    """
+
+    def __init__(self, flops: dict[Any, int], key: Any, *, refuse_random: bool = False) -> None:
+        self._flops, self._key = flops, key
+        self._counter = None if key in flops else Counter(refuse_random=refuse_random)
+
+    def __enter__(self) -> None:
+        if self._counter is not None:
+            self._counter.__enter__()  # type: ignore[no-untyped-call]  # torch's is not annotated
+
+    def __exit__(self, *error: Any) -> None:
+        if self._counter is not None:
+            self._counter.__exit__(*error)  # type: ignore[no-untyped-call]  # torch's is not annotated
+            if error[0] is None:
+                self._flops[self._key] = self._counter.flops

@@ -22,6 +22,7 @@ from worker.optim.curvature.rules import (  # noqa: F401
     shapes,
 )
 from worker.optim.curvature.rules.base import Factory, NotCovered, Rule, factory_of
+from worker.optim.outputs import Selector, select
 
 
 @dataclass(frozen=True)
@@ -127,8 +128,12 @@ class _Tracer(fx.Tracer):
         return factory_of(type(m)) is not None or super().is_leaf_module(m, module_qualified_name)
 
 
-def trace(model: nn.Module) -> Graph:
+def trace(model: nn.Module, selector: Selector = None) -> Graph:
     """Return the module's operations.
+
+    Args:
+        model: the module.
+        selector: which of its outputs is the last operation's.
 
     Raises:
         NotCovered: an operation has no rule, or the forward pass cannot be traced; the text says which and why.
@@ -136,15 +141,15 @@ def trace(model: nn.Module) -> Graph:
     _refuse_changes(model)
     if factory_of(type(model)) is not None:
         model = nn.Sequential(model)
-        return _renamed(trace(model))
+        return _renamed(trace(model, selector))
     try:
         nodes = list(_Tracer().trace(model).nodes)
     except Exception as error:  # fx raises whatever a forward method that it cannot follow happens to raise
         raise NotCovered(f"the forward pass of {type(model).__name__} cannot be traced: {error}") from error
-    return _graph(model, nodes)
+    return _graph(model, nodes, selector)
 
 
-def _graph(model: nn.Module, nodes: Sequence[fx.Node]) -> Graph:
+def _graph(model: nn.Module, nodes: Sequence[fx.Node], selector: Selector) -> Graph:
     steps: dict[fx.Node, int] = {}
     operations: list[Operation] = []
     owned: list[str] = []
@@ -154,7 +159,8 @@ def _graph(model: nn.Module, nodes: Sequence[fx.Node]) -> Graph:
                 raise NotCovered("the forward pass takes more than one argument")
             steps[node] = -1
         elif node.op == "output":
-            if not isinstance(node.args[0], fx.Node) or steps[node.args[0]] != len(operations) - 1:
+            result = _selected(node.args[0], selector)
+            if not isinstance(result, fx.Node) or steps[result] != len(operations) - 1:
                 raise NotCovered("the forward pass does not end with the one tensor it returns")
         else:
             operations.append(_operation(model, node, steps))
@@ -165,6 +171,12 @@ def _graph(model: nn.Module, nodes: Sequence[fx.Node]) -> Graph:
     ):
         raise NotCovered("a parameter is used more than once")
     return Graph(tuple(operations))
+
+
+def _selected(result: Any, selector: Selector) -> Any:
+    if isinstance(selector, str | int) and isinstance(result, dict | tuple | list):
+        return select(result, selector)
+    return result if selector is None else None
 
 
 def _operation(model: nn.Module, node: fx.Node, steps: dict[fx.Node, int]) -> Operation:

@@ -60,6 +60,7 @@ class TracedBatch:
         linearization: the rules at this batch.
         targets: N targets.
         paths: for each block of `narrow`, by its parameters' names, the path to the outputs.
+        setup_flops: operations of its forward pass, where no gradient has used it.
     """
 
     loss: Loss
@@ -67,6 +68,12 @@ class TracedBatch:
     linearization: Linearization
     targets: Tensor
     paths: dict[tuple[str, ...], Path] = field(default_factory=dict)
+    setup_flops: int = 0
+
+    @property
+    def outputs(self) -> Tensor:
+        """The outputs, N x ..."""
+        return self.linearization.outputs
 
     @property
     def value(self) -> Tensor:
@@ -186,8 +193,3 @@ class TracedBatch:
         """Operations of one product."""
         curvature = curvature or self.output_hessian(block)
         return 2 * self.linearization.tangent_flops(curvature.path) + curvature.flops
-
-    @property
-    def setup_flops(self) -> int:
-        """Operations of `narrow`: none."""
-        return 0

@@ -15,7 +15,9 @@ from worker.optim.curvature.graph import Graph, Path, trace
 from worker.optim.curvature.linearization import Linearization
 from worker.optim.curvature.rules.base import NotCovered, Rule
 from worker.optim.curvature.traced_batch import TracedBatch
+from worker.optim.gradient_batch import Examples
 from worker.optim.losses import MEANS, Loss
+from worker.optim.outputs import Selector, select
 
 ACTIVATION_BYTES = 3 << 27
 """activations above which a gradient batch is processed in chunks [bytes]; each chunk has half of it"""
@@ -48,6 +50,7 @@ class TracedModel:
         module: the module.
         loss: the loss.
         names: parameters that are optimized; None: all trainable ones.
+        selector: which of the module's outputs the loss gets.
 
     Attributes:
         graph: the operations.
@@ -64,6 +67,7 @@ class TracedModel:
     module: nn.Module
     loss: Loss
     names: tuple[str, ...] | None = None
+    selector: Selector = None
     graph: Graph = field(init=False)
     all: Path = field(init=False)
     trusted: bool = field(default=False, init=False)
@@ -71,7 +75,7 @@ class TracedModel:
     example_bytes: int = field(default=0, init=False)
 
     def __post_init__(self) -> None:
-        self.graph = trace(self.module)
+        self.graph = trace(self.module, self.selector)
         named = {name: p for name, p in self.module.named_parameters() if p.requires_grad}
         self._parameters = {name: named[name] for name in (named if self.names is None else self.names)}
         self.all = self.graph.path(self._parameters)
@@ -103,7 +107,7 @@ class TracedModel:
         traced = Linearization.at(self.graph, few)
         reached = {full: self._parameters[full] for _, _, names in self.all.steps for full in names.values()}
         with torch.enable_grad(), native.single_backward():
-            own = self.module(few)
+            own = select(self.module(few), self.selector)
         if not isinstance(own, Tensor) or own.shape != traced.outputs.shape:
             return "the traced forward pass differs from the module's own"
         eps = torch.finfo(traced.outputs.dtype).eps
@@ -128,6 +132,34 @@ class TracedModel:
         self.trusted = not dependencies.is_custom(self.module)
         return ""
 
+    def chunk(self, inputs: Tensor) -> int:
+        """Return how many examples may be linearized together.
+
+        Args:
+            inputs: N x ...
+
+        Returns:
+            N where the activations of all fit the memory, or else the size of a chunk.
+        """
+        if not self.example_bytes:
+            device = next(iter(self._parameters.values())).device
+            few = inputs[:_SAMPLE].clone().to(device)  # a view has the storage of the whole batch
+            rules = Linearization.at(self.graph, few).rules
+            self.example_bytes = max(1, linearization_bytes(rules, list(self.module.parameters())) // len(few))
+        if self.example_bytes * len(inputs) <= ACTIVATION_BYTES:
+            return len(inputs)
+        return min(len(inputs), max(1, ACTIVATION_BYTES // 2 // self.example_bytes))
+
+    def cut(self, inputs: Tensor, targets: Tensor) -> list[Examples]:
+        """Return the examples in chunks that fit the memory.
+
+        Args:
+            inputs: N x ...
+            targets: N targets.
+        """
+        size = self.chunk(inputs)
+        return list(zip(torch.split(inputs, size), torch.split(targets, size), strict=True))
+
     def linearize_in_chunks(self, curvature_batch: int, inputs: Tensor, targets: Tensor) -> TracedBatch | ChunkedBatch:
         """Linearize at S_g, or at S_c and, in chunks, the rest where the activations need too much memory.
 
@@ -136,16 +168,13 @@ class TracedModel:
             inputs: of S_g, N x ...
             targets: N targets.
         """
-        if not self.example_bytes:
-            few = inputs[:_SAMPLE].clone()  # a view has the storage of the whole batch
-            rules = Linearization.at(self.graph, few).rules
-            self.example_bytes = max(1, linearization_bytes(rules, list(self.module.parameters())) // len(few))
-        if curvature_batch == len(inputs) or self.example_bytes * len(inputs) <= ACTIVATION_BYTES:
+        size = self.chunk(inputs)
+        if size == len(inputs) or curvature_batch == len(inputs):
             return self.linearize(inputs, targets)
         first = self.linearize(inputs[:curvature_batch], targets[:curvature_batch])
-        rest = inputs[curvature_batch:], targets[curvature_batch:]
-        chunk = max(1, ACTIVATION_BYTES // 2 // self.example_bytes)
-        return ChunkedBatch(self.linearize, first, rest, chunk, plain_mean=type(self.loss) in MEANS)
+        rest = torch.split(inputs[curvature_batch:], size), torch.split(targets[curvature_batch:], size)
+        chunks = list(zip(*rest, strict=True))
+        return ChunkedBatch(self.linearize, self.loss, first, chunks, plain_mean=type(self.loss) in MEANS)
 
     def linearize(self, inputs: Tensor, targets: Tensor) -> TracedBatch:
         """Run the forward pass; the first time, check what the method assumes of outputs and loss.

@@ -29,6 +29,7 @@ class Part:
         damping: d.
         model: phi(x) = x'(G_b + d I) x / 2 + g'x.
         iterates: the iterates to go back to; None: backtracking is off.
+        max_norm: limit of the norm of the step; None: no limit.
     """
 
     block: Block
@@ -38,6 +39,15 @@ class Part:
     damping: float
     model: float
     iterates: Iterates | None
+    max_norm: float | None = None
+
+    @property
+    def rate(self) -> float:
+        """The fraction of x that the step is, within the limit of its norm."""
+        if self.max_norm is None:
+            return self.learning_rate
+        norm = FlatInner().inner(self.x, self.x).sqrt().item()
+        return min(float(self.learning_rate), float(self.max_norm) / norm) if norm else self.learning_rate
 
     def take(self, iteration: int) -> None:
         """Overwrite x with the iterate that a limit of `iteration` would have given, where iterates were collected."""
@@ -48,13 +58,13 @@ class Part:
 
     def slope(self) -> float:
         """Return lr g'x."""
-        return self.learning_rate * FlatInner().inner(self.gradient, self.x).item()
+        return self.rate * FlatInner().inner(self.gradient, self.x).item()
 
     def decrease(self) -> float:
         """Return q(lr x) = lr g'x + lr^2 x'G_b x / 2, without a product: phi(x) holds x'G_b x."""
         slope = FlatInner().inner(self.gradient, self.x).item()
         half = self.model - slope - self.damping / 2 * FlatInner().inner(self.x, self.x).item()
-        return self.learning_rate * slope + self.learning_rate**2 * half
+        return self.rate * slope + self.rate**2 * half
 
 
 @dataclass(frozen=True)
@@ -127,8 +137,9 @@ class _Trials:
         """Return the loss at w + scale lr x; infinity where it is not finite."""
         self.count += 1
         for part in self._parts:
+            rate = part.rate
             for p, view in zip(part.block.parameters, part.block.views(part.x).values(), strict=True):
-                p.add_(view, alpha=part.learning_rate * scale)
+                p.add_(view, alpha=rate * scale)
         try:
             value = self._evaluate().item()
         finally:

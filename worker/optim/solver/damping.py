@@ -31,6 +31,12 @@ def per_block(damping: float | Sequence[float], count: int) -> list[float]:
     return values
 
 
+def check_adaptive(damping: float, *, adaptive: bool) -> None:
+    """Raise ValueError where the damping is to adapt and is 0."""
+    if adaptive and damping == 0:
+        raise ValueError("damping is 0: adaptive damping multiplies it, so it must be positive")
+
+
 def reduction_ratio(actual: float, predicted: float, *, rounding: float = 0.0) -> float | None:
     """Return rho = (f(w + p) - f(w)) / (q(p) - q(0)), with q(p) = sum over blocks of g_b'p_b + p_b'G_b p_b / 2.
 

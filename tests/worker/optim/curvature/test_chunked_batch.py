@@ -65,7 +65,7 @@ def test_chunks_give_the_whole_batchs_loss_and_gradient(monkeypatch: pytest.Monk
     limit(monkeypatch, activation_bytes)
     batch = source.linearize_in_chunks(KEEP, x, t)
     assert isinstance(batch, ChunkedBatch)
-    assert len(batch.first.linearization.outputs) == KEEP
+    assert len(batch.first.outputs) == KEEP
     batch.gradient(block.views(found))
     torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-14)
     torch.testing.assert_close(batch.value, whole.value, rtol=1e-12, atol=0)
