@@ -1,4 +1,4 @@
-"""Commands to start BlockHF, and to launch and follow comparisons: up, health, launch, settings, watch, runs."""
+"""Commands to start BlockHF, and to launch and follow comparisons: up, share, health, launch, settings, watch, runs."""
 
 import json
 import time
@@ -14,6 +14,7 @@ from backend.cli.demo import launch_demo
 from backend.cli.runs import Ids, runs_of
 from backend.client import Client
 from backend.experiments import sweeps
+from backend.operations.share import SHARED_PORT, own_address, qr_text, readable, serve_read_only
 from backend.operations.supervisor import ServiceName, Stack, answers, stop_signals
 from backend.schemas.optimizer_registry import OPTIMIZERS
 from backend.schemas.runs import RunStatus
@@ -46,6 +47,20 @@ def up() -> None:
                 time.sleep(0.5)
         finally:
             stack.stop()
+
+
+@app.command("share")
+def share_read_only(
+    host: Annotated[
+        str | None,
+        typer.Option(help="Address of this computer in the network.", show_default="the one that others reach"),
+    ] = None,
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port of the address.")] = SHARED_PORT,
+) -> None:
+    """Show everything to the devices of this network; nobody can launch or change runs there. Ctrl-C stops it."""
+    settings = readable(Settings(), host or own_address(), port)
+    typer.echo(f"\n{qr_text(settings.dashboard)}\n  {settings.dashboard}\n\n  Press Ctrl-C to stop it.\n")
+    serve_read_only(settings)
 
 
 SHARED = "shared"

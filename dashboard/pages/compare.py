@@ -23,9 +23,9 @@ from dashboard.compare.filters import (
     write_filters,
 )
 from dashboard.pages import first_look
-from dashboard.runs.actions import ACTIONS, perform
+from dashboard.runs.actions import ACTIONS, launch_button, perform
 from dashboard.ui.auto_refresh import WatchedQuery, auto_refresh
-from dashboard.ui.backend import ask, client
+from dashboard.ui.backend import ask, client, may_launch
 from dashboard.ui.html_table import page_heading, table
 from dashboard.ui.live_curves import live, read_view
 from dashboard.ui.text import unique_labels
@@ -93,8 +93,7 @@ def _empty(*, known: bool) -> None:
     if not known:
         return
     st.write("No comparisons yet. Choose a problem and the optimizers to compare, and watch them train.")
-    if st.button("Launch a comparison", type="primary"):
-        st.switch_page(st.session_state["pages"]["launch"])
+    launch_button()
     first_look.draw()
     auto_refresh("refresh-first", [WatchedQuery("/api/v1/experiments?limit=1", "experiments", ("id",), [])], every=2)
 
@@ -148,11 +147,12 @@ def _choose(
             draw_filters(tags, asked)
             picked = [by_id[id_] for id_ in chosen]
             over = draw_average_over(picked, asked) if picked else asked.over
-        if st.button(
+        changes = may_launch()
+        if changes and st.button(
             "Edit", icon=":material/edit_note:", disabled=not chosen, help="Name, note, tags, archive, delete"
         ):
             edit_dialog.edit(picked, tags)
-        if st.button("New", type="primary", icon=":material/add:", help="Launch a new comparison"):
+        if changes and st.button("New", type="primary", icon=":material/add:", help="Launch a new comparison"):
             st.switch_page(st.session_state["pages"]["launch"])
     if chosen != named:
         st.query_params["experiments"] = ",".join(chosen)

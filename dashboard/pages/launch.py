@@ -32,7 +32,7 @@ from dashboard.launch.form import Form, form_fields
 from dashboard.launch.naming import automatic_name
 from dashboard.launch.optimizer_table import Column
 from dashboard.ui.auto_refresh import WatchedQuery, auto_refresh
-from dashboard.ui.backend import ask, await_backend, client, finished_runs
+from dashboard.ui.backend import ask, await_backend, client, finished_runs, may_launch
 from dashboard.ui.setting_text import TIMES, setting_name, short_name
 from dashboard.ui.text import counted, duration, escape, unique_labels
 
@@ -44,6 +44,9 @@ def page() -> None:
     """Draw the page."""
     head = st.container(horizontal=True, vertical_alignment="bottom")
     head.title("Launch a comparison", width="stretch", anchor=False)
+    if not may_launch():
+        st.info("This dashboard only shows: launch at the address that `blockhf up` prints.")
+        st.stop()
     answer: CatalogAnswer | None = ask(catalog=lambda backend: backend.catalog())["catalog"]
     if answer is None:
         st.stop()

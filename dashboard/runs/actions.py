@@ -8,7 +8,7 @@ import streamlit as st
 from backend.client import Client
 from backend.errors import BlockHFError, Conflict, NotFound, QueueFull
 from backend.schemas.runs import Run
-from dashboard.ui.backend import client
+from dashboard.ui.backend import client, may_launch
 from dashboard.ui.text import counted, escape
 
 MAX_PRIORITY = 100  # the lowest is its negative
@@ -78,7 +78,7 @@ def _request(backend: Client, name: str, run_id: str, others: Sequence[Run]) -> 
 
 def action_buttons(run: Run) -> None:
     """Draw a button for each possible action on a run."""
-    for name in run.actions:
+    for name in run.actions if may_launch() else ():
         st.button(
             ACTIONS[name].label,
             key=f"{name}-{run.id}",
@@ -96,3 +96,9 @@ def move_menu(run: Run, queued: Sequence[Run]) -> None:
         perform(st.session_state[key], [run.id], queued)
 
     st.menu_button("Move", MOVES, key=key, format_func=lambda name: ACTIONS[name].label, on_click=move)
+
+
+def launch_button() -> None:
+    """Draw a button that opens the launch page, for who may launch."""
+    if may_launch() and st.button("Launch a comparison", type="primary"):
+        st.switch_page(st.session_state["pages"]["launch"])

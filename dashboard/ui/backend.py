@@ -3,18 +3,44 @@
 from collections.abc import Callable
 from typing import Any
 
+import httpx
 import streamlit as st
 
 from backend.client import Client
-from backend.errors import BackendUnavailable, BlockHFError
+from backend.errors import BackendUnavailable, BlockHFError, Forbidden
+from backend.schemas.api import Scope
 from backend.schemas.run_names import run_name
 from backend.schemas.runs import Run
+from backend.settings import Settings
+
+
+class ReadOnlyClient(Client):
+    """A client that only reads, for a dashboard that anyone in the network may open."""
+
+    def _send(self, method: str, path: str, *, retry: bool, **request: Any) -> httpx.Response:
+        if method != "GET":
+            raise Forbidden("this dashboard only shows: launch and change runs at the address of `blockhf up`")
+        return super()._send(method, path, retry=retry, **request)
 
 
 @st.cache_resource(show_spinner=False, on_release=Client.close)
 def client() -> Client:
     """Return the client that all visitors share."""
-    return Client.of()
+    settings = Settings()
+    return (ReadOnlyClient if settings.dashboard_read_only else Client).of(settings)
+
+
+def may_launch() -> bool:
+    """Return whether this dashboard may launch and change runs; if the backend does not answer, suppose so."""
+    return not isinstance(client(), ReadOnlyClient) and Scope.LAUNCH in _scopes()
+
+
+@st.cache_data(ttl=10, show_spinner=False)
+def _scopes() -> list[Scope]:
+    try:
+        return client().access().scopes
+    except BlockHFError:
+        return list(Scope)
 
 
 def ask(**questions: Callable[[Client], Any]) -> dict[str, Any]:

@@ -2,7 +2,8 @@
 
 export const LABEL_GAP = 16; // smallest distance of two labels [px]
 export const MAX_LABELS = 8; // per panel
-const LONGEST = 22; // characters of a name
+const LONGEST = 24; // characters of a name
+const SEPARATOR = " \u00b7 ";
 
 /** Places at least `gap` apart and within [0, height], as near to the wanted ones as their order allows. */
 export function apart(wanted, gap, height) {
@@ -19,14 +20,18 @@ export function apart(wanted, gap, height) {
   return places;
 }
 
-/** A name that fits beside a curve. */
-export function shortened(name) {
-  return name.length > LONGEST ? `${name.slice(0, LONGEST - 1)}\u2026` : name;
+/** A name that fits beside a curve among others of these names: without the first part if all share it. */
+export function shortened(name, names = []) {
+  const first = name.split(SEPARATOR)[0] + SEPARATOR;
+  const shared = names.length > 1 && names.every((other) => other.startsWith(first));
+  const text = shared ? name.slice(first.length) : name;
+  if (text.length <= LONGEST) return text;
+  return shared ? `\u2026${text.slice(1 - LONGEST)}` : `${text.slice(0, LONGEST - 1)}\u2026`;
 }
 
 /** The width to keep free beside a panel for the labels of these names [px]; narrow panels have values alone. */
-export function labelWidth(names, width) {
-  if (!names.length || names.length > MAX_LABELS) return 0;
-  if (width < 420) return 46;
-  return Math.min(0.34 * width, 14 + 7 * (Math.max(...names.map((name) => shortened(name).length)) + 5));
+export function labelWidth(names, width, scale = 1) {
+  if (!names.length) return 0;
+  if (width < 420) return 46 * scale;
+  return Math.min(0.34 * width, scale * (14 + 7 * (Math.max(...names.map((name) => shortened(name, names).length)) + 5)));
 }
