@@ -1,9 +1,8 @@
 """Parts of the pages that re-run experiments: state, duration, launch, refresh and figures."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
-from typing import Any
 from uuid import uuid4
 
 import streamlit as st
@@ -15,9 +14,9 @@ from backend.schemas.experiments import Budget, ExperimentSpec
 from backend.schemas.paper import OwnRun, PlotlyFigure, Reproduction
 from backend.schemas.runs import Experiment, Run
 from dashboard.launch.estimate import estimate
+from dashboard.ui import figure as ui_figure
 from dashboard.ui.auto_refresh import WatchedQuery, auto_refresh
 from dashboard.ui.backend import ask, client, finished_runs
-from dashboard.ui.live_curves import register
 from dashboard.ui.text import counted, duration, escape
 
 RUN_FIELDS = ("id", "status", "summary")  # a change in one of these changes the figure
@@ -104,16 +103,8 @@ def curves_button(experiment: str, *, key: str) -> None:
 
 
 def draw_figure(figure: PlotlyFigure, *, key: str, alt: str) -> None:
-    """Draw a figure of the backend, or a message if it has no curves; `alt` describes it for screen readers.
-
-    Streamlit's chart is not used: it becomes a new element whenever its values change, flickers and loses the zoom.
-    """
+    """Draw a figure of the backend, or a message if it has no curves; `alt` describes it for screen readers."""
     if not figure.data:
         st.info("No run has been evaluated yet. The curves appear here automatically.")
         return
-    _figure()(key=key, data={"figure": figure.model_dump(mode="json"), "alt": alt})
-
-
-@st.cache_resource(show_spinner=False)
-def _figure() -> Callable[..., Any]:
-    return register("blockhf_figure", "plot/figure.js")
+    ui_figure.draw_figure(figure.model_dump(mode="json"), key=key, alt=alt)
