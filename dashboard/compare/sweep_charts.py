@@ -63,7 +63,7 @@ def slice_plot(outcomes: Sequence[Outcome], setting: str, measure: str, *, mode:
 def parallel_coordinates(
     outcomes: Sequence[Outcome], settings: Sequence[str], measure: str, *, mode: str, higher: bool = False
 ) -> go.Figure:
-    """Draw one line per run through its settings to its outcome, which colours it; the best are on top.
+    """Draw one line per run through its settings to its outcome, whose rank colours it; the best are on top.
 
     The lines are plain scatter traces, because plotly's own chart of this kind uses the GPU, which may be training.
 
@@ -80,15 +80,17 @@ def parallel_coordinates(
     names = [*settings, measure]
     axes = [_axis(name, column) for name, column in zip(names, zip(*points, strict=True), strict=bool(points))]
     scale = _SCALES[mode]
+    # By rank, because one far outcome would give all others the same colour; the last axis has the values.
+    values = list(dict.fromkeys(row.value for row in rows))
+    ranks = {value: rank / max(1, len(values) - 1) for rank, value in enumerate(values)}
     figure = go.Figure(layout={"template": "plotly_dark" if mode == "dark" else "plotly_white"})
     for row, point in zip(rows, points, strict=True):
         text = ", ".join(f"{name} {_text(value)}" for name, value in zip(names, point, strict=True))
-        height = axes[-1].heights[row.value]
         figure.add_scatter(
             x=list(range(len(axes))),
             y=[axis.heights[value] for axis, value in zip(axes, point, strict=True)],
             mode="lines+markers",
-            line={"color": sample_colorscale(scale, height if higher else 1 - height)[0], "width": 2},
+            line={"color": sample_colorscale(scale, ranks[row.value])[0], "width": 2},
             opacity=0.85,
             text=[text] * len(axes),
             hovertemplate=f"{OPTIMIZERS[row.kind].title}, seed {row.seed}: %{{text}}<extra></extra>",
@@ -97,7 +99,7 @@ def parallel_coordinates(
     for place, axis in enumerate(axes):
         for tick, word in axis.ticks.items():
             figure.add_annotation(
-                x=place, y=tick, text=word, showarrow=False, xanchor="right", xshift=-8, bgcolor=_GROUND[mode]
+                x=place, y=tick, text=word, showarrow=False, xanchor="right", xshift=-12, bgcolor=_GROUND[mode]
             )
     figure.update_layout(
         height=400,
@@ -121,7 +123,7 @@ def parallel_coordinates(
 
 _SCALES = {"light": ["#d9c9a3", "#3d8f8a", "#3b0a54"], "dark": ["#5b4a78", "#3fa39b", "#f7e34a"]}
 """Colours of the worst to the best outcome; their lightness falls or rises, so that they differ in grey."""
-_GROUND = {"light": "rgba(255,255,255,0.75)", "dark": "rgba(16,20,27,0.75)"}
+_GROUND = {"light": "rgba(255,255,255,0.85)", "dark": "rgba(16,20,27,0.85)"}
 
 
 @dataclass(frozen=True)

@@ -96,7 +96,7 @@ def training(answers: Sequence[Answer]) -> list[str]:
 def numbers(figure: PlotlyFigure) -> tuple[list[str], list[list[str]]]:
     """Return a figure as a table, head and rows: each line's value at each setting, with the seeds' in brackets."""
     lines = [trace for trace in figure.data if "lines" in trace["mode"]]
-    seeds = {trace["name"].partition(",")[0]: trace for trace in figure.data if "lines" not in trace["mode"]}
+    seeds = {trace["name"].partition(",")[0]: trace for trace in figure.data if trace["mode"] == "markers"}
     rows = []
     for setting in dict.fromkeys(x for line in lines for x in line["x"]):
         cells = []

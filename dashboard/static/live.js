@@ -242,7 +242,7 @@ class Live {
     if (comparing) {
       this.values.show(shown);
       shown.target = this.target.show(shown);
-      if (many) drawBest(this.strip, ranking(groups, this.store.runs, measure), measure);
+      if (many) drawBest(this.strip, ranking(groups, this.store.runs, measure), measure, this.presents);
       else drawStrip(this.strip, this.target.shown);
       drawFailures(this.failures, groups, this.store);
     } else this.log.show(this.store, all[0]?.runs[0]?.id);

@@ -7,7 +7,7 @@ import { points } from "../store/series.js";
 import { blockLines, decreases, lines, reasonsOf, stopReasons } from "./traces.js";
 import { power, significant } from "../store/numbers.js";
 import { budgetEnd, extent, leaves, padded } from "./extent.js";
-import { apart, LABEL_GAP, labelWidth, MAX_LABELS, shortened } from "./line_ends.js";
+import { apart, LABEL_GAP, labelWidth, longestName, MAX_LABELS, shortened } from "./line_ends.js";
 import { range, readZoom } from "./zoom.js";
 
 const MAX_BANDS = 24; // filled areas dominate the time of a redraw
@@ -101,11 +101,12 @@ function ends(drawn, { axis, logY, layout, theme, names, measure, beside }) {
   const seen = heads.filter(inside);
   if (!seen.length) return [];
   const sign = MEASURES[measure].better === "higher" ? -1 : 1;
-  const told = seen.toSorted((a, b) => sign * (a.y - b.y)).slice(0, MAX_LABELS);
+  const most = Math.min(MAX_LABELS, Math.max(1, Math.floor(height / sized(theme, LABEL_GAP))));
+  const told = seen.toSorted((a, b) => sign * (a.y - b.y)).slice(0, most);
   if (beside && names.length) {
     const pixel = told.map(({ y }) => ((high - value(y)) / (high - low)) * height);
     const places = apart(pixel, sized(theme, LABEL_GAP), height);
-    const text = ({ label, y }) => (beside < sized(theme, 60) ? written(measure, y) : `<b>${plain(shortened(label, names))}</b> ${written(measure, y)}`);
+    const text = ({ label, y }) => (beside < sized(theme, 60) ? written(measure, y) : `<b>${plain(shortened(label, names, longestName(beside, theme.scale)))}</b> ${written(measure, y)}`);
     told.forEach((head, i) => layout.annotations.push({
       text: text(head), xref: `x${axis}`, yref: `y${axis}`, x: layout[`xaxis${axis}`].type === "log" ? Math.log10(head.x) : head.x, y: value(head.y),
       xanchor: "left", yanchor: "middle", xshift: sized(theme, 7), yshift: pixel[i] - places[i], showarrow: false, font: { size: sized(theme, 12.5), color: mixed(head.colour, theme.text, 0.3) }, bgcolor: faint(theme.background, 0.65), borderpad: 0,
