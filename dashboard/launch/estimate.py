@@ -41,15 +41,21 @@ def wall_seconds(
         spec: the planned comparison.
         parameters: how many the network has.
         images: how many images the training and the test set have.
-        earlier: finished runs; those of similar work say how long an update takes.
+        earlier: runs that have made updates: of the same work, else of the same optimizer, else any of them say how
+            long an update takes.
         devices: the device of each worker that is alive.
     """
     train, test = images
     cuda = spec.device.startswith("cuda") or any("cuda" in device.lower() for device in devices)
     rate = _measured_rate(earlier) or RATES["cuda" if cuda else "cpu"]
+    own_rates = {
+        one.kind: _measured_rate([r for r in earlier if r.config.optimizer.kind == one.kind]) for one in spec.optimizers
+    }
     total = 0.0
     for config in spec.runs():
-        pace = _measured(config, parameters, earlier) or _work(config, parameters) / rate
+        pace = _measured(config, parameters, earlier) or _work(config, parameters) / (
+            own_rates[config.optimizer.kind] or rate
+        )
         budget = config.budget
         updates = [float(budget.updates)] if budget.updates else []
         updates += [ceil(budget.epochs * train / config.optimizer.gradient_batch)] if budget.epochs else []

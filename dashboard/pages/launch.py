@@ -32,7 +32,7 @@ from dashboard.launch.form import Form, form_fields
 from dashboard.launch.naming import automatic_name
 from dashboard.launch.optimizer_table import Column
 from dashboard.ui.auto_refresh import WatchedQuery, auto_refresh
-from dashboard.ui.backend import ask, await_backend, client, finished_runs, may_launch
+from dashboard.ui.backend import ask, await_backend, client, may_launch, timed_runs
 from dashboard.ui.setting_text import TIMES, setting_name, short_name
 from dashboard.ui.text import counted, duration, escape, unique_labels
 
@@ -336,10 +336,12 @@ def _foot(
         if spec and plan:
             images = (spec.problem.train_size or data.train_size, spec.problem.test_size or data.test_size)
             devices = [worker.info.device for worker in workers if worker.alive]
-            seconds = wall_seconds(spec, plan.total, images, finished_runs(), devices)
+            timed = timed_runs()
+            seconds = wall_seconds(spec, plan.total, images, timed, devices)
+            untimed = "" if timed else ", a guess until the first run here has made an update"
             st.html(
                 f"<p class='bhf-plan'><b>{counted(len(plan.runs), 'run')}</b>, <b>{plan.total:,}</b> parameters each, "
-                f"about <b>{duration(seconds)}</b>: {html.escape(spec.name)}</p>"
+                f"about <b>{duration(seconds)}</b>{untimed}: {html.escape(spec.name)}</p>"
             )
         elif links:
             fix = f"Fix {counted(len(links), 'field')} to launch: {'; '.join(links)}"

@@ -16,7 +16,7 @@ from backend.schemas.runs import Experiment, Run
 from dashboard.launch.estimate import estimate
 from dashboard.ui import figure as ui_figure
 from dashboard.ui.auto_refresh import WatchedQuery, auto_refresh
-from dashboard.ui.backend import ask, client, finished_runs
+from dashboard.ui.backend import ask, client, timed_runs
 from dashboard.ui.text import counted, duration, escape
 
 RUN_FIELDS = ("id", "status", "summary")  # a change in one of these changes the figure
@@ -59,7 +59,7 @@ def duration_text(spec: ExperimentSpec) -> str:
     known = _size(spec.model_dump_json())
     if known is None:
         return ""
-    about = seconds(spec, *known, finished_runs())
+    about = seconds(spec, *known, timed_runs())
     return "" if about is None else f"about {duration(about)} of training on one worker"
 
 

@@ -63,10 +63,14 @@ def await_backend() -> None:
 
 
 @st.cache_data(ttl=10, show_spinner=False)
-def finished_runs() -> list[Run]:
-    """Return the newest finished runs, from which the duration of planned runs is estimated."""
+def timed_runs() -> list[Run]:
+    """Return the newest runs that have made updates, from which the duration of planned runs is estimated.
+
+    Running ones count, too: on a first visit the comparison that `blockhf up` queues is timed after its first updates.
+    """
     try:
-        return client().runs(status="finished", limit=200)
+        known = [run for status in ("finished", "running") for run in client().runs(status=status, limit=200)]
+        return [run for run in known if run.summary.updates]
     except BlockHFError:
         return []
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from backend.schemas.experiments import Budget
+from backend.schemas.experiments import Budget, Evaluation
 from backend.schemas.optimizers import Adam, HessianFree
 from dashboard.launch.estimate import RATES, START_SECONDS, estimate, wall_seconds
 from tests.dashboard.samples import SPEC, experiment
@@ -49,3 +49,27 @@ def test_other_runs_say_how_fast_the_machine_is() -> None:
     images = (5000, 100)
     fast = wall_seconds(spec, 100_000, images, [], ["cpu"]) - START_SECONDS
     assert wall_seconds(spec, 100_000, images, [slow], ["cpu"]) - START_SECONDS == pytest.approx(10 * fast)
+
+
+def test_a_run_of_the_same_optimizer_says_more_than_another() -> None:
+    """Of two optimizers, each has its own pace also with a network of another size."""
+    optimizers = [Adam(), HessianFree()]
+    runs = experiment(SPEC.model_copy(update={"optimizers": optimizers})).runs
+    paces = {"adam": 0.1, "hf": 7.0}
+    earlier = [
+        run.model_copy(
+            update={
+                "parameters": 100_000,
+                "summary": run.summary.model_copy(
+                    update={"updates": 10, "seconds": 10 * paces[run.config.optimizer.kind]}
+                ),
+            }
+        )
+        for run in runs
+    ]
+    for one in optimizers:
+        spec = SPEC.model_copy(
+            update={"optimizers": [one], "budget": Budget(updates=10), "evaluation": Evaluation(every=10)}
+        )
+        found = wall_seconds(spec, 200_000, (5000, 100), earlier, ["cpu"])
+        assert found - START_SECONDS == pytest.approx(10 * 2 * paces[one.kind], rel=0.3)
