@@ -109,8 +109,9 @@ def _mark(departures: Sequence[Departure], label: str, colour: str, place: int, 
     first, failed = departures[0], sum(departure.failed for departure in departures)
     count = f"{failed or len(departures)} of {runs} " * (runs > 1)
     text = f"{count}diverged" if failed else f"{count}above the frame"
+    own = f"{'<br>' * place}{label.partition(', ')[2]}: {text}"
     return diverged_mark(
-        [first.x], [first.y], ["<br>" * place + text], [f"{label}: {text}, the first after update {first.update}"],
+        [first.x], [first.y], [own], [f"{label}: {text}, the first after update {first.update}"],
         colour, symbol="triangle-up" if first.above else "x",
     )  # fmt: skip
 

@@ -216,7 +216,7 @@ def _sweep(found: Sequence[groups.Group]) -> None:
         drawn = sweep_charts.parallel_coordinates(rows, settings, measures[measure], mode=mode(), higher=better)
         alt = f"Settings and {measures[measure]} of each run, one line per run"
         draw_figure(json.loads(drawn.to_json()), key="parallel", alt=alt, brush=True)
-        st.caption("Drag over an axis to show only the runs in that range; double-click to show all.")
+        st.caption("Drag over one or more axes to show only the runs in these ranges.")
 
 
 def _picked(name: str, label: str, options: Sequence[str], now: str, written: Callable[[str], str]) -> str:

@@ -4,7 +4,7 @@ import { element, script } from "../dom.js";
 import { axisOf, opacities, shapes } from "./brush.js";
 
 const CONFIG = { displaylogo: false };
-const BRUSHED = { ...CONFIG, displayModeBar: false, doubleClick: false };
+const BRUSHED = { ...CONFIG, displayModeBar: false, doubleClick: false, showTips: false };
 const held = new WeakMap();
 
 /** Draw the figure; redraw it if the data changed. */
@@ -20,7 +20,8 @@ class Figure {
     this.box = element("div", { class: "bhf-figure", role: "figure" });
     this.zoomed = new Map();
     this.ranges = new Map(); // brushed ranges by axis
-    host.replaceChildren(this.box);
+    this.clear = element("button", { type: "button", class: "bhf-show-all", hidden: true, onclick: () => this.brush(new Map()) }, "Show all runs");
+    host.replaceChildren(this.box, this.clear);
     const sizes = new ResizeObserver(() => this.drawn && this.box.offsetParent && window.Plotly.Plots.resize(this.box));
     sizes.observe(host);
     this.dispose = () => {
@@ -55,7 +56,7 @@ class Figure {
     window.Plotly.react(this.box, figure.data, layout, data.brush ? BRUSHED : CONFIG);
     if (!this.drawn) this.listen(data.brush); // `on` exists after the first drawing
     this.drawn = true;
-    if (this.ranges.size) this.brush();
+    if (data.brush) this.brush(this.ranges);
   }
 
   listen(brushed) {
@@ -65,20 +66,17 @@ class Figure {
     }
     this.box.on("plotly_selected", (event) => {
       if (!event?.range) return;
-      this.ranges.set(axisOf(event.range.x, this.given.xaxis.tickvals.length), event.range.y);
-      this.brush();
-    });
-    this.box.on("plotly_doubleclick", () => {
-      this.ranges.clear();
-      this.brush();
+      this.brush(new Map(this.ranges).set(axisOf(event.range.x, this.given.xaxis.tickvals.length), event.range.y));
     });
   }
 
-  /** Show only the lines in the brushed ranges. */
-  brush() {
+  /** Show only the lines within the ranges, by axis. */
+  brush(ranges) {
+    this.ranges = ranges;
+    this.clear.hidden = !ranges.size;
     const lines = this.data.figure.data;
     const colour = getComputedStyle(this.box).color;
-    window.Plotly.update(this.box, { opacity: opacities(lines, this.ranges), selectedpoints: lines.map(() => null) }, { shapes: shapes(this.ranges, colour), selections: [] });
+    window.Plotly.update(this.box, { opacity: opacities(lines, ranges), selectedpoints: lines.map(() => null) }, { shapes: shapes(ranges, colour), selections: [] });
   }
 
   /** Keep the ranges that the user chose; the figure's own ranges come from the backend. */
