@@ -13,9 +13,10 @@ from backend.cli import optimizer_arguments, run_table, spec_arguments
 from backend.cli.demo import launch_demo
 from backend.cli.runs import Ids, runs_of
 from backend.client import Client
+from backend.errors import Forbidden, Unauthorized
 from backend.experiments import sweeps
-from backend.operations.share import SHARED_PORT, own_address, qr_text, readable, serve_read_only
-from backend.operations.supervisor import ServiceName, Stack, answers, stop_signals
+from backend.operations.share import SHARED_PORT, at_address, own_address, qr_text, serve_read_only
+from backend.operations.supervisor import ServiceName, Stack, StartError, answers, stop_signals
 from backend.schemas.optimizer_registry import OPTIMIZERS
 from backend.schemas.runs import RunStatus
 from backend.settings import Settings
@@ -58,7 +59,15 @@ def share_read_only(
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port of the address.")] = SHARED_PORT,
 ) -> None:
     """Show everything to the devices of this network; nobody can launch or change runs there. Ctrl-C stops it."""
-    settings = readable(Settings(), host or own_address(), port)
+    settings = at_address(Settings(), host or own_address(), port)
+    try:
+        with Client.of(settings) as client:
+            client.access()
+    except (Unauthorized, Forbidden) as error:
+        raise StartError(
+            "the backend needs a token: create one with `blockhf token create NAME --scope read`, "
+            "and set BLOCKHF_TOKEN to it"
+        ) from error
     typer.echo(f"\n{qr_text(settings.dashboard)}\n  {settings.dashboard}\n\n  Press Ctrl-C to stop it.\n")
     serve_read_only(settings)
 

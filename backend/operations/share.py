@@ -7,8 +7,6 @@ from io import StringIO
 
 import segno
 
-from backend.client import Client
-from backend.errors import Forbidden, Unauthorized
 from backend.operations.supervisor import StartError, check_port
 from backend.settings import Settings
 
@@ -30,21 +28,12 @@ def own_address() -> str:
     return address
 
 
-def readable(settings: Settings, host: str, port: int) -> Settings:
-    """Return the settings of the second dashboard, after a check that it can read and be reached.
+def at_address(settings: Settings, host: str, port: int) -> Settings:
+    """Return the settings of the second dashboard.
 
     Raises:
-        StartError: the backend refuses its token, or the address cannot be used.
-        BackendUnavailable: the backend does not answer.
+        PortTaken: the address cannot be used.
     """
-    try:
-        with Client.of(settings) as client:
-            client.access()
-    except (Unauthorized, Forbidden) as error:
-        raise StartError(
-            "the backend needs a token: create one with `blockhf token create NAME --scope read`, "
-            "and set BLOCKHF_TOKEN to it"
-        ) from error
     check_port(host, port, "--host or --port")
     return settings.model_copy(update={"dashboard_host": host, "dashboard_port": port})
 

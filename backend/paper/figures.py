@@ -100,7 +100,8 @@ def _departures(curves: Sequence[Curve], axis: Axis, measure: str, top: float) -
         if above:
             found.append(Departure(above[0], top, above[2], above=True, failed=failed))
         elif failed and points:
-            found.append(Departure(*points[-1], above=False, failed=True))
+            x, y, update = points[-1]
+            found.append(Departure(x, y, update, above=False, failed=True))
     return sorted(found, key=lambda departure: departure.update)
 
 

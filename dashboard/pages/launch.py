@@ -27,7 +27,7 @@ from backend.schemas.optimizer_registry import OPTIMIZERS
 from backend.schemas.runs import Experiment, Preset
 from dashboard.launch import block_editor, optimizer_table, own_network, presets
 from dashboard.launch.draft import Draft, clone, draft, problem_presets, seeds_of, start_draft
-from dashboard.launch.estimate import wall_seconds
+from dashboard.launch.estimate import is_timed, wall_seconds
 from dashboard.launch.form import Form, form_fields
 from dashboard.launch.naming import automatic_name
 from dashboard.launch.optimizer_table import Column
@@ -113,7 +113,8 @@ def _start_from(built_in: Mapping[str, ExperimentSpec], held: Draft) -> list[Pre
     """Offer presets and earlier comparisons to start from; return the user's presets."""
     known = ask(saved=lambda backend: backend.presets(), recent=lambda backend: backend.experiments(limit=20))
     mine: list[Preset] = known["saved"] or []
-    earlier = {f"{one.name} ({one.id})": _named(one) for one in known["recent"] or []}
+    recent: list[Experiment] = known["recent"] or []
+    earlier = {f"{one.name} ({one.id})": one.spec.model_copy(update={"name": one.name}) for one in recent}
     found = presets.named_specs(mine) | dict(built_in) | earlier
     chosen = st.selectbox(
         "Start from",
@@ -128,11 +129,6 @@ def _start_from(built_in: Mapping[str, ExperimentSpec], held: Draft) -> list[Pre
         start_draft(found[chosen], source=held.source)
         st.rerun()
     return mine
-
-
-def _named(one: Experiment) -> ExperimentSpec:
-    """Return the specification of a comparison under its current name."""
-    return one.spec.model_copy(update={"name": one.name})
 
 
 def _no_worker(workers: Sequence[Worker]) -> None:
@@ -338,7 +334,7 @@ def _foot(
             devices = [worker.info.device for worker in workers if worker.alive]
             timed = timed_runs()
             seconds = wall_seconds(spec, plan.total, images, timed, devices)
-            untimed = "" if timed else ", a guess until the first run here has made an update"
+            untimed = "" if is_timed(spec, timed) else ", a guess until a run of this network has made updates"
             st.html(
                 f"<p class='bhf-plan'><b>{counted(len(plan.runs), 'run')}</b>, <b>{plan.total:,}</b> parameters each, "
                 f"about <b>{duration(seconds)}</b>{untimed}: {html.escape(spec.name)}</p>"

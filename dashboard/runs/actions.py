@@ -8,8 +8,8 @@ import streamlit as st
 from backend.client import Client
 from backend.errors import BlockHFError, Conflict, NotFound, QueueFull
 from backend.schemas.runs import Run
-from dashboard.ui.backend import client, may_launch
-from dashboard.ui.text import counted, escape
+from dashboard.ui.backend import client, may_launch, report
+from dashboard.ui.text import counted
 
 MAX_PRIORITY = 100  # the lowest is its negative
 MAX_ERRORS = 3  # more messages would cover the page
@@ -65,7 +65,7 @@ def perform(name: str, run_ids: Sequence[str], queued: Sequence[Run] = ()) -> No
     if done:
         st.toast(f"{ACTIONS[name].message} {counted(done, 'run')}")
     for text in refused[:MAX_ERRORS]:
-        st.toast(escape(text), icon=":material/error:")
+        report(text)
 
 
 def _request(backend: Client, name: str, run_id: str, others: Sequence[Run]) -> None:

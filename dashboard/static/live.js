@@ -1,7 +1,7 @@
 // The live part of the compare and run pages: controls, charts and tables, updated without a run of the page's script.
 
 import { Chart } from "./plot/chart.js";
-import { element, script, styles } from "./dom.js";
+import { element, put, script, styles } from "./dom.js";
 import { picked } from "./store/filter.js";
 import { Lecture } from "./panels/lecture.js";
 import { Leaderboard } from "./panels/leaderboard.js";
@@ -264,7 +264,7 @@ class Live {
       this.fold.open = !many;
     }
     const text = `${count} ${count === 1 ? "run" : "runs"}`;
-    if (this.count.textContent !== text) this.count.textContent = text;
+    put(this.count, text);
     this.count.hidden = !many;
   }
 
@@ -277,7 +277,7 @@ class Live {
     const { text, tab } = progressOf(runs, pace(this.samples));
     this.status = text;
     const place = document.querySelector(".bhf-progress-text");
-    if (place && place.textContent !== text) place.textContent = text;
+    put(place, text);
     const title = `${[tab, this.data.title].filter(Boolean).join(" \u00b7 ")} \u2013 BlockHF`;
     if (document.title !== title) document.title = title;
   }
@@ -314,7 +314,7 @@ class Live {
 
   say(text) {
     this.banner.hidden = !text;
-    if (this.banner.textContent !== text) this.banner.textContent = text;
+    put(this.banner, text);
   }
 
   drawNote() {
@@ -332,7 +332,7 @@ class Live {
     if (this.data.lossUnit && this.width < 480) parts.push(`Losses in ${this.data.lossUnit}.`);
     parts.push("Drag to zoom, double-click to reset. Keys: + and \u2212 zoom, arrows move, 0 resets.");
     const text = parts.join(" ");
-    if (this.note.textContent !== text) this.note.textContent = text;
+    put(this.note, text);
     this.root.dataset.updates = String(Math.max(0, ...[...store.cursors.values()].map((cursor) => cursor.after)));
     this.root.dataset.measures = Object.keys(MEASURES).length;
   }

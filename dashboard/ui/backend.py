@@ -12,6 +12,7 @@ from backend.schemas.api import Scope
 from backend.schemas.run_names import run_name
 from backend.schemas.runs import Run
 from backend.settings import Settings
+from dashboard.ui.text import escape
 
 
 class ReadOnlyClient(Client):
@@ -53,6 +54,11 @@ def ask(**questions: Callable[[Client], Any]) -> dict[str, Any]:
         st.warning("Backend unreachable. Showing the last known data; reconnecting automatically.")
         await_backend()
     return {name: answers.get(name) for name in questions}
+
+
+def report(error: BlockHFError | str) -> None:
+    """Say briefly why an action failed."""
+    st.toast(escape(str(error)), icon=":material/error:")
 
 
 @st.fragment(run_every=1.5)

@@ -23,7 +23,6 @@ FILLS = """() => {
   return { share, text: least(".bhf-chart text", "fontSize"), line: least(".bhf-chart .js-line", "strokeWidth") };
 }"""
 """the charts' share of the window, their smallest text and thinnest line [px]"""
-PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
 
 
 @pytest.fixture
@@ -39,7 +38,7 @@ def training(quiet: Processes) -> Experiment:
 @pytest.fixture
 def phone(browser: Browser) -> Iterator[Page]:
     """Open a tab on a phone."""
-    context = browser.new_context(**PHONE)
+    context = browser.new_context(viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True)
     yield context.new_page()
     context.close()
 

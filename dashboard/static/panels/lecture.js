@@ -1,6 +1,6 @@
 // Lecture mode: the charts fill the screen, keys choose the x axis and freeze the display.
 
-import { element } from "../dom.js";
+import { element, put } from "../dom.js";
 import { X_AXES } from "../store/measures.js";
 import { popover } from "./popover.js";
 import { Share } from "./share.js";
@@ -79,8 +79,4 @@ export class Lecture {
     else return;
     event.preventDefault();
   }
-}
-
-function put(node, text) {
-  if (node.textContent !== text) node.textContent = text;
 }

@@ -1,6 +1,6 @@
 // The table of runs: status, progress, last and best values, actions. Rows are kept and only their texts change.
 
-import { element, sheet, swatch } from "../dom.js";
+import { element, put, sheet, swatch } from "../dom.js";
 import { aligned, decimals, significant, time } from "../store/numbers.js";
 import { narrowed } from "../store/filter.js";
 import { inOrder, sortableHeader } from "./sortable_header.js";
@@ -128,10 +128,6 @@ export class Table {
     const lines = sorted.map(({ info }) => this.rows.get(info.id).line);
     if (lines.some((line, i) => this.body.children[i] !== line)) this.body.replaceChildren(...lines);
   }
-}
-
-function put(cell, text) {
-  if (cell.textContent !== text) cell.textContent = text;
 }
 
 function drawStatus(cell, run, columns, verb) {

@@ -1,6 +1,6 @@
 // The controls above the charts. Each changes the view.
 
-import { element, labelled } from "../dom.js";
+import { element, labelled, put } from "../dom.js";
 import { STATES } from "../store/filter.js";
 import { MEASURES, PARTS, partOf, X_AXES } from "../store/measures.js";
 import { popover } from "./popover.js";
@@ -165,10 +165,6 @@ function group(name, choices, choose) {
 
 function press(button, pressed) {
   button.setAttribute("aria-pressed", String(pressed));
-}
-
-function put(node, text) {
-  if (node.textContent !== text) node.textContent = text;
 }
 
 /** A button that acts at the second press within four seconds. */
