@@ -67,9 +67,6 @@ class Live {
     this.count = element("summary", {});
     this.fold = element("details", { class: "bhf-fold", open: true }, this.count, head, table);
     this.lecture = new Lecture(this.root, { set, freeze: () => this.pause() });
-    this.root.append(
-      this.lecture.head, bar, this.banner, this.failures, this.strip, this.chart.box, this.lecture.foot, legend, this.note, rankingBox, this.fold, target, steps, log,
-    );
     this.toolbar = new Toolbar(bar, {
       set,
       present: () => this.lecture.enter(),
@@ -77,6 +74,10 @@ class Live {
       reset: () => this.change({ zoom: "" }),
       save: (format, size) => this.save(format, size),
     });
+    this.root.append(
+      this.lecture.head, bar, this.banner, this.failures, this.strip, this.chart.box, this.lecture.foot, this.toolbar.fullButton, legend, this.note, rankingBox, this.fold,
+      target, steps, log,
+    );
     this.head = new RunsHead(head, set, () => this.ask("cancel", ...this.open()));
     this.table = new Table(table, { ask: (verb, id) => this.ask(verb, id), toggle: (key) => this.toggle(key), set });
     [this.comparing, this.alone] = [[head, target, steps], [log]];

@@ -52,9 +52,9 @@ export class Toolbar {
     const presentButton = element("button", { type: "button", class: "bhf-button bhf-wide", title: "The charts fill the screen, for a lecture", onclick: present }, "Present");
     this.pauseButton = element("button", { type: "button", class: "bhf-button bhf-wide", onclick: pause, "aria-pressed": "false" }, "Freeze display");
     this.zoomButton = element("button", { type: "button", class: "bhf-button", onclick: reset }, "Reset zoom");
-    this.fullButton = element("button", { type: "button", class: "bhf-button bhf-wide", hidden: true, onclick: () => set({ full: !this.view.full }) }, "Show all values");
+    this.fullButton = element("button", { type: "button", class: "bhf-button", hidden: true, onclick: () => set({ full: !this.view.full }) }, "Show all values");
     root.append(
-      this.axes, ...menus.flatMap(({ button, panel }) => [button, panel]), this.pauseButton, presentButton, this.zoomButton, this.fullButton,
+      this.axes, ...menus.flatMap(({ button, panel }) => [button, panel]), this.pauseButton, presentButton, this.zoomButton,
     );
   }
 

@@ -50,10 +50,10 @@ class Figure {
     if (this.box.getAttribute("aria-label") !== alt) [this.zoomed, this.ranges].forEach((held) => held.clear()); // another figure
     this.box.setAttribute("aria-label", alt);
     this.given = figure.layout;
-    const layout = structuredClone(figure.layout); // plotly changes its layout
+    const { data: traces, layout } = structuredClone(figure); // plotly changes both
     layout.font = { family: getComputedStyle(this.box).fontFamily, ...layout.font };
     for (const [axis, range] of this.zoomed) layout[axis] = { ...layout[axis], range };
-    window.Plotly.react(this.box, figure.data, layout, data.brush ? BRUSHED : CONFIG);
+    window.Plotly.react(this.box, traces, layout, data.brush ? BRUSHED : CONFIG);
     if (!this.drawn) this.listen(data.brush); // `on` exists after the first drawing
     this.drawn = true;
     if (data.brush) this.brush(this.ranges);

@@ -3,7 +3,7 @@
 export const LABEL_GAP = 16; // smallest distance of two labels [px]
 export const MAX_LABELS = 8; // per panel
 const LONGEST = 24; // characters of a name
-const [EDGE, LETTER, VALUE] = [14, 7, 5]; // of a label: its edges and a letter [px], and the characters of its value
+const [EDGE, LETTER, NARROW_LETTER, VALUE] = [14, 7, 6.2, 5]; // of a label: edges, a wide and a usual letter [px], characters of its value
 const SEPARATOR = " \u00b7 ";
 
 /** Places at least `gap` apart and within [0, height], as near to the wanted ones as their order allows. */
@@ -40,5 +40,5 @@ export function labelWidth(names, width, scale = 1) {
 
 /** The characters of a name that fit into a label's width. */
 export function longestName(width, scale = 1) {
-  return Math.min(LONGEST, Math.floor((width / scale - EDGE) / LETTER) - VALUE);
+  return Math.min(LONGEST, Math.floor((width / scale - EDGE) / NARROW_LETTER) - VALUE);
 }
