@@ -8,7 +8,7 @@ import { Share } from "./share.js";
 const CLASS = "bhf-presenting"; // of the page's root element: hides the rest of the page
 
 export class Lecture {
-  /** `set(changes)` changes the view; `freeze()` freezes the display, or lets it go on. */
+  /** `set(changes)` changes the view; `freeze()` freezes or unfreezes the display. */
   constructor(root, { set, freeze }) {
     [this.root, this.set, this.freeze] = [root, set, freeze];
     const button = (text, onclick) => element("button", { type: "button", class: "bhf-button", onclick }, text);

@@ -13,9 +13,9 @@ export function linkOf(address) {
 
 /** What to say about a link: whether others can open it, and what they can do then. */
 export function adviceOf(hostname, readOnly) {
-  if (LOOPBACK.test(hostname)) return "Only this computer can open this address. To let others in, run \u201cblockhf share\u201d in a terminal: it prints an address for this network at which everything can be seen and nothing changed. Open that one here.";
-  if (readOnly) return "Who opens this link sees everything and can change nothing. The device must be in the same network as this computer.";
-  return "Who opens this link can also launch and cancel runs. \u201cblockhf share\u201d, run in a terminal, prints an address that only shows.";
+  if (LOOPBACK.test(hostname)) return "Only this computer can open this address. To let others in, run \u201cblockhf share\u201d in a terminal, and open the address that it prints. There everything can be seen and nothing changed.";
+  if (readOnly) return "Whoever opens this link sees everything and can change nothing. The device must be in the same network as this computer.";
+  return "Whoever opens this link can also launch and cancel runs. \u201cblockhf share\u201d, run in a terminal, prints an address that only shows.";
 }
 
 export class Share {
@@ -39,7 +39,7 @@ export class Share {
 
   copy() {
     this.link.select();
-    const done = document.execCommand("copy"); // the newer way is forbidden on pages without https
+    const done = document.execCommand("copy"); // the newer function is forbidden on pages without https
     this.copied.textContent = done ? "Copied" : "Press Ctrl+C";
   }
 }
