@@ -11,7 +11,7 @@ from backend.schemas.optimizers import Adam, BlockHessianFree, HessianFree
 from backend.schemas.runs import Experiment
 from tests.e2e.conftest import draws, menu, ranges
 from tests.e2e.samples import SPEC, claims, register, row
-from tests.processes import Processes, free_port, wait_until
+from tests.processes import DEADLINE, Processes, free_port, wait_until
 
 pytestmark = pytest.mark.browser
 
@@ -39,7 +39,9 @@ def training(quiet: Processes) -> Experiment:
 def phone(browser: Browser) -> Iterator[Page]:
     """Open a tab on a phone."""
     context = browser.new_context(viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True)
-    yield context.new_page()
+    tab = context.new_page()
+    tab.set_default_timeout(1000 * DEADLINE)
+    yield tab
     context.close()
 
 
@@ -127,10 +129,16 @@ def test_fingers_scroll_and_zoom(phone: Page, quiet: Processes, training: Experi
     wait_until(lambda: phone.evaluate(scrolled) > 60, "the page scrolls")
     assert ranges(phone) == whole
 
-    moved = phone.locator(".bhf-chart .nsewdrag").first.bounding_box()
-    assert moved is not None
-    y = moved["y"] + moved["height"] - 20
-    touch(phone, *[[(x - 20 - 8 * i, y), (x + 20 + 8 * i, y)] for i in range(8)])
-    phone.wait_for_url("**zoom=x**")
+    def zoomed() -> bool:
+        """Spread two fingers; the page may still move from the swipe, so that they miss the chart."""
+        plot = phone.locator(".bhf-chart .nsewdrag").first.bounding_box()
+        assert plot is not None
+        y = plot["y"] + plot["height"] - 20
+        touch(phone, *[[(x - 20 - 8 * i, y), (x + 20 + 8 * i, y)] for i in range(8)])
+        phone.wait_for_timeout(500)
+        return "zoom=x" in phone.url
+
+    wait_until(zoomed, "two fingers zoom")
+    wait_until(lambda: ranges(phone)[0] != whole[0], "the chart is drawn")
     low, high = ranges(phone)[0]
     assert whole[0][0] < low < high < whole[0][1]

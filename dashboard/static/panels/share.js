@@ -23,7 +23,7 @@ export class Share {
     this.code = element("img", { class: "bhf-code", alt: "QR code of the link" });
     this.link = element("input", { class: "bhf-link", readonly: true, "aria-label": "Link to this view", onfocus: () => this.link.select() });
     this.copied = element("button", { type: "button", class: "bhf-button", onclick: () => this.copy() }, "Copy link");
-    this.advice = element("p", { class: "bhf-note" });
+    this.advice = element("p", { class: "bhf-advice" });
     this.box = element("div", { class: "bhf-share" }, this.code, element("div", { class: "bhf-row" }, this.link, this.copied), this.advice);
   }
 
