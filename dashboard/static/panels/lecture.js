@@ -13,7 +13,7 @@ export class Lecture {
     [this.root, this.set, this.freeze] = [root, set, freeze];
     const button = (text, onclick) => element("button", { type: "button", class: "bhf-button", onclick }, text);
     this.title = element("h1", {});
-    this.status = element("span", { class: "bhf-count" });
+    this.status = element("span", { class: "bhf-lecture-status" });
     this.share = new Share();
     this.code = popover("QR code", "Link and QR code", this.share.box);
     this.code.panel.addEventListener("beforetoggle", ({ newState }) => newState === "open" && this.share.show(this.readOnly));
