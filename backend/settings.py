@@ -47,6 +47,9 @@ class Settings(BaseSettings):
     backend_url: str = Field(
         "", description="URL by which other processes reach the backend; empty: BLOCKHF_HOST and BLOCKHF_PORT"
     )
+    dashboard_read_only: bool = Field(
+        False, description="the dashboard launches and changes nothing; `blockhf share` sets it"
+    )
     allowed_hosts: str = Field(
         "127.0.0.1,localhost,[::1]",
         description="accepted Host header names, without port (the bind address is always accepted)",

@@ -16,6 +16,7 @@ from backend.api import error_responses, openapi
 from backend.api.guard import Guard, for_users, for_workers
 from backend.api.monitoring import Observer, Telemetry
 from backend.api.routes import (
+    access,
     catalog,
     experiments,
     files,
@@ -97,7 +98,7 @@ def _included_routes() -> list[BaseRoute]:
     included.include_router(series.router, prefix="/api/v1", dependencies=[Depends(for_users)])
     for noun in (updates, workers):
         included.include_router(noun.router, prefix="/api/v1", dependencies=[Depends(for_workers)])
-    for noun in (experiments, runs, catalog, presets, sweeps, files, imports, paper):
+    for noun in (experiments, runs, catalog, access, presets, sweeps, files, imports, paper):
         included.include_router(noun.router, prefix="/api/v1", dependencies=[Depends(for_users)])
     included.include_router(metrics.router, dependencies=[Depends(for_users)])
     included.include_router(health.router)

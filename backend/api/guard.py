@@ -15,8 +15,9 @@ from starlette.types import Scope as AsgiScope
 
 from backend.api.error_responses import response, unexpected
 from backend.errors import BadRequest, BlockHFError, Forbidden, TooLarge, TooManyFailedLogins, Unauthorized
+from backend.schemas.api import Scope
 from backend.security.origin import allowed_host, foreign_page
-from backend.security.tokens import EVERYTHING, Scope, Tokens, fingerprint
+from backend.security.tokens import EVERYTHING, Tokens, fingerprint
 
 PUBLIC = frozenset({"/health", "/ready", "/api/v1/health", "/api/v1/ready"})
 """Paths that need no token."""
@@ -195,8 +196,14 @@ async def for_workers(request: Request) -> None:
     _require(request, Scope.WORKER)
 
 
+def scopes_of(request: Request) -> frozenset[Scope]:
+    """Return the scopes of an accepted request."""
+    found: frozenset[Scope] = request.scope.get(_SCOPES, frozenset())
+    return found
+
+
 def _require(request: Request, scope: Scope) -> None:
-    if scope not in request.scope.get(_SCOPES, ()):
+    if scope not in scopes_of(request):
         raise Forbidden(f"this request needs a token with the scope {scope.value}")
 
 

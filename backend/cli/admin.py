@@ -7,7 +7,8 @@ import typer
 
 from backend.operations.backup import backup
 from backend.operations.doctor import examine, repair
-from backend.security.tokens import Scope, Tokens
+from backend.schemas.api import Scope
+from backend.security.tokens import Tokens
 from backend.settings import Settings
 
 app = typer.Typer()

@@ -25,6 +25,7 @@ _START, _FOLLOW, _CONTROL = "Start", "Launch and follow", "Control"
 _RESULTS, _ORGANISE, _PAPER, _ADMINISTER = "Results", "Organise", "Paper", "Administer"
 COMMANDS = {
     "up": Command("launch", _START, "Start backend, worker and dashboard."),
+    "share": Command("launch", _START, "Show everything, read-only, to other devices.", ("", "--port 9000")),
     "health": Command("launch", _START, "Check whether a process is ready.", ("backend", "worker", "dashboard")),
     "launch": Command(
         "launch", _FOLLOW, "Queue a comparison and print its ID.",

@@ -1,4 +1,4 @@
-"""Commands to start BlockHF, and to launch and follow comparisons: up, health, launch, settings, watch, runs."""
+"""Commands to start BlockHF, and to launch and follow comparisons: up, share, health, launch, settings, watch, runs."""
 
 import json
 import time
@@ -13,8 +13,10 @@ from backend.cli import optimizer_arguments, run_table, spec_arguments
 from backend.cli.demo import launch_demo
 from backend.cli.runs import Ids, runs_of
 from backend.client import Client
+from backend.errors import Forbidden, Unauthorized
 from backend.experiments import sweeps
-from backend.operations.supervisor import ServiceName, Stack, answers, stop_signals
+from backend.operations.share import SHARED_PORT, at_address, own_address, qr_text, serve_read_only
+from backend.operations.supervisor import ServiceName, Stack, StartError, answers, stop_signals
 from backend.schemas.optimizer_registry import OPTIMIZERS
 from backend.schemas.runs import RunStatus
 from backend.settings import Settings
@@ -46,6 +48,28 @@ def up() -> None:
                 time.sleep(0.5)
         finally:
             stack.stop()
+
+
+@app.command("share")
+def share_read_only(
+    host: Annotated[
+        str | None,
+        typer.Option(help="Address of this computer in the network.", show_default="the one that others reach"),
+    ] = None,
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port of the address.")] = SHARED_PORT,
+) -> None:
+    """Show everything to the devices of this network; nobody can launch or change runs there. Ctrl-C stops it."""
+    settings = at_address(Settings(), host or own_address(), port)
+    try:
+        with Client.of(settings) as client:
+            client.access()
+    except (Unauthorized, Forbidden) as error:
+        raise StartError(
+            "the backend needs a token: create one with `blockhf token create NAME --scope read`, "
+            "and set BLOCKHF_TOKEN to it"
+        ) from error
+    typer.echo(f"\n{qr_text(settings.dashboard)}\n  {settings.dashboard}\n\n  Press Ctrl-C to stop it.\n")
+    serve_read_only(settings)
 
 
 SHARED = "shared"

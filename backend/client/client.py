@@ -6,6 +6,7 @@ from backend.client import argument_checks
 from backend.client.run_calls import RunCalls
 from backend.formats import history_csv
 from backend.schemas.api import (
+    Access,
     CatalogAnswer,
     ExperimentChange,
     ExperimentList,
@@ -35,6 +36,10 @@ class Client(RunCalls):
     def catalog(self) -> CatalogAnswer:
         """Return what can be launched, and the workers."""
         return CatalogAnswer.model_validate_json(self._get("/catalog"))
+
+    def access(self) -> Access:
+        """Return what this client may do."""
+        return Access.model_validate_json(self._get("/access"))
 
     def check(self, spec: ExperimentSpec) -> Plan:
         """Return what a launch would queue; raise the errors that it would raise."""

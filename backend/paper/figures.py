@@ -1,7 +1,8 @@
 """The paper's figures from runs, in plotly's JSON format; this module does not import plotly."""
 
 from collections.abc import Mapping, Sequence
-from math import log10
+from dataclasses import dataclass
+from math import inf, log10
 from statistics import fmean, median
 from typing import Any, Literal
 
@@ -9,6 +10,7 @@ from backend.paper.curves import Curve, Results
 from backend.schemas.measures import COMPARED, UPDATE_MEASURES
 from backend.schemas.optimizer_registry import Optimizer
 from backend.schemas.paper import Axis, PlotlyFigure
+from backend.schemas.runs import RunStatus
 
 Mode = Literal["light", "dark"]
 
@@ -16,6 +18,17 @@ Mode = Literal["light", "dark"]
 _DASHES = ("solid", "dash", "dot", "dashdot")
 _INK = {"light": ("#1b2330", "#d9dee6"), "dark": ("#e8ecf2", "#323b49")}
 _ROW_HEIGHT, _EDGE, _GAP = 300, 120, 0.08
+
+
+@dataclass(frozen=True)
+class Departure:
+    """The point at which a run leaves the frame through its top (`above`), or its last one before it failed."""
+
+    x: float
+    y: float
+    update: int
+    above: bool
+    failed: bool
 
 
 def paper_figure(results: Results, *, axis: Axis = "update", mode: Mode = "light") -> PlotlyFigure:
@@ -45,9 +58,18 @@ def paper_figure(results: Results, *, axis: Axis = "update", mode: Mode = "light
                 named.add(label)
     layout = _layout(rows, axis, mode)
     for row, measure in enumerate(rows):
-        if UPDATE_MEASURES[measure].scale == "log" and (limits := _limits(results, measure)):
-            for column in range(2):
-                layout[f"yaxis{_panel(row, column)}"]["range"] = limits
+        limits = _limits(results, measure) if UPDATE_MEASURES[measure].scale == "log" else None
+        for column, shown in enumerate(columns):
+            panel = _panel(row, column)
+            if limits:
+                layout[f"yaxis{panel}"]["range"] = limits
+            marked = [(o, _departures(results.of(o), axis, measure, 10 ** limits[1] if limits else inf)) for o in shown]
+            for place, (optimizer, departures) in enumerate((o, found) for o, found in marked if found):
+                label = labels[optimizer.model_dump_json()]
+                data.append(
+                    _mark(departures, label, getattr(optimizer.colour, mode), place, len(results.of(optimizer)))
+                    | {"xaxis": f"x{panel}", "yaxis": f"y{panel}", "legendgroup": label}
+                )
     return PlotlyFigure(data=data, layout=layout)
 
 
@@ -62,6 +84,48 @@ def _limits(results: Results, measure: str) -> list[float] | None:
     if not first or not seen or max(first) <= 0:
         return None
     return [log10(0.95 * min(seen)), log10(1.15 * max(first))]
+
+
+def _departures(curves: Sequence[Curve], axis: Axis, measure: str, top: float) -> list[Departure]:
+    """Return where runs leave the frame through its top or fail, in the order of updates."""
+    found = []
+    for curve in curves:
+        points = [
+            point
+            for point in zip(*(curve.columns[name] for name in (axis, measure, "update")), strict=True)
+            if None not in point
+        ]
+        failed = curve.status is RunStatus.FAILED
+        above = next((point for point in points if point[1] > top), None)
+        if above:
+            found.append(Departure(above[0], top, above[2], above=True, failed=failed))
+        elif failed and points:
+            x, y, update = points[-1]
+            found.append(Departure(x, y, update, above=False, failed=True))
+    return sorted(found, key=lambda departure: departure.update)
+
+
+def _mark(departures: Sequence[Departure], label: str, colour: str, place: int, runs: int) -> dict[str, Any]:
+    """Mark the first departure of an optimizer's runs, and count the runs; `place` moves the text down by lines."""
+    first, failed = departures[0], sum(departure.failed for departure in departures)
+    count = f"{failed or len(departures)} of {runs} " * (runs > 1)
+    text = f"{count}diverged" if failed else f"{count}above the frame"
+    own = f"{'<br>' * place}{label.partition(', ')[2]}: {text}"
+    return diverged_mark(
+        [first.x], [first.y], [own], [f"{label}: {text}, the first after update {first.update}"],
+        colour, symbol="triangle-up" if first.above else "x",
+    )  # fmt: skip
+
+
+def diverged_mark(
+    x: Sequence[Any], y: Sequence[float], texts: Sequence[str], hover: Sequence[str], colour: str, *, symbol: str
+) -> dict[str, Any]:
+    """Return a trace of marks where runs diverged, each with a text beside it; the legend does not list it."""
+    return {
+        "x": list(x), "y": list(y), "text": list(texts), "hovertext": list(hover), "hoverinfo": "text",
+        "mode": "markers+text", "textposition": "bottom right", "textfont": {"size": 11, "color": colour},
+        "marker": {"symbol": symbol, "size": 11, "color": colour}, "cliponaxis": False, "showlegend": False,
+    }  # fmt: skip
 
 
 def _dashes(optimizers: Sequence[Optimizer]) -> dict[str, str]:

@@ -7,7 +7,7 @@ from statistics import fmean, median
 from typing import Any
 
 from backend.paper.curves import Curve, Results
-from backend.paper.figures import Mode, axis_style, axis_title, base_layout
+from backend.paper.figures import Mode, axis_style, axis_title, base_layout, diverged_mark
 from backend.paper.specifications import LONG, QUESTIONS, Question, study
 from backend.schemas.optimizer_registry import OPTIMIZERS, Optimizer
 from backend.schemas.optimizers import BlockHessianFree, CgStop, EqualPartition, HessianFree, LayerPartition
@@ -224,20 +224,45 @@ def _figure(choices: Sequence[Choice], mode: Mode) -> PlotlyFigure:
                 "mode": "markers", "marker": looks | {"size": 6, "opacity": 0.5, "symbol": "circle-open"},
             }
         )  # fmt: skip
+    limits = _limits(choices)
+    data += _diverged(choices, limits, mode)
     layout = base_layout(mode) | {
         "height": 320,
         "margin": {"l": 60, "r": 12, "t": 30, "b": 26},
         "xaxis": axis_style(mode) | {"type": "category", "categoryarray": [*dict.fromkeys(c.label for c in choices)]},
-        "yaxis": axis_style(mode) | {"type": "log", "title": axis_title("train loss at the end")} | _limits(choices),
+        "yaxis": axis_style(mode)
+        | {"type": "log", "title": axis_title("train loss at the end")}
+        | ({"range": limits} if limits else {}),
         "legend": {"orientation": "h", "y": 1.02, "yanchor": "bottom"},
     }
     return PlotlyFigure(data=data, layout=layout)
 
 
-def _limits(choices: Sequence[Choice]) -> dict[str, Any]:
+def _diverged(choices: Sequence[Choice], limits: Sequence[float] | None, mode: Mode) -> list[dict[str, Any]]:
+    """Mark at the top of the frame how many runs of each choice diverged or ended above it."""
+    if not limits:
+        return []
+    top = 10 ** limits[1]
+    traces = []
+    for place, kind in enumerate(("bhf", "hf")):
+        marked = [(c, lost) for c in _of(choices, kind) if (lost := c.diverged + sum(x > top for x in c.losses))]
+        if marked:
+            name = OPTIMIZERS[kind].title
+            texts = [f"{lost} of {len(c.losses) + c.diverged} diverged" for c, lost in marked]
+            traces.append(
+                diverged_mark(
+                    [c.label for c, _ in marked], [top] * len(marked), ["<br>" * place + text for text in texts],
+                    [f"{name}, {c.label}: {text}" for (c, _), text in zip(marked, texts, strict=True)],
+                    getattr(OPTIMIZERS[kind].colour, mode), symbol="triangle-up",
+                )
+            )  # fmt: skip
+    return traces
+
+
+def _limits(choices: Sequence[Choice]) -> list[float] | None:
     """End the axis a bit above where the runs began, in decades: what diverged leaves the frame."""
     valid = [choice for choice in choices if choice.losses]
     if not valid:
-        return {}
+        return None
     lowest, best = min(min(choice.losses) for choice in valid), min(valid, key=lambda choice: choice.loss)
-    return {"range": [log10(0.9 * lowest), log10(1.5 * max(best.first_losses))]}
+    return [log10(0.9 * lowest), log10(1.5 * max(best.first_losses))]

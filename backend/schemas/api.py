@@ -46,6 +46,20 @@ class Health(Contract):
     status: Literal["ok"] = "ok"
 
 
+class Scope(StrEnum):
+    """What a token allows; no scope includes another."""
+
+    READ = "read"
+    LAUNCH = "launch"
+    WORKER = "worker"
+
+
+class Access(Contract):
+    """What the sender of a request may do."""
+
+    scopes: list[Scope]
+
+
 class Worker(Contract):
     """A worker as the backend knows it."""
 

@@ -8,27 +8,19 @@ import hashlib
 import hmac
 import secrets
 from collections.abc import Sequence
-from enum import StrEnum
 
 from filelock import FileLock
 from pydantic import Field, ValidationError
 
 from backend.durable_files import write_durably
 from backend.errors import BlockHFError, Conflict, NotFound, from_validation
+from backend.schemas.api import Scope
 from backend.schemas.base import Contract, Slug
 from backend.settings import Settings
 
 MIN_CHARACTERS = 20
 _BYTES = 32
 _LOOPBACK = {"127.0.0.1", "localhost", "::1"}
-
-
-class Scope(StrEnum):
-    """What a token allows; no scope includes another."""
-
-    READ = "read"
-    LAUNCH = "launch"
-    WORKER = "worker"
 
 
 EVERYTHING = frozenset(Scope)

@@ -96,15 +96,26 @@ class Outcome:
     value: float
 
 
+def outcome_of(run: Run, measure: str) -> float | None:
+    """Return a value of a run's summary; None before the first update, or if it was not measured."""
+    value: float | None = getattr(run.summary, measure)
+    return float(value) if value is not None and run.summary.updates else None
+
+
+def higher_is_better(measure: str) -> bool:
+    """Return whether a larger outcome is the better one."""
+    return measure.endswith("accuracy")
+
+
 def outcomes(found: Sequence[Group], measure: str) -> list[Outcome]:
     """List the trained runs that have a value of a measure of the summary, such as best_train_loss."""
     rows = []
     for group in found:
         settings = {setting_name(path): _value(value) for path, value in run_settings(group.runs[0].config).items()}
         for run in group.runs:
-            value = getattr(run.summary, measure)
-            if value is not None and run.summary.updates:
-                rows.append(Outcome(group.kind, run.config.seed, settings, float(value)))
+            value = outcome_of(run, measure)
+            if value is not None:
+                rows.append(Outcome(group.kind, run.config.seed, settings, value))
     return rows
 
 

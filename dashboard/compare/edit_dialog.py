@@ -8,7 +8,7 @@ import streamlit as st
 from backend.errors import BlockHFError, InvalidInput
 from backend.schemas.base import MAX_TAGS
 from backend.schemas.runs import Experiment
-from dashboard.ui.backend import client
+from dashboard.ui.backend import client, may_launch, report
 from dashboard.ui.text import MAX_NAME, counted, escape, slug_of, unique_labels
 
 MAX_NOTE = 10_000
@@ -107,7 +107,7 @@ def _delete(one: Experiment) -> None:
     try:
         client().delete(one.id)
     except BlockHFError as error:
-        st.toast(str(error), icon=":material/error:")
+        report(error)
         return
     st.session_state.setdefault("deleted", {})[one.id] = one.name
     st.session_state["chosen"] = [id_ for id_ in st.session_state.get("chosen", []) if id_ != one.id]
@@ -119,7 +119,8 @@ def draw_deleted(found: Sequence[Experiment]) -> None:
     for id_, name in (session | {one.id: one.name for one in found}).items():
         with st.container(horizontal=True, vertical_alignment="center", key=f"deleted-{id_}"):
             st.html(f"<p class='bhf-deleted'>Deleted: {html.escape(name)}</p>", width="content")
-            st.button("Undo", key=f"undo-{id_}", icon=":material/undo:", on_click=_undo, args=(id_,))
+            if may_launch():
+                st.button("Undo", key=f"undo-{id_}", icon=":material/undo:", on_click=_undo, args=(id_,))
             if id_ in session:
                 st.button("Dismiss", key=f"dismiss-{id_}", type="tertiary", on_click=_dismiss, args=(id_,))
 
@@ -132,7 +133,7 @@ def _undo(id_: str) -> None:
     try:
         one = client().restore(id_)
     except BlockHFError as error:
-        st.toast(str(error), icon=":material/error:")
+        report(error)
         return
     st.session_state["deleted"].pop(id_, None)
     st.session_state["chosen"] = [*st.session_state.get("chosen", []), id_]

@@ -14,22 +14,9 @@ RATES = {"cpu": 2e10, "cuda": 2e12}
 """floating-point operations per second that training reaches where no earlier run says it, by kind of device"""
 
 
-def estimate(spec: ExperimentSpec, parameters: int, earlier: Sequence[Run]) -> float | None:
-    """Estimate the training seconds of all runs, one after another, from similar earlier runs.
-
-    Returns:
-        The seconds; None if a budget has no limit in updates or seconds, or if there is no similar run.
-    """
-    total = 0.0
-    for config in spec.runs():
-        pace = _measured(config, parameters, earlier)
-        bounds = [config.budget.seconds] if config.budget.seconds else []
-        if pace and config.budget.updates:
-            bounds.append(pace * config.budget.updates)
-        if not bounds:
-            return None
-        total += min(bounds)
-    return total
+def is_timed(spec: ExperimentSpec, earlier: Sequence[Run]) -> bool:
+    """Return whether an earlier run trained the same network, so that an estimate is more than a guess."""
+    return any(run.config.problem.name == spec.problem.name for run in earlier)
 
 
 def wall_seconds(
@@ -41,14 +28,15 @@ def wall_seconds(
         spec: the planned comparison.
         parameters: how many the network has.
         images: how many images the training and the test set have.
-        earlier: finished runs; those of similar work say how long an update takes.
+        earlier: runs that have made updates; the most similar ones say how long an update takes.
         devices: the device of each worker that is alive.
     """
     train, test = images
     cuda = spec.device.startswith("cuda") or any("cuda" in device.lower() for device in devices)
-    rate = _measured_rate(earlier) or RATES["cuda" if cuda else "cpu"]
+    assumed = RATES["cuda" if cuda else "cpu"]
     total = 0.0
     for config in spec.runs():
+        rate = _rate(config, earlier) or assumed
         pace = _measured(config, parameters, earlier) or _work(config, parameters) / rate
         budget = config.budget
         updates = [float(budget.updates)] if budget.updates else []
@@ -65,6 +53,16 @@ def _measured(config: RunConfig, parameters: int, earlier: Sequence[Run]) -> flo
     alike = [run for run in earlier if run.parameters == parameters and _is_similar(run.config, config)]
     paces = [run.summary.seconds / run.summary.updates for run in alike if run.summary.updates]
     return median(paces) if paces else None
+
+
+def _rate(config: RunConfig, earlier: Sequence[Run]) -> float | None:
+    """Return the floating-point operations per second of earlier runs, of the most similar ones that there are."""
+    network = [run for run in earlier if run.config.problem.name == config.problem.name]
+    for runs in (network, earlier):
+        same = [run for run in runs if run.config.optimizer.kind == config.optimizer.kind]
+        if rate := _measured_rate(same) or _measured_rate(runs):
+            return rate
+    return None
 
 
 def _measured_rate(earlier: Sequence[Run]) -> float | None:

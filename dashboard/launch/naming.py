@@ -7,11 +7,11 @@ from backend.schemas.catalog import ProblemInfo
 from backend.schemas.experiments import ExperimentSpec
 from backend.schemas.optimizer_registry import OPTIMIZERS
 from backend.schemas.optimizers import partition_text
+from backend.schemas.run_names import SEPARATOR
 from dashboard.ui.setting_text import flatten, short_name, value_text
 from dashboard.ui.text import MAX_NAME
 
 UNNAMED = {"name", "seeds", "optimizers", "reproduces"}
-SEPARATOR = " \N{MIDDLE DOT} "
 
 
 def automatic_name(spec: ExperimentSpec, info: ProblemInfo, presets: Mapping[str, ExperimentSpec]) -> str:

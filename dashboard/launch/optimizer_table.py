@@ -11,6 +11,7 @@ from streamlit.delta_generator import DeltaGenerator
 from backend.schemas.catalog import ProblemInfo
 from backend.schemas.fields import SettingField
 from backend.schemas.optimizer_registry import OPTIMIZERS
+from backend.schemas.run_names import SEPARATOR
 from dashboard.launch import block_editor
 from dashboard.launch.draft import Draft, Entry
 from dashboard.launch.form import Form, form_fields, help_text
@@ -46,7 +47,7 @@ class Column:
         names = swept(self.values)
         parts = [f"{short_name(name)} {value_text(configuration[name])}" for name in names if name != PARTITION]
         several = [counted(blocks, "block")] if PARTITION in names else []
-        return " \N{MIDDLE DOT} ".join([self.title, *parts, *several])
+        return SEPARATOR.join([self.title, *parts, *several])
 
 
 def draw_table(form: Form, held: Draft, problem: ProblemInfo) -> list[Column]:

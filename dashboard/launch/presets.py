@@ -9,7 +9,7 @@ from backend.errors import BlockHFError
 from backend.schemas.experiments import ExperimentSpec
 from backend.schemas.runs import Preset
 from dashboard.launch.form import Form
-from dashboard.ui.backend import client
+from dashboard.ui.backend import client, report
 from dashboard.ui.text import MAX_NAME, escape, slug_of, unique_labels
 
 _DELETED = "deleted preset"
@@ -80,7 +80,7 @@ def draw_save(form: Form, spec: ExperimentSpec | None, saved: Sequence[Preset]) 
 def _save_typed(key: str, spec: ExperimentSpec) -> None:
     title = st.session_state[key].strip()
     if not title:
-        st.toast("Enter a name for the preset", icon=":material/error:")
+        report("Enter a name for the preset")
         return
     if _save(title, spec):
         st.session_state[key] = ""
@@ -90,7 +90,7 @@ def _save(title: str, spec: ExperimentSpec) -> bool:
     try:
         client().save_preset(slug_for(title), title, spec)
     except BlockHFError as error:
-        st.toast(escape(str(error)), icon=":material/error:")
+        report(error)
         return False
     st.session_state.pop(_DELETED, None)
     st.toast(f"Saved: {escape(title)}")
@@ -106,6 +106,6 @@ def _delete(preset: Preset) -> None:
     try:
         client().delete_preset(preset.slug)
     except BlockHFError as error:
-        st.toast(escape(str(error)), icon=":material/error:")
+        report(error)
         return
     st.session_state[_DELETED] = preset

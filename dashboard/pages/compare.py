@@ -1,6 +1,7 @@
 """The compare page: live curves and the table of runs of one or more comparisons."""
 
 import html
+import json
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -9,7 +10,7 @@ import streamlit as st
 from backend.errors import BlockHFError
 from backend.schemas.api import ExperimentName
 from backend.schemas.runs import Experiment
-from dashboard.compare import differences, edit_dialog, groups, sweep_charts
+from dashboard.compare import best_setting, differences, edit_dialog, groups, sweep_charts
 from dashboard.compare.filters import (
     INITIAL_MAX,
     Filters,
@@ -23,12 +24,13 @@ from dashboard.compare.filters import (
     write_filters,
 )
 from dashboard.pages import first_look
-from dashboard.runs.actions import ACTIONS, perform
+from dashboard.runs.actions import ACTIONS, launch_button, perform
 from dashboard.ui.auto_refresh import WatchedQuery, auto_refresh
-from dashboard.ui.backend import ask, client
+from dashboard.ui.backend import ask, client, may_launch
+from dashboard.ui.figure import draw_figure
 from dashboard.ui.html_table import page_heading, table
 from dashboard.ui.live_curves import live, read_view
-from dashboard.ui.text import unique_labels
+from dashboard.ui.text import escape, unique_labels
 from dashboard.ui.theme import mode
 
 OFFERED = 1000
@@ -93,8 +95,7 @@ def _empty(*, known: bool) -> None:
     if not known:
         return
     st.write("No comparisons yet. Choose a problem and the optimizers to compare, and watch them train.")
-    if st.button("Launch a comparison", type="primary"):
-        st.switch_page(st.session_state["pages"]["launch"])
+    launch_button()
     first_look.draw()
     auto_refresh("refresh-first", [WatchedQuery("/api/v1/experiments?limit=1", "experiments", ("id",), [])], every=2)
 
@@ -148,11 +149,12 @@ def _choose(
             draw_filters(tags, asked)
             picked = [by_id[id_] for id_ in chosen]
             over = draw_average_over(picked, asked) if picked else asked.over
-        if st.button(
+        changes = may_launch()
+        if changes and st.button(
             "Edit", icon=":material/edit_note:", disabled=not chosen, help="Name, note, tags, archive, delete"
         ):
             edit_dialog.edit(picked, tags)
-        if st.button("New", type="primary", icon=":material/add:", help="Launch a new comparison"):
+        if changes and st.button("New", type="primary", icon=":material/add:", help="Launch a new comparison"):
             st.switch_page(st.session_state["pages"]["launch"])
     if chosen != named:
         st.query_params["experiments"] = ",".join(chosen)
@@ -206,11 +208,15 @@ def _sweep(found: Sequence[groups.Group]) -> None:
         st.button("Refresh", key="refresh-sweep", help="These charts do not update automatically")
     write_details(outcome=measure, setting=setting if setting != settings[0] else "")
     rows = differences.outcomes(fresh, measure)
+    for text in best_setting.answers(fresh, measure):
+        st.write(escape(text))
     st.plotly_chart(sweep_charts.slice_plot(rows, setting, measures[measure], mode=mode()), key="slice")
     if len(settings) > 1:
-        st.plotly_chart(
-            sweep_charts.parallel_coordinates(rows, settings, measures[measure], mode=mode()), key="parallel"
-        )
+        better = differences.higher_is_better(measure)
+        drawn = sweep_charts.parallel_coordinates(rows, settings, measures[measure], mode=mode(), higher=better)
+        alt = f"Settings and {measures[measure]} of each run, one line per run"
+        draw_figure(json.loads(drawn.to_json()), key="parallel", alt=alt, brush=True)
+        st.caption("Drag over one or more axes to show only the runs in these ranges.")
 
 
 def _picked(name: str, label: str, options: Sequence[str], now: str, written: Callable[[str], str]) -> str:

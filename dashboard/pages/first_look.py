@@ -6,7 +6,7 @@ from backend.client import Client
 from backend.errors import BlockHFError
 from backend.schemas.paper import PaperView, Reproduction
 from dashboard.pages import reproduction_parts
-from dashboard.ui.backend import ask
+from dashboard.ui.backend import ask, may_launch
 from dashboard.ui.text import counted
 from dashboard.ui.theme import mode
 
@@ -26,6 +26,8 @@ def draw() -> None:
     alt = f"{view.title}: losses over updates, left BHF and Adam, right BHF and HF"
     reproduction_parts.draw_figure(view.figure, key="first-look", alt=alt)
     count = counted(len(live.spec.runs()), "run")
+    if not may_launch():
+        return
     if st.button(f"Run this live: {live.scale}, {count}", icon=":material/rocket_launch:", key="run-live"):
         made = reproduction_parts.launch(live)
         if made:

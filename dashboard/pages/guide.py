@@ -10,6 +10,7 @@ from backend.schemas.optimizers import CurvatureSettings
 from dashboard.launch.block_editor import FIELD as BLOCKS
 from dashboard.launch.form import form_fields
 from dashboard.pages import guide_study
+from dashboard.runs.actions import launch_button
 from dashboard.ui.html_table import table
 from dashboard.ui.setting_text import value_text
 from dashboard.ui.theme import STATIC, text_colour
@@ -30,8 +31,7 @@ def page() -> None:
         "**HF** solves one system for all weights. **BHF** solves a smaller one for each block of layers: fewer "
         "iterations, but the curvature between blocks is lost. **Adam** uses no curvature: cheap updates, and many."
     )
-    if st.button("Launch a comparison", type="primary"):
-        st.switch_page(st.session_state["pages"]["launch"])
+    launch_button()
     _optimizers()
     guide_study.draw()
     _axes()

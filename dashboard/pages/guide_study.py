@@ -8,7 +8,7 @@ import streamlit as st
 from backend.client import Client
 from backend.schemas.paper import Answer, PlotlyFigure, Reproduction
 from dashboard.pages import reproduction_parts
-from dashboard.ui.backend import ask
+from dashboard.ui.backend import ask, may_launch
 from dashboard.ui.html_table import table
 from dashboard.ui.text import counted, escape
 from dashboard.ui.theme import mode
@@ -96,7 +96,7 @@ def training(answers: Sequence[Answer]) -> list[str]:
 def numbers(figure: PlotlyFigure) -> tuple[list[str], list[list[str]]]:
     """Return a figure as a table, head and rows: each line's value at each setting, with the seeds' in brackets."""
     lines = [trace for trace in figure.data if "lines" in trace["mode"]]
-    seeds = {trace["name"].partition(",")[0]: trace for trace in figure.data if "lines" not in trace["mode"]}
+    seeds = {trace["name"].partition(",")[0]: trace for trace in figure.data if trace["mode"] == "markers"}
     rows = []
     for setting in dict.fromkeys(x for line in lines for x in line["x"]):
         cells = []
@@ -139,7 +139,7 @@ def _answer(answer: Answer, sweep: Reproduction | None) -> None:
                 st.caption("Median over the seeds that ended; each seed in brackets.")
         if answer.experiment is not None:
             reproduction_parts.curves_button(answer.experiment, key=f"curves-{answer.question}")
-        elif sweep is not None:
+        elif sweep is not None and may_launch():
             count = counted(len(sweep.spec.runs()), "run")
             key = f"sweep-{answer.question}"
             pressed = st.button(f"Run again: {count}", icon=":material/rocket_launch:", key=key)

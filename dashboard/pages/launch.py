@@ -27,12 +27,12 @@ from backend.schemas.optimizer_registry import OPTIMIZERS
 from backend.schemas.runs import Experiment, Preset
 from dashboard.launch import block_editor, optimizer_table, own_network, presets
 from dashboard.launch.draft import Draft, clone, draft, problem_presets, seeds_of, start_draft
-from dashboard.launch.estimate import wall_seconds
+from dashboard.launch.estimate import is_timed, wall_seconds
 from dashboard.launch.form import Form, form_fields
 from dashboard.launch.naming import automatic_name
 from dashboard.launch.optimizer_table import Column
 from dashboard.ui.auto_refresh import WatchedQuery, auto_refresh
-from dashboard.ui.backend import ask, await_backend, client, finished_runs
+from dashboard.ui.backend import ask, await_backend, client, may_launch, timed_runs
 from dashboard.ui.setting_text import TIMES, setting_name, short_name
 from dashboard.ui.text import counted, duration, escape, unique_labels
 
@@ -44,6 +44,9 @@ def page() -> None:
     """Draw the page."""
     head = st.container(horizontal=True, vertical_alignment="bottom")
     head.title("Launch a comparison", width="stretch", anchor=False)
+    if not may_launch():
+        st.info("This dashboard only shows: launch at the address that `blockhf up` prints.")
+        st.stop()
     answer: CatalogAnswer | None = ask(catalog=lambda backend: backend.catalog())["catalog"]
     if answer is None:
         st.stop()
@@ -334,10 +337,12 @@ def _foot(
         if spec and plan:
             images = (spec.problem.train_size or data.train_size, spec.problem.test_size or data.test_size)
             devices = [worker.info.device for worker in workers if worker.alive]
-            seconds = wall_seconds(spec, plan.total, images, finished_runs(), devices)
+            timed = timed_runs()
+            seconds = wall_seconds(spec, plan.total, images, timed, devices)
+            untimed = "" if is_timed(spec, timed) else ", a guess until a run of this network has made updates"
             st.html(
                 f"<p class='bhf-plan'><b>{counted(len(plan.runs), 'run')}</b>, <b>{plan.total:,}</b> parameters each, "
-                f"about <b>{duration(seconds)}</b>: {html.escape(spec.name)}</p>"
+                f"about <b>{duration(seconds)}</b>{untimed}: {html.escape(spec.name)}</p>"
             )
         elif links:
             fix = f"Fix {counted(len(links), 'field')} to launch: {'; '.join(links)}"

@@ -13,7 +13,7 @@ from backend.errors import BlockHFError
 from backend.schemas.measures import UPDATE_MEASURES
 from backend.schemas.paper import Axis, ClaimResult, Evidence, OwnRun, PaperView, Reproduction, Verdict
 from dashboard.pages import reproduction_parts
-from dashboard.ui.backend import ask, client
+from dashboard.ui.backend import ask, client, may_launch
 from dashboard.ui.html_table import table
 from dashboard.ui.text import counted, escape, unique_labels
 from dashboard.ui.theme import mode
@@ -112,7 +112,7 @@ def _card(problem: str, shipped: Sequence[Reproduction]) -> None:
         return
     estimate = reproduction_parts.duration_text(by_scale[scale].spec)
     st.caption(f"{scale}: {SCALES.get(scale, '')}" + (f"; {estimate}" if estimate else ""))
-    if st.button(
+    if may_launch() and st.button(
         f"Reproduce {title}",
         type="primary",
         icon=":material/rocket_launch:",

@@ -10,9 +10,9 @@ from backend.client import Client
 from backend.schemas.api import Worker
 from backend.schemas.runs import Run, RunStatus
 from dashboard.runs import wording
-from dashboard.runs.actions import ACTIONS, action_buttons, move_menu, perform, queue_order
+from dashboard.runs.actions import ACTIONS, action_buttons, launch_button, move_menu, perform, queue_order
 from dashboard.ui.auto_refresh import WatchedQuery, auto_refresh
-from dashboard.ui.backend import ask, name_of
+from dashboard.ui.backend import ask, may_launch, name_of
 from dashboard.ui.html_table import table
 
 SHOWN = 30
@@ -58,8 +58,7 @@ def _now() -> None:
         _runs("Recently failed or cancelled", known["ended"])
     if not (running or queued or paused):
         st.write("The queue is empty.")
-        if st.button("Launch a comparison", type="primary"):
-            st.switch_page(st.session_state["pages"]["launch"])
+        launch_button()
 
 
 def _fresh(listed: Sequence[Sequence[Run]], workers: Sequence[Worker]) -> None:
@@ -141,18 +140,19 @@ def _runs(heading: str, listed: Sequence[Run], waiting: Sequence[Run] = (), lost
     ]
     if len(listed) > SHOWN:
         st.caption(f"and {len(listed) - SHOWN} more")
-    if len(listed) > 1:
+    if len(listed) > 1 and may_launch():
         _bulk(heading, selected or listed, "selected" if selected else "all")
 
 
 def _row(run: Run, place: int, line: Sequence[Run], waiting: Sequence[Run], *, lost: bool) -> bool:
     """Draw one run; return whether it is selected."""
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-        selected = len(line) > 1 and st.checkbox(
+        several = len(line) > 1 and may_launch()
+        selected = several and st.checkbox(
             f"Select {name_of(run)}", key=f"tick-{run.id}", label_visibility="collapsed", width=24
         )
         st.html(_described(run, place, lost=lost), width="stretch")
-        if run.status is RunStatus.QUEUED and len(line) > 1:
+        if run.status is RunStatus.QUEUED and several:
             move_menu(run, waiting)
         action_buttons(run)
     return selected

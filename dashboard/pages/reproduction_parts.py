@@ -1,9 +1,7 @@
 """Parts of the pages that re-run experiments: state, duration, launch, refresh and figures."""
 
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
-from typing import Any
 from uuid import uuid4
 
 import streamlit as st
@@ -11,13 +9,13 @@ import streamlit as st
 from backend.client import Client
 from backend.errors import BlockHFError
 from backend.schemas.base import MAX_RUNS_PER_EXPERIMENT
-from backend.schemas.experiments import Budget, ExperimentSpec
+from backend.schemas.experiments import ExperimentSpec
 from backend.schemas.paper import OwnRun, PlotlyFigure, Reproduction
-from backend.schemas.runs import Experiment, Run
-from dashboard.launch.estimate import estimate
+from backend.schemas.runs import Experiment
+from dashboard.launch.estimate import is_timed, wall_seconds
+from dashboard.ui import figure as ui_figure
 from dashboard.ui.auto_refresh import WatchedQuery, auto_refresh
-from dashboard.ui.backend import ask, client, finished_runs
-from dashboard.ui.live_curves import register
+from dashboard.ui.backend import ask, client, timed_runs
 from dashboard.ui.text import counted, duration, escape
 
 RUN_FIELDS = ("id", "status", "summary")  # a change in one of these changes the figure
@@ -36,42 +34,27 @@ def own_results(experiment: Experiment) -> OwnRun:
     )  # fmt: skip
 
 
-def seconds(spec: ExperimentSpec, parameters: int, train_size: int, earlier: Sequence[Run]) -> float | None:
-    """Estimate the training seconds of all runs, one after another; a budget in epochs is converted to updates.
-
-    Returns:
-        The seconds; None if one of the optimizers has no similar earlier run.
-    """
-    total = 0.0
-    for optimizer in spec.optimizers:
-        own = spec.model_copy(update={"optimizers": [optimizer]})
-        if spec.budget.updates is None and spec.budget.epochs is not None:
-            updates = math.ceil(spec.budget.epochs * train_size / optimizer.gradient_batch)
-            own = own.model_copy(update={"budget": Budget(updates=updates, seconds=spec.budget.seconds)})
-        part = estimate(own, parameters, earlier)
-        if part is None:
-            return None
-        total += part
-    return total
-
-
 def duration_text(spec: ExperimentSpec) -> str:
-    """Write how long the runs would train, estimated from earlier runs; empty if unknown."""
-    known = _size(spec.model_dump_json())
-    if known is None:
+    """Write how long the runs would take; empty if no run of the network has been timed, or no worker can train it."""
+    known, timed = _sizes(spec.model_dump_json()), timed_runs()
+    if known is None or not is_timed(spec, timed):
         return ""
-    about = seconds(spec, *known, finished_runs())
-    return "" if about is None else f"about {duration(about)} of training on one worker"
+    parameters, images, devices = known
+    return f"about {duration(wall_seconds(spec, parameters, images, timed, devices))}"
 
 
 @st.cache_data(ttl=60, show_spinner=False)
-def _size(spec_json: str) -> tuple[int, int] | None:
-    """Return an experiment's numbers of parameters and training images; None if no worker can train it."""
+def _sizes(spec_json: str) -> tuple[int, tuple[int, int], list[str]] | None:
+    """Return an experiment's parameters, its training and test images, and the workers' devices; None if unknown."""
     spec = ExperimentSpec.model_validate_json(spec_json)
     try:
-        catalog = client().catalog().catalog
-        images = {data.name: data.train_size for data in catalog.data} if catalog else {}
-        return client().check(spec).total, spec.problem.train_size or images[spec.problem.data]
+        answer = client().catalog()
+        data = {one.name: one for one in answer.catalog.data}[spec.problem.data] if answer.catalog else None
+        if data is None:
+            return None
+        images = (spec.problem.train_size or data.train_size, spec.problem.test_size or data.test_size)
+        devices = [worker.info.device for worker in answer.workers if worker.alive]
+        return client().check(spec).total, images, devices
     except (BlockHFError, KeyError):
         return None
 
@@ -104,16 +87,8 @@ def curves_button(experiment: str, *, key: str) -> None:
 
 
 def draw_figure(figure: PlotlyFigure, *, key: str, alt: str) -> None:
-    """Draw a figure of the backend, or a message if it has no curves; `alt` describes it for screen readers.
-
-    Streamlit's chart is not used: it becomes a new element whenever its values change, flickers and loses the zoom.
-    """
+    """Draw a figure of the backend, or a message if it has no curves; `alt` describes it for screen readers."""
     if not figure.data:
         st.info("No run has been evaluated yet. The curves appear here automatically.")
         return
-    _figure()(key=key, data={"figure": figure.model_dump(mode="json"), "alt": alt})
-
-
-@st.cache_resource(show_spinner=False)
-def _figure() -> Callable[..., Any]:
-    return register("blockhf_figure", "plot/figure.js")
+    ui_figure.draw_figure(figure.model_dump(mode="json"), key=key, alt=alt)

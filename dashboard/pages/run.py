@@ -11,7 +11,7 @@ from dashboard.compare import groups
 from dashboard.runs import wording
 from dashboard.runs.actions import ACTIONS, action_buttons, perform
 from dashboard.ui.auto_refresh import WatchedQuery, auto_refresh
-from dashboard.ui.backend import ask, await_backend, client, name_of
+from dashboard.ui.backend import ask, await_backend, client, may_launch, name_of
 from dashboard.ui.html_table import page_heading, table
 from dashboard.ui.live_curves import live, read_view
 from dashboard.ui.setting_text import run_settings, setting_name, value_text
@@ -111,7 +111,8 @@ def _downloads(run: Run) -> None:
             st.link_button("Weights", f"/api/v1/runs/{run.id}/weights.safetensors", icon=":material/download:")
         if run.checkpoint:
             st.link_button("Checkpoint", f"/api/v1/runs/{run.id}/checkpoint.safetensors", icon=":material/download:")
-        _again(run)
+        if may_launch():
+            _again(run)
         if st.button("Open comparison", icon=":material/monitoring:"):
             st.switch_page(st.session_state["pages"]["compare"], query_params={"experiments": run.experiment_id})
 

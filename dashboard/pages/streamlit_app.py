@@ -1,8 +1,11 @@
 """The script that Streamlit runs for every visitor: navigation and the chosen page."""
 
+from typing import Literal
+
 import streamlit as st
 
 from dashboard.pages import compare, guide, launch, paper, queue, run
+from dashboard.ui.backend import may_launch
 from dashboard.ui.live_curves import backend_banner
 from dashboard.ui.theme import STATIC, style_sheet
 
@@ -12,9 +15,12 @@ def main() -> None:
     st.set_page_config(page_icon=STATIC / "icon.png", layout="wide")
     st.html(style_sheet())
     st.logo(STATIC / "logo.svg", size="large")
+    launches: Literal["visible", "hidden"] = "visible" if may_launch() else "hidden"
     pages = {
         "compare": st.Page(compare.page, title="Compare", icon=":material/monitoring:", default=True),
-        "launch": st.Page(launch.page, title="Launch", url_path="launch", icon=":material/rocket_launch:"),
+        "launch": st.Page(
+            launch.page, title="Launch", url_path="launch", icon=":material/rocket_launch:", visibility=launches
+        ),
         "queue": st.Page(queue.page, title="Queue", url_path="queue", icon=":material/list_alt:"),
         "paper": st.Page(paper.page, title="Paper", url_path="paper", icon=":material/article:"),
         "guide": st.Page(guide.page, title="Guide", url_path="guide", icon=":material/menu_book:"),

@@ -8,8 +8,8 @@ import streamlit as st
 from backend.client import Client
 from backend.errors import BlockHFError, Conflict, NotFound, QueueFull
 from backend.schemas.runs import Run
-from dashboard.ui.backend import client
-from dashboard.ui.text import counted, escape
+from dashboard.ui.backend import client, may_launch, report
+from dashboard.ui.text import counted
 
 MAX_PRIORITY = 100  # the lowest is its negative
 MAX_ERRORS = 3  # more messages would cover the page
@@ -65,7 +65,7 @@ def perform(name: str, run_ids: Sequence[str], queued: Sequence[Run] = ()) -> No
     if done:
         st.toast(f"{ACTIONS[name].message} {counted(done, 'run')}")
     for text in refused[:MAX_ERRORS]:
-        st.toast(escape(text), icon=":material/error:")
+        report(text)
 
 
 def _request(backend: Client, name: str, run_id: str, others: Sequence[Run]) -> None:
@@ -78,7 +78,7 @@ def _request(backend: Client, name: str, run_id: str, others: Sequence[Run]) -> 
 
 def action_buttons(run: Run) -> None:
     """Draw a button for each possible action on a run."""
-    for name in run.actions:
+    for name in run.actions if may_launch() else ():
         st.button(
             ACTIONS[name].label,
             key=f"{name}-{run.id}",
@@ -96,3 +96,9 @@ def move_menu(run: Run, queued: Sequence[Run]) -> None:
         perform(st.session_state[key], [run.id], queued)
 
     st.menu_button("Move", MOVES, key=key, format_func=lambda name: ACTIONS[name].label, on_click=move)
+
+
+def launch_button() -> None:
+    """Draw a button that opens the launch page, for who may launch."""
+    if may_launch() and st.button("Launch a comparison", type="primary"):
+        st.switch_page(st.session_state["pages"]["launch"])

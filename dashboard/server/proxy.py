@@ -1,4 +1,4 @@
-"""The routes beside the pages: a read-only proxy to the backend, plotly.js, the components' scripts, health."""
+"""The routes beside the pages: a read-only proxy to the backend, scripts, QR codes, health."""
 
 import gzip
 from collections.abc import Sequence
@@ -17,6 +17,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import Receive, Scope, Send
 
 from backend.errors import BackendUnavailable, BlockHFError
+from dashboard.server.qr import qr_code
 from dashboard.ui.theme import STATIC
 
 PLOTLY = Path(plotly.__file__).parent / "package_data" / "plotly.min.js"
@@ -101,5 +102,6 @@ def create_routes(http: httpx.AsyncClient) -> Sequence[BaseRoute]:
         Route("/healthz", health, methods=["GET"]),
         Route("/api/{path:path}", BackendProxy(http).__call__, methods=["GET"]),
         Route("/plotly.min.js", plotly_script, methods=["GET"]),
+        Route("/qr.svg", qr_code, methods=["GET"]),
         Mount("/assets", Assets(directory=STATIC)),
     ]

@@ -12,6 +12,11 @@ export function element(tag, attributes = {}, ...children) {
   return node;
 }
 
+/** Write a text into a node, if it differs: a screen reader speaks, and the browser draws, only changes. */
+export function put(node, text) {
+  if (node && node.textContent !== text) node.textContent = text;
+}
+
 /** A control with a label. */
 export function labelled(text, control) {
   return element("label", { class: "bhf-select" }, element("span", {}, text), control);

@@ -1,8 +1,9 @@
 // The live part of the compare and run pages: controls, charts and tables, updated without a run of the page's script.
 
 import { Chart } from "./plot/chart.js";
-import { element, script, styles } from "./dom.js";
+import { element, put, script, styles } from "./dom.js";
 import { picked } from "./store/filter.js";
+import { Lecture } from "./panels/lecture.js";
 import { Leaderboard } from "./panels/leaderboard.js";
 import { Legend } from "./panels/legend.js";
 import { LogPanel } from "./panels/log.js";
@@ -14,11 +15,12 @@ import { ranking } from "./store/ranking.js";
 import { Store } from "./store/store.js";
 import { Table } from "./panels/table.js";
 import { pace, progressOf } from "./store/progress.js";
-import { DASHES, themeOf } from "./plot/theme.js";
+import { DASHES, LECTURE, themeOf } from "./plot/theme.js";
 import { RunsHead, Toolbar } from "./panels/toolbar.js";
 import { readZoom, writeZoom } from "./plot/zoom.js";
 
 const MOST_NAMED = 6; // configurations; of more, a leaderboard ranks them instead of the answer in words
+const WIDE = 700; // of a window in which a lecture's text is large [px]; a phone's stays as it is
 const PACE_SECONDS = 60; // over which the time left is estimated
 const mounted = new WeakMap(); // Streamlit calls mount at every rerun with the same host element
 
@@ -64,13 +66,18 @@ class Live {
     legend.setAttribute("aria-label", "Curves");
     this.count = element("summary", {});
     this.fold = element("details", { class: "bhf-fold", open: true }, this.count, head, table);
-    this.root.append(bar, this.banner, this.failures, this.strip, this.chart.box, legend, this.note, rankingBox, this.fold, target, steps, log);
+    this.lecture = new Lecture(this.root, { set, freeze: () => this.pause() });
     this.toolbar = new Toolbar(bar, {
       set,
+      present: () => this.lecture.enter(),
       pause: () => this.pause(),
       reset: () => this.change({ zoom: "" }),
       save: (format, size) => this.save(format, size),
     });
+    this.root.append(
+      this.lecture.head, bar, this.banner, this.failures, this.strip, this.chart.box, this.lecture.foot, this.toolbar.fullButton, legend, this.note, rankingBox, this.fold,
+      target, steps, log,
+    );
     this.head = new RunsHead(head, set, () => this.ask("cancel", ...this.open()));
     this.table = new Table(table, { ask: (verb, id) => this.ask(verb, id), toggle: (key) => this.toggle(key), set });
     [this.comparing, this.alone] = [[head, target, steps], [log]];
@@ -115,6 +122,7 @@ class Live {
     this.themes.disconnect();
     this.dark.removeEventListener("change", this.recoloured);
     this.chart.dispose();
+    this.lecture.dispose();
     mounted.delete(this.host);
   }
 
@@ -186,24 +194,42 @@ class Live {
   }
 
   resized() {
-    const width = Math.round(this.root.clientWidth);
-    if (width && width !== this.width) {
-      this.width = width;
+    const width = Math.round(this.chart.box.clientWidth);
+    const { fill } = this;
+    if (width && (width !== this.width || fill !== this.filled)) {
+      [this.width, this.filled] = [width, fill];
       this.draw();
     }
   }
 
+  /** The height that the charts fill in a lecture [px]; null outside of one. */
+  get fill() {
+    return this.presents ? this.chart.box.clientHeight : null;
+  }
+
+  get presents() {
+    return this.view.view === "present";
+  }
+
+  /** The page's colours; in a lecture on a wide screen with larger text and thicker curves. */
+  theme() {
+    return { ...themeOf(this.root, this.data), ...(this.presents && window.innerWidth >= WIDE ? LECTURE : {}) };
+  }
+
   draw() {
     if (!this.data || this.chart.held) return;
-    const theme = themeOf(this.root, this.data);
+    const { accuracy, groups: all, comparing, names, readOnly } = this.data;
+    this.root.classList.toggle("bhf-read-only", readOnly);
+    this.drawProgress(all);
+    this.lecture.show({ on: this.presents, title: this.data.title, status: this.status, paused: this.paused, x: this.view.x, readOnly });
+    const theme = this.theme();
     this.painted = JSON.stringify(theme);
-    const { accuracy, groups: all, comparing, names } = this.data;
     const groups = comparing ? picked(all, this.store.runs, this.view) : all;
     this.wantBlocks(groups);
     const measure = accuracy || this.view.targetOf !== "test_accuracy" ? this.view.targetOf : "train_loss";
     const shown = { groups, store: this.store, view: this.view, theme, accuracy, measure };
     const count = (some) => some.reduce((sum, { runs }) => sum + runs.length, 0);
-    this.toolbar.show(this.view, { paused: this.paused, seeded: all.some((group) => group.runs.length > 1), solves: all.some(({ kind }) => this.data.solvers.includes(kind)), accuracy });
+    this.toolbar.show(this.view, { paused: this.paused, seeded: all.some((group) => group.runs.length > 1), solves: all.some(({ kind }) => this.data.solvers.includes(kind)), accuracy, readOnly });
     this.head.show(this.view, { shown: count(groups), all: count(all), runs: this.store.runs, names, open: this.open().length });
     this.table.show({ ...shown, pending: this.pending });
     const many = comparing && groups.length > MOST_NAMED;
@@ -217,20 +243,19 @@ class Live {
     if (comparing) {
       this.values.show(shown);
       shown.target = this.target.show(shown);
-      if (many) drawBest(this.strip, ranking(groups, this.store.runs, measure), measure);
+      if (many) drawBest(this.strip, ranking(groups, this.store.runs, measure), measure, this.presents);
       else drawStrip(this.strip, this.target.shown);
       drawFailures(this.failures, groups, this.store);
     } else this.log.show(this.store, all[0]?.runs[0]?.id);
     this.drawBanner();
     this.drawNote();
-    this.drawProgress(all);
     if (this.lit) this.markLit(); // some rows are new
     this.plot(shown).catch((error) => this.say(`Drawing the charts failed: ${error.message}`));
   }
 
   /** Draw again if the page's colours have changed; style sheets change for other reasons, too. */
   repaint() {
-    if (this.data && JSON.stringify(themeOf(this.root, this.data)) !== this.painted) this.draw();
+    if (this.data && JSON.stringify(this.theme()) !== this.painted) this.draw();
   }
 
   /** Fold the single runs under the leaderboard of many configurations; what the user has opened stays open. */
@@ -240,7 +265,7 @@ class Live {
       this.fold.open = !many;
     }
     const text = `${count} ${count === 1 ? "run" : "runs"}`;
-    if (this.count.textContent !== text) this.count.textContent = text;
+    put(this.count, text);
     this.count.hidden = !many;
   }
 
@@ -251,8 +276,9 @@ class Live {
     const seconds = runs.reduce((sum, run) => sum + run.summary.seconds, 0);
     if (runs.length === this.store.ids.length) this.samples = [...this.samples.filter(({ at }) => now - at < PACE_SECONDS), { at: now, seconds }];
     const { text, tab } = progressOf(runs, pace(this.samples));
+    this.status = text;
     const place = document.querySelector(".bhf-progress-text");
-    if (place && place.textContent !== text) place.textContent = text;
+    put(place, text);
     const title = `${[tab, this.data.title].filter(Boolean).join(" \u00b7 ")} \u2013 BlockHF`;
     if (document.title !== title) document.title = title;
   }
@@ -268,10 +294,10 @@ class Live {
     await script("/plotly.min.js");
     const { updatedAt, unreachableSince, problem } = this.store;
     if (!updatedAt && !unreachableSince && !problem) return; // nothing to draw yet
-    const width = this.width || Math.round(this.root.clientWidth);
+    const width = Math.round(this.chart.box.clientWidth);
     if (!width || this.store.stopped) return;
     const { updates } = this.root.dataset;
-    const took = await this.chart.draw({ ...shown, store: this.store.shown, width, unit: this.data.lossUnit });
+    const took = await this.chart.draw({ ...shown, store: this.store.shown, width, fill: this.fill, unit: this.data.lossUnit });
     this.store.drawSeconds = took / 1000;
     this.toolbar.showClipped(this.chart.figure.clipped, this.view.full);
     this.root.dataset.drawn = updates;
@@ -289,7 +315,7 @@ class Live {
 
   say(text) {
     this.banner.hidden = !text;
-    if (this.banner.textContent !== text) this.banner.textContent = text;
+    put(this.banner, text);
   }
 
   drawNote() {
@@ -307,7 +333,7 @@ class Live {
     if (this.data.lossUnit && this.width < 480) parts.push(`Losses in ${this.data.lossUnit}.`);
     parts.push("Drag to zoom, double-click to reset. Keys: + and \u2212 zoom, arrows move, 0 resets.");
     const text = parts.join(" ");
-    if (this.note.textContent !== text) this.note.textContent = text;
+    put(this.note, text);
     this.root.dataset.updates = String(Math.max(0, ...[...store.cursors.values()].map((cursor) => cursor.after)));
     this.root.dataset.measures = Object.keys(MEASURES).length;
   }

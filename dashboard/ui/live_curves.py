@@ -10,6 +10,7 @@ import streamlit as st
 
 from backend.schemas.measures import BLOCK_MEASURES, COMPARED, UPDATE_MEASURES, Level, Measure
 from backend.schemas.optimizer_registry import OPTIMIZERS
+from dashboard.ui.backend import may_launch
 from dashboard.ui.theme import OTHER_COLOURS
 
 # The scripts come from the dashboard's own route, so the browser fetches them once and not with every rerun. They may
@@ -86,6 +87,7 @@ def _line_order(kind: str) -> tuple[bool, bool]:
 class LiveView:
     """What the user chose to see; stored in the page's URL."""
 
+    view: str = ""
     x: str = "update"
     panels: tuple[str, ...] = ("train_loss", "test_loss")
     logX: bool = False  # noqa: N815 # read by the browser's script
@@ -119,6 +121,7 @@ class LiveView:
 
 
 _CHOICES: dict[str, tuple[Any, ...]] = {
+    "view": ("", "present"),
     "x": X_AXES,
     "layout": ("grid", "stack"),
     "seeds": ("both", "band", "each"),
@@ -220,6 +223,7 @@ def live(
         "accuracy": accuracy,
         "lossUnit": loss_unit,
         "comparing": comparing,
+        "readOnly": not may_launch(),
         "measures": measure_records(),
         **optimizer_records(),
         "others": OTHER_COLOURS,

@@ -62,7 +62,7 @@ export class Leaderboard {
   make(group) {
     const eye = element("button", { type: "button", class: "bhf-eye", title: "Show or hide its curves", onclick: () => this.act.toggle(group.key) });
     const only = element("button", { type: "button", class: "bhf-button", "aria-label": `Only ${group.label}`, onclick: () => this.act.only(group.key) }, "Only this");
-    const clone = element("a", { href: `/launch?from=${group.runs[0].id}`, title: `New comparison from ${group.label}` }, "Clone");
+    const clone = element("a", { class: "bhf-change", href: `/launch?from=${group.runs[0].id}`, title: `New comparison from ${group.label}` }, "Clone");
     const actions = element("td", { class: "bhf-actions" }, only, element("span", { class: "bhf-links" }, clone));
     const held = { eye, actions, line: element("tr", { "data-group": group.key }) };
     this.rows.set(group.key, held);

@@ -1,5 +1,7 @@
 // Numbers on the queue page that change without a run of its script: updates, and when a worker was last seen.
 
+import { put } from "../dom.js";
+
 /** "1,234 of 5,000 updates", as the server writes it. */
 export function progress({ summary, config: { budget } }) {
   const write = (count) => count.toLocaleString("en-US");
@@ -20,8 +22,4 @@ export function queue([{ runs }, , , { workers }], now) {
     put(heard, `${Math.max(0, now - Date.parse(worker.seen_at) / 1000).toFixed(0)} s ago`);
     put(pace, rate(runs.find(({ id }) => id === worker.run_id)));
   });
-}
-
-function put(node, text) {
-  if (node && node.textContent !== text) node.textContent = text;
 }

@@ -13,12 +13,12 @@ export function drawStrip(node, shown) {
   put(node, found ? [element("strong", {}, `${found.head}: `), ...parts] : []);
 }
 
-/** One line: the best of many configurations; the leaderboard below the charts has the others. */
-export function drawBest(node, rows, measure) {
+/** One line: the best of many configurations; unless it is `alone`, the leaderboard below the charts has the others. */
+export function drawBest(node, rows, measure, alone) {
   const best = rows.find((row) => row.best);
   const { mean, low, high } = best?.value ?? {};
   const range = low === high ? "" : ` (${significant(low)}\u2013${significant(high)})`;
-  const text = best && `${significant(mean)}${range}, ${best.finished} of ${best.n} ${best.group.unit} finished; the ranking below has all`;
+  const text = best && `${significant(mean)}${range}, ${best.finished} of ${best.n} ${best.group.unit} finished${alone ? "" : "; the ranking below has all"}`;
   put(node, best ? [element("strong", {}, `${MEASURES[measure].better === "higher" ? "Highest" : "Lowest"} ${MEASURES[measure].label.toLowerCase()} of ${rows.length}: `), ...configuration(best.group, text, true)] : []);
 }
 

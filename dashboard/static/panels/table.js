@@ -1,6 +1,6 @@
 // The table of runs: status, progress, last and best values, actions. Rows are kept and only their texts change.
 
-import { element, sheet, swatch } from "../dom.js";
+import { element, put, sheet, swatch } from "../dom.js";
 import { aligned, decimals, significant, time } from "../store/numbers.js";
 import { narrowed } from "../store/filter.js";
 import { inOrder, sortableHeader } from "./sortable_header.js";
@@ -100,13 +100,13 @@ export class Table {
     const cells = Object.fromEntries(COLUMNS.map(({ key }) => [key, element("td", { class: `bhf-${key}` })]));
     const name = info.title;
     const button = ([verb, text]) => [verb, element(
-      "button", { type: "button", class: "bhf-button", "aria-label": `${text} ${name}`, onclick: () => this.act.ask(verb, info.id) }, text,
+      "button", { type: "button", class: "bhf-button bhf-change", "aria-label": `${text} ${name}`, onclick: () => this.act.ask(verb, info.id) }, text,
     )];
     const verbs = Object.fromEntries(Object.entries(VERBS).map(button));
     const links = element(
       "span", { class: "bhf-links" },
       element("a", { href: `/run?id=${info.id}`, title: `Details of ${name}` }, "Details"),
-      element("a", { href: `/launch?from=${info.id}`, title: `New comparison from ${name}` }, "Clone"),
+      element("a", { class: "bhf-change", href: `/launch?from=${info.id}`, title: `New comparison from ${name}` }, "Clone"),
       element("a", { href: `/api/v1/runs/${info.id}/export.csv`, download: `${info.id}.csv`, title: `Every update of ${name}` }, "CSV"),
       element("a", { href: `/api/v1/runs/${info.id}/export.parquet`, download: `${info.id}.parquet`, title: `Every update of ${name} with data types` }, "Parquet"),
     );
@@ -128,10 +128,6 @@ export class Table {
     const lines = sorted.map(({ info }) => this.rows.get(info.id).line);
     if (lines.some((line, i) => this.body.children[i] !== line)) this.body.replaceChildren(...lines);
   }
-}
-
-function put(cell, text) {
-  if (cell.textContent !== text) cell.textContent = text;
 }
 
 function drawStatus(cell, run, columns, verb) {

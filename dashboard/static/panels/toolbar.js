@@ -1,9 +1,10 @@
 // The controls above the charts. Each changes the view.
 
-import { element, labelled } from "../dom.js";
+import { element, labelled, put } from "../dom.js";
 import { STATES } from "../store/filter.js";
 import { MEASURES, PARTS, partOf, X_AXES } from "../store/measures.js";
 import { popover } from "./popover.js";
+import { Share } from "./share.js";
 import { options } from "./target_panel.js";
 
 const REFRESH = [[0, "Off"], [0.5, "0.5 s"], [1, "1 s"], [5, "5 s"]];
@@ -16,8 +17,8 @@ const MAIN_AXES = ["update", "seconds", "cost"]; // the others are behind "More"
 const LAYOUTS = [["grid", "Side by side"], ["stack", "Stacked"]];
 
 export class Toolbar {
-  /** `set(changes)` changes the view; `pause()` freezes the display and `reset()` resets the zoom. */
-  constructor(root, { set, pause, reset, save }) {
+  /** `set(changes)` changes the view; `pause()` freezes the display, `reset()` resets the zoom, `present()` begins a lecture. */
+  constructor(root, { set, pause, reset, save, present }) {
     this.view = {};
     this.set = set;
     const axes = Object.entries(X_AXES).map(([key, { label }]) => [key, label]);
@@ -43,20 +44,23 @@ export class Toolbar {
     );
     const size = element("select", {}, ...SIZES.map(([value, label]) => element("option", { value }, label)));
     const saves = group("Save the charts", [["png", "PNG"], ["svg", "SVG"], ["html", "HTML"]], (format) => save(format, size.value));
-    const exports = element("div", { class: "bhf-choices" }, labelled("Size of pictures", size), saves);
+    this.share = new Share();
+    const exports = element("div", { class: "bhf-choices" }, labelled("Size of pictures", size), saves, this.share.box);
     const menus = [["Metrics", this.panels], ["View", choices], ["Export", exports]].map(([name, content]) => popover(name, name, content));
     menus[2].button.classList.add("bhf-wide");
+    menus[2].panel.addEventListener("beforetoggle", ({ newState }) => newState === "open" && this.share.show(this.readOnly));
+    const presentButton = element("button", { type: "button", class: "bhf-button bhf-wide", title: "The charts fill the screen, for a lecture", onclick: present }, "Present");
     this.pauseButton = element("button", { type: "button", class: "bhf-button bhf-wide", onclick: pause, "aria-pressed": "false" }, "Freeze display");
     this.zoomButton = element("button", { type: "button", class: "bhf-button", onclick: reset }, "Reset zoom");
-    this.fullButton = element("button", { type: "button", class: "bhf-button bhf-wide", hidden: true, onclick: () => set({ full: !this.view.full }) }, "Show all values");
+    this.fullButton = element("button", { type: "button", class: "bhf-button", hidden: true, onclick: () => set({ full: !this.view.full }) }, "Show all values");
     root.append(
-      this.axes, ...menus.flatMap(({ button, panel }) => [button, panel]), this.pauseButton, this.zoomButton, this.fullButton,
+      this.axes, ...menus.flatMap(({ button, panel }) => [button, panel]), this.pauseButton, presentButton, this.zoomButton,
     );
   }
 
   /** Show the state of the view. */
-  show(view, { paused, seeded, solves, accuracy }) {
-    this.view = view;
+  show(view, { paused, seeded, solves, accuracy, readOnly }) {
+    [this.view, this.readOnly] = [view, readOnly];
     this.panels.querySelector("[data-value=test_accuracy]").hidden = !accuracy;
     for (const button of [this.axes, this.otherAxes].flatMap((part) => [...part.querySelectorAll("[data-value]")])) press(button, button.dataset.value === view.x);
     const other = !MAIN_AXES.includes(view.x);
@@ -128,6 +132,7 @@ export class RunsHead {
       labelled("Filter runs", this.words), labelled("Status", this.status), labelled("Optimizer", this.optimizer), labelled("Problem", this.problem), this.count,
     );
     this.cancelButton = confirmed(cancelAll);
+    this.cancelButton.classList.add("bhf-change");
     root.append(this.cancelButton);
   }
 
@@ -160,10 +165,6 @@ function group(name, choices, choose) {
 
 function press(button, pressed) {
   button.setAttribute("aria-pressed", String(pressed));
-}
-
-function put(node, text) {
-  if (node.textContent !== text) node.textContent = text;
 }
 
 /** A button that acts at the second press within four seconds. */

@@ -5,9 +5,11 @@ import { figure } from "./draw.js";
 import { Crosshair } from "./crosshair.js";
 import { panelsOf } from "../store/measures.js";
 import { savePage, savePicture, SIZES, tablesOf } from "./save.js";
+import { Touch } from "./touch.js";
 import { readZoom, writeZoom } from "./zoom.js";
 
 const OPTIONS = { displaylogo: false, responsive: false, displayModeBar: false, doubleClick: false, showTips: false, edits: { shapePosition: true } };
+const ENDS = ["pointerup", "pointercancel"]; // a browser that begins to scroll cancels a press
 const MOVES = { "+": [0.25, -0.25], "=": [0.25, -0.25], "-": [-0.5, 0.5], ArrowLeft: [-0.25, -0.25], ArrowRight: [0.25, 0.25] };
 
 export class Chart {
@@ -25,23 +27,30 @@ export class Chart {
     this.box = element("div", { class: "bhf-chart-box" }, this.node);
     this.crosshair = new Crosshair(this.box, this.node, near);
     this.node.addEventListener("pointerdown", () => { this.dragging = true; }, true);
+    this.touch = new Touch(this.node, {
+      axis: () => this.node._fullLayout?.xaxis,
+      read: (touch) => this.crosshair.move(touch),
+      unread: () => this.crosshair.hide(),
+      zoom: (range) => this.pinch(range),
+      done: (range) => this.pinchEnd(range),
+    });
     this.released = () => {
       this.dragging = false;
       if (this.missed) redraw();
     };
-    window.addEventListener("pointerup", this.released);
+    for (const name of ENDS) window.addEventListener(name, this.released);
   }
 
   dispose() {
     this.gone = true;
-    window.removeEventListener("pointerup", this.released);
+    for (const name of ENDS) window.removeEventListener(name, this.released);
     if (this.drawn) window.Plotly.purge(this.node);
   }
 
   /** Whether a drawing must wait because it would interrupt a drag; it follows afterwards. */
   get held() {
-    this.missed = this.dragging;
-    return this.dragging;
+    this.missed = this.dragging || Boolean(this.pinching);
+    return this.missed;
   }
 
   /** Draw the data in `shown`; return the duration in milliseconds. */
@@ -85,8 +94,19 @@ export class Chart {
     return drawn;
   }
 
+  pinch(range) {
+    this.pinching = true;
+    window.Plotly.relayout(this.node, { "xaxis.range": range });
+  }
+
+  pinchEnd(range) {
+    this.pinching = false;
+    this.change({ zoom: writeZoom({ ...readZoom(this.view.zoom), x: range }) });
+  }
+
   /** Report the zoomed ranges, or the dragged target. */
   relayout(event) {
+    if (this.pinching) return;
     const dragged = Object.entries(event).find(([name]) => /^shapes\[\d+\]\.y[01]$/.test(name));
     if (dragged) {
       this.change({ target: String(Number(dragged[1].toPrecision(4))) });

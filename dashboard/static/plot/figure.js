@@ -1,8 +1,10 @@
 // A figure from the backend, updated in place so that the zoom is kept and the page never shows two copies.
 
 import { element, script } from "../dom.js";
+import { axisOf, opacities, shapes } from "./brush.js";
 
 const CONFIG = { displaylogo: false };
+const BRUSHED = { ...CONFIG, displayModeBar: false, doubleClick: false, showTips: false };
 const held = new WeakMap();
 
 /** Draw the figure; redraw it if the data changed. */
@@ -17,7 +19,9 @@ class Figure {
   constructor(host) {
     this.box = element("div", { class: "bhf-figure", role: "figure" });
     this.zoomed = new Map();
-    host.replaceChildren(this.box);
+    this.ranges = new Map(); // brushed ranges by axis
+    this.clear = element("button", { type: "button", class: "bhf-show-all", hidden: true, onclick: () => this.brush(new Map()) }, "Show all runs");
+    host.replaceChildren(this.box, this.clear);
     const sizes = new ResizeObserver(() => this.drawn && this.box.offsetParent && window.Plotly.Plots.resize(this.box));
     sizes.observe(host);
     this.dispose = () => {
@@ -43,15 +47,36 @@ class Figure {
     }
     if (data !== this.data) return; // a newer one follows, or the figure was removed
     if (!this.drawn) this.box.replaceChildren();
-    if (this.box.getAttribute("aria-label") !== alt) this.zoomed.clear(); // another figure
+    if (this.box.getAttribute("aria-label") !== alt) [this.zoomed, this.ranges].forEach((held) => held.clear()); // another figure
     this.box.setAttribute("aria-label", alt);
     this.given = figure.layout;
-    const layout = structuredClone(figure.layout); // plotly changes its layout
+    const { data: traces, layout } = structuredClone(figure); // plotly changes both
     layout.font = { family: getComputedStyle(this.box).fontFamily, ...layout.font };
     for (const [axis, range] of this.zoomed) layout[axis] = { ...layout[axis], range };
-    window.Plotly.react(this.box, figure.data, layout, CONFIG);
-    if (!this.drawn) this.box.on("plotly_relayout", (event) => this.remember(event)); // `on` exists after the first drawing
+    window.Plotly.react(this.box, traces, layout, data.brush ? BRUSHED : CONFIG);
+    if (!this.drawn) this.listen(data.brush); // `on` exists after the first drawing
     this.drawn = true;
+    if (data.brush) this.brush(this.ranges);
+  }
+
+  listen(brushed) {
+    if (!brushed) {
+      this.box.on("plotly_relayout", (event) => this.remember(event));
+      return;
+    }
+    this.box.on("plotly_selected", (event) => {
+      if (!event?.range) return;
+      this.brush(new Map(this.ranges).set(axisOf(event.range.x, this.given.xaxis.tickvals.length), event.range.y));
+    });
+  }
+
+  /** Show only the lines within the ranges, by axis. */
+  brush(ranges) {
+    this.ranges = ranges;
+    this.clear.hidden = !ranges.size;
+    const lines = this.data.figure.data;
+    const colour = getComputedStyle(this.box).color;
+    window.Plotly.update(this.box, { opacity: opacities(lines, ranges), selectedpoints: lines.map(() => null) }, { shapes: shapes(ranges, colour), selections: [] });
   }
 
   /** Keep the ranges that the user chose; the figure's own ranges come from the backend. */

@@ -2,7 +2,9 @@
 
 export const LABEL_GAP = 16; // smallest distance of two labels [px]
 export const MAX_LABELS = 8; // per panel
-const LONGEST = 22; // characters of a name
+const LONGEST = 24; // characters of a name
+const [EDGE, LETTER, NARROW_LETTER, VALUE] = [14, 7, 6.2, 5]; // of a label: edges, a wide and a usual letter [px], characters of its value
+const SEPARATOR = " \u00b7 ";
 
 /** Places at least `gap` apart and within [0, height], as near to the wanted ones as their order allows. */
 export function apart(wanted, gap, height) {
@@ -19,14 +21,24 @@ export function apart(wanted, gap, height) {
   return places;
 }
 
-/** A name that fits beside a curve. */
-export function shortened(name) {
-  return name.length > LONGEST ? `${name.slice(0, LONGEST - 1)}\u2026` : name;
+/** A name that fits beside a curve among others of these names: without the first part if all share it. */
+export function shortened(name, names = [], longest = LONGEST) {
+  const first = name.split(SEPARATOR)[0] + SEPARATOR;
+  const shared = names.length > 1 && names.every((other) => other.startsWith(first));
+  const text = shared ? name.slice(first.length) : name;
+  if (text.length <= longest) return text;
+  return shared ? `\u2026${text.slice(1 - longest)}` : `${text.slice(0, longest - 1)}\u2026`;
 }
 
 /** The width to keep free beside a panel for the labels of these names [px]; narrow panels have values alone. */
-export function labelWidth(names, width) {
-  if (!names.length || names.length > MAX_LABELS) return 0;
-  if (width < 420) return 46;
-  return Math.min(0.34 * width, 14 + 7 * (Math.max(...names.map((name) => shortened(name).length)) + 5));
+export function labelWidth(names, width, scale = 1) {
+  if (!names.length) return 0;
+  if (width < 420) return 46 * scale;
+  const share = scale > 1 ? 0.45 : 0.34; // larger text needs more of the panel
+  return Math.min(share * width, scale * (EDGE + LETTER * (Math.max(...names.map((name) => shortened(name, names).length)) + VALUE)));
+}
+
+/** The characters of a name that fit into a label's width. */
+export function longestName(width, scale = 1) {
+  return Math.min(LONGEST, Math.floor((width / scale - EDGE) / NARROW_LETTER) - VALUE);
 }

@@ -28,6 +28,15 @@ export function mixed(colour, other, share) {
   return `#${[0, 1, 2].map((i) => value(i).toString(16).padStart(2, "0")).join("")}`;
 }
 
+/** What a lecture shows larger: text of at least 20 px, and curves of at least 4 px. */
+export const LECTURE = { scale: 5 / 3, line: 4 };
+
+/** A size of text or a distance at the theme's scale [px]. */
+export const sized = (theme, pixels) => pixels * (theme.scale ?? 1);
+
+/** The width of a curve [px]. */
+export const thick = (theme, width) => Math.max(width, theme.line ?? 0);
+
 /** A colour with an opacity. */
 export function faint(colour, alpha) {
   const value = Number.parseInt(colour.slice(1), 16);

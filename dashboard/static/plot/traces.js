@@ -2,7 +2,7 @@
 
 import { MEASURES, plain } from "../store/measures.js";
 import { divergence, mean, points, smooth, thin } from "../store/series.js";
-import { DASHES, faint, style } from "./theme.js";
+import { DASHES, faint, style, thick } from "./theme.js";
 
 /**
  * A group's curves: mean or median with band, individual runs, and marks where one diverged. The property `bhf` of a
@@ -25,7 +25,7 @@ export function lines({ group, store, measure, axis, view, theme, bands, crowded
     if (bands) traces.push(...band(centre, base, faint(colour, 0.17)));
     if (view.smooth) traces.push({ ...faintly, ...stroke(centre.x, centre.y, faint(colour, 0.45), "solid", 1.2) });
     traces.push({
-      ...main, ...stroke(centre.x, smooth(centre.y, view.smooth), colour, dash, 2.4), name: `${name} · ${view.centre} of ${centre.n}`, showlegend: !axis,
+      ...main, ...stroke(centre.x, smooth(centre.y, view.smooth), colour, dash, thick(theme, 2.4)), name: `${name} · ${view.centre} of ${centre.n}`, showlegend: !axis,
       customdata: centre.count.map((count) => `n = ${count}`),
     });
   }
@@ -34,14 +34,14 @@ export function lines({ group, store, measure, axis, view, theme, bands, crowded
     if (view.smooth) traces.push({ ...faintly, ...stroke(...joined(each, 0), faint(colour, 0.25), "solid", 1) });
     const parts = each.map(({ run, line }) => ({ xs: line.x, ys: smooth(line.y, view.smooth), label: `${group.label} \u00b7 ${run.name}`, group: group.key, colour }));
     const names = gap(each.map(({ run, line }) => new Array(line.x.length).fill(plain(run.name))));
-    traces.push({ ...base, ...stroke(...joined(each, view.smooth), colour, dash, 1.5), name, showlegend: !axis, customdata: names, bhf: { ...base.bhf, parts } });
+    traces.push({ ...base, ...stroke(...joined(each, view.smooth), colour, dash, thick(theme, 1.5)), name, showlegend: !axis, customdata: names, bhf: { ...base.bhf, parts } });
   }
   for (const { run, line } of many || crowded ? [] : each) {
     const label = group.runs.length > 1 ? `${name} · ${plain(run.name)}` : name;
     if (bands && store.bucket > 1) traces.push(...band(line, base, faint(colour, 0.15)));
     if (view.smooth) traces.push({ ...faintly, ...stroke(line.x, line.y, faint(colour, 0.25), "solid", 1) });
     const bhf = { ...main.bhf, label: group.runs.length > 1 ? run.name : group.label };
-    traces.push({ ...main, bhf, ...stroke(line.x, smooth(line.y, view.smooth), colour, dash, 2), name: label, showlegend: !axis });
+    traces.push({ ...main, bhf, ...stroke(line.x, smooth(line.y, view.smooth), colour, dash, thick(theme, 2)), name: label, showlegend: !axis });
   }
   for (const { run, columns } of each) traces.push(...event({ columns, run, view, measure, base, colour, name }));
   return traces;
@@ -58,7 +58,7 @@ export function blockLines({ group, store, measure, axis, view, theme }) {
     const dash = DASHES[block % DASHES.length];
     const raw = { ...base, ...stroke(line.x, line.y, faint(colour, 0.3), "solid", 1) };
     return [...(view.smooth ? [raw] : []), {
-      ...base, ...stroke(line.x, smooth(line.y, view.smooth), colour, dash, 1.6), name: nameOf(group, run, count > 1 && block),
+      ...base, ...stroke(line.x, smooth(line.y, view.smooth), colour, dash, thick(theme, 1.6)), name: nameOf(group, run, count > 1 && block),
       customdata: solveNotes(columns, block, line.update), bhf: { group: group.key, read: true, label: nameOf(group, run, count > 1 && block) },
     }];
   }).flat();
@@ -132,7 +132,7 @@ export function decreases(asked) {
   if (!columns) return blocks;
   const line = points(columns, view.x, "loss_decrease", { logX: view.logX, logY: view.logY });
   const loss = {
-    ...stroke(line.x, smooth(line.y, view.smooth), style(group, theme).colour, "solid", 3), type: "scatter", mode: "lines", showlegend: false,
+    ...stroke(line.x, smooth(line.y, view.smooth), style(group, theme).colour, "solid", thick(theme, 3)), type: "scatter", mode: "lines", showlegend: false,
     xaxis: `x${axis}`, yaxis: `y${axis}`, name: `${plain(group.label)} · loss, whole step`, hoverinfo: "skip", opacity: 0.55,
     bhf: { group: group.key, read: true, label: `${group.label} · loss, whole step` },
   };

@@ -11,7 +11,8 @@ from backend.api import guard
 from backend.api.guard import PUBLIC, FailedLogins, Guard, _network
 from backend.api.logging import JsonLines, PlainLines
 from backend.errors import TooManyFailedLogins
-from backend.security.tokens import EVERYTHING, Scope, Tokens
+from backend.schemas.api import Scope
+from backend.security.tokens import EVERYTHING, Tokens
 from backend.settings import Settings
 from tests.inprocess import api_description, backend
 

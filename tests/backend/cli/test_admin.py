@@ -11,8 +11,9 @@ from typer.testing import CliRunner, Result
 from backend.api.services import Services
 from backend.cli.app import app
 from backend.cli.main import main
+from backend.schemas.api import Scope
 from backend.schemas.optimizers import Adam
-from backend.security.tokens import Scope, Tokens
+from backend.security.tokens import Tokens
 from backend.settings import Settings
 from backend.storage.tables import EXPERIMENTS, RUNS
 from tests.backend.scene import Scene

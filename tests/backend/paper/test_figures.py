@@ -1,13 +1,15 @@
 """The paper's figure: panels, lines, bands, and an axis that a diverging run does not spoil."""
 
 from dataclasses import replace
+from typing import Any
 
 import plotly.graph_objects as go
 import pytest
 
 from backend.paper.curves import Results
 from backend.paper.figures import paper_figure
-from backend.schemas.paper import Axis
+from backend.schemas.paper import Axis, PlotlyFigure
+from backend.schemas.runs import RunStatus
 from tests.backend.paper.samples import GOOD, results
 
 
@@ -39,6 +41,34 @@ def test_a_diverging_run_leaves_the_frame() -> None:
     layout = paper_figure(results(GOOD | {"hf10": [[20.0, 1e30, 1e30]] * 2})).layout
     low, high = layout["yaxis"]["range"]
     assert 10**low < 8 < 40 < 10**high < 50
+
+
+def marks(figure: PlotlyFigure) -> list[dict[str, Any]]:
+    """Return the marks of runs that diverged."""
+    return [trace for trace in figure.data if trace["mode"] == "markers+text"]
+
+
+def test_runs_that_leave_the_frame_are_marked_where_they_do() -> None:
+    """The mark is at the top at the first run's update, in each panel of its optimizer, and counts the runs."""
+    lost = GOOD | {"hf10": [[20.0, 14.0, 1e30], [20.0, 1e30, 1e30]]}
+    figure = paper_figure(results(lost, hf10=[RunStatus.FINISHED, RunStatus.FAILED]))
+    go.Figure(figure.model_dump())
+    found = marks(figure)
+    assert [mark["xaxis"] for mark in found] == ["x2", "x4"]
+    assert (found[0]["x"], found[0]["marker"]["symbol"]) == ([2], "triangle-up")
+    assert found[0]["y"] == pytest.approx([10 ** figure.layout["yaxis2"]["range"][1]])
+    assert "1 of 2" in found[0]["text"][0]
+    assert "update 2" in found[0]["hovertext"][0]
+
+
+def test_a_run_that_fails_within_the_frame_is_marked_at_its_end() -> None:
+    """Its last values are low; nothing else has a mark, and a run without values has none."""
+    ended = results(GOOD | {"bhf10": [[20.0, 12.0], []]}, bhf10=[RunStatus.FAILED, RunStatus.FAILED])
+    found = marks(paper_figure(ended))
+    assert [(mark["xaxis"], mark["x"], mark["y"], mark["marker"]["symbol"]) for mark in found] == [
+        (axis, [2], [12.0], "x") for axis in ("x", "x2", "x3", "x4")
+    ]
+    assert marks(paper_figure(results(GOOD))) == []
 
 
 def test_what_differs_is_in_the_label() -> None:

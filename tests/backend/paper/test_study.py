@@ -68,3 +68,7 @@ def test_the_figure_keeps_the_sweeps_order_and_what_diverged_outside() -> None:
     layout = answer(Question.BLOCKS, made(Question.BLOCKS, ends), recorded=False).figure.layout
     assert layout["xaxis"]["categoryarray"] == ["1 (HF)", "2", "4", "one per layer"]
     assert 10 ** layout["yaxis"]["range"][1] == pytest.approx(90)
+    figure = answer(Question.BLOCKS, made(Question.BLOCKS, ends), recorded=False).figure
+    (mark,) = [trace for trace in figure.data if trace["mode"] == "markers+text"]
+    assert (mark["x"], mark["text"]) == (["one per layer"], ["3 of 3 diverged"])
+    assert mark["y"] == pytest.approx([90])

@@ -13,7 +13,8 @@ from pydantic import SecretStr
 
 from backend.errors import Conflict, NotFound
 from backend.operations.supervisor import Stack
-from backend.security.tokens import EVERYTHING, Scope, Tokens, Unsafe, check_address
+from backend.schemas.api import Scope
+from backend.security.tokens import EVERYTHING, Tokens, Unsafe, check_address
 from backend.settings import Settings
 from tests.processes import DEADLINE
 

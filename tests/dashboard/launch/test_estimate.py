@@ -2,27 +2,28 @@
 
 import pytest
 
-from backend.schemas.experiments import Budget
+from backend.schemas.experiments import Budget, Evaluation
 from backend.schemas.optimizers import Adam, HessianFree
-from dashboard.launch.estimate import RATES, START_SECONDS, estimate, wall_seconds
+from dashboard.launch.estimate import RATES, START_SECONDS, is_timed, wall_seconds
 from tests.dashboard.samples import SPEC, experiment
 
 
-def test_the_duration_is_judged_by_earlier_runs() -> None:
-    """Seconds per update of earlier runs of the same kind times the budget, at most the budget's own seconds."""
-    spec = SPEC.model_copy(update={"optimizers": [Adam(), HessianFree()], "seeds": [0, 1]})
-    earlier = experiment(spec).runs
-    paced = [
+def test_similar_runs_say_how_long_an_update_takes() -> None:
+    """Seconds per update of runs of the same kind times the budget; an estimate for another network is a guess."""
+    spec = SPEC.model_copy(
+        update={"optimizers": [Adam(), HessianFree()], "seeds": [0, 1], "budget": Budget(updates=100)}
+    )
+    timed = [
         run.model_copy(
             update={"summary": run.summary.model_copy(update={"updates": 10, "seconds": seconds}), "parameters": 83}
         )
-        for run, seconds in zip(earlier, [1.0, 20.0, 1.0, 20.0], strict=True)
+        for run, seconds in zip(experiment(spec).runs, [1.0, 1.0, 20.0, 20.0], strict=True)
     ]
-    assert estimate(SPEC.model_copy(update={"optimizers": [Adam(), HessianFree()]}), 83, paced) == 10 + 200
-    short = SPEC.budget.model_copy(update={"seconds": 15.0})
-    assert estimate(SPEC.model_copy(update={"optimizers": [HessianFree()], "budget": short}), 83, paced) == 15
-    assert estimate(SPEC, 83, paced) is None
-    assert estimate(SPEC.model_copy(update={"optimizers": [Adam()]}), 84, paced) is None
+    one = spec.model_copy(update={"seeds": [2]})
+    assert wall_seconds(one, 83, (100, 10), timed, ["cpu"]) == pytest.approx(2 * START_SECONDS + 10 + 200, rel=0.01)
+    assert is_timed(one, timed)
+    other = one.model_copy(update={"problem": one.problem.model_copy(update={"name": "other"})})
+    assert not is_timed(other, timed)
 
 
 def test_the_whole_time_is_known_without_any_run() -> None:
@@ -49,3 +50,27 @@ def test_other_runs_say_how_fast_the_machine_is() -> None:
     images = (5000, 100)
     fast = wall_seconds(spec, 100_000, images, [], ["cpu"]) - START_SECONDS
     assert wall_seconds(spec, 100_000, images, [slow], ["cpu"]) - START_SECONDS == pytest.approx(10 * fast)
+
+
+def test_a_run_of_the_same_optimizer_says_more_than_another() -> None:
+    """Of two optimizers, each has its own pace also with a network of another size."""
+    optimizers = [Adam(), HessianFree()]
+    runs = experiment(SPEC.model_copy(update={"optimizers": optimizers})).runs
+    paces = {"adam": 0.1, "hf": 7.0}
+    earlier = [
+        run.model_copy(
+            update={
+                "parameters": 100_000,
+                "summary": run.summary.model_copy(
+                    update={"updates": 10, "seconds": 10 * paces[run.config.optimizer.kind]}
+                ),
+            }
+        )
+        for run in runs
+    ]
+    for one in optimizers:
+        spec = SPEC.model_copy(
+            update={"optimizers": [one], "budget": Budget(updates=10), "evaluation": Evaluation(every=10)}
+        )
+        found = wall_seconds(spec, 200_000, (5000, 100), earlier, ["cpu"])
+        assert found - START_SECONDS == pytest.approx(10 * 2 * paces[one.kind], rel=0.3)

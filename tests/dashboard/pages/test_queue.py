@@ -175,3 +175,20 @@ def test_a_workers_state_counts_its_runs(held: list[str], state: str) -> None:
         id="wwwwwwwwwwwwwwww", info=info, registered_at=now, seen_at=now, alive=True, silent=False, run_ids=held
     )
     assert worker_state(worker, None) == state
+
+
+def test_a_run_that_is_claimed_meanwhile_is_listed_once(
+    empty: BothClient, open_page: OpenPage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The lists are read one after another, so the same run may be in two of them."""
+    runs = empty.launch(SPEC).runs
+    begun = runs[0].model_copy(update={"status": RunStatus.RUNNING})
+    lists = {"running": [begun], "queued": list(reversed(runs)), "paused": []}
+    monkeypatch.setattr("dashboard.pages.queue._all", lambda _, status: lists[status])
+    page = open_page("queue")
+    assert (headings(page)["Running"], headings(page)["Queued"]) == (1, 2)
+    assert [name.split(". ")[1] for name in names(page)[:3]] == [
+        "Adam \u00b7 seed 0",
+        "HF \u00b7 seed 0",
+        "BHF \u00b7 seed 0",
+    ]

@@ -5,11 +5,14 @@ import { test } from "node:test";
 
 import { load } from "./modules.mjs";
 
+const { axisOf, opacities } = await load("brush");
 const { figure, logTicks } = await load("draw");
 const { fieldsOf, plain } = await load("measures");
 const { picked } = await load("filter");
 const { inOrder } = await load("order");
-const { style } = await load("theme");
+const { adviceOf, linkOf } = await load("share");
+const { LECTURE, style } = await load("theme");
+const { pinched } = await load("touch");
 const { readZoom, writeZoom } = await load("zoom");
 
 const VIEW = {
@@ -122,6 +125,37 @@ test("a curve's end has a dot, and its name and value stand beside it", () => {
   assert.deepEqual(panels.map(({ measure, lines }) => [measure, lines.map((line) => [line.label, line.ys])]), [["train_loss", [["BHF", [3, 2, 1]]]]]);
 });
 
+test("a lecture fills the height with larger text and thicker curves; of many curves the best have names", () => {
+  const group = (i) => ({ key: `g${i}`, label: `B${i}`, kind: "bhf", variant: i, runs: [{ id: `r${i}`, name: "" }] });
+  const groups = [...Array(10).keys()].map(group);
+  const series = new Map(groups.map(({ runs }, i) => [runs[0].id, { update: [1, 2], train_loss: [30, 20 - i] }]));
+  const store = { series, runs: new Map(), blocks: new Map(), bucket: 1 };
+  const theme = { colours: { bhf: "#000000" }, others: [], text: "#222222", background: "#ffffff" };
+  const found = (changes, fill) => figure({ groups, store, view: VIEW, theme: { ...theme, ...changes }, width: 1280, fill });
+  const labels = ({ layout }) => layout.annotations.filter(({ xanchor, yanchor }) => xanchor === "left" && yanchor === "middle");
+  assert.deepEqual(labels(found({})), []);
+  const lecture = found(LECTURE, 640);
+  assert.deepEqual(labels(lecture).map(({ text }) => text.slice(3, 5)), ["B9", "B8", "B7", "B6", "B5", "B4", "B3", "B2"]);
+  assert.equal(lecture.layout.height, 640);
+  assert.ok([lecture.layout, ...lecture.layout.annotations, lecture.layout.xaxis.title].every(({ font }) => font.size >= 20));
+  assert.ok(lecture.traces.filter(({ bhf }) => bhf?.main).every(({ line }) => line.width >= 4));
+});
+
+test("what is between two fingers stays between them", () => {
+  const axis = { range: [0, 100], offset: 50, length: 500 };
+  const fingers = (middle, distance) => ({ middle, distance });
+  assert.deepEqual(pinched(axis, fingers(300, 100), fingers(300, 200)), [25, 75]);
+  assert.deepEqual(pinched(axis, fingers(300, 100), fingers(350, 100)), [-10, 90]);
+  assert.ok(pinched(axis, fingers(300, 100), fingers(300, 0)).every(Number.isFinite));
+});
+
+test("a link is without the lecture; its advice depends on who can open it", () => {
+  assert.equal(linkOf("http://h/?experiments=a&view=present&x=cost"), "http://h/?experiments=a&x=cost");
+  const advice = [["127.0.0.1", false], ["localhost", true], ["192.168.1.5", true], ["192.168.1.5", false]].map(([host, readOnly]) => adviceOf(host, readOnly));
+  assert.equal(advice[0], advice[1]);
+  assert.equal(new Set(advice).size, 3);
+});
+
 test("a diverged run's curve leaves through the top with a mark at its update; the range is the other run's", () => {
   const series = new Map([
     ["good", { update: [1, 2, 3], train_loss: [3, 2, 1] }],
@@ -156,4 +190,12 @@ test("18 configurations of one optimizer differ by dash and shade", () => {
   const looks = [...Array(18).keys()].map((variant) => style({ kind: "bhf", variant }, theme));
   assert.equal(new Set(looks.map((look) => look.colour + look.dash)).size, 18);
   assert.deepEqual([0, 6, 12].map((i) => looks[i].colour), ["#00825f", "#0b5c4c", "#66b49f"]);
+});
+
+test("a brush concerns the axis inside its box, or the nearest; lines must be within every range", () => {
+  assert.deepEqual([[0.8, 1.2], [0.1, 0.3], [1.6, 1.9], [-0.2, 3.1]].map((box) => axisOf(box, 3)), [1, 0, 2, 1]);
+  const lines = [{ y: [0, 0.5], opacity: 0.8 }, { y: [1, 0.5] }, { y: [1, 0] }];
+  assert.deepEqual(opacities(lines, new Map()), [0.8, 1, 1]);
+  const shown = opacities(lines, new Map([[0, [0.9, 1]], [1, [0.4, 0.6]]]));
+  assert.deepEqual(shown.map((each) => each > 0.5), [false, true, false]);
 });

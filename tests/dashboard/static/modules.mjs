@@ -3,6 +3,7 @@
 const ROOT = new URL(process.env.BLOCKHF_STATIC ? `file://${process.env.BLOCKHF_STATIC}/` : "../../../dashboard/static/", import.meta.url);
 const PATHS = {
   answer: "store/answer.js",
+  brush: "plot/brush.js",
   detail: "store/zoom_detail.js",
   draw: "plot/draw.js",
   extent: "plot/extent.js",
@@ -17,8 +18,10 @@ const PATHS = {
   save: "plot/save.js",
   series: "store/series.js",
   store: "store/store.js",
+  share: "panels/share.js",
   target: "store/time_to_target.js",
   theme: "plot/theme.js",
+  touch: "plot/touch.js",
   time: "store/time_breakdown.js",
   zoom: "plot/zoom.js",
 };

@@ -55,11 +55,18 @@ test("labels stay in order, apart and inside", () => {
   assert.deepEqual(apart([295, 298], 16, 300), [284, 300]);
 });
 
-test("a narrow panel has values alone beside its curves, many curves have nothing", () => {
+test("a narrow panel has values alone beside its curves", () => {
   assert.equal(labelWidth(["Adam"], 380), 46);
-  assert.equal(labelWidth(Array(9).fill("Adam"), 600), 0);
+  assert.ok(labelWidth(["Adam"], 600, 2) > labelWidth(["Adam"], 600));
   assert.ok(labelWidth(["Adam"], 600) < labelWidth(["BHF with a long name"], 600));
-  assert.equal(shortened("x".repeat(40)).length, 22);
+  assert.equal(shortened("x".repeat(40)).length, 24);
+});
+
+test("names beside curves leave out what all share, and keep the settings' ends", () => {
+  const names = ["BHF \u00b7 curvature batch 250 \u00b7 damping 0.1", "BHF \u00b7 curvature batch 62 \u00b7 damping 1"];
+  const short = names.map((name) => shortened(name, names));
+  assert.ok(short.every((text, i) => text.length === 24 && names[i].endsWith(text.slice(1))), short);
+  assert.equal(shortened("BHF", ["BHF", "HF"]), "BHF");
 });
 
 test("the crosshair reads the nearest points, best first, and leaves out curves that ended before", () => {

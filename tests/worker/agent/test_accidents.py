@@ -10,11 +10,12 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
+from backend.schemas.api import Scope
 from backend.schemas.base import MAX_TRACEBACK
 from backend.schemas.experiments import Budget, ExperimentSpec
 from backend.schemas.optimizers import Adam
 from backend.schemas.runs import RunStatus
-from backend.security.tokens import Scope, Tokens
+from backend.security.tokens import Tokens
 from tests.clients import BothClient
 from tests.processes import DEADLINE, SHORT_LEASE, Processes
 from tests.worker.cases import small_run
