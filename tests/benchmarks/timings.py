@@ -11,9 +11,9 @@ from typing import Any
 from backend.schemas.experiments import ExperimentSpec
 from backend.schemas.optimizer_registry import Optimizer
 from backend.schemas.runs import Run, RunStatus
-from tests.benchmarks.storm import OPTIMIZERS, child_of, configuration
+from tests.benchmarks.storm import OPTIMIZERS, configuration
 from tests.clients import BothClient
-from tests.processes import Processes
+from tests.processes import Processes, training_process
 
 LEASE_SECONDS = 4.0
 HEARTBEAT_SECONDS = 0.5
@@ -76,7 +76,7 @@ def _cancel(processes: Processes, *, forced: bool) -> float:
     client = processes.client
     run = _training(client, processes)
     if forced:
-        child = child_of(holder(client, run))
+        child = training_process(holder(client, run))
         assert child is not None
         os.kill(child, signal.SIGSTOP)
     began = time.monotonic()

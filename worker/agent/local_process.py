@@ -29,7 +29,10 @@ an update's processor time; on idle cores it saves almost nothing."""
 
 # Importing torch takes seconds, and a fork of a process that has imported it takes milliseconds. Elsewhere than on
 # Linux the system's libraries do not survive a fork.
-_CONTEXT = multiprocessing.get_context("forkserver" if sys.platform == "linux" else "spawn")
+if sys.platform == "linux":
+    _CONTEXT = multiprocessing.get_context("forkserver")
+else:
+    _CONTEXT = multiprocessing.get_context("spawn")
 _CONTEXT.set_forkserver_preload(["worker.agent.fork_server"])
 _LOCK = threading.Lock()
 """multiprocessing reads a process's exit code from a pipe, once: two threads must not do so at the same time."""
