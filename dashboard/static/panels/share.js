@@ -20,7 +20,7 @@ export function adviceOf(hostname, readOnly) {
 
 export class Share {
   constructor() {
-    this.code = element("img", { class: "bhf-code", alt: "QR code of the link" });
+    this.code = element("div");
     this.link = element("input", { class: "bhf-link", readonly: true, "aria-label": "Link to this view", onfocus: () => this.link.select() });
     this.copied = element("button", { type: "button", class: "bhf-button", onclick: () => this.copy() }, "Copy link");
     this.advice = element("p", { class: "bhf-advice" });
@@ -33,8 +33,8 @@ export class Share {
     this.link.value = link;
     this.advice.textContent = adviceOf(location.hostname, readOnly);
     this.copied.textContent = "Copy link";
-    this.code.hidden = LOOPBACK.test(location.hostname);
-    if (!this.code.hidden) this.code.src = `/qr.svg?text=${encodeURIComponent(link)}`;
+    const src = `/qr.svg?text=${encodeURIComponent(link)}`;
+    this.code.replaceChildren(...(LOOPBACK.test(location.hostname) ? [] : [element("img", { class: "bhf-code", alt: "QR code of the link", src })]));
   }
 
   copy() {
