@@ -18,6 +18,7 @@ from worker.agent.loop import Worker
 from worker.problems.registry import discover
 from worker.training import device
 from worker.training.optimizer_factory import trainable_kinds
+from worker.training.probe import update_speeds
 
 
 def main() -> None:
@@ -29,7 +30,7 @@ def main() -> None:
     stopped = threading.Event()
     _stop_on_signals(stopped)
     with WorkerClient.of(settings) as client, closing(LocalProcessExecutor(spare=True)) as executor:
-        chosen = device.choose_device("auto")
+        chosen, registry = device.choose_device("auto"), discover(folder=folder)
         Worker(
             client,
             executor,
@@ -40,10 +41,11 @@ def main() -> None:
                 slots=settings.slots,
                 optimizers=trainable_kinds(),
                 memory=device.memory(chosen),
+                speeds=update_speeds(registry.problems, chosen),
                 threads=torch.get_num_threads(),
                 versions=device.versions(),
             ),
-            catalog=discover(folder=folder).catalog(),
+            catalog=registry.catalog(),
             settings=settings,
             stopped=stopped,
         ).loop()

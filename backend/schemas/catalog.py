@@ -1,6 +1,6 @@
 """The catalog: problems and data sets that a worker can train, sent when it registers."""
 
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import Field
 
@@ -68,6 +68,9 @@ class WorkerInfo(Contract):
     devices: list[Device] = Field([], description="all its devices; empty: the one in `device`, and cpu")
     memory: int | None = Field(None, ge=0, le=2**53, description="memory of the device; null: not reported [bytes]")
     optimizers: list[Slug] | None = Field(None, description="kinds that it can train with; null: not reported")
+    speeds: dict[Slug, Annotated[float, Field(gt=0)]] = Field(
+        {}, max_length=100, description="by problem: speed of one update, timed at the start [flop/s, all layers dense]"
+    )
     slots: int = Field(1, ge=1, description="maximum number of runs at once")
     versions: dict[str, str] = Field({}, description="versions of python, torch and blockhf")
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from math import ceil
 from statistics import median
 
+from backend.schemas.catalog import WorkerInfo
 from backend.schemas.experiments import ExperimentSpec, RunConfig
 from backend.schemas.optimizers import CurvatureSettings
 from backend.schemas.runs import Run
@@ -11,16 +12,21 @@ from backend.schemas.runs import Run
 START_SECONDS = 2.0
 """time from a run's claim to its first update, on an idle machine"""
 RATES = {"cpu": 2e10, "cuda": 2e12}
-"""floating-point operations per second that training reaches where no earlier run says it, by kind of device"""
+"""floating-point operations per second that training reaches where nothing was timed, by kind of device"""
 
 
-def is_timed(spec: ExperimentSpec, earlier: Sequence[Run]) -> bool:
-    """Return whether an earlier run trained the same network, so that an estimate is more than a guess."""
-    return any(run.config.problem.name == spec.problem.name for run in earlier)
+def is_timed(spec: ExperimentSpec, earlier: Sequence[Run], workers: Sequence[WorkerInfo]) -> bool:
+    """Return whether an update of the same network was timed, so that an estimate is more than a guess."""
+    name = spec.problem.name
+    return any(run.config.problem.name == name for run in earlier) or any(name in one.speeds for one in workers)
 
 
 def wall_seconds(
-    spec: ExperimentSpec, parameters: int, images: tuple[int, int], earlier: Sequence[Run], devices: Sequence[str]
+    spec: ExperimentSpec,
+    parameters: int,
+    images: tuple[int, int],
+    earlier: Sequence[Run],
+    workers: Sequence[WorkerInfo],
 ) -> float:
     """Estimate when all runs will have ended, with their start and their evaluations.
 
@@ -29,14 +35,15 @@ def wall_seconds(
         parameters: how many the network has.
         images: how many images the training and the test set have.
         earlier: runs that have made updates; the most similar ones say how long an update takes.
-        devices: the device of each worker that is alive.
+        workers: those that are alive, with the speed of an update that each has timed.
     """
     train, test = images
-    cuda = spec.device.startswith("cuda") or any("cuda" in device.lower() for device in devices)
-    assumed = RATES["cuda" if cuda else "cpu"]
+    speeds = [one.speeds[spec.problem.name] for one in workers if spec.problem.name in one.speeds]
+    cuda = spec.device.startswith("cuda") or any(one.kind == "cuda" for one in workers)
+    assumed = median(speeds) if speeds else RATES["cuda" if cuda else "cpu"]
     total = 0.0
     for config in spec.runs():
-        rate = _rate(config, earlier) or assumed
+        rate = _rate(config, earlier, timed=bool(speeds)) or assumed
         pace = _measured(config, parameters, earlier) or _work(config, parameters) / rate
         budget = config.budget
         updates = [float(budget.updates)] if budget.updates else []
@@ -45,7 +52,7 @@ def wall_seconds(
         evaluations = 1 + min(updates) / config.evaluation.every
         each = 2 * parameters * (min(train, config.evaluation.train_subset) + test) / rate
         total += START_SECONDS + pace * min(updates) + each * evaluations
-    return total / max(1, len(devices))
+    return total / max(1, len(workers))
 
 
 def _measured(config: RunConfig, parameters: int, earlier: Sequence[Run]) -> float | None:
@@ -55,10 +62,13 @@ def _measured(config: RunConfig, parameters: int, earlier: Sequence[Run]) -> flo
     return median(paces) if paces else None
 
 
-def _rate(config: RunConfig, earlier: Sequence[Run]) -> float | None:
-    """Return the floating-point operations per second of earlier runs, of the most similar ones that there are."""
+def _rate(config: RunConfig, earlier: Sequence[Run], *, timed: bool) -> float | None:
+    """Return the floating-point operations per second of earlier runs, of the most similar ones that there are.
+
+    Where an update of the network was timed, runs of other networks say less than that.
+    """
     network = [run for run in earlier if run.config.problem.name == config.problem.name]
-    for runs in (network, earlier):
+    for runs in (network, [] if timed else earlier):
         same = [run for run in runs if run.config.optimizer.kind == config.optimizer.kind]
         if rate := _measured_rate(same) or _measured_rate(runs):
             return rate

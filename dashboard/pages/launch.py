@@ -336,10 +336,9 @@ def _foot(
         )
         if spec and plan:
             images = (spec.problem.train_size or data.train_size, spec.problem.test_size or data.test_size)
-            devices = [worker.info.device for worker in workers if worker.alive]
-            timed = timed_runs()
-            seconds = wall_seconds(spec, plan.total, images, timed, devices)
-            untimed = "" if is_timed(spec, timed) else ", a guess until a run of this network has made updates"
+            alive, timed = [worker.info for worker in workers if worker.alive], timed_runs()
+            seconds = wall_seconds(spec, plan.total, images, timed, alive)
+            untimed = "" if is_timed(spec, timed, alive) else ", a guess until a run of this network has made updates"
             st.html(
                 f"<p class='bhf-plan'><b>{counted(len(plan.runs), 'run')}</b>, <b>{plan.total:,}</b> parameters each, "
                 f"about <b>{duration(seconds)}</b>{untimed}: {html.escape(spec.name)}</p>"

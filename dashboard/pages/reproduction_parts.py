@@ -9,6 +9,7 @@ import streamlit as st
 from backend.client import Client
 from backend.errors import BlockHFError
 from backend.schemas.base import MAX_RUNS_PER_EXPERIMENT
+from backend.schemas.catalog import WorkerInfo
 from backend.schemas.experiments import ExperimentSpec
 from backend.schemas.paper import OwnRun, PlotlyFigure, Reproduction
 from backend.schemas.runs import Experiment
@@ -37,15 +38,17 @@ def own_results(experiment: Experiment) -> OwnRun:
 def duration_text(spec: ExperimentSpec) -> str:
     """Write how long the runs would take; empty if no run of the network has been timed, or no worker can train it."""
     known, timed = _sizes(spec.model_dump_json()), timed_runs()
-    if known is None or not is_timed(spec, timed):
+    if known is None:
         return ""
-    parameters, images, devices = known
-    return f"about {duration(wall_seconds(spec, parameters, images, timed, devices))}"
+    parameters, images, workers = known
+    if not is_timed(spec, timed, workers):
+        return ""
+    return f"about {duration(wall_seconds(spec, parameters, images, timed, workers))}"
 
 
 @st.cache_data(ttl=60, show_spinner=False)
-def _sizes(spec_json: str) -> tuple[int, tuple[int, int], list[str]] | None:
-    """Return an experiment's parameters, its training and test images, and the workers' devices; None if unknown."""
+def _sizes(spec_json: str) -> tuple[int, tuple[int, int], list[WorkerInfo]] | None:
+    """Return an experiment's parameters, its training and test images, and the workers; None if unknown."""
     spec = ExperimentSpec.model_validate_json(spec_json)
     try:
         answer = client().catalog()
@@ -53,8 +56,8 @@ def _sizes(spec_json: str) -> tuple[int, tuple[int, int], list[str]] | None:
         if data is None:
             return None
         images = (spec.problem.train_size or data.train_size, spec.problem.test_size or data.test_size)
-        devices = [worker.info.device for worker in answer.workers if worker.alive]
-        return client().check(spec).total, images, devices
+        workers = [worker.info for worker in answer.workers if worker.alive]
+        return client().check(spec).total, images, workers
     except (BlockHFError, KeyError):
         return None
 

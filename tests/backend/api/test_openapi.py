@@ -61,8 +61,13 @@ def test_every_example_is_valid(name: str) -> None:
             assert errors == [], place
 
 
-def test_knobs_carry_their_unit() -> None:
-    """Bounds, default, unit and help of a knob are in the description."""
-    knob = DOCUMENT["components"]["schemas"]["HessianFree"]["properties"]["max_cg_iterations"]
-    assert (knob["minimum"], knob["maximum"], knob["default"], knob["unit"]) == (1, 10_000, 30, "iterations")
-    assert knob["description"]
+def test_settings_carry_their_unit() -> None:
+    """Bounds, default, unit and help of a setting are in the description."""
+    setting = DOCUMENT["components"]["schemas"]["HessianFree"]["properties"]["max_cg_iterations"]
+    assert (setting["minimum"], setting["maximum"], setting["default"], setting["unit"]) == (
+        1,
+        10_000,
+        30,
+        "iterations",
+    )
+    assert setting["description"]

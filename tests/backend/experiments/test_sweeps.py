@@ -25,13 +25,13 @@ def expanded(**fields: Any) -> list[Any]:
     return expand(Sweep.model_validate({"base": spec()} | fields)).optimizers
 
 
-def bhf(**knobs: Any) -> BlockHessianFree:
+def bhf(**settings: Any) -> BlockHessianFree:
     """Make the sample's BHF, changed."""
-    return BlockHessianFree.model_validate(SMALL | knobs)
+    return BlockHessianFree.model_validate(SMALL | settings)
 
 
 def test_a_grid_is_every_combination() -> None:
-    """The knobs of a kind are combined, the last one fastest; other optimizers stay as they are."""
+    """The settings of a kind are combined, the last one fastest; other optimizers stay as they are."""
     found = expanded(grid={"bhf.damping": [0, 0.5], "bhf.max_cg_iterations": [10, 20]})
     assert found == [
         Adam(gradient_batch=10),
@@ -88,7 +88,7 @@ def test_nothing_to_sweep_changes_nothing() -> None:
     ],
 )
 def test_what_cannot_be_swept_is_named(fields: dict[str, Any], field: str) -> None:
-    """A kind or a knob that is not there, a value out of bounds, a field of a number, and too many are errors."""
+    """A kind or a setting that is not there, a value out of bounds, a field of a number, and too many are errors."""
     with pytest.raises(InvalidInput) as caught:
         expanded(**fields)
     assert caught.value.errors[0].field == field
@@ -152,7 +152,7 @@ def test_a_terminal_launches_a_grid(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         processes.stop()
 
 
-def test_a_knob_is_given_once() -> None:
+def test_a_setting_is_given_once() -> None:
     """A setting that is repeated in a grid or a point is an error; no value is dropped."""
     with pytest.raises(InvalidInput, match=r"grid.bhf.damping is '1': is set twice"):
         parse(spec(), ["bhf.damping=0", "bhf.damping=1"])
@@ -162,7 +162,7 @@ def test_a_knob_is_given_once() -> None:
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), None, [1], "x" * 65])
 def test_a_value_is_refused_once(client: BothClient, value: Any) -> None:
-    """The error names the knob, not each kind of value that it could be; over REST too."""
+    """The error names the setting, not each kind of value that it could be; over REST too."""
     for fields, field in (
         ({"grid": {"bhf.damping": [0, value]}}, "grid.bhf.damping.1"),
         ({"points": [{"bhf.damping": value}]}, "points.0.bhf.damping"),

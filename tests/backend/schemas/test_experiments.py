@@ -9,12 +9,12 @@ from backend.errors import from_validation
 from backend.schemas.experiments import Budget, Evaluation, ExperimentSpec, Problem, RunConfig
 from backend.schemas.optimizers import Adam, BlockHessianFree, EqualPartition, HessianFree
 
-KNOBS = [Adam, HessianFree, BlockHessianFree, Problem, Budget, Evaluation, EqualPartition, ExperimentSpec, RunConfig]
+KINDS = [Adam, HessianFree, BlockHessianFree, Problem, Budget, Evaluation, EqualPartition, ExperimentSpec, RunConfig]
 HF = {"kind": "hf", "gradient_batch": 10, "curvature_batch": 5}
 
 
-@pytest.mark.parametrize("kind", KNOBS)
-def test_every_knob_is_explained(kind: type[BaseModel]) -> None:
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_setting_is_explained(kind: type[BaseModel]) -> None:
     """Each field that a user sets has a line of help and a unit, and unknown fields are refused."""
     for name, schema in kind.model_json_schema()["properties"].items():
         if name in {"kind", "optimizer"} or "$ref" in schema or "oneOf" in schema:

@@ -98,8 +98,8 @@ def test_what_to_average_over_stands_in_the_url(api: BothClient, open_page: Open
 
 def test_a_sweeps_choice_stands_in_the_url(api: BothClient, open_page: OpenPage) -> None:
     """Outcome and setting come from the URL, go into it when they are changed, and the curves' view stays there."""
-    knobs = [(0.1, 0.9), (1, 0.9), (1, 0.5)]
-    kinds = [HessianFree(damping=damping, warm_start=warm_start) for damping, warm_start in knobs]
+    settings = [(0.1, 0.9), (1, 0.9), (1, 0.5)]
+    kinds = [HessianFree(damping=damping, warm_start=warm_start) for damping, warm_start in settings]
     one = api.launch(SPEC.model_copy(update={"optimizers": kinds}))
     worker = api.register(WorkerInfo(name="sweeps", device="cpu", threads=1), CATALOG)
     for run, token in claims(api, worker.worker_id):

@@ -108,7 +108,7 @@ def weights(model: nn.Module) -> Tensor:
     return torch.cat([p.detach().flatten() for p in model.parameters()])
 
 
-def optimizer(case: Case, **knobs: Any) -> BlockHessianFree:
+def optimizer(case: Case, **settings: Any) -> BlockHessianFree:
     """Build with few iterations, so that truncation shows."""
-    knobs = {"curvature_batch": CURVATURE, "damping": 0.1, "max_cg_iterations": 4} | knobs
-    return BlockHessianFree(case.model, case.loss, case.blocks, **knobs)
+    settings = {"curvature_batch": CURVATURE, "damping": 0.1, "max_cg_iterations": 4} | settings
+    return BlockHessianFree(case.model, case.loss, case.blocks, **settings)

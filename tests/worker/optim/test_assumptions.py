@@ -34,11 +34,11 @@ def step(model: nn.Module, loss: Any, *, method: str = "auto", targets: Tensor |
     )
 
 
-def refused(model: nn.Module, loss: Any, error: type[Exception], says: str, **knobs: Any) -> None:
+def refused(model: nn.Module, loss: Any, error: type[Exception], says: str, **settings: Any) -> None:
     """Expect an error that leaves the weights as they are."""
     before = [p.detach().clone() for p in model.parameters()]
     with pytest.raises(error, match=says):
-        step(model, loss, **knobs)
+        step(model, loss, **settings)
     assert all(torch.equal(a, b) for a, b in zip(before, model.parameters(), strict=True))
 
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.worker.optim.cases import CASES, Case, make
+from tests.worker.optim.cases import CASES, Case, make, optimizer
 from tests.worker.optim.networks import NETWORKS
 from worker.optim import BlockHessianFree, EvaluationAverage, FirstOrder, StepResult
 from worker.optim.settings import ProductMethod
@@ -37,12 +37,6 @@ def pair(name: str) -> tuple[Case, Case]:
 def weights(case: Case) -> Tensor:
     """All weights, flat, on the CPU."""
     return torch.cat([p.detach().cpu().flatten() for p in case.model.parameters()])
-
-
-def optimizer(case: Case, **knobs: Any) -> BlockHessianFree:
-    """Build with few iterations, so that truncation shows."""
-    knobs = {"curvature_batch": CURVATURE, "damping": 0.1, "max_cg_iterations": 4} | knobs
-    return BlockHessianFree(case.model, case.loss, case.blocks, **knobs)
 
 
 def steps(case: Case, under_test: BlockHessianFree, count: int = 3) -> list[StepResult]:

@@ -66,9 +66,9 @@ def test_step_reports_what_it_did(name: str, method: str) -> None:
 def test_one_block_is_hessian_free_bit_for_bit(name: str, method: str) -> None:
     """HessianFree and BlockHessianFree with one block give the same bits."""
     one, other = make(name), make(name)
-    knobs: dict[str, Any] = {"curvature_batch": CURVATURE, "damping": 0.01, "product_method": method}
-    hf = HessianFree(one.model, one.loss, **knobs)
-    bhf = BlockHessianFree(other.model, other.loss, [layer_names(other.model)], **knobs)
+    settings: dict[str, Any] = {"curvature_batch": CURVATURE, "damping": 0.01, "product_method": method}
+    hf = HessianFree(one.model, one.loss, **settings)
+    bhf = BlockHessianFree(other.model, other.loss, [layer_names(other.model)], **settings)
     for _ in range(4):
         assert hf.step(one.inputs, one.targets) == bhf.step(other.inputs, other.targets)
     assert torch.equal(weights(one.model), weights(other.model))
@@ -92,9 +92,9 @@ def test_block_diagonal_problem_needs_no_other_blocks() -> None:
     torch.manual_seed(0)
     one = Apart().double()
     other = copy.deepcopy(one)
-    knobs: dict[str, Any] = {"curvature_batch": 8, "damping": 0.01, "max_cg_iterations": 60}
-    hf = HessianFree(one, SquaredError(), **knobs)
-    bhf = BlockHessianFree(other, SquaredError(), [["left"], ["right"]], **knobs)
+    settings: dict[str, Any] = {"curvature_batch": 8, "damping": 0.01, "max_cg_iterations": 60}
+    hf = HessianFree(one, SquaredError(), **settings)
+    bhf = BlockHessianFree(other, SquaredError(), [["left"], ["right"]], **settings)
     for _ in range(3):
         hf.step(x, t)
         bhf.step(x, t)
@@ -129,7 +129,7 @@ def test_resumes_bit_for_bit(name: str, method: str) -> None:
     assert torch.equal(weights(case.model), weights(resumed.model))
 
 
-def test_knobs_are_read_at_each_step() -> None:
+def test_settings_are_read_at_each_step() -> None:
     """A block's damping changed in param_groups acts on that block alone."""
     one, other = make("autoencoder"), make("autoencoder")
     a, b = optimizer(one), optimizer(other)

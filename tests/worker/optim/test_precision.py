@@ -24,7 +24,7 @@ def places() -> list[str]:
     return [p.fp32_precision for p in (backends.cuda.matmul, backends.cudnn.conv, backends.cudnn.rnn)]
 
 
-def stepped(name: str, precision: str, **knobs: object) -> tuple[StepResult, list[Tensor]]:
+def stepped(name: str, precision: str, **settings: object) -> tuple[StepResult, list[Tensor]]:
     """One update of a case: what it reports and the change of every weight."""
     case = make(name)
     before = [p.detach().clone() for p in case.model.parameters()]
@@ -33,7 +33,7 @@ def stepped(name: str, precision: str, **knobs: object) -> tuple[StepResult, lis
         "damping": 0.1,
         "max_cg_iterations": 10,
         "product_precision": precision,
-    } | knobs
+    } | settings
     result = BlockHessianFree(case.model, case.loss, case.blocks, **chosen).step(case.inputs, case.targets)
     return result, [p.detach() - b for p, b in zip(case.model.parameters(), before, strict=True)]
 

@@ -102,7 +102,7 @@ def test_unreached_parameter_is_named(covered: bool) -> None:
 
 
 @pytest.mark.parametrize(
-    ("knobs", "says"),
+    ("settings", "says"),
     [
         ({"learning_rate": 0.0}, "learning_rate is 0.0"),
         ({"damping": -1.0}, "damping is -1.0"),
@@ -112,10 +112,10 @@ def test_unreached_parameter_is_named(covered: bool) -> None:
         ({"curvature_batch": 0}, "curvature_batch is 0"),
     ],
 )
-def test_numbers_out_of_range_are_refused(knobs: dict[str, Any], says: str) -> None:
-    """An error names the knob, its value and the limit."""
+def test_numbers_out_of_range_are_refused(settings: dict[str, Any], says: str) -> None:
+    """An error names the setting, its value and the limit."""
     with pytest.raises(ValueError, match=says):
-        optimizer(make("autoencoder"), **knobs)
+        optimizer(make("autoencoder"), **settings)
 
 
 def test_batches_that_do_not_fit_are_refused() -> None:

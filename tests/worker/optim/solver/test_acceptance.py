@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.func import functional_call, jacrev
 
-from tests.worker.optim.cases import CASES, Case, make
+from tests.worker.optim.cases import CASES, Case, make, optimizer
 from tests.worker.optim.reference import Dense, conjugate_gradient
 from worker.optim import BlockHessianFree, StepResult
 from worker.optim.curvature.counting import Counter
@@ -38,12 +38,6 @@ def value_at(case: Case, flat: Tensor) -> float:
     other = copy.deepcopy(case.model)
     torch.nn.utils.vector_to_parameters(flat, other.parameters())
     return case.loss.value(other(case.inputs), case.targets).item()
-
-
-def optimizer(case: Case, **knobs: Any) -> BlockHessianFree:
-    """Build with few iterations, so that truncation shows."""
-    knobs = {"curvature_batch": CURVATURE, "damping": 0.1, "max_cg_iterations": 4} | knobs
-    return BlockHessianFree(case.model, case.loss, case.blocks, **knobs)
 
 
 def step(case: Case, under_test: BlockHessianFree) -> StepResult:
@@ -132,18 +126,18 @@ def test_adaptive_damping_needs_something_to_adapt() -> None:
 @pytest.mark.parametrize("method", METHODS)
 def test_backtracking_is_an_earlier_limit(method: str) -> None:
     """The update is, to rounding, that of the limit it goes back to; the stored solution is the last iterate."""
-    knobs: dict[str, Any] = {"learning_rate": 1.5, "product_method": method, "damping": 1e-6, "max_cg_iterations": 9}
+    settings: dict[str, Any] = {"learning_rate": 1.5, "product_method": method, "damping": 1e-6, "max_cg_iterations": 9}
     limits = [1, 2, 3, 4, 5, 7, 9]
     case, last = make("autoencoder"), make("autoencoder")
     truncated: dict[int, Tensor] = {}
     for limit in limits:
         other = make("autoencoder")
-        step(other, optimizer(other, **(knobs | {"max_cg_iterations": limit})))
+        step(other, optimizer(other, **(settings | {"max_cg_iterations": limit})))
         truncated[limit] = weights(other)
     losses = {i: value_at(case, w) for i, w in truncated.items()}
     taken, lowest = backtrack(limits, losses.__getitem__)
     assert taken < 9
-    under_test, full = optimizer(case, backtracking=True, **knobs), optimizer(last, **knobs)
+    under_test, full = optimizer(case, backtracking=True, **settings), optimizer(last, **settings)
     result = step(case, under_test)
     step(last, full)
     assert result.iteration == taken
@@ -203,12 +197,12 @@ def test_a_step_that_cannot_lower_the_loss_is_not_taken() -> None:
 
 @pytest.mark.parametrize("method", ["products", "interface", "samples"])
 @pytest.mark.parametrize(
-    "knobs", [{}, *({knob: True} for knob in ALL), ALL], ids=lambda knobs: "+".join(knobs) or "none"
+    "settings", [{}, *({setting: True} for setting in ALL), ALL], ids=lambda settings: "+".join(settings) or "none"
 )
-def test_cost_counts_what_was_computed(knobs: dict[str, Any], method: str) -> None:
+def test_cost_counts_what_was_computed(settings: dict[str, Any], method: str) -> None:
     """The reported cost is, to 0.1 %, that of all matrix products dispatched; with every option off too."""
     case = make("autoencoder")
-    under_test = optimizer(case, product_method=method, **knobs)
+    under_test = optimizer(case, product_method=method, **settings)
     step(case, under_test)
     with Counter() as counter:
         case.loss.value(case.model(case.inputs), case.targets)
@@ -220,12 +214,12 @@ def test_cost_counts_what_was_computed(knobs: dict[str, Any], method: str) -> No
     assert result.cost * unit == pytest.approx(counter.flops, rel=1e-3)
 
 
-@pytest.mark.parametrize("knob", [*ALL, "all"])
+@pytest.mark.parametrize("setting", [*ALL, "all"])
 @pytest.mark.parametrize(("name", "method"), [("uncovered", "auto"), *(("autoencoder", method) for method in METHODS)])
-def test_resumes_bit_for_bit(name: str, method: str, knob: str) -> None:
+def test_resumes_bit_for_bit(name: str, method: str, setting: str) -> None:
     """A new optimizer that loads state_dict goes on with the same bits and with the options of the first."""
     case = make(name)
-    first = optimizer(case, product_method=method, learning_rate=2.0, **(ALL if knob == "all" else {knob: True}))
+    first = optimizer(case, product_method=method, learning_rate=2.0, **(ALL if setting == "all" else {setting: True}))
     for _ in range(2):
         step(case, first)
     resumed = Case(copy.deepcopy(case.model), case.loss, case.inputs, case.targets, case.blocks)
@@ -243,12 +237,12 @@ CHECKS: dict[str, Callable[[StepResult], bool]] = {
 }
 
 
-@pytest.mark.parametrize("knob", CHECKS)
-def test_options_serve_any_module(knob: str) -> None:
+@pytest.mark.parametrize("setting", CHECKS)
+def test_options_serve_any_module(setting: str) -> None:
     """A module that no rule covers has them too, and says what they did."""
     case = make("uncovered")
-    result = step(case, optimizer(case, learning_rate=1.9, damping=1e-3, **{knob: True}))
-    assert CHECKS[knob](result)
+    result = step(case, optimizer(case, learning_rate=1.9, damping=1e-3, **{setting: True}))
+    assert CHECKS[setting](result)
     assert result.evaluations >= 1
 
 

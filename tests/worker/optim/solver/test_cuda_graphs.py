@@ -71,13 +71,13 @@ class Recorder:
         return tape
 
 
-def train(name: str, record: Any, **knobs: Any) -> tuple[BlockHessianFree, list[StepResult], Tensor]:
+def train(name: str, record: Any, **settings: Any) -> tuple[BlockHessianFree, list[StepResult], Tensor]:
     """Make some updates whose iterations are recorded."""
     with torch.random.fork_rng():
         torch.manual_seed(0)
         case = NETWORKS[name]() if name in NETWORKS else make(name)
-    knobs = {"curvature_batch": 8, "damping": 1e-3, "max_cg_iterations": ITERATIONS} | knobs
-    optimizer = BlockHessianFree(case.model, case.loss, case.blocks, **knobs)
+    settings = {"curvature_batch": 8, "damping": 1e-3, "max_cg_iterations": ITERATIONS} | settings
+    optimizer = BlockHessianFree(case.model, case.loss, case.blocks, **settings)
     for solver in optimizer._solvers:
         solver.repeater.record = record
     results = [optimizer.step(case.inputs, case.targets) for _ in range(UPDATES)]
