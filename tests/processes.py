@@ -24,7 +24,7 @@ STOP_SECONDS = 60
 LOG_CHARACTERS = 3000
 SHORT_LEASE = {"LEASE_SECONDS": 5, "HEARTBEAT_SECONDS": 0.2}
 """For tests that wait until a lease has expired. A busy machine delays a heartbeat by far less than 5 s."""
-NICE = ["nice", "-n", "10"] if "PYTEST_VERSION" in os.environ else []
+NICE = ["nice", "-n", "5"] if "PYTEST_VERSION" in os.environ else []
 """In tests training yields to processes and browsers, which others wait for; benchmarks time it."""
 LONG_LEASE = 300  # the default: it does not expire during a test, however busy the machine is
 

@@ -110,7 +110,7 @@ def test_a_token_refused_for_a_while_does_not_end_the_run(guarded: Processes, ca
             run = user.launch(ExperimentSpec.model_validate(SECONDS)).runs[0].id
             guarded.wait_until(lambda: user.run(run).summary.updates >= 10)
             tokens.rename(aside)
-            guarded.wait_until(lambda: "backend refused" in caplog.text)
+            guarded.wait_until(lambda: "requeued when its lease expires" in caplog.text)
             aside.rename(tokens)
             (ended,) = user.wait([run], timeout=DEADLINE)
         finally:
